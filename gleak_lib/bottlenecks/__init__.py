@@ -1,0 +1,30 @@
+"""Variational bottlenecks: PRECODE, the CVB, and how to put one into a model of your own."""
+
+from gleak_lib.bottlenecks.base import (
+    KLForm,
+    Sampled,
+    VariationalBottleneck,
+    kl_divergence,
+    sigma_from,
+)
+from gleak_lib.bottlenecks.cvb import CVB
+from gleak_lib.bottlenecks.insert import Bottlenecked, insert
+from gleak_lib.bottlenecks.precode import PRECODE
+
+BottleneckSpec = PRECODE | CVB
+
+BOTTLENECKS = {"precode": PRECODE, "cvb": CVB}
+
+__all__ = [
+    "BOTTLENECKS",
+    "CVB",
+    "PRECODE",
+    "BottleneckSpec",
+    "Bottlenecked",
+    "KLForm",
+    "Sampled",
+    "VariationalBottleneck",
+    "insert",
+    "kl_divergence",
+    "sigma_from",
+]

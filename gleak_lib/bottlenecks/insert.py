@@ -1,0 +1,145 @@
+"""Put a bottleneck into any `nn.Module`, without touching its code or its parameters."""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+
+import torch
+from torch import Tensor, nn
+
+from gleak_lib.bottlenecks.base import VariationalBottleneck
+from gleak_lib.bottlenecks.cvb import CVB
+from gleak_lib.bottlenecks.precode import PRECODE
+from gleak_lib.errors import ParameterError, ShapeError, unknown
+from gleak_lib.types import Run
+
+
+class Bottlenecked(nn.Module):
+    """A user's model with bottlenecks behind some of its submodules; made by `insert`.
+
+    `self.base` is the user's module itself (its parameters are shared, not copied). `groups` lists the
+    parameters in the order in which the forward pass uses them, bottlenecks included.
+    """
+
+    def __init__(self, base: nn.Module, input_shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.base = base
+        self.input_shape = input_shape
+        self.after: dict[str, str] = {}  # bottleneck's name -> the submodule that it follows
+        self.groups: dict[str, tuple[str, ...]] = {}
+
+    @property
+    def bottlenecks(self) -> dict[str, VariationalBottleneck]:
+        """Bottlenecks by name, in the order in which they were inserted."""
+        return {name: self.get_submodule(name) for name in self.after}  # type: ignore[misc]
+
+    @property
+    def noise_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Shape of each bottleneck's noise without the leading axis."""
+        return tuple(b.noise_shape for b in self.bottlenecks.values())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the logits, N x K."""
+        return self.run(x).logits
+
+    def run(
+        self, x: Tensor, noise: Sequence[Tensor] | None = None, generator: torch.Generator | None = None
+    ) -> Run:
+        """Forward pass with the KL term and the noise, see `gleak_lib.types.Run`."""
+        kl: dict[str, Tensor] = {}
+        used: dict[str, Tensor] = {}
+        with ExitStack() as hooks:
+            for index, (name, bottleneck) in enumerate(self.bottlenecks.items()):
+                given = None if noise is None else noise[index]
+
+                def sample(_module, _inputs, output, name=name, bottleneck=bottleneck, given=given):
+                    out = bottleneck(output, given, generator)
+                    kl[name], used[name] = bottleneck.beta * out.kl, out.noise
+                    return out.features
+
+                handle = self.base.get_submodule(self.after[name]).register_forward_hook(sample)
+                hooks.callback(handle.remove)
+            logits = self.base(x)
+        missing = [self.after[name] for name in self.after if name not in kl]
+        if missing:
+            raise ParameterError(f"The forward pass never ran {missing}: no bottleneck can stand there.")
+        return Run(logits, torch.stack(list(kl.values())).sum(0), tuple(used[name] for name in self.after))
+
+
+def insert(
+    model: nn.Module,
+    after: str,
+    spec: PRECODE | CVB,
+    *,
+    input_shape: tuple[int, int, int],
+    seed: int | None = None,
+) -> Bottlenecked:
+    """Return `model` with a bottleneck behind its submodule `after`; call it again to add another.
+
+    Args:
+        model: any module that maps N x C x H x W to N x K logits, or the result of an earlier `insert`.
+        after: the submodule's name as `model.named_modules()` gives it, for example `layer1`. It must run
+            once a forward pass and return one tensor.
+        spec: what to insert; its `position` is not used here.
+        input_shape: C, H, W of one image, to find the features' shape.
+        seed: seed of the bottleneck's initial weights; None draws from torch's global generator.
+
+    Raises:
+        UnknownNameError: the model has no submodule of that name.
+        ShapeError: the model does not accept `input_shape`, or the features do not fit the bottleneck.
+    """
+    wrapped = model if isinstance(model, Bottlenecked) else Bottlenecked(model, tuple(input_shape))
+    names = [name for name, _ in wrapped.base.named_modules() if name]
+    if after not in names:
+        raise unknown("submodule", after, names)
+    shape = _output_shape(wrapped.base, after, input_shape)
+    reference = next(wrapped.base.parameters())
+    with torch.random.fork_rng(devices=[], enabled=seed is not None):
+        if seed is not None:
+            torch.manual_seed(seed)
+        built = spec.build(shape).to(reference)
+    name = f"bottleneck{len(wrapped.after) + 1}"
+    wrapped.add_module(name, built)
+    wrapped.after[name] = after
+    wrapped.groups = _execution_order(wrapped)
+    return wrapped
+
+
+def _dummy_run(model: nn.Module, probe: nn.Module, input_shape: tuple[int, ...]) -> Tensor:
+    reference = next(probe.parameters())
+    modes = {module: module.training for module in probe.modules()}
+    try:
+        probe.eval()
+        with torch.no_grad():
+            return model(torch.zeros(1, *input_shape, dtype=reference.dtype, device=reference.device))
+    except RuntimeError as error:
+        raise ShapeError(f"The model does not accept an input of shape {tuple(input_shape)}: {error}") from error
+    finally:
+        for module, training in modes.items():
+            module.training = training
+
+
+def _output_shape(base: nn.Module, after: str, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+    found: list[object] = []
+    handle = base.get_submodule(after).register_forward_hook(lambda _m, _i, out: found.append(out))
+    try:
+        _dummy_run(base, base, input_shape)
+    finally:
+        handle.remove()
+    if len(found) != 1 or not isinstance(found[0], Tensor):
+        raise ParameterError(f"{after!r} must run once a forward pass and return one tensor, ran {len(found)} times.")
+    return tuple(found[0].shape[1:])
+
+
+def _execution_order(wrapped: Bottlenecked) -> dict[str, tuple[str, ...]]:
+    """Group parameters by the module that owns them, in the order in which the forward pass runs them."""
+    groups: dict[str, tuple[str, ...]] = {}
+
+    def note(name: str, module: nn.Module):
+        own = tuple(f"{name}.{p}" for p, _ in module.named_parameters(recurse=False))
+        return lambda *_: groups.setdefault(name, own) if own else None
+
+    with ExitStack() as hooks:
+        for name, module in wrapped.named_modules():
+            hooks.callback(module.register_forward_pre_hook(note(name, module)).remove)
+        _dummy_run(wrapped, wrapped, wrapped.input_shape)
+    return groups

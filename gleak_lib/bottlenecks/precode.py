@@ -1,0 +1,45 @@
+"""PRECODE's variational bottleneck (001 §II-C3, 000 §4): fully connected encoder and decoder."""
+
+import math
+from dataclasses import dataclass
+
+from torch import nn
+
+from gleak_lib.bottlenecks.base import KLForm, VariationalBottleneck
+from gleak_lib.errors import ParameterError
+
+
+@dataclass(frozen=True)
+class PRECODE:
+    """Specification of a PRECODE module: flatten, linear layer to 2k, sample k values, linear layer back.
+
+    It adds 3 * k * (size of the features) parameters and no biases.
+
+    Attributes:
+        position: the feature stage that it follows, counted from 1.
+        k: size of the bottleneck, K in 001.
+        beta: weight of the KL term (001 Eq. 3).
+        kl: form of the KL term, see `gleak_lib.bottlenecks.kl_divergence`.
+    """
+
+    position: int = 1
+    k: int = 8
+    beta: float = 0.01
+    kl: KLForm = "exact"
+
+    def __post_init__(self) -> None:
+        if self.k < 1:
+            raise ParameterError(f"PRECODE's k must be at least 1, got {self.k}.")
+
+    def build(self, shape: tuple[int, ...]) -> VariationalBottleneck:
+        """Build the module for features of `shape` (without the leading axis)."""
+        size = math.prod(shape)
+        return VariationalBottleneck(
+            nn.Linear(size, 2 * self.k, bias=False),
+            nn.Linear(self.k, size, bias=False),
+            shape=shape,
+            inner_shape=(size,),
+            noise_shape=(self.k,),
+            beta=self.beta,
+            kl=self.kl,
+        )

@@ -1,0 +1,50 @@
+"""One exception family: whatever the package refuses, it refuses with a sentence that names the fix."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class GleakError(Exception):
+    """Base of every error that the package raises on purpose."""
+
+
+class UnknownNameError(GleakError, ValueError):
+    """A name that no registry, chapter or profile has."""
+
+
+class ParameterError(GleakError, ValueError):
+    """A parameter with a wrong name, type or value."""
+
+
+class ShapeError(GleakError, ValueError):
+    """Tensors whose names, shapes or ranges do not fit together."""
+
+
+class DataError(GleakError, ValueError):
+    """An image archive that is missing, damaged or unsafe."""
+
+
+class GradientError(GleakError, ValueError):
+    """Gradients that cannot be attacked: not finite, or not those of the model."""
+
+
+class StoreError(GleakError, RuntimeError):
+    """A stored result or a run that cannot be used."""
+
+
+class MissingDependencyError(GleakError, ImportError):
+    """An optional package that is not installed; the message names the extra that brings it."""
+
+
+def nearest(name: str, options: Iterable[str]) -> str | None:
+    """Return the option that looks most like `name`, or None where none is close."""
+    found = difflib.get_close_matches(str(name), [str(o) for o in options], n=1, cutoff=0.5)
+    return found[0] if found else None
+
+
+def unknown(kind: str, name: object, options: Iterable[str]) -> UnknownNameError:
+    """Build the error for an unknown name: the nearest option first, then all of them."""
+    names = sorted(options)
+    guess = nearest(str(name), names)
+    hint = f" Did you mean {guess!r}?" if guess else ""
+    return UnknownNameError(f"Unknown {kind} {name!r}.{hint} There is: {', '.join(names) or 'none'}.")

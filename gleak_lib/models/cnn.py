@@ -1,0 +1,27 @@
+"""The CVB paper's baseline CNN (001 Fig. 4)."""
+
+from collections.abc import Sequence
+
+from torch import nn
+
+from gleak_lib.bottlenecks import BottleneckSpec
+from gleak_lib.models.base import StagedModel, feature_size
+
+
+def cnn(
+    *,
+    input_shape: tuple[int, int, int] = (3, 32, 32),
+    num_classes: int = 10,
+    bottlenecks: Sequence[BottleneckSpec] = (),
+) -> StagedModel:
+    """Three 5x5 convolutions of stride 2 without padding (16, 32, 64 channels, ReLU), one linear layer.
+
+    65,962 parameters for 3 x 32 x 32 images and ten classes. Positions 1 to 3.
+    """
+    channels = (input_shape[0], 16, 32, 64)
+    stages = [
+        nn.Sequential(nn.Conv2d(c_in, c_out, 5, stride=2), nn.ReLU())
+        for c_in, c_out in zip(channels, channels[1:], strict=False)
+    ]
+    head = nn.Sequential(nn.Flatten(), nn.Linear(feature_size(stages, input_shape), num_classes))
+    return StagedModel(stages, head, input_shape=input_shape, bottlenecks=bottlenecks)
