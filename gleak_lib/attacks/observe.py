@@ -1,0 +1,133 @@
+"""The client's side: one training step's gradients for each of V victims, and what the server sees of them."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from gleak_lib import gradients as engine
+from gleak_lib.errors import ShapeError
+from gleak_lib.types import Observation
+
+CHUNK = 128  # victims whose gradients are computed at once
+
+
+def observe(
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    defense: object | None = None,
+    generator: torch.Generator | None = None,
+    mean: Sequence[float] | float = 0.0,
+    std: Sequence[float] | float = 1.0,
+    share_labels: bool = True,
+    share_noise: bool = False,
+) -> Observation:
+    """Compute the gradients that V clients would share, and return only what the server sees (001 §II-A).
+
+    Args:
+        model: the network with the server's weights, in the mode (train or eval) that clients use.
+        images: V x C x H x W, one image a victim, or V x B x C x H x W; pixels in [0, 1].
+        labels: V or V x B class indices.
+        defense: a gradient transformation (see `gleak_lib.defenses`) that every client applies.
+        generator: source of the bottlenecks' and the defence's noise; None uses torch's global one.
+        mean, std: pixel statistics, one value or one a channel; the model sees (pixel - mean) / std.
+        share_labels: whether the server knows the labels (001 §V-B grants them).
+        share_noise: whether it is told the bottlenecks' noise: for oracle experiments only.
+
+    Raises:
+        ShapeError: images or labels with wrong shapes or ranges.
+        GradientError: gradients that are NaN or infinite.
+    """
+    batched = images.dim() == 5
+    if images.dim() not in (4, 5):
+        raise ShapeError(f"images must be V x C x H x W or V x B x C x H x W, got {tuple(images.shape)}.")
+    pixels = images if batched else images.unsqueeze(1)
+    victims, batch_size, channels = pixels.shape[:3]
+    if victims == 0 or batch_size == 0:
+        raise ShapeError("There is no image to observe.")
+    low, high = float(pixels.min()), float(pixels.max())
+    if not (low >= 0 and high <= 1):
+        raise ShapeError(
+            f"images must be pixels in [0, 1], got [{low:.3g}, {high:.3g}]: "
+            "pass them before normalisation, with mean= and std="
+        )
+    classes = labels.reshape(-1)
+    if classes.shape[0] != victims * batch_size or labels.is_floating_point():
+        raise ShapeError(
+            f"labels must be {victims} x {batch_size} class indices, got {tuple(labels.shape)} {labels.dtype}."
+        )
+    mean_, std_ = _per_channel(mean, channels, "mean"), _per_channel(std, channels, "std")
+    if min(std_) <= 0:
+        raise ShapeError(f"std must be positive, got {std_}.")
+
+    reference = next(model.parameters())
+    x = normalize(pixels.to(reference), mean_, std_).flatten(0, 1)
+    classes = classes.to(reference.device, torch.long)
+    with torch.no_grad():
+        classes_out = engine.forward(engine.prepare(model, batch_size), x[:batch_size]).logits.shape[-1]
+    if int(classes.min()) < 0 or int(classes.max()) >= classes_out:
+        raise ShapeError(
+            f"labels must be in [0, {classes_out - 1}] for this model's {classes_out} logits, "
+            f"got [{int(classes.min())}, {int(classes.max())}]."
+        )
+    noise = sample_noise(model, x.shape[0], reference, generator)
+    shared = engine.prepare(model, batch_size)
+    parts = []
+    for start in range(0, victims, CHUNK):
+        rows = slice(start * batch_size, (start + CHUNK) * batch_size)
+        grads, _ = engine.per_victim_gradients(
+            shared, x[rows], classes[rows], victims=min(CHUNK, victims - start), noise=[n[rows] for n in noise]
+        )
+        parts.append({name: g.detach() for name, g in grads.items()})
+    gradients = {name: torch.cat([p[name] for p in parts]) for name in parts[0]}
+    if defense is not None:
+        gradients = defense(gradients, generator=generator)  # type: ignore[operator]
+    engine.check(gradients, model)
+    return Observation(
+        model=model,
+        gradients=gradients,
+        input_shape=tuple(pixels.shape[2:]),
+        batch_size=batch_size,
+        mean=mean_,
+        std=std_,
+        labels=classes.reshape(victims, batch_size) if share_labels else None,
+        batched=batched,
+        defense=defense,
+        noise=noise if share_noise else None,
+    )
+
+
+def normalize(pixels: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """Return (pixels - mean) / std for ... x C x H x W."""
+    return (pixels - _column(mean, pixels)) / _column(std, pixels)
+
+
+def denormalize(x: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """Return x * std + mean for ... x C x H x W."""
+    return x * _column(std, x) + _column(mean, x)
+
+
+def sample_noise(
+    model: nn.Module, rows: int, reference: Tensor, generator: torch.Generator | None
+) -> tuple[Tensor, ...]:
+    """Draw the noise of each of the model's bottlenecks, rows x map, on the reference's device and dtype."""
+    if not isinstance(model, engine.VariationalModel):
+        return ()
+    source = reference.device if generator is None else generator.device
+    return tuple(
+        torch.randn(rows, *shape, generator=generator, device=source, dtype=reference.dtype).to(reference.device)
+        for shape in model.noise_shapes
+    )
+
+
+def _column(values: Sequence[float], like: Tensor) -> Tensor:
+    return torch.as_tensor(values, dtype=like.dtype, device=like.device).view(-1, 1, 1)
+
+
+def _per_channel(value: Sequence[float] | float, channels: int, name: str) -> tuple[float, ...]:
+    values = (float(value),) * channels if isinstance(value, (int, float)) else tuple(float(v) for v in value)
+    if len(values) != channels:
+        raise ShapeError(f"{name} must be one value or {channels}, one a channel, got {len(values)}.")
+    return values
