@@ -10,26 +10,20 @@ All three are differentiable with respect to the images, as attacks need.
 import copy
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from gleak_lib.errors import GradientError, ParameterError, ShapeError
-from gleak_lib.norms import VictimBatchNorm, normalized
+from gleak_lib.norms import VictimBatchNorm, elementary
+from gleak_lib.rules import rule_of
 from gleak_lib.types import Grads, Run, VariationalModel
 
 Method = Literal["auto", "fast", "vmap", "loop"]
 Loss = Callable[[Tensor, Tensor], Tensor]
-Rule = Callable[[nn.Module, Tensor, Tensor, int], Grads]
-
-
-@runtime_checkable
-class HasVictimGradients(Protocol):
-    """A module that brings its own fast rule, for parameters that no standard layer holds."""
-
-    def victim_gradients(self, x: Tensor, grad_output: Tensor, victims: int) -> Grads: ...
 
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
@@ -44,11 +38,12 @@ def forward(
     generator: torch.Generator | None = None,
 ) -> Run:
     """Run any module: one with bottlenecks through its `run`, a plain one with no KL term and no noise."""
-    if isinstance(model, VariationalModel):
-        return model.run(x, noise, generator)
-    if noise:
-        raise ShapeError("This model has no bottlenecks: it takes no noise.")
-    return Run(model(x), x.new_zeros(x.shape[0]), ())
+    with sdpa_kernel(SDPBackend.MATH):  # the fused attention kernels have no second derivative
+        if isinstance(model, VariationalModel):
+            return model.run(x, noise, generator)
+        if noise:
+            raise ShapeError("This model has no bottlenecks: it takes no noise.")
+        return Run(model(x), x.new_zeros(x.shape[0]), ())
 
 
 def prepare(model: nn.Module, batch_size: int) -> nn.Module:
@@ -65,7 +60,7 @@ def prepare(model: nn.Module, batch_size: int) -> nn.Module:
         if isinstance(module, nn.modules.dropout._DropoutNd) and module.training and module.p > 0:
             raise ParameterError(f"{name} is an active dropout layer: call model.eval() or set its p to 0.")
         if getattr(module, "inplace", False):
-            module.inplace = False
+            module.inplace = False  # type: ignore[assignment]
         if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.training:
             parent, _, child = name.rpartition(".")
             setattr(model.get_submodule(parent), child, VictimBatchNorm(module, batch_size))
@@ -78,7 +73,7 @@ def supports_fast(model: nn.Module, names: Iterable[str] | None = None) -> bool:
     covered = {
         f"{prefix}.{p}" if prefix else p
         for prefix, module in model.named_modules()
-        if _rule(module) is not None
+        if rule_of(module) is not None
         for p, _ in module.named_parameters(recurse=False)
     }
     return wanted <= covered
@@ -129,8 +124,8 @@ def per_victim_gradients(
         if not fast:
             raise ParameterError("A layer of this model has no fast rule: use method='vmap'.")
         return _fast(model, x, labels, victims, noise, wanted, create_graph, loss)
-    taken = _vmap if method == "vmap" else _loop
-    grads = taken(model, x, labels, victims, noise, wanted, create_graph, loss)
+    slow = _vmap if method == "vmap" else _loop
+    grads = slow(model, x, labels, victims, noise, wanted, create_graph, loss)
     with torch.no_grad():
         return grads, forward(model, x, noise)
 
@@ -169,7 +164,7 @@ def _fast(model, x, labels, victims, noise, names, create_graph, loss) -> tuple[
 
         return hook
 
-    if not (x.requires_grad or torch.is_tensor(x) and any(n.requires_grad for n in noise or ())):
+    if not any(t.requires_grad for t in (x, *(noise or ()))):
         x = x.detach().requires_grad_()
     with ExitStack() as hooks, torch.enable_grad():
         for prefix, module in model.named_modules():
@@ -184,7 +179,7 @@ def _fast(model, x, labels, victims, noise, names, create_graph, loss) -> tuple[
     wanted = set(names)
     for (prefix, module, inputs, _), grad_output in zip(calls, used, strict=True):
         inputs = inputs if create_graph else inputs.detach()
-        for p, g in _rule(module)(module, inputs, grad_output, victims).items():  # type: ignore[misc]
+        for p, g in rule_of(module)(module, inputs, grad_output, victims).items():  # type: ignore[misc]
             name = f"{prefix}.{p}" if prefix else p
             if name in wanted:
                 grads[name] = grads[name] + g if name in grads else g
@@ -196,8 +191,8 @@ def _victim_loss(model: nn.Module, names: Sequence[str], loss: Loss):
     fixed |= {n: p.detach() for n, p in model.named_parameters() if n not in set(names)}
 
     def of(weights: Grads, x: Tensor, labels: Tensor, noise: tuple[Tensor, ...]) -> Tensor:
-        run = torch.func.functional_call(_Runner(model), {f"model.{n}": w for n, w in (fixed | weights).items()},
-                                         (x, noise))
+        state = {f"model.{n}": w for n, w in (fixed | weights).items()}
+        run = torch.func.functional_call(_Runner(model), state, (x, noise))
         return (loss(run.logits, labels) + run.kl).mean()
 
     return of
@@ -220,11 +215,11 @@ def _by_victim(victims: int, *tensors: Tensor) -> tuple[Tensor, ...]:
 
 def _vmap(model, x, labels, victims, noise, names, create_graph, loss) -> Grads:
     weights = {n: p.detach() for n, p in model.named_parameters() if n in set(names)}
-    gradient = torch.func.grad(_victim_loss(model, names, loss))
+    gradient = torch.func.grad(_victim_loss(elementary(model), names, loss))
     with torch.set_grad_enabled(create_graph):
-        grads = torch.func.vmap(gradient, in_dims=(None, 0, 0, 0))(
-            weights, *_by_victim(victims, x, labels), _by_victim(victims, *(noise or ()))
-        )
+        images, classes = _by_victim(victims, x, labels)
+        draws = _by_victim(victims, *(noise or ()))
+        grads = torch.func.vmap(gradient, in_dims=(None, 0, 0, 0))(weights, images, classes, draws)
     return {name: grads[name] for name in names}
 
 
@@ -232,62 +227,10 @@ def _loop(model, x, labels, victims, noise, names, create_graph, loss) -> Grads:
     weights = {n: p.detach().requires_grad_() for n, p in model.named_parameters() if n in set(names)}
     of = _victim_loss(model, names, loss)
     rows = []
+    images, classes = _by_victim(victims, x, labels)
+    draws = _by_victim(victims, *(noise or ()))
     for v in range(victims):
-        one = [t[v] for t in _by_victim(victims, x, labels)]
         with torch.enable_grad():
-            value = of(weights, *one, tuple(n[v] for n in _by_victim(victims, *(noise or ()))))
+            value = of(weights, images[v], classes[v], tuple(n[v] for n in draws))
         rows.append(torch.autograd.grad(value, list(weights.values()), create_graph=create_graph))
     return {n: torch.stack([row[i] for row in rows]) for i, n in enumerate(weights)}
-
-
-# ---------------------------------------------------------------- rules of the fast path
-
-
-def _linear(module: nn.Module, x: Tensor, grad: Tensor, victims: int) -> Grads:
-    grads = {}
-    g = grad.reshape(victims, -1, grad.shape[-1])
-    grads["weight"] = g.transpose(1, 2) @ x.reshape(victims, -1, x.shape[-1])
-    if module.bias is not None:
-        grads["bias"] = g.sum(1)
-    return grads
-
-
-def _conv2d(module: nn.Module, x: Tensor, grad: Tensor, victims: int) -> Grads:
-    grads = {}
-    n, groups, out = x.shape[0], module.groups, module.out_channels
-    columns = F.unfold(x, module.kernel_size, module.dilation, module.padding, module.stride)
-    columns = columns.reshape(n * groups, -1, columns.shape[-1])
-    g = grad.reshape(n * groups, out // groups, -1)
-    weight = g @ columns.transpose(1, 2)  # N*groups x out/groups x (in/groups * kernel)
-    weight = weight.reshape(victims, n // victims, *module.weight.shape)
-    grads["weight"] = weight.squeeze(1) if n == victims else weight.sum(1)
-    if module.bias is not None:
-        grads["bias"] = grad.reshape(victims, n // victims, out, -1).sum((1, 3))
-    return grads
-
-
-def _norm(module: nn.Module, x: Tensor, grad: Tensor, victims: int) -> Grads:
-    grads = {}
-    product = grad * normalized(module, x)
-    if isinstance(module, nn.LayerNorm):
-        width = tuple(module.normalized_shape)
-        grads["weight"] = product.reshape(victims, -1, *width).sum(1)
-        if module.bias is not None:
-            grads["bias"] = grad.reshape(victims, -1, *width).sum(1)
-        return grads
-    rows = x.shape[0] // victims
-    grads["weight"] = product.reshape(victims, rows, x.shape[1], -1).sum((1, 3))
-    grads["bias"] = grad.reshape(victims, rows, x.shape[1], -1).sum((1, 3))
-    return grads
-
-
-def _rule(module: nn.Module) -> Rule | None:
-    """The fast rule of a module's own parameters, or None."""
-    if isinstance(module, HasVictimGradients):
-        return lambda m, x, g, v: m.victim_gradients(x, g, v)
-    if type(module) is nn.Linear:
-        return _linear
-    if type(module) is nn.Conv2d and module.padding_mode == "zeros" and not isinstance(module.padding, str):
-        return _conv2d
-    norms = (nn.GroupNorm, nn.LayerNorm, nn.BatchNorm1d, nn.BatchNorm2d, VictimBatchNorm)
-    return _norm if type(module) in norms else None

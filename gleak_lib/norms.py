@@ -1,5 +1,9 @@
 """What a normalisation layer does before its affine part, and BatchNorm over each victim's own batch."""
 
+import copy
+from typing import Any
+from weakref import WeakKeyDictionary
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -34,8 +38,8 @@ class VictimBatchNorm(nn.Module):
         return y * self.weight.view(shape) + self.bias.view(shape)
 
 
-def normalized(module: nn.Module, x: Tensor) -> Tensor:
-    """Return the input of the affine part of a GroupNorm, LayerNorm, BatchNorm (evaluation) or VictimBatchNorm."""
+def normalized(module: Any, x: Tensor) -> Tensor:
+    """Return what a GroupNorm, LayerNorm, BatchNorm (evaluation) or VictimBatchNorm scales and shifts."""
     if isinstance(module, nn.GroupNorm):
         return F.group_norm(x, module.num_groups, eps=module.eps)
     if isinstance(module, nn.LayerNorm):
@@ -43,3 +47,35 @@ def normalized(module: nn.Module, x: Tensor) -> Tensor:
     if isinstance(module, VictimBatchNorm):
         return module.normalize(x)
     return F.batch_norm(x, module.running_mean, module.running_var, eps=module.eps)
+
+
+class ElementaryLayerNorm(nn.LayerNorm):
+    """LayerNorm in elementary operations.
+
+    `torch.func.vmap` of `F.layer_norm` gives wrong second derivatives of its weight's gradient (seen with
+    torch 2.15 against finite differences); those of elementary operations are right.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise over the last dimensions, then apply the affine part."""
+        dims = tuple(range(-len(self.normalized_shape), 0))
+        centred = x - x.mean(dims, keepdim=True)
+        y = centred * torch.rsqrt(centred.square().mean(dims, keepdim=True) + self.eps)
+        y = y if self.weight is None else y * self.weight
+        return y if self.bias is None else y + self.bias
+
+
+_ELEMENTARY: "WeakKeyDictionary[nn.Module, nn.Module]" = WeakKeyDictionary()
+
+
+def elementary(model: nn.Module) -> nn.Module:
+    """Return `model` itself, or a copy whose LayerNorms are elementary if it has any (made once a model)."""
+    if not any(type(module) is nn.LayerNorm for module in model.modules()):
+        return model
+    if model not in _ELEMENTARY:
+        twin = copy.deepcopy(model)
+        for module in twin.modules():
+            if type(module) is nn.LayerNorm:
+                module.__class__ = ElementaryLayerNorm
+        _ELEMENTARY[model] = twin
+    return _ELEMENTARY[model]

@@ -4,7 +4,7 @@ from gleak_lib.attacks.attack import Attack, select
 from gleak_lib.attacks.distances import DISTANCES
 from gleak_lib.attacks.engine import invert
 from gleak_lib.attacks.labels import infer_single
-from gleak_lib.attacks.observe import denormalize, normalize, observe
+from gleak_lib.attacks.observe import observe
 from gleak_lib.attacks.priors import total_variation
 
 ATTACKS: dict[str, Attack] = {
@@ -18,10 +18,8 @@ __all__ = [
     "ATTACKS",
     "DISTANCES",
     "Attack",
-    "denormalize",
     "infer_single",
     "invert",
-    "normalize",
     "observe",
     "select",
     "total_variation",

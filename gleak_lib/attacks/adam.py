@@ -12,7 +12,9 @@ def init(x: Tensor) -> tuple[Tensor, Tensor]:
     return torch.zeros_like(x), torch.zeros_like(x)
 
 
-def step(x: Tensor, grad: Tensor, moments: tuple[Tensor, Tensor], lr: Tensor, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def step(
+    x: Tensor, grad: Tensor, moments: tuple[Tensor, Tensor], lr: Tensor, t: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
     """Return the new x and moments.
 
     Args:

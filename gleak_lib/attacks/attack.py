@@ -109,7 +109,9 @@ _CHOICES: dict[str, tuple[str, ...]] = {
 }
 
 
-def select(layers: str | tuple[str, ...], exclude: tuple[str, ...], groups: dict[str, tuple[str, ...]]) -> tuple[str, ...]:
+def select(
+    layers: str | tuple[str, ...], exclude: tuple[str, ...], groups: dict[str, tuple[str, ...]]
+) -> tuple[str, ...]:
     """Return the parameter names that a layer mask keeps, in the model's order.
 
     Args:

@@ -14,7 +14,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 if TYPE_CHECKING:
-    from gleak_lib.attacks.engine import Problem, State, Step
+    from gleak_lib.attacks.step import Problem, State, Step
 
 
 def compiled_step(

@@ -31,13 +31,15 @@ def cosine(dummy: Grads, observed: Grads) -> Tensor:
     """
     pairs = [_DotAndSquare.apply(g.flatten(1), observed[name].flatten(1)) for name, g in dummy.items()]
     dot, square = (torch.stack(parts).sum(0) for parts in zip(*pairs, strict=True))
-    target = sum(torch.linalg.vector_norm(observed[n].flatten(1), dim=1).square() for n in dummy)
+    norms = [torch.linalg.vector_norm(observed[name].flatten(1), dim=1) for name in dummy]
+    target = torch.stack(norms).square().sum(0)
     return 1 - dot * torch.rsqrt((square * target).clamp_min(torch.finfo(dot.dtype).tiny))
 
 
 def squared_l2(dummy: Grads, observed: Grads) -> Tensor:
     """Sum of squared differences over all entries, V values (000 Eq. 1, first term)."""
-    return sum((g - observed[name]).flatten(1).square().sum(1) for name, g in dummy.items())
+    parts = [(g - observed[name]).flatten(1).square().sum(1) for name, g in dummy.items()]
+    return torch.stack(parts).sum(0)
 
 
 DISTANCES: dict[str, Distance] = {"cosine": cosine, "l2": squared_l2}

@@ -1,8 +1,7 @@
 """The engine: one loop that runs any iterative attack for all victims at once."""
 
-import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,32 +9,16 @@ from torch import Tensor
 from gleak_lib import gradients as per_victim
 from gleak_lib.attacks import adam, schedules
 from gleak_lib.attacks.attack import Attack, select
-from gleak_lib.attacks.distances import DISTANCES
 from gleak_lib.attacks.labels import infer_single
-from gleak_lib.attacks.observe import denormalize, normalize, sample_noise
-from gleak_lib.attacks.priors import total_variation
+from gleak_lib.attacks.observe import sample_noise
+from gleak_lib.attacks.step import Problem, State, Step
 from gleak_lib.errors import ParameterError
+from gleak_lib.extras import require
 from gleak_lib.models.base import parameter_groups
-from gleak_lib.types import Grads, Observation, Reconstruction
+from gleak_lib.pixels import denormalize, normalize
+from gleak_lib.types import Observation, Reconstruction
 
 CHECK_EVERY = 25  # steps between looks at which victims are left: the only place where the host waits
-COMPACT_BELOW = 0.9  # stopped victims leave the batch once fewer than this share are active
-
-
-class State(NamedTuple):
-    """The victims still in the batch: dummies (V x B x C x H x W, normalised), optimiser, progress, best iterate."""
-
-    x: Tensor
-    moments: tuple[Tensor, Tensor]
-    progress: schedules.Progress
-    best_x: Tensor
-
-
-class Problem(NamedTuple):
-    """What a step needs besides the state, one row a victim."""
-
-    target: Grads
-    labels: Tensor  # V x B
 
 
 def invert(
@@ -122,77 +105,6 @@ def _one_trial(
     return _result(observation, final, labels, torch.cat(trace))
 
 
-class Step:
-    """One optimisation step as a pure function of (state, problem, noise, t); optionally compiled.
-
-    Args:
-        observation: gives the model, the batch size and the pixel range.
-        attack: gives distance, prior, optimiser, schedule.
-        names: parameters whose gradients are matched.
-        compile: trace the step, first backward pass included, into one graph and compile that.
-    """
-
-    def __init__(self, observation: Observation, attack: Attack, names: Sequence[str], *, compile: bool = False) -> None:
-        self.attack, self.names = attack, tuple(names)
-        self.model = per_victim.prepare(observation.model, observation.batch_size * attack.draws)
-        reference = next(iter(observation.gradients.values()))
-        bounds = torch.tensor([0.0, 1.0], dtype=reference.dtype, device=reference.device).view(2, 1, 1, 1)
-        bounds = bounds.expand(2, len(observation.mean), 1, 1)
-        self.low, self.high = normalize(bounds, observation.mean, observation.std)
-        self.compile = compile
-        self.graphs: dict[int, Any] = {}  # compiled steps by number of victims
-        self.warned = False
-
-    def capacity(self, victims: int) -> int:
-        """Active victims below which the batch is compacted; compiled steps are worth fewer sizes."""
-        return victims // 2 if self.compile else math.ceil(COMPACT_BELOW * victims)
-
-    def __call__(self, state: State, problem: Problem, noise: tuple[Tensor, ...], t: int) -> tuple[State, Tensor]:
-        """Return the state after step number t and the loss (V) before it."""
-        tick = torch.tensor(float(t), dtype=state.x.dtype, device=state.x.device)
-        if not self.compile:
-            return self.eager(state, problem, noise, tick)
-        from gleak_lib.attacks.compiled import compiled_step
-
-        return compiled_step(self, state, problem, noise, tick)
-
-    def loss(self, x: Tensor, problem: Problem, noise: tuple[Tensor, ...]) -> Tensor:
-        """Reconstruction loss of dummies x, V values: distance of the gradients plus weighted prior."""
-        victims, draws = x.shape[0], self.attack.draws
-        images, labels = x, problem.labels
-        if draws > 1:  # averaging over draws is a batch in which each image stands once a draw
-            images = x.repeat(1, draws, 1, 1, 1)
-            labels = labels.repeat(1, draws)
-        grads, _ = per_victim.per_victim_gradients(
-            self.model,
-            images.flatten(0, 1),
-            labels.flatten(),
-            victims=victims,
-            noise=noise,
-            names=self.names,
-            create_graph=True,
-        )
-        value = DISTANCES[self.attack.distance](grads, problem.target)
-        return value + self.attack.tv * total_variation(x) if self.attack.tv else value
-
-    def eager(self, state: State, problem: Problem, noise: tuple[Tensor, ...], tick: Tensor) -> tuple[State, Tensor]:
-        """The step itself."""
-        x = state.x.detach().requires_grad_()
-        loss = self.loss(x, problem, noise)
-        (grad,) = torch.autograd.grad(loss.sum(), x)
-        loss, x = loss.detach(), x.detach()
-        progress, improved = schedules.advance(state.progress, loss, self.attack)
-        grad = grad.sign() if self.attack.sign else grad
-        moved, *moments = adam.step(x, grad, state.moments, state.progress.lr, tick)
-        if self.attack.box:
-            moved = torch.maximum(torch.minimum(moved, self.high), self.low)
-        wide = (-1, 1, 1, 1, 1)
-        moved = torch.where(state.progress.active.view(wide) & torch.isfinite(moved), moved, x)
-        kept = x if self.attack.keep == "evaluated" else moved
-        best_x = torch.where(improved.view(wide), kept, state.best_x)
-        return State(moved, (moments[0], moments[1]), progress, best_x), loss
-
-
 def _on_device(generator: torch.Generator | None, device: torch.device) -> torch.Generator:
     """A generator on `device`, seeded from `generator`, so that drawing noise never waits for the host."""
     source = None if generator is None else generator.device
@@ -200,18 +112,24 @@ def _on_device(generator: torch.Generator | None, device: torch.device) -> torch
     return torch.Generator(device).manual_seed(int(seed))
 
 
-def _dummies(attack: Attack, shape, observation: Observation, like: Tensor, generator: torch.Generator) -> Tensor:
+def _dummies(
+    attack: Attack, shape, observation: Observation, like: Tensor, generator: torch.Generator
+) -> Tensor:
     kind = {"dtype": like.dtype, "device": like.device, "generator": generator}
     if attack.init == "uniform":
         return normalize(torch.rand(shape, **kind), observation.mean, observation.std)
     return torch.randn(shape, **kind)
 
 
-def _noise_source(observation: Observation, attack: Attack, rows: int, like: Tensor, generator: torch.Generator):
+def _noise_source(
+    observation: Observation, attack: Attack, rows: int, like: Tensor, generator: torch.Generator
+):
     """Return a function that gives the noise of the next step for all victims."""
     if attack.noise == "given":
         if observation.noise is None:
-            raise ParameterError("noise='given' needs an observation that grants the noise (share_noise=True).")
+            raise ParameterError(
+                "noise='given' needs an observation that grants the noise (share_noise=True)."
+            )
         given = tuple(_repeat(n, observation, attack.draws) for n in observation.noise)
         return lambda: given
     if attack.noise == "fixed":
@@ -231,7 +149,7 @@ def _rows(noise: tuple[Tensor, ...], index: Tensor, victims: int) -> tuple[Tenso
     return tuple(n.reshape(victims, -1, *n.shape[1:])[index].flatten(0, 1) for n in noise)
 
 
-def _take(tree, rows: Tensor):
+def _take(tree: Any, rows: Tensor) -> Any:
     """Keep some victims of every tensor in a nested tuple or dict."""
     if isinstance(tree, Tensor):
         return tree[rows]
@@ -273,7 +191,10 @@ def _lower(a: Reconstruction, b: Reconstruction) -> Reconstruction:
         return torch.where(better.view(-1, *[1] * (x.dim() - 1)), y, x)
 
     steps = max(len(a.trace), len(b.trace))
-    pad = lambda t: torch.nn.functional.pad(t, (0, 0, 0, steps - len(t)), value=torch.nan)  # noqa: E731
+
+    def pad(trace: Tensor) -> Tensor:
+        return torch.nn.functional.pad(trace, (0, 0, 0, steps - len(trace)), value=torch.nan)
+
     return Reconstruction(
         images=pick(a.images, b.images),
         labels=a.labels,
@@ -285,10 +206,4 @@ def _lower(a: Reconstruction, b: Reconstruction) -> Reconstruction:
 
 
 def _bar(total: int, name: str):
-    try:
-        from tqdm.auto import tqdm
-    except ImportError as error:
-        from gleak_lib.errors import MissingDependencyError
-
-        raise MissingDependencyError('The progress bar needs tqdm: pip install "gleak[book]".') from error
-    return tqdm(total=total, desc=name, unit="step")
+    return require("tqdm.auto", "book").tqdm(total=total, desc=name, unit="step")

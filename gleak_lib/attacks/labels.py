@@ -31,7 +31,8 @@ def infer_single(observation: Observation) -> Tensor:
     """
     if observation.batch_size != 1:
         raise ParameterError(
-            f"The sign rule reads one label from one image, this batch has {observation.batch_size}: pass labels."
+            f"The sign rule reads one label from one image, this batch has {observation.batch_size}: "
+            "pass labels."
         )
     name = last_linear(observation.model)
     bias = observation.gradients.get(f"{name}.bias")

@@ -1,4 +1,4 @@
-"""The client's side: one training step's gradients for each of V victims, and what the server sees of them."""
+"""The client's side: one training step's gradients for each of V victims, and what the server sees."""
 
 from collections.abc import Sequence
 
@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from gleak_lib import gradients as engine
 from gleak_lib.errors import ShapeError
+from gleak_lib.pixels import normalize
 from gleak_lib.types import Observation
 
 CHUNK = 128  # victims whose gradients are computed at once
@@ -56,7 +57,8 @@ def observe(
     classes = labels.reshape(-1)
     if classes.shape[0] != victims * batch_size or labels.is_floating_point():
         raise ShapeError(
-            f"labels must be {victims} x {batch_size} class indices, got {tuple(labels.shape)} {labels.dtype}."
+            f"labels must be {victims} x {batch_size} class indices, "
+            f"got {tuple(labels.shape)} {labels.dtype}."
         )
     mean_, std_ = _per_channel(mean, channels, "mean"), _per_channel(std, channels, "std")
     if min(std_) <= 0:
@@ -78,7 +80,11 @@ def observe(
     for start in range(0, victims, CHUNK):
         rows = slice(start * batch_size, (start + CHUNK) * batch_size)
         grads, _ = engine.per_victim_gradients(
-            shared, x[rows], classes[rows], victims=min(CHUNK, victims - start), noise=[n[rows] for n in noise]
+            shared,
+            x[rows],
+            classes[rows],
+            victims=min(CHUNK, victims - start),
+            noise=[n[rows] for n in noise],
         )
         parts.append({name: g.detach() for name, g in grads.items()})
     gradients = {name: torch.cat([p[name] for p in parts]) for name in parts[0]}
@@ -88,7 +94,7 @@ def observe(
     return Observation(
         model=model,
         gradients=gradients,
-        input_shape=tuple(pixels.shape[2:]),
+        input_shape=(channels, pixels.shape[3], pixels.shape[4]),
         batch_size=batch_size,
         mean=mean_,
         std=std_,
@@ -99,16 +105,6 @@ def observe(
     )
 
 
-def normalize(pixels: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    """Return (pixels - mean) / std for ... x C x H x W."""
-    return (pixels - _column(mean, pixels)) / _column(std, pixels)
-
-
-def denormalize(x: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    """Return x * std + mean for ... x C x H x W."""
-    return x * _column(std, x) + _column(mean, x)
-
-
 def sample_noise(
     model: nn.Module, rows: int, reference: Tensor, generator: torch.Generator | None
 ) -> tuple[Tensor, ...]:
@@ -117,13 +113,11 @@ def sample_noise(
         return ()
     source = reference.device if generator is None else generator.device
     return tuple(
-        torch.randn(rows, *shape, generator=generator, device=source, dtype=reference.dtype).to(reference.device)
+        torch.randn(rows, *shape, generator=generator, device=source, dtype=reference.dtype).to(
+            reference.device
+        )
         for shape in model.noise_shapes
     )
-
-
-def _column(values: Sequence[float], like: Tensor) -> Tensor:
-    return torch.as_tensor(values, dtype=like.dtype, device=like.device).view(-1, 1, 1)
 
 
 def _per_channel(value: Sequence[float] | float, channels: int, name: str) -> tuple[float, ...]:

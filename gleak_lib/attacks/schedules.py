@@ -25,7 +25,13 @@ def start(victims: int, attack: Attack, like: Tensor) -> Progress:
     inf = torch.full((victims,), torch.inf, dtype=like.dtype, device=like.device)
     zero = torch.zeros(victims, dtype=torch.int32, device=like.device)
     return Progress(
-        torch.full_like(inf, attack.lr), inf, zero, inf.clone(), zero.clone(), torch.ones_like(zero, dtype=torch.bool), zero.clone()
+        torch.full_like(inf, attack.lr),
+        inf,
+        zero,
+        inf.clone(),
+        zero.clone(),
+        torch.ones_like(zero, dtype=torch.bool),
+        zero.clone(),
     )
 
 

@@ -76,7 +76,8 @@ class VariationalBottleneck(nn.Module):
         super().__init__()
         self.encoder, self.decoder = encoder, decoder
         self.shape, self.inner_shape, self.noise_shape = shape, inner_shape, noise_shape
-        self.beta, self.kl = beta, kl
+        self.beta = beta
+        self.kl: KLForm = kl
 
     def encode(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Return mu and sigma, N x `noise_shape` each, of features N x `shape`."""

@@ -112,7 +112,9 @@ def _dummy_run(model: nn.Module, probe: nn.Module, input_shape: tuple[int, ...])
         with torch.no_grad():
             return model(torch.zeros(1, *input_shape, dtype=reference.dtype, device=reference.device))
     except RuntimeError as error:
-        raise ShapeError(f"The model does not accept an input of shape {tuple(input_shape)}: {error}") from error
+        raise ShapeError(
+            f"The model does not accept an input of shape {tuple(input_shape)}: {error}"
+        ) from error
     finally:
         for module, training in modes.items():
             module.training = training
@@ -126,7 +128,9 @@ def _output_shape(base: nn.Module, after: str, input_shape: tuple[int, ...]) -> 
     finally:
         handle.remove()
     if len(found) != 1 or not isinstance(found[0], Tensor):
-        raise ParameterError(f"{after!r} must run once a forward pass and return one tensor, ran {len(found)} times.")
+        raise ParameterError(
+            f"{after!r} must run once a forward pass and return one tensor, ran {len(found)} times."
+        )
     return tuple(found[0].shape[1:])
 
 
@@ -136,7 +140,12 @@ def _execution_order(wrapped: Bottlenecked) -> dict[str, tuple[str, ...]]:
 
     def note(name: str, module: nn.Module):
         own = tuple(f"{name}.{p}" for p, _ in module.named_parameters(recurse=False))
-        return lambda *_: groups.setdefault(name, own) if own else None
+
+        def hook(_module, _inputs) -> None:
+            if own:
+                groups.setdefault(name, own)
+
+        return hook
 
     with ExitStack() as hooks:
         for name, module in wrapped.named_modules():

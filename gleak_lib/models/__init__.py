@@ -61,9 +61,7 @@ def build(
     with torch.random.fork_rng(devices=[], enabled=seed is not None):
         if seed is not None:
             torch.manual_seed(seed)
-        return make(
-            input_shape=tuple(input_shape), num_classes=num_classes, bottlenecks=specs, **options
-        )
+        return make(input_shape=tuple(input_shape), num_classes=num_classes, bottlenecks=specs, **options)
 
 
 __all__ = [

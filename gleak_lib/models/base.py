@@ -86,7 +86,9 @@ class StagedModel(nn.Module):
             Logits N x K, the sum of beta_i KL_i a row (zeros without bottlenecks), the noise used.
         """
         if noise is not None and len(noise) != len(self.positions):
-            raise ShapeError(f"This model has {len(self.positions)} bottlenecks, got {len(noise)} noise tensors.")
+            raise ShapeError(
+                f"This model has {len(self.positions)} bottlenecks, got {len(noise)} noise tensors."
+            )
         kl, used = x.new_zeros(x.shape[0]), []
         for position in range(1, self.depth + 1):
             x = self.get_submodule(f"stage{position}")(x)

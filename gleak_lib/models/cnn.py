@@ -1,6 +1,7 @@
 """The CVB paper's baseline CNN (001 Fig. 4)."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from torch import nn
 
@@ -20,8 +21,7 @@ def cnn(
     """
     channels = (input_shape[0], 16, 32, 64)
     stages = [
-        nn.Sequential(nn.Conv2d(c_in, c_out, 5, stride=2), nn.ReLU())
-        for c_in, c_out in zip(channels, channels[1:], strict=False)
+        nn.Sequential(nn.Conv2d(c_in, c_out, 5, stride=2), nn.ReLU()) for c_in, c_out in pairwise(channels)
     ]
     head = nn.Sequential(nn.Flatten(), nn.Linear(feature_size(stages, input_shape), num_classes))
     return StagedModel(stages, head, input_shape=input_shape, bottlenecks=bottlenecks)

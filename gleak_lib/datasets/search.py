@@ -1,0 +1,152 @@
+"""Finding an image set by name, and saying what a folder holds."""
+
+import os
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+from gleak_lib.datasets.archives import is_victims, read_npz
+from gleak_lib.datasets.base import ImageDataset
+from gleak_lib.datasets.build import build, build_victims
+from gleak_lib.datasets.sources import DATASETS, Source, embedded, fetch, read_folder
+from gleak_lib.errors import DataError, GleakError, UnknownNameError, unknown
+
+
+def data_root(root: str | Path | None = None) -> Path:
+    """Return the folder that image sets are looked for in.
+
+    It is `root`, else the environment variable `GLEAK_DATA`, else `gleak` in the user's cache folder.
+    """
+    given = root or os.environ.get("GLEAK_DATA")
+    if given:
+        return Path(given).expanduser()
+    try:
+        from platformdirs import user_cache_path
+    except ImportError:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gleak"
+    return user_cache_path("gleak", appauthor=False)
+
+
+def load(
+    name: str, root: str | Path | None = None, download: bool = False, *, channels: int = 3, size: int = 32
+) -> ImageDataset:
+    """Load an image set.
+
+    The folder of `data_root` is searched for `NAME.npz` in MedMNIST's layout (a user's own archive loads
+    the same way, and so does a victims archive), then for `NAME_64.npz` and the like of medmnist, then for
+    the folder that torchvision writes. Nothing is read through pickle.
+
+    Args:
+        name: a key of `DATASETS`, or the name of an archive in the folder.
+        root: the folder; None means the variable `GLEAK_DATA`, else the user's cache folder.
+        download: fetch the set through torchvision or medmnist where it is not found.
+        channels: 3 replicates grey images, 1 keeps them grey.
+        size: height and width that the images are resized to.
+
+    Raises:
+        UnknownNameError: no such set, and no archive of that name.
+        DataError: the set is not there, damaged, unsafe or does not fit its layout.
+        ParameterError: colour images and `channels=1`, or a set that cannot be downloaded.
+    """
+    if not isinstance(name, str) or not re.fullmatch(r"\w[\w.-]*", name):
+        raise unknown("dataset", name, DATASETS)
+    source = DATASETS.get(name)
+    if source and source.kind == "embedded":
+        return build(name, embedded(), source="scikit-learn", num_classes=10, channels=channels, size=size)
+    folder = data_root(root)
+    places = _places(name, source, folder)
+    found = next((place for place in places if place.exists()), None)
+    if found is None and source and download:
+        fetch(name, source, folder)
+        found = next((place for place in places if place.exists()), None)
+    if found is None:
+        raise _missing(name, source, folder, places)
+    return _read(name, source, found, channels, size)
+
+
+class Found(NamedTuple):
+    """One line of `check`: an image set and its state."""
+
+    name: str
+    state: str  # "valid", "damaged" or "missing"
+    detail: str  # where it is and how much it holds; or what is wrong; or how to get it
+
+
+def check(root: str | Path | None = None) -> list[Found]:
+    """Read every image set in a folder in full, and say which are valid, damaged or missing.
+
+    The sets of `DATASETS` come first, then the other archives in the folder.
+    """
+    folder = data_root(root)
+    known = {place for name, source in DATASETS.items() for place in _places(name, source, folder)}
+    own = [path.stem for path in sorted(folder.glob("*.npz")) if path not in known]
+    return [_check(name, folder) for name in (*DATASETS, *own)]
+
+
+def _check(name: str, folder: Path) -> Found:
+    source = DATASETS.get(name)
+    embedded_set = source is not None and source.kind == "embedded"
+    if not embedded_set and not any(place.exists() for place in _places(name, source, folder)):
+        return Found(name, "missing", _how(name, source, folder))
+    try:
+        dataset = load(name, folder)
+    except GleakError as error:
+        return Found(name, "damaged", str(error))
+    counts = ", ".join(
+        f"{len(split)} {label}"
+        for label, split in (("train", dataset.train), ("val", dataset.val), ("test", dataset.test))
+        if len(split)
+    )
+    return Found(name, "valid", f"{dataset.source}: {counts} images, {dataset.num_classes} classes")
+
+
+def _places(name: str, source: Source | None, folder: Path) -> list[Path]:
+    places = [folder / f"{name}.npz"]
+    if source and source.kind == "medmnist":
+        places += [folder / f"{name}_{size}.npz" for size in (64, 128, 224)]
+    if source and source.folder:
+        places.append(folder / source.folder)
+    return places
+
+
+def _read(name: str, source: Source | None, place: Path, channels: int, size: int) -> ImageDataset:
+    options = {
+        "source": str(place),
+        "num_classes": source.num_classes if source else None,
+        "channels": channels,
+        "size": size,
+    }
+    if place.suffix != ".npz" and source:
+        return build(name, read_folder(place, source), **options)
+    arrays = read_npz(place)
+    if is_victims(arrays):
+        return build_victims(name, arrays, **options)
+    splits = [split for split in ("train", "val", "test") if f"{split}_images" in arrays]
+    pairs = {split: (arrays[f"{split}_images"], arrays[f"{split}_labels"]) for split in splits}
+    return build(name, pairs, **options)
+
+
+def _how(name: str, source: Source | None, folder: Path) -> str:
+    if source and source.kind in ("torchvision", "medmnist"):
+        return f'get it with datasets.load("{name}", download=True), or put {name}.npz into {folder}'
+    if source:
+        return f"{source.how}, as {folder / name}.npz"
+    return f"put {name}.npz into {folder}"
+
+
+def _missing(name: str, source: Source | None, folder: Path, places: list[Path]) -> GleakError:
+    looked = ", ".join(str(place) for place in places)
+    if source is None:
+        own = [path.stem for path in folder.glob("*.npz")]
+        error = unknown("dataset", name, {*DATASETS, *own})
+        return UnknownNameError(f"{error} An archive of your own would be {looked} (MedMNIST's layout).")
+    victims = folder / f"{name}_victims.npz"
+    hint = (
+        f' {victims.name} is there: load "{victims.stem}" to attack fresh weights.'
+        if victims.exists()
+        else ""
+    )
+    return DataError(
+        f"{name} is not there: looked for {looked}. To have it, {_how(name, source, folder)}; another folder "
+        f"is named by `root` or by the variable GLEAK_DATA.{hint}"
+    )

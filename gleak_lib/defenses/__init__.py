@@ -1,0 +1,11 @@
+"""Defences that transform gradients: `DEFENSES` and `chain`. PRECODE and CVB are architecture: see bottlenecks."""
+
+from collections.abc import Callable
+
+from gleak_lib.defenses.base import Defense, chain, stateless
+from gleak_lib.defenses.compress import compression
+from gleak_lib.defenses.noise import gaussian
+
+DEFENSES: dict[str, Callable[..., Defense]] = {"compression": compression, "gaussian": gaussian}
+
+__all__ = ["DEFENSES", "Defense", "chain", "compression", "gaussian", "stateless"]

@@ -1,0 +1,26 @@
+"""Additive noise."""
+
+import torch
+
+from gleak_lib.defenses.base import Defense, stateless
+from gleak_lib.errors import ParameterError
+from gleak_lib.types import Grads
+
+
+def gaussian(std: float = 0.1) -> Defense:
+    """Add independent N(0, std^2) noise to every gradient entry (003: std 0.1; 004: variance 1e-2).
+
+    Raises:
+        ParameterError: a standard deviation that is not positive.
+    """
+    if not std > 0:
+        raise ParameterError(f"The noise's standard deviation must be positive, got {std}.")
+
+    def transform(grads: Grads, generator: torch.Generator | None) -> Grads:
+        source = None if generator is None else generator.device
+        return {
+            name: g + std * torch.randn(g.shape, generator=generator, device=source, dtype=g.dtype).to(g.device)
+            for name, g in grads.items()
+        }
+
+    return stateless(f"gaussian(std={std:g})", transform)

@@ -1,0 +1,34 @@
+"""Image metrics, the table of scores, and what counts as a successful attack."""
+
+from gleak_lib.metrics.image import minmax, mse, psnr, ssim
+from gleak_lib.metrics.score import METRICS, assign, score, summary
+from gleak_lib.metrics.success import (
+    SUCCESS,
+    Criterion,
+    attack_success_rate,
+    lpips_below,
+    mse_below,
+    psnr_above,
+    ssim_above,
+)
+from gleak_lib.pixels import denormalize, normalize
+
+__all__ = [
+    "METRICS",
+    "SUCCESS",
+    "Criterion",
+    "assign",
+    "attack_success_rate",
+    "denormalize",
+    "lpips_below",
+    "minmax",
+    "mse",
+    "mse_below",
+    "normalize",
+    "psnr",
+    "psnr_above",
+    "score",
+    "ssim",
+    "ssim_above",
+    "summary",
+]

@@ -1,0 +1,40 @@
+"""Between pixels in [0, 1] and what a model sees: (pixel - mean) / std, channel by channel."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from gleak_lib.errors import ShapeError
+
+
+def normalize(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """Return (images - mean) / std.
+
+    Args:
+        images: ... x C x H x W in [0, 1].
+        mean: the training pixels' mean, one value a channel.
+        std: their standard deviation, one value a channel.
+
+    Raises:
+        ShapeError: `mean` or `std` does not have C values.
+    """
+    return (images - _per_channel(images, mean, "mean")) / _per_channel(images, std, "std")
+
+
+def denormalize(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """Undo `normalize`: return images * std + mean, of the same shape.
+
+    Raises:
+        ShapeError: `mean` or `std` does not have C values.
+    """
+    return images * _per_channel(images, std, "std") + _per_channel(images, mean, "mean")
+
+
+def _per_channel(images: Tensor, values: Sequence[float], what: str) -> Tensor:
+    if images.ndim < 3 or images.shape[-3] != len(values):
+        raise ShapeError(
+            f"The {what} has {len(values)} value(s), but images of shape {tuple(images.shape)} need one a "
+            "channel of ... x C x H x W."
+        )
+    return torch.as_tensor(tuple(values), dtype=images.dtype, device=images.device)[:, None, None]

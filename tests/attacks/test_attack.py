@@ -1,0 +1,199 @@
+"""The description of an attack, its parts, and the client's side."""
+
+import dataclasses
+
+import pytest
+import torch
+from torch import nn
+
+from gleak_lib import models
+from gleak_lib.attacks import ATTACKS, DISTANCES, Attack, infer_single, observe, select, total_variation
+from gleak_lib.attacks.schedules import advance, start
+from gleak_lib.bottlenecks import CVB
+from gleak_lib.errors import GradientError, ParameterError, ShapeError, UnknownNameError
+
+
+def test_presets_are_those_of_the_paper():
+    ig = ATTACKS["ig"]  # 001 §V-B
+    assert (ig.distance, ig.tv, ig.lr, ig.sign) == ("cosine", 0.01, 1.0, True)
+    assert (ig.plateau, ig.lr_decay, ig.patience, ig.max_steps, ig.tolerance) == (
+        400,
+        0.1,
+        4000,
+        20_000,
+        1e-5,
+    )
+    assert dataclasses.replace(ATTACKS["ignore"], name="ig", layers="all") == ig
+    assert all(attack.name == name for name, attack in ATTACKS.items())
+
+
+def test_replace_makes_a_variant_and_attacks_can_be_keys():
+    variant = ATTACKS["ig"].replace(tv=0.1, max_steps=500)
+    assert (variant.tv, variant.max_steps, ATTACKS["ig"].tv) == (0.1, 500, 0.01)
+    assert len({variant, ATTACKS["ig"], ATTACKS["ig"].replace()}) == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"step": 3}, ParameterError, "no setting 'step'. Did you mean"),
+        ({"distance": "cosin"}, UnknownNameError, "Unknown distance 'cosin'. Did you mean 'cosine'"),
+        ({"optimizer": "adma"}, UnknownNameError, "Unknown value of optimizer 'adma'"),
+        ({"noise": "sample"}, UnknownNameError, "Did you mean 'resample'"),
+        ({"layers": "before"}, UnknownNameError, "Unknown value of layers 'before'"),
+        ({"max_steps": 0}, ParameterError, "max_steps must be at least 1, got 0"),
+        ({"tv": -1.0}, ParameterError, "tv must not be negative, got -1.0"),
+        ({"tv": float("nan")}, ParameterError, "tv must not be negative, got nan"),
+        ({"lr": 0.0}, ParameterError, "lr must be positive, got 0.0"),
+        ({"lr_decay": 2.0}, ParameterError, r"lr_decay must be in \(0, 1\], got 2.0"),
+    ],
+)
+def test_what_an_attack_refuses(changes, error, message):
+    with pytest.raises(error, match=message):
+        ATTACKS["ig"].replace(**changes)
+
+
+def random_grads(seed):
+    g = torch.Generator().manual_seed(seed)
+    return {n: torch.randn(3, *s, generator=g).double() for n, s in [("a", (4, 5)), ("b", (7,))]}
+
+
+def test_distances_against_torch():
+    a, b = random_grads(0), random_grads(1)
+    flat = [torch.cat([g.flatten(1) for g in grads.values()], 1) for grads in (a, b)]
+    torch.testing.assert_close(DISTANCES["cosine"](a, b), 1 - nn.functional.cosine_similarity(*flat))
+    torch.testing.assert_close(DISTANCES["l2"](a, b), (flat[0] - flat[1]).square().sum(1))
+
+
+@pytest.mark.parametrize("name", sorted(DISTANCES))
+def test_contract_every_distance(name):
+    a, b = random_grads(0), random_grads(1)
+    distance = DISTANCES[name]
+    assert distance(a, b).shape == (3,)
+    assert distance(b, b).abs().max() < 1e-12
+    assert distance(a, b).min() > 0
+
+    def of(x, y):
+        return distance({"a": x, "b": y}, b)
+
+    assert torch.autograd.gradcheck(of, tuple(t.requires_grad_() for t in a.values()))
+
+
+def test_cosine_of_a_zero_gradient_is_one():
+    zero = {n: torch.zeros_like(g) for n, g in random_grads(0).items()}
+    assert torch.equal(DISTANCES["cosine"](zero, random_grads(1)), torch.ones(3).double())
+
+
+def test_total_variation_by_hand():
+    image = torch.tensor([[[[[0.0, 1.0], [3.0, 7.0]]]]])
+    # down: |3-0|, |7-1| -> mean 4.5; across: |1-0|, |7-3| -> mean 2.5
+    assert total_variation(image).tolist() == [7.0]
+    two = torch.cat([image, torch.zeros_like(image)], 1)
+    assert total_variation(two).tolist() == [3.5]
+
+
+def test_select_keeps_the_models_order():
+    groups = models.build("cnn", bottlenecks=CVB(1)).groups
+    assert select(("head", "stage1"), (), groups) == groups["stage1"] + groups["head"]
+    assert select("all", ("head",), groups) == tuple(n for g, ns in groups.items() if g != "head" for n in ns)
+
+
+def test_plateau_equals_torchs_scheduler_for_each_victim():
+    attack = Attack(plateau=2, threshold=0.1, lr_decay=0.5, patience=0, tolerance=0.0)
+    losses = torch.rand(60, 4, generator=torch.Generator().manual_seed(0)).double().cumsum(0).flip(0) / 10
+    losses[:, 3] = 1.0
+    progress, rates = start(4, attack, losses), []
+    for loss in losses:
+        progress, _ = advance(progress, loss, attack)
+        rates.append(progress.lr)
+    for v in range(4):
+        sgd = torch.optim.SGD([torch.zeros(1)], lr=attack.lr)
+        reference = torch.optim.lr_scheduler.ReduceLROnPlateau(
+            sgd, factor=0.5, patience=2, threshold=0.1, eps=0
+        )
+        for t, loss in enumerate(losses[:, v]):
+            reference.step(loss.item())
+            assert rates[t][v].item() == sgd.param_groups[0]["lr"], (v, t)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_labels_are_read_off_the_classifier(bias):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(48, 20), nn.Sigmoid(), nn.Linear(20, 6, bias=bias))
+    labels = torch.arange(6)
+    seen = observe(model, torch.rand(6, 3, 4, 4), labels, share_labels=False)
+    assert seen.labels is None
+    assert torch.equal(infer_single(seen), labels[:, None])
+
+
+def test_labels_of_a_batch_are_refused():
+    model = nn.Sequential(nn.Flatten(), nn.Linear(48, 6))
+    seen = observe(model, torch.rand(2, 3, 3, 4, 4), torch.zeros(2, 3).long(), share_labels=False)
+    with pytest.raises(ParameterError, match="one label from one image, this batch has 3"):
+        infer_single(seen)
+
+
+def test_labels_need_a_linear_classifier():
+    model = nn.Sequential(nn.Conv2d(3, 6, 4), nn.Flatten())
+    seen = observe(model, torch.rand(2, 3, 4, 4), torch.tensor([0, 1]), share_labels=False)
+    with pytest.raises(ParameterError, match="this model has none"):
+        infer_single(seen)
+
+
+def test_observe_in_chunks_equals_observe_at_once(monkeypatch):
+    from gleak_lib.attacks import observe as module
+
+    model = models.build("cnn", bottlenecks=CVB(1), seed=0).double()
+    images, labels = torch.rand(5, 2, 3, 32, 32).double(), torch.randint(0, 10, (5, 2))
+    whole = observe(model, images, labels, generator=torch.Generator().manual_seed(0))
+    import sys
+
+    monkeypatch.setattr(sys.modules["gleak_lib.attacks.observe"], "CHUNK", 2)
+    assert module is not None
+    parts = observe(model, images, labels, generator=torch.Generator().manual_seed(0))
+    for name, gradient in whole.gradients.items():
+        torch.testing.assert_close(parts.gradients[name], gradient)
+    assert whole.victims == 5
+    assert whole.batched
+
+
+def test_observe_leaves_the_model_alone():
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(16, 2)).train()
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    observe(model, torch.rand(2, 3, 3, 4, 4), torch.zeros(2, 3).long())
+    assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())
+    assert all(p.grad is None and p.requires_grad for p in model.parameters())
+    assert model.training
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "options", "message"),
+    [
+        (torch.rand(3, 4, 4), torch.zeros(3), {}, "must be V x C x H x W or V x B x C x H x W"),
+        (torch.rand(0, 3, 4, 4), torch.zeros(0).long(), {}, "no image to observe"),
+        (torch.rand(2, 3, 4, 4) * 3 - 1.0, torch.tensor([0, 1]), {}, r"in \[0, 1\], got \[-"),
+        (torch.full((2, 3, 4, 4), torch.nan), torch.tensor([0, 1]), {}, r"got \[nan"),
+        (torch.rand(2, 3, 4, 4), torch.tensor([0.0, 1.0]), {}, "class indices, got"),
+        (torch.rand(2, 3, 4, 4), torch.tensor([0]), {}, "labels must be 2 x 1 class indices"),
+        (
+            torch.rand(2, 3, 4, 4),
+            torch.tensor([0, 5]),
+            {},
+            r"in \[0, 4\] for this model's 5 logits, got \[0, 5\]",
+        ),
+        (torch.rand(2, 3, 4, 4), torch.tensor([-1, 0]), {}, r"got \[-1, 0\]"),
+        (torch.rand(2, 3, 4, 4), torch.tensor([0, 1]), {"mean": (0.5, 0.5)}, "mean must be one value or 3"),
+        (torch.rand(2, 3, 4, 4), torch.tensor([0, 1]), {"std": 0.0}, "std must be positive"),
+    ],
+)
+def test_what_observe_refuses(images, labels, options, message):
+    model = nn.Sequential(nn.Flatten(), nn.Linear(48, 5))
+    with pytest.raises(ShapeError, match=message):
+        observe(model, images, labels, **options)
+
+
+def test_observe_refuses_gradients_that_are_not_finite():
+    model = nn.Sequential(nn.Flatten(), nn.Linear(48, 5))
+    nn.init.constant_(model[1].weight, torch.inf)
+    with pytest.raises(GradientError, match="NaN or infinite"):
+        observe(model, torch.rand(2, 3, 4, 4), torch.tensor([0, 1]))

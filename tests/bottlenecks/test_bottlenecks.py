@@ -1,0 +1,159 @@
+"""Bottlenecks against closed forms, and their insertion into a module of the user's own."""
+
+import pytest
+import torch
+from torch import nn
+from torch.distributions import Normal
+from torch.distributions import kl_divergence as reference_kl
+
+from gleak_lib.bottlenecks import CVB, PRECODE, Bottlenecked, insert, kl_divergence, sigma_from
+from gleak_lib.errors import ParameterError, ShapeError, UnknownNameError
+from gleak_lib.models import before_decoder, parameter_groups
+
+
+def test_exact_kl_equals_that_of_torch_distributions():
+    mu, sigma = torch.randn(5, 7, dtype=torch.double), torch.rand(5, 7, dtype=torch.double) + 0.1
+    expected = reference_kl(Normal(mu, sigma), Normal(torch.zeros(1), torch.ones(1))).sum(1)
+    torch.testing.assert_close(kl_divergence(mu, sigma, "exact"), expected)
+
+
+def test_paper_code_kl_by_hand():
+    # -1/2 (1 + sigma - mu^2 - e^sigma) for mu = (1, 0), sigma = (0.5, 1): exp(0.5) = 1.6487, e = 2.7183
+    value = kl_divergence(torch.tensor([[1.0, 0.0]]), torch.tensor([[0.5, 1.0]]), "paper-code")
+    expected = -0.5 * (1 + 0.5 - 1 - 1.648721271) - 0.5 * (1 + 1 - 0 - 2.718281828)
+    assert value.item() == pytest.approx(expected, abs=1e-6)
+
+
+def test_kl_minima_sigma_one_for_the_exact_form_the_smallest_for_the_papers():
+    sigma = torch.linspace(0.05, 3, 60)[:, None]
+    at = {
+        form: sigma[kl_divergence(torch.zeros_like(sigma), sigma, form).argmin()].item()
+        for form in ("exact", "paper-code")
+    }
+    assert at["exact"] == pytest.approx(1.0, abs=0.05)
+    assert at["paper-code"] == pytest.approx(0.05, abs=1e-6)
+
+
+def test_kl_of_maps_sums_channels_and_averages_places():
+    mu, sigma = torch.randn(2, 3, 4, 5), torch.rand(2, 3, 4, 5) + 0.1
+    places = torch.stack(
+        [kl_divergence(mu[:, :, i, j], sigma[:, :, i, j]) for i in range(4) for j in range(5)]
+    )
+    torch.testing.assert_close(kl_divergence(mu, sigma), places.mean(0))
+
+
+def test_kl_refuses_an_unknown_form():
+    with pytest.raises(ParameterError, match="'exact' or 'paper-code', got 'papr'"):
+        kl_divergence(torch.zeros(1, 1), torch.ones(1, 1), "papr")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("spec", [PRECODE(1, 6), CVB(1, 3), CVB(1, 5, scale=0.25)])
+@pytest.mark.parametrize("shape", [(8, 6, 6), (4, 16), (16,)])
+def test_shapes_parameters_and_sampling(spec, shape):
+    module = spec.build(shape)
+    features = torch.randn(3, *shape)
+    mu, sigma = module.encode(features)
+    out = module(features, torch.full_like(mu, 2.0))
+    assert out.features.shape == features.shape
+    assert mu.shape[1:] == module.noise_shape
+    assert all(p.dim() > 1 for p in module.parameters()), "bottlenecks have no biases"
+    torch.testing.assert_close(out.features.reshape(3, -1), module.decoder(mu + 2 * sigma).reshape(3, -1))
+    size, channels = features[0].numel(), shape[0]
+    kernels = max(1, round(getattr(spec, "scale", 0) * channels))
+    expected = (
+        3 * spec.k * size
+        if isinstance(spec, PRECODE)
+        else 2 * spec.kernel_size**2 * channels * kernels + kernels * channels
+    )
+    assert sum(p.numel() for p in module.parameters()) == expected
+
+
+def test_sigma_is_a_clipped_softplus():
+    raw = torch.tensor([-100.0, -5.0, 0.0, 5.0, 100.0])
+    expected = torch.log1p(torch.exp(torch.tensor([-5.0, -5.0, 0.0, 5.0, 5.0])))
+    torch.testing.assert_close(sigma_from(raw), expected)
+
+
+def test_statistics_of_the_draw():
+    module = PRECODE(1, 4).build((10,))
+    features = torch.randn(1, 10).expand(20_000, 10)
+    noise = module(features, generator=torch.Generator().manual_seed(0)).noise
+    assert noise.mean().abs() < 0.01
+    assert abs(noise.std() - 1) < 0.01
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: PRECODE(k=0), "k must be at least 1, got 0"),
+        (lambda: CVB(kernel_size=4), "kernel_size must be odd and positive, got 4"),
+        (lambda: CVB(scale=0), "scale must be positive, got 0"),
+    ],
+)
+def test_specifications_refuse(make, message):
+    with pytest.raises(ParameterError, match=message):
+        make()
+
+
+def test_shapes_that_do_not_fit_are_refused():
+    with pytest.raises(ShapeError, match="square number of features, got 15"):
+        CVB().build((4, 15))
+    module = CVB().build((4, 8, 8))
+    with pytest.raises(ShapeError, match=r"built for features of shape \(4, 8, 8\), got \(4, 9, 9\)"):
+        module(torch.zeros(1, 4, 9, 9))
+    with pytest.raises(ShapeError, match="noise must be"):
+        module(torch.zeros(1, 4, 8, 8), torch.zeros(1, 3, 8, 8))
+
+
+class Net(nn.Module):
+    """A user's model whose registration order is not its forward order."""
+
+    def __init__(self):
+        super().__init__()
+        self.head = nn.Linear(6, 3)
+        self.layer1 = nn.Sequential(nn.Conv2d(3, 4, 3, stride=2), nn.ReLU(inplace=True))
+        self.layer2 = nn.Conv2d(4, 6, 3)
+
+    def forward(self, x):
+        return self.head(self.layer2(self.layer1(x)).mean((2, 3)))
+
+
+def test_insert_puts_a_bottleneck_behind_a_submodule():
+    net = Net()
+    model = insert(net, after="layer1", spec=CVB(kernel_size=3), input_shape=(3, 12, 12), seed=0)
+    x = torch.rand(2, 3, 12, 12)
+    run = model.run(x, generator=torch.Generator().manual_seed(0))
+    by_hand = model.bottlenecks["bottleneck1"](net.layer1(x), run.noise[0])
+    torch.testing.assert_close(run.logits, net.head(net.layer2(by_hand.features).mean((2, 3))))
+    torch.testing.assert_close(run.kl, 0.1 * by_hand.kl)
+    assert torch.equal(net(x), net(x)), "the user's own module is left as it was"
+    assert model.noise_shapes == ((2, 5, 5),)
+
+
+def test_groups_after_insert_follow_the_forward_pass():
+    model = insert(Net(), "layer1", PRECODE(k=4), input_shape=(3, 12, 12))
+    assert list(model.groups) == [
+        "base.layer1.0",
+        "bottleneck1.encoder",
+        "bottleneck1.decoder",
+        "base.layer2",
+        "base.head",
+    ]
+    assert {n for g in model.groups.values() for n in g} == {n for n, _ in model.named_parameters()}
+    assert before_decoder(tuple(parameter_groups(model))) == ("base.layer1.0", "bottleneck1.encoder")
+
+
+def test_insert_twice():
+    once = insert(Net(), "layer2", CVB(), input_shape=(3, 12, 12))
+    twice = insert(once, "layer1", PRECODE(k=4), input_shape=(3, 12, 12))
+    assert isinstance(twice, Bottlenecked)
+    run = twice.run(torch.rand(2, 3, 12, 12))
+    assert [tuple(n.shape) for n in run.noise] == [(2, *s) for s in twice.noise_shapes]
+    assert list(twice.groups).index("bottleneck2.decoder") < list(twice.groups).index("bottleneck1.encoder")
+
+
+def test_insert_names_the_fix():
+    with pytest.raises(UnknownNameError, match="Unknown submodule 'layer3'. Did you mean 'layer"):
+        insert(Net(), "layer3", CVB(), input_shape=(3, 12, 12))
+    with pytest.raises(ShapeError, match="does not accept an input of shape"):
+        insert(Net(), "layer1", CVB(), input_shape=(1, 12, 12))

@@ -1,0 +1,90 @@
+"""Drawing victims, and archives that hold nothing else."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gleak_lib import datasets
+from gleak_lib.errors import DataError, ParameterError
+
+DIGITS = datasets.load("digits")
+
+
+def test_shapes():
+    images, labels = datasets.victims(DIGITS, 4, seed=0)
+    assert (images.shape, labels.shape) == ((4, 3, 32, 32), (4,))
+    images, labels = datasets.victims(DIGITS, 4, seed=0, batch_size=2)
+    assert (images.shape, labels.shape) == ((4, 2, 3, 32, 32), (4, 2))
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    small=st.integers(1, 10),
+    more=st.integers(0, 10),
+    seed=st.integers(0, 2**32 - 1),
+    batch_size=st.integers(1, 8),
+    distinct=st.booleans(),
+)
+def test_a_smaller_draw_is_the_start_of_a_larger_one(small, more, seed, batch_size, distinct):
+    options = {"batch_size": batch_size, "distinct_labels": distinct}
+    few = datasets.victims(DIGITS, small, seed, **options)
+    many = datasets.victims(DIGITS, small + more, seed, **options)
+    assert torch.equal(few[0], many[0][:small])
+    assert torch.equal(few[1], many[1][:small])
+    if distinct and batch_size > 1:
+        assert all(len(set(batch.tolist())) == batch_size for batch in many[1])
+
+
+def test_the_seed_decides_and_its_draw_is_fixed_for_good():
+    assert not torch.equal(datasets.victims(DIGITS, 4, 0)[0], datasets.victims(DIGITS, 4, 1)[0])
+    expected = DIGITS.train.labels[torch.from_numpy(np.random.RandomState(5).permutation(len(DIGITS.train)))]
+    assert datasets.victims(DIGITS, 16, 5)[1].tolist() == expected[:16].tolist()
+
+
+@pytest.mark.parametrize("distinct", [False, True])
+def test_no_image_is_drawn_twice(distinct):
+    images, _ = datasets.victims(DIGITS, 50, seed=0, batch_size=10, distinct_labels=distinct)
+    stored = DIGITS.train.images[:].flatten(1)
+    found = torch.cdist(images.flatten(0, 1).flatten(1), stored, compute_mode="donot_use_mm_for_euclid_dist")
+    assert len(set(found.argmin(1).tolist())) == 500
+
+
+@pytest.mark.parametrize(
+    ("arguments", "match"),
+    [
+        ({"count": 0, "seed": 0}, "must be at least 1, got 0"),
+        ({"count": 1, "seed": 0, "batch_size": 0}, "must be at least 1"),
+        ({"count": 1434, "seed": 0}, r"need 1434 images, but digits has 1433 training images"),
+        ({"count": 1, "seed": 0, "batch_size": 11, "distinct_labels": True}, "11 distinct classes"),
+        ({"count": 1, "seed": -1}, "seed must be in 0"),
+    ],
+)
+def test_impossible_draws(arguments, match):
+    with pytest.raises(ParameterError, match=match):
+        datasets.victims(DIGITS, **arguments)
+
+
+def test_a_victims_archive_serves_attacks_only(tmp_path, victim_arrays):
+    np.savez(tmp_path / "bloodmnist_victims.npz", **victim_arrays)
+    blood = datasets.load("bloodmnist_victims", root=tmp_path)
+    assert (blood.num_classes, blood.input_shape, blood.victims_only) == (8, (3, 32, 32), True)
+    np.testing.assert_allclose(blood.mean, [0.4, 0.5, 0.6], rtol=1e-6)
+    np.testing.assert_allclose(blood.std, [0.1, 0.2, 0.3], rtol=1e-6)
+    np.testing.assert_array_equal(blood.train.images[:], victim_arrays["images"])
+    images, labels = datasets.victims(blood, 6, seed=0)
+    np.testing.assert_array_equal(images, victim_arrays["images"][np.random.RandomState(0).permutation(6)])
+    assert sorted(labels.tolist()) == list(range(6))
+    with pytest.raises(DataError, match="holds 6 victims only, nothing to train or test on: attack fresh"):
+        blood.require_training()
+    with pytest.raises(DataError, match="holds 6 victims only, no image to train or test on"):
+        blood.test[:]
+
+
+def test_an_own_victims_archive_needs_images_and_labels_only(tmp_path, victim_arrays):
+    np.savez(tmp_path / "some.npz", images=victim_arrays["images"][:, :1], labels=victim_arrays["labels"])
+    some = datasets.load("some", root=tmp_path)
+    assert some.num_classes == 6
+    np.testing.assert_allclose(some.mean, [victim_arrays["images"][:, 0].mean()] * 3, rtol=1e-5)
+    np.testing.assert_allclose(some.std, [victim_arrays["images"][:, 0].std()] * 3, rtol=1e-5)

@@ -1,0 +1,181 @@
+"""What the figures show, and that nothing in them overlaps."""
+
+import itertools
+import math
+import subprocess
+import sys
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from gleak_lib import metrics, plots
+from gleak_lib.errors import MissingDependencyError, ParameterError, ShapeError
+from gleak_lib.types import Reconstruction
+
+
+@pytest.fixture(autouse=True)
+def no_window():
+    from matplotlib import pyplot
+
+    pyplot.switch_backend("Agg")
+    yield
+    assert pyplot.get_fignums() == []  # every figure was returned, none left to be shown
+
+
+def pair(*shape):
+    generator = torch.Generator().manual_seed(0)
+    truth = torch.rand(shape, generator=generator)
+    return (truth + 0.2 * torch.randn(shape, generator=generator)).clamp(0, 1), truth
+
+
+def wrap(images, trace=None, steps=None):
+    nothing = torch.zeros(len(images))
+    trace = nothing[None] if trace is None else trace
+    return Reconstruction(
+        images, nothing.long(), nothing, nothing, trace, nothing[:1] if steps is None else steps
+    )
+
+
+def boxes(figure):
+    """Return everything that a reader sees: tiles, texts below them, row labels, footer."""
+    figure.canvas.draw()
+    texts = [*figure.texts, *(text for axes in figure.axes for text in axes.texts)]
+    extents = [text.get_window_extent() for text in texts if text.get_text()]
+    return extents + [axes.get_window_extent() for axes in figure.axes]
+
+
+@pytest.mark.parametrize("columns", [1, 2, 8, 16])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_nothing_overlaps_or_is_cut_off(columns, channels):
+    pred, truth = pair(16, channels, 32, 32)
+    long = "an attack whose name WOULD NOT FIT into any column, however wide it were made"
+    figure = plots.reconstructions(truth, {"IG": pred, long: wrap(pred)}, columns=columns)
+    found = boxes(figure)
+    assert len(found) == 3 * columns + 2 * columns + 3 + 1
+    for one, other in itertools.combinations(found, 2):
+        width = min(one.x1, other.x1) - max(one.x0, other.x0)
+        height = min(one.y1, other.y1) - max(one.y0, other.y0)
+        assert min(width, height) < 1
+    size = figure.bbox
+    assert all(b.x0 >= -1 and b.y0 >= -1 and b.x1 <= size.x1 + 1 and b.y1 <= size.y1 + 1 for b in found)
+    assert figure.get_figwidth() <= 8.01
+
+
+@pytest.mark.parametrize(("scaling", "footer"), [("minmax", "min–max scaled"), ("none", "clipped to [0, 1]")])
+def test_tiles_show_the_pixels_and_their_ssim(scaling, footer):
+    pred, truth = pair(4, 3, 16, 16)
+    figure = plots.reconstructions(truth, {"IG": pred}, columns=3, scaling=scaling)
+    shown = [axes.images[0].get_array() for axes in figure.axes]
+    expected = [*truth[:3], *pred[:3]]
+    for image, one in zip(shown, expected, strict=True):
+        np.testing.assert_allclose(image, one.movedim(0, -1))
+    values = metrics.score(pred, truth, scaling=scaling)["ssim"][:3]
+    captions = [axes.texts[0].get_text() for axes in figure.axes]
+    assert captions == ["", "", "", *(f"{value:.2f}" for value in values)]
+    assert any(footer in text.get_text() for text in figure.texts)
+
+
+def test_batches_are_shown_in_the_order_of_the_truth():
+    pred, truth = pair(2, 2, 1, 16, 16)
+    straight = plots.reconstructions(truth, {"IG": pred})
+    flipped = plots.reconstructions(truth, {"IG": pred.flip(1)})
+    for one, other in zip(straight.axes, flipped.axes, strict=True):
+        np.testing.assert_array_equal(one.images[0].get_array(), other.images[0].get_array())
+
+
+def test_wrong_reconstructions():
+    pred, truth = pair(2, 3, 16, 16)
+    with pytest.raises(ParameterError, match="columns must be 1 to 16, got 17"):
+        plots.reconstructions(truth, {}, columns=17)
+    with pytest.raises(ShapeError, match="originals must be V x C x H x W with C 1 or 3"):
+        plots.reconstructions(truth[:, :2], {})
+    with pytest.raises(ShapeError, match="must both be"):
+        plots.reconstructions(truth, {"IG": pred[:1]})
+
+
+def test_a_trace_keeps_the_last_loss_of_victims_that_stopped():
+    nan = math.nan
+    trace = torch.tensor([[8.0, 4.0, 2.0, 1.0], [7.0, 3.0, nan, 1.0], [nan, 2.0, nan, 1.0]])
+    steps = torch.tensor([0, 10, 20])
+    figure = plots.traces(
+        {"pair": (steps, trace), "reconstruction": wrap(torch.zeros(4, 1, 1, 1), trace, steps)}
+    )
+    filled = np.array([[8, 4, 2, 1], [7, 3, 2, 1], [7, 2, 2, 1]])
+    axes = figure.axes[0]
+    assert axes.get_yscale() == "log"
+    for line, band in zip(axes.lines, axes.collections, strict=True):
+        np.testing.assert_array_equal(line.get_xdata(), steps)
+        np.testing.assert_allclose(line.get_ydata(), np.median(filled, axis=1))
+        heights = band.get_paths()[0].vertices[:, 1]
+        assert (heights.min(), heights.max()) == (np.quantile(filled, 0.25, axis=1).min(), 5)
+    assert [text.get_text() for text in figure.legends[0].texts] == ["pair", "reconstruction"]
+
+
+@pytest.mark.parametrize(
+    ("steps", "trace", "match"),
+    [
+        (
+            torch.arange(3),
+            torch.ones(2, 4),
+            r"IG: expected T steps and T x V losses, got \(3,\) and \(2, 4\)",
+        ),
+        (torch.arange(2), torch.full((2, 4), math.nan), "IG: there is no finite loss above 0"),
+        (torch.arange(2), torch.zeros(2, 4), "IG: there is no finite loss above 0"),
+    ],
+)
+def test_wrong_traces(steps, trace, match):
+    with pytest.raises(ShapeError, match=match):
+        plots.traces({"IG": (steps, trace)})
+
+
+def test_comparison_shows_both_values_with_their_deviations():
+    frame = pd.DataFrame(
+        {"label": ["a", "b"], "ours": [0.7, math.nan], "ours_std": [0.1, math.nan], "paper": [0.9, 0.3]}
+    )
+    figure = plots.comparison(frame, xlabel="SSIM", ours="ours (32 victims)", threshold=0.5)
+    axes = figure.axes[0]
+    points = {bars.get_label(): bars.lines[0].get_xdata().tolist() for bars in axes.containers}
+    assert points["paper"] == [0.9, 0.3]
+    assert points["ours (32 victims)"][0] == 0.7
+    assert math.isnan(points["ours (32 victims)"][1])
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["a", "b"]
+    assert axes.yaxis_inverted()
+    (bar,) = (bars for bars in axes.containers if bars.has_xerr)
+    np.testing.assert_allclose(bar.lines[2][0].get_segments()[0][:, 0], [0.6, 0.8])
+
+
+def test_wrong_comparisons():
+    with pytest.raises(ParameterError, match="missing: paper"):
+        plots.comparison(pd.DataFrame({"label": ["a"], "ours": [1.0]}), xlabel="SSIM")
+    with pytest.raises(ParameterError, match=r"at least one row .* missing: rows"):
+        plots.comparison(pd.DataFrame({"label": [], "ours": [], "paper": []}), xlabel="SSIM")
+
+
+def test_style_is_set_by_style_and_left_alone_by_figures():
+    with mpl.rc_context({"font.size": 23}):
+        plots.traces({"IG": (torch.arange(2), torch.ones(2, 3))})
+        assert mpl.rcParams["font.size"] == 23
+        plots.style()
+        assert mpl.rcParams["font.size"] == 10
+        colours = [entry["color"] for entry in mpl.rcParams["axes.prop_cycle"]]
+        assert [mpl.colors.to_hex(colour).upper() for colour in colours] == list(plots.PALETTE)
+
+
+def test_a_missing_matplotlib_names_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "seaborn", None)
+    with pytest.raises(
+        MissingDependencyError, match=r'seaborn is not installed: pip install "gleak\[book\]"'
+    ):
+        plots.traces({})
+
+
+def test_importing_the_package_loads_no_optional_package():
+    code = (
+        "import sys, gleak_lib.datasets, gleak_lib.metrics, gleak_lib.plots;"
+        "print({'matplotlib', 'seaborn', 'pandas', 'scipy', 'sklearn', 'medmnist'} & set(sys.modules))"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert out.strip() == "set()"
