@@ -24,13 +24,14 @@ from gleak_lib.attacks import adam, schedules
 from gleak_lib.attacks.step import Problem, State, Step
 from gleak_lib.bottlenecks import CVB, PRECODE
 from gleak_lib.pixels import normalize
+from gleak_lib.types import Observation
 
 CASES = {"cnn": (), "cnn + PRECODE(1, 8)": PRECODE(1, 8), "cnn + CVB(1, 5)": CVB(1, 5)}
 METHODS = ("loop", "vmap", "fast", "compiled")
 MEAN, STD = (0.49, 0.48, 0.45), (0.25, 0.24, 0.26)
 
 
-def plain_loop(observation: attacks.Attack, attack: attacks.Attack) -> Callable[[], None]:
+def plain_loop(observation: Observation, attack: attacks.Attack) -> Callable[[], None]:
     """One step of one victim in plain torch."""
     model, target = observation.model, torch.cat([g[0].flatten() for g in observation.gradients.values()])
     bounds = [normalize(torch.full((1, 3, 1, 1), v), MEAN, STD) for v in (0.0, 1.0)]
@@ -60,7 +61,7 @@ def plain_loop(observation: attacks.Attack, attack: attacks.Attack) -> Callable[
     return step
 
 
-def engine(observation: attacks.Attack, attack: attacks.Attack, method: str) -> Callable[[], None]:
+def engine(observation: Observation, attack: attacks.Attack, method: str) -> Callable[[], None]:
     """One step of all victims in the package's engine."""
     victims, names = observation.victims, tuple(observation.gradients)
     step = Step(observation, attack, names, compile=method == "compiled")

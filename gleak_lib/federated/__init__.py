@@ -1,0 +1,19 @@
+"""Federated training: partitions of the data over clients, and federated averaging (001 §V-A)."""
+
+from gleak_lib.federated.fedavg import evaluate, train
+from gleak_lib.federated.history import History
+from gleak_lib.federated.local import Defense
+from gleak_lib.federated.partition import Client, by_class, hold_out, iid
+from gleak_lib.federated.protocol import Protocol
+
+__all__ = [
+    "Client",
+    "Defense",
+    "History",
+    "Protocol",
+    "by_class",
+    "evaluate",
+    "hold_out",
+    "iid",
+    "train",
+]

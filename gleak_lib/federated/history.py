@@ -1,0 +1,85 @@
+"""What a federated training gives back."""
+
+import dataclasses
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import nn
+
+from gleak_lib.errors import ParameterError
+from gleak_lib.federated.partition import Client
+from gleak_lib.federated.protocol import Protocol
+from gleak_lib.federated.server import State
+
+MEASURES = ("train_loss", "val_loss", "val_accuracy", "test_accuracy", "lr", "seconds")
+
+
+@dataclass
+class History:
+    """Measurements of every round, and the weights that an attack or a table needs.
+
+    Every list is indexed by the round: entry r describes the global model after r rounds, entry 0 the
+    fresh weights. Accuracies are shares in [0, 1].
+
+    Attributes:
+        protocol: the protocol that was followed.
+        mean, std: pixel statistics with which the images were normalised, one value a channel.
+        clients: indices of each client's training and validation images in the split.
+        train_loss: mean loss over the round's local steps, averaged as the weights are; NaN at 0.
+        val_loss, val_accuracy: of the global model, mean over all clients' validation splits.
+        test_accuracy: of the global model; empty where no test split was given.
+        lr: the clients' learning rate in that round.
+        seconds: wall-clock time of the round, evaluation included.
+        best_round: round of the smallest validation loss, the earliest of equals.
+        best_state, last_state: weights and buffers after `best_round` and after the last round.
+        snapshots: weights and buffers after the rounds that were asked for, as far as they were reached.
+        stopped_early: whether patience ended the training.
+        model: a copy of the given model with the weights of `best_round`, in evaluation mode.
+    """
+
+    protocol: Protocol
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    clients: tuple[Client, ...]
+    model: nn.Module
+    train_loss: list[float] = field(default_factory=list)
+    val_loss: list[float] = field(default_factory=list)
+    val_accuracy: list[float] = field(default_factory=list)
+    test_accuracy: list[float] = field(default_factory=list)
+    lr: list[float] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+    best_round: int = 0
+    best_state: State = field(default_factory=dict)
+    last_state: State = field(default_factory=dict)
+    snapshots: dict[int, State] = field(default_factory=dict)
+    stopped_early: bool = False
+
+    @property
+    def rounds(self) -> int:
+        """Number of rounds that were run."""
+        return max(0, len(self.val_loss) - 1)
+
+    @property
+    def accuracy(self) -> float:
+        """Test accuracy of the best model, in [0, 1].
+
+        Raises:
+            ParameterError: no test split was given to `train`.
+        """
+        if not self.test_accuracy:
+            raise ParameterError("There is no test accuracy: pass test=... to train.")
+        return self.test_accuracy[self.best_round]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything but weights and indices as plain numbers (NaN as None), fit for JSON."""
+        return {
+            "protocol": dataclasses.asdict(self.protocol),
+            "mean": list(self.mean),
+            "std": list(self.std),
+            "client_sizes": [[len(c.train), len(c.val)] for c in self.clients],
+            "rounds": self.rounds,
+            "best_round": self.best_round,
+            "stopped_early": self.stopped_early,
+            "accuracy": self.accuracy if self.test_accuracy else None,
+        } | {name: [None if math.isnan(v) else v for v in getattr(self, name)] for name in MEASURES}

@@ -1,0 +1,112 @@
+"""What one client does, and how any model is measured: the loss, local training, evaluation."""
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from gleak_lib.errors import GradientError
+from gleak_lib.federated.data import Images
+from gleak_lib.federated.protocol import Protocol
+from gleak_lib.types import Grads, VariationalModel
+
+Defense = Callable[[Grads], Grads]
+"""Hook on the gradients of a local step (the batch's mean gradient by parameter name), before the client's
+optimiser sees them. It returns the same names and shapes; what it does not return keeps its gradient."""
+
+Objective = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
+
+EVALUATION_BATCH = 500  # large enough to amortise the overhead, small enough for the CPU's cache
+
+
+def objective(model: nn.Module) -> Objective:
+    """Return (x, labels, generator) -> (loss, logits): N values of cross-entropy + KL, and N x K logits.
+
+    The KL term, already weighted by beta, is there for models with bottlenecks only (001 Eq. 3); their
+    noise comes from the generator.
+    """
+    if isinstance(model, VariationalModel):
+        run = model.run
+
+        def variational(x: Tensor, labels: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+            out = run(x, generator=generator)
+            return F.cross_entropy(out.logits, labels, reduction="none") + out.kl, out.logits
+
+        return variational
+
+    def plain(x: Tensor, labels: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        logits = model(x)
+        return F.cross_entropy(logits, labels, reduction="none"), logits
+
+    return plain
+
+
+def train_locally(
+    model: nn.Module,
+    loss_of: Objective,
+    images: Images,
+    index: Tensor,
+    protocol: Protocol,
+    *,
+    lr: float,
+    shuffle: torch.Generator,
+    noise: torch.Generator,
+    defense: Defense | None = None,
+) -> float:
+    """Train `model` in place on `images[index]` with a fresh optimiser; return the mean loss of its steps.
+
+    Each image counts once an epoch in that mean. It is NaN or infinite if any step's loss was.
+    """
+    model.train()
+    parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    optimizer = _optimizer(list(parameters.values()), protocol, lr)
+    total = torch.zeros((), device=images.labels.device, dtype=torch.float64)
+    for batch in _batches(index, protocol, shuffle):
+        x, labels = images[batch.to(images.labels.device)]
+        loss = loss_of(x, labels, noise)[0].mean()
+        optimizer.zero_grad()
+        loss.backward()
+        if defense is not None:
+            _defend(parameters, defense)
+        optimizer.step()
+        total += loss.detach() * len(batch)
+    return float(total) / (len(index) * protocol.local_epochs)
+
+
+@torch.no_grad()
+def measure(
+    model: nn.Module, loss_of: Objective, images: Images, index: Tensor | None, noise: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Return N losses and N hits (1.0 where the largest logit is the label's) of `images[index]`."""
+    model.eval()
+    index = torch.arange(len(images)) if index is None else index
+    losses, hits = [], []
+    for batch in index.to(images.labels.device).split(EVALUATION_BATCH):
+        x, labels = images[batch]
+        loss, logits = loss_of(x, labels, noise)
+        losses.append(loss)
+        hits.append((logits.argmax(1) == labels).double())
+    return torch.cat(losses), torch.cat(hits)
+
+
+def _batches(index: Tensor, protocol: Protocol, shuffle: torch.Generator) -> Iterator[Tensor]:
+    for _ in range(protocol.local_epochs):
+        yield from index[torch.randperm(len(index), generator=shuffle)].split(protocol.batch_size)
+
+
+def _optimizer(parameters: list[nn.Parameter], protocol: Protocol, lr: float) -> torch.optim.Optimizer:
+    if protocol.optimizer == "sgd":
+        return torch.optim.SGD(parameters, lr=lr, fused=True)
+    return torch.optim.Adam(parameters, lr=lr, betas=protocol.betas, fused=True)
+
+
+def _defend(parameters: dict[str, nn.Parameter], defense: Defense) -> None:
+    shared = defense({name: p.grad for name, p in parameters.items() if p.grad is not None})
+    for name, grad in shared.items():
+        if name not in parameters or grad.shape != parameters[name].shape:
+            raise GradientError(
+                f"The defence returned {name!r} of shape {tuple(grad.shape)}: it must return the names and "
+                "shapes that it was given."
+            )
+        parameters[name].grad = grad

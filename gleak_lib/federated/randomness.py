@@ -1,0 +1,49 @@
+"""Streams of random numbers: everything comes from one generator, and the global one stays untouched."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+
+from gleak_lib.errors import ParameterError
+
+LARGEST_SEED = 2**62
+
+
+def streams(
+    generator: torch.Generator, names: Sequence[str], *, device: torch.device, on_device: Sequence[str] = ()
+) -> dict[str, torch.Generator]:
+    """Seed one generator a name from `generator`: what one stream consumes changes nothing in another.
+
+    Args:
+        generator: source of the seeds, one draw a name, in order.
+        names: the streams.
+        device: where the model works.
+        on_device: those of `names` that must draw on that device; the others draw on the CPU.
+    """
+    if not isinstance(generator, torch.Generator):
+        raise ParameterError(
+            f"generator must be a torch.Generator, got {type(generator).__name__}: "
+            "pass torch.Generator().manual_seed(0)."
+        )
+    seeds = torch.randint(LARGEST_SEED, (len(names),), generator=generator, device=generator.device).tolist()
+    return {
+        name: torch.Generator(device if name in on_device else "cpu").manual_seed(seed)
+        for name, seed in zip(names, seeds, strict=True)
+    }
+
+
+@contextmanager
+def contained(seeds: torch.Generator, device: torch.device) -> Iterator[None]:
+    """Seed the global generators for the block's duration and restore them afterwards.
+
+    For code that cannot be handed a generator, such as a model's dropout: it becomes reproducible.
+    """
+    seed = int(torch.randint(LARGEST_SEED, (), generator=seeds, device=seeds.device))
+    cuda = device.type == "cuda"
+    with torch.random.fork_rng(devices=[device] if cuda else []):
+        torch.default_generator.manual_seed(seed)
+        if cuda:
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
+        yield
