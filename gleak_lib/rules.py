@@ -33,18 +33,40 @@ def _linear(module: Any, x: Tensor, grad: Tensor, victims: int) -> Grads:
     return grads
 
 
+LARGE_MAP = 32  # output pixels from which, on a CPU, the grouped convolution beats unfold + bmm
+
+
 def _conv2d(module: Any, x: Tensor, grad: Tensor, victims: int) -> Grads:
-    grads = {}
-    n, groups, out = x.shape[0], module.groups, module.out_channels
-    columns = F.unfold(x, module.kernel_size, module.dilation, module.padding, module.stride)
-    columns = columns.reshape(n * groups, -1, columns.shape[-1])
-    g = grad.reshape(n * groups, out // groups, -1)
-    weight = g @ columns.transpose(1, 2)  # N*groups x out/groups x (in/groups * kernel)
-    weight = weight.reshape(victims, n // victims, *module.weight.shape)
-    grads["weight"] = weight.squeeze(1) if n == victims else weight.sum(1)
+    images, out = x.shape[0], module.out_channels
+    if x.device.type == "cpu" and module.groups == 1 and grad.shape[-2:].numel() > LARGE_MAP:
+        weight = _conv_weight_by_correlation(module, x, grad)
+    else:
+        weight = _conv_weight_by_unfolding(module, x, grad)
+    weight = weight.reshape(victims, images // victims, *module.weight.shape)
+    grads = {"weight": weight.squeeze(1) if images == victims else weight.sum(1)}
     if module.bias is not None:
-        grads["bias"] = grad.reshape(victims, n // victims, out, -1).sum((1, 3))
+        grads["bias"] = grad.reshape(victims, images // victims, out, -1).sum((1, 3))
     return grads
+
+
+def _conv_weight_by_unfolding(module: Any, x: Tensor, grad: Tensor) -> Tensor:
+    """Each image's weight gradient, N x out x (in/groups * kernel), as a matrix product with its patches."""
+    images, groups, out = x.shape[0], module.groups, module.out_channels
+    patches = F.unfold(x, module.kernel_size, module.dilation, module.padding, module.stride)
+    patches = patches.reshape(images * groups, -1, patches.shape[-1])
+    return grad.reshape(images * groups, out // groups, -1) @ patches.transpose(1, 2)
+
+
+def _conv_weight_by_correlation(module: Any, x: Tensor, grad: Tensor) -> Tensor:
+    """The same as a correlation of the input with the output's gradient: one grouped convolution."""
+    images, out = x.shape[0], module.out_channels
+    kernels = grad.reshape(images * out, 1, *grad.shape[2:])
+    weight = F.conv2d(
+        x.transpose(0, 1), kernels, None, module.dilation, module.padding, module.stride, groups=images
+    )
+    height, width = module.kernel_size
+    weight = weight[..., :height, :width].reshape(x.shape[1], images, out, height, width)
+    return weight.permute(1, 2, 0, 3, 4)
 
 
 def _norm(module: Any, x: Tensor, grad: Tensor, victims: int) -> Grads:

@@ -1,0 +1,235 @@
+"""The command `gleak`: run chapters, see what is done, get image sets, list what there is."""
+
+import argparse
+import os
+import sys
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from gleak_lib import __version__
+from gleak_lib.errors import GleakError, ParameterError
+
+DEFAULT_PROFILE = "cpu"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit status: 0, or 2 after an error that was explained."""
+    options = _parser().parse_args(arguments)
+    warnings.showwarning = _show_warning
+    try:
+        return options.command(options)
+    except GleakError as error:
+        print(f"gleak: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("gleak: interrupted; finished cells are stored.", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # gleak list | head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def run(options: argparse.Namespace) -> int:
+    """Execute chapters, in place or into a folder."""
+    from gleak_lib.experiments import execute, parameters, places, profiles
+
+    given = [execute.source_of(name) for name in options.chapters] or list(execute.sources().values())
+    if not given:
+        raise ParameterError(f"There is no chapter in {places.root() / 'book' / 'src'}.")
+    jobs = []
+    for source in given:  # everything is checked before anything runs
+        declared = parameters.of_chapter(source.stem, source)
+        values = profiles.load(source.stem, options.profile)
+        values |= parameters.overrides(declared, options.parameters, source.stem)
+        parameters.validate(declared, values, source.stem)
+        jobs.append((source, values))
+    chapters, environment = _destination(options.output)
+    limit = None if options.time_limit is None else 60 * options.time_limit
+    for source, values in jobs:
+        print(f"{source.stem}: profile {options.profile}", flush=True)
+        target = chapters / f"{source.stem}.ipynb"
+        execute.execute(source, target, values, environment=environment, time_limit=limit, log=_log)
+        print(f"{source.stem}: wrote {target}", flush=True)
+    return 0
+
+
+def status(options: argparse.Namespace) -> int:
+    """Print how many cells of each chapter are done, missing, failed or damaged."""
+    from gleak_lib.experiments import CHAPTERS, PROFILES, Store, chapter, open_store, parameters, profiles
+
+    names = [Path(name).stem for name in options.chapters] or list(CHAPTERS)
+    for name in names:
+        chosen = [options.profile] if options.profile else profiles.profiles_of(name) or list(PROFILES)
+        for profile in chosen:
+            plan, declared = chapter(name), parameters.of_chapter(name)
+            values = profiles.load(name, profile)
+            values |= parameters.overrides(declared, options.parameters, name)
+            store = Store(Path(options.output) / "results") if options.output else open_store(profile)
+            found = store.status(plan.cells(**parameters.validate(declared, values, name)))
+            counts = "  ".join(f"{len(cells)} {state}" for state, cells in found._asdict().items())
+            print(f"{name:<24} {profile:<6} {counts}   ({store.folder})")
+            for cell in found.failed:
+                print(f"    failed   {cell.key}  {cell.describe()}: {store.failed(cell)}")
+            for cell in found.damaged:
+                print(f"    damaged  {store.path(cell)}: the next run computes it again")
+            if options.verbose:
+                for state in ("done", "missing"):
+                    for cell in getattr(found, state):
+                        print(f"    {state:<8} {cell.key}  {cell.describe()}")
+    return 0
+
+
+def data(options: argparse.Namespace) -> int:
+    """Print what a folder holds, after fetching what was asked for; exit status 1 where a set is damaged."""
+    from gleak_lib import datasets
+
+    root = datasets.data_root(options.folder)
+    if options.download is not None:
+        _download(root, options.download)
+    print(f"Image sets in {root}:")
+    found = datasets.check(root)
+    for entry in found:
+        print(f"  {entry.name:<20} {entry.state:<8} {entry.detail}")
+    return int(any(entry.state == "damaged" for entry in found))
+
+
+def show(options: argparse.Namespace) -> int:
+    """Print models, bottlenecks, attacks, defences, image sets, chapters and profiles."""
+    from gleak_lib import attacks, bottlenecks, datasets, models
+    from gleak_lib.experiments import CHAPTERS, PROFILES
+
+    lines: dict[str, Mapping[str, Any]] = {
+        "models": {name: _summary(make) for name, make in models.MODELS.items()},
+        "bottlenecks": {name: _summary(spec) for name, spec in bottlenecks.BOTTLENECKS.items()},
+        "attacks": {
+            name: f"distance {a.distance}, layers {a.layers}, tv {a.tv:g}, at most {a.max_steps} steps"
+            for name, a in attacks.ATTACKS.items()
+        },
+        "defences": {name: _summary(make) for name, make in _defenses().items()},
+        "image sets": {name: source.title for name, source in datasets.DATASETS.items()},
+        "chapters": {name: plan.title for name, plan in CHAPTERS.items()},
+        "profiles": {
+            "quick": "embedded digits, minutes: for trying",
+            "cpu": "real images, two cores, tens of minutes a chapter",
+            "paper": "real images, the sources' protocol in full, a GPU",
+        },
+    }
+    assert list(lines["profiles"]) == list(PROFILES)
+    for title, entries in lines.items():
+        print(f"{title}:" + ("" if entries else " none yet"))
+        for name, text in entries.items():
+            print(f"  {name:<20} {text}")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="gleak", description="Run and inspect the book of gradient leakage."
+    )
+    parser.add_argument("--version", action="version", version=f"gleak {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    one = commands.add_parser("run", help="execute chapters through papermill")
+    one.add_argument(
+        "chapters", nargs="*", metavar="CHAPTER", help="for instance 03_ignore_attack; none means all"
+    )
+    one.add_argument("--profile", default=DEFAULT_PROFILE, help="quick, cpu or paper (default: %(default)s)")
+    _add_parameters(one)
+    one.add_argument(
+        "--output", metavar="DIR", help="write chapters and results there, not into the checkout"
+    )
+    one.add_argument("--time-limit", type=_minutes, metavar="MIN", help="minutes a chapter may take")
+    one.set_defaults(command=run)
+
+    one = commands.add_parser("status", help="which cells are done, missing, failed, damaged")
+    one.add_argument("chapters", nargs="*", metavar="CHAPTER", help="none means all")
+    one.add_argument("--profile", help="quick, cpu or paper (default: each that the chapter has)")
+    _add_parameters(one)
+    one.add_argument("--output", metavar="DIR", help="look there, as for run")
+    one.add_argument("-v", "--verbose", action="store_true", help="list every cell")
+    one.set_defaults(command=status)
+
+    one = commands.add_parser("data", help="check or fetch image sets")
+    one.add_argument("folder", nargs="?", metavar="DIR", help="default: GLEAK_DATA, else your cache folder")
+    one.add_argument(
+        "--download",
+        nargs="*",
+        metavar="NAME",
+        help="fetch these sets, or, without a name, all that are missing",
+    )
+    one.set_defaults(command=data)
+
+    one = commands.add_parser(
+        "list", help="models, bottlenecks, attacks, defences, image sets, chapters, profiles"
+    )
+    one.set_defaults(command=show)
+    return parser
+
+
+def _add_parameters(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "-p",
+        dest="parameters",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("NAME", "VALUE"),
+        help="another value for one of the chapter's parameters; may be given several times",
+    )
+
+
+def _minutes(text: str) -> float:
+    value = float(text)
+    if not value > 0:
+        raise argparse.ArgumentTypeError(f"must be positive, got {text}")
+    return value
+
+
+def _destination(output: str | None) -> tuple[Path, dict[str, str]]:
+    """Return the folder of executed chapters, and variables that lead results and weights elsewhere."""
+    from gleak_lib.experiments import places
+
+    if output is None:
+        return places.root() / "book" / "chapters", {}
+    folder = Path(output).resolve()
+    variables = {places.RESULTS: str(folder / "results"), places.CACHE: str(folder / "weights")}
+    return folder / "chapters", variables
+
+
+def _download(root: Path, names: Sequence[str]) -> None:
+    from gleak_lib import datasets
+
+    if not names:
+        states = {entry.name: entry.state for entry in datasets.check(root)}
+        fetchable = [n for n, s in datasets.DATASETS.items() if s.kind in ("torchvision", "medmnist")]
+        names = [name for name in fetchable if states.get(name) == "missing"]
+    for name in names:
+        print(f"fetching {name} into {root} …", flush=True)
+        datasets.load(name, root, download=True)
+
+
+def _defenses() -> Mapping[str, Any]:
+    try:
+        from gleak_lib.defenses import DEFENSES  # type: ignore[attr-defined]
+    except ImportError:
+        return {}
+    return DEFENSES
+
+
+def _summary(thing: Any) -> str:
+    return (thing.__doc__ or "").strip().split("\n")[0]
+
+
+def _log(line: str) -> None:
+    print(f"    {line}", flush=True)
+
+
+def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
+    """One line a warning, without the place in the code that nobody asked for."""
+    print(f"gleak: warning: {message}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,316 @@
+"""Cells: one point of an experiment each, frozen and hashable, with the code that runs it.
+
+A new kind is a frozen dataclass marked `@storable` that derives from `Cell`; the store, the runner and
+`gleak status` take it as it is.
+"""
+
+import dataclasses
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+
+from gleak_lib import attacks, datasets, federated, models
+from gleak_lib.attacks import Attack
+from gleak_lib.bottlenecks import CVB, PRECODE, BottleneckSpec
+from gleak_lib.datasets import ImageDataset
+from gleak_lib.errors import ParameterError, StoreError
+from gleak_lib.experiments import figures, serial, weights
+from gleak_lib.experiments.context import Context
+from gleak_lib.experiments.serial import storable
+from gleak_lib.federated import Protocol
+
+# Fresh weights, and dropout in training, come from torch's global generator: one thread at a time.
+_GLOBAL_GENERATOR = threading.RLock()
+
+
+class Output(NamedTuple):
+    """What running a cell gives: figures as plain numbers, and maybe a few example images."""
+
+    figures: dict[str, Any]
+    examples: dict[str, np.ndarray] | None = None  # uint8, N x C x H x W each
+
+
+class Cell(ABC):
+    """One point of an experiment.
+
+    Attributes:
+        kind: folder of its results.
+        dataset_name: the image set that its figures depend on, or None.
+    """
+
+    kind: ClassVar[str]
+
+    @property
+    def key(self) -> str:
+        """Short hexadecimal name that depends on the values alone."""
+        return serial.key(self)
+
+    @property
+    def dataset_name(self) -> str | None:
+        """Name of the image set."""
+        return None
+
+    @abstractmethod
+    def describe(self) -> str:
+        """Return one line for people: messages, progress bars, `gleak status`."""
+
+    @abstractmethod
+    def run(self, context: Context) -> Output:
+        """Compute the figures; the same cell gives the same ones on one machine."""
+
+
+@storable
+@dataclass(frozen=True)
+class TrainingCell(Cell):
+    """A federated training (001 §V-A): accuracy per round, and weights to attack.
+
+    Attributes:
+        dataset: a name that `datasets.load` knows.
+        model: a key of `models.MODELS`.
+        options: the model's own options as pairs (name, value).
+        bottlenecks: specifications, at any positions.
+        protocol: see `federated.Protocol`; `rounds=0` measures the fresh weights.
+        seed: of the weights, the partition, the batches and the noise.
+        keep: rounds whose weights are kept for attacks, besides the last. It changes no figure and is no
+            part of the key.
+    """
+
+    kind: ClassVar[str] = "training"
+
+    dataset: str
+    model: str = "cnn"
+    options: tuple[tuple[str, Any], ...] = ()
+    bottlenecks: tuple[BottleneckSpec, ...] = ()
+    protocol: Protocol = field(default_factory=Protocol)
+    seed: int = 0
+    keep: tuple[int, ...] = field(default=(), compare=False)
+
+    def __post_init__(self) -> None:
+        given = self.bottlenecks
+        specs = (given,) if isinstance(given, (PRECODE, CVB)) else tuple(given)
+        pairs = self.options.items() if isinstance(self.options, dict) else self.options
+        _set(self, bottlenecks=tuple(sorted(specs, key=lambda spec: spec.position)))
+        _set(self, options=tuple(sorted((str(name), value) for name, value in pairs)), keep=tuple(self.keep))
+        _integers(self, seed=None)
+
+    @property
+    def dataset_name(self) -> str:
+        """Name of the image set."""
+        return self.dataset
+
+    def at(self, rounds: int) -> "TrainingCell":
+        """Return the training that ends with the weights of this one after `rounds` rounds.
+
+        How many rounds were planned and when to stop early changes no round that was reached: weights
+        after r rounds are the same whatever the protocol says about that, and so is their key. Fresh
+        weights do not depend on the protocol at all.
+        """
+        protocol = self.protocol.replace(rounds=rounds, patience=None) if rounds else Protocol(rounds=0)
+        return dataclasses.replace(self, protocol=protocol, keep=())
+
+    def build(self, dataset: ImageDataset) -> nn.Module:
+        """Return the model with fresh weights."""
+        with _GLOBAL_GENERATOR:
+            return models.build(
+                self.model,
+                input_shape=dataset.input_shape,
+                num_classes=dataset.num_classes,
+                bottlenecks=self.bottlenecks,
+                seed=self.seed,
+                **dict(self.options),
+            )
+
+    def describe(self) -> str:
+        """Return one line for people."""
+        rounds = self.protocol.rounds
+        weights = f"training over {_count(rounds, 'round')}" if rounds else "fresh weights"
+        return f"{self.dataset}, {self.architecture}, {weights}, seed {self.seed}"
+
+    @property
+    def architecture(self) -> str:
+        """Model, options and bottlenecks in one word, for instance `cnn+precode(position=1, k=8)`."""
+        options = ", ".join(f"{name}={value}" for name, value in self.options)
+        name = f"{self.model}({options})" if options else self.model
+        return "+".join([name, *map(_short, self.bottlenecks)])
+
+    def run(self, context: Context) -> Output:
+        """Train, keep the weights, and return the curves."""
+        dataset = context.dataset(self.dataset)
+        model = self.build(dataset).to(context.device)
+        if dataset.victims_only and not self.protocol.rounds:
+            return Output(figures.untrained(model))
+        dataset.require_training()
+        with _GLOBAL_GENERATOR:
+            history = federated.train(
+                model,
+                dataset.train,
+                self.protocol,
+                generator=torch.Generator().manual_seed(self.seed),
+                test=dataset.test,
+                mean=dataset.mean,
+                std=dataset.std,
+                keep=self.keep,
+                progress=context.progress,
+            )
+        states = {**history.snapshots, history.rounds: history.last_state}
+        for rounds, state in states.items():
+            if rounds:
+                weights.save(self.at(rounds), state, context)
+        return Output(figures.training(history, model))
+
+    def trained(self, context: Context) -> nn.Module:
+        """Return the model with the weights after all rounds; they are trained only where none are kept.
+
+        Raises:
+            ParameterError: the training stops before.
+        """
+        model = self.build(context.dataset(self.dataset))
+        if self.protocol.rounds:
+            with _GLOBAL_GENERATOR:  # a second thread finds what the first has trained
+                state = weights.load(self, context, model)
+                if state is None:
+                    self.run(context)
+                    state = weights.load(self, context, model)
+            if state is None:
+                raise ParameterError(
+                    f"There are no weights of {self.describe()}: the training stopped earlier, or "
+                    f"{context.cache} cannot be written."
+                )
+            model.load_state_dict(state)
+        return model.to(context.device)
+
+
+@storable
+@dataclass(frozen=True)
+class AttackCell(Cell):
+    """One attack on V victims that share the same weights: scores of every victim in both scalings.
+
+    Attributes:
+        training: gives image set, model and weights. Only what decides the attacked weights is kept
+            (`TrainingCell.at`): cells that attack the same weights are equal.
+        rounds: weights after so many rounds; 0 means fresh ones.
+        attack: a preset of `attacks.ATTACKS` or a variant.
+        victims: V.
+        batch_size: B, images a victim.
+        victim_seed: which images; the first k victims of a larger draw are the draw of k.
+        share_labels: whether the server knows the labels.
+        share_noise: whether it is told the bottlenecks' noise (oracle experiments).
+        seed: of the clients' noise and of the attack's dummies and noise.
+    """
+
+    kind: ClassVar[str] = "attack"
+
+    training: TrainingCell
+    rounds: int = 0
+    attack: Attack = field(default_factory=Attack)
+    victims: int = 32
+    batch_size: int = 1
+    victim_seed: int = 0
+    share_labels: bool = True
+    share_noise: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _integers(self, rounds=0, victims=1, batch_size=1, victim_seed=0, seed=None)
+        _set(self, training=self.training.at(self.rounds))
+
+    @property
+    def dataset_name(self) -> str:
+        """Name of the image set."""
+        return self.training.dataset
+
+    def describe(self) -> str:
+        """Return one line for people."""
+        weights = f"weights after {_count(self.rounds, 'round')}" if self.rounds else "fresh weights"
+        batch = f" of {self.batch_size} images" if self.batch_size > 1 else ""
+        layers = self.attack.layers if isinstance(self.attack.layers, str) else "+".join(self.attack.layers)
+        attacked = f"{self.training.dataset}, {self.training.architecture}, {weights}"
+        victims = f"{_count(self.victims, 'victim')}{batch}"
+        return f"{self.attack.name} (layers: {layers}) on {attacked}, {victims}, seed {self.seed}"
+
+    def run(self, context: Context) -> Output:
+        """Observe the victims' gradients, invert them, and score what was found against the truth."""
+        dataset = context.dataset(self.training.dataset)
+        model = self.training.trained(context).train()  # clients compute their updates in training mode
+        chosen = datasets.victims(dataset, self.victims, self.victim_seed, batch_size=self.batch_size)
+        images, labels = chosen
+        generator = torch.Generator().manual_seed(self.seed)
+        observation = attacks.observe(
+            model,
+            images,
+            labels,
+            generator=generator,
+            mean=dataset.mean,
+            std=dataset.std,
+            share_labels=self.share_labels,
+            share_noise=self.share_noise,
+        )
+        found = attacks.invert(
+            observation,
+            self.attack,
+            generator=generator,
+            progress=context.progress,
+            compile=context.compile,
+        )
+        return Output(
+            figures.attack(observation, self.attack, found, images, labels), figures.examples(found, images)
+        )
+
+
+def from_json(data: Any) -> Cell:
+    """Return the cell that `serial.encode` wrote down.
+
+    Raises:
+        StoreError: `data` is no cell that this version can make.
+    """
+    cell = serial.decode(data)
+    if not isinstance(cell, Cell):
+        raise StoreError(f"This is no cell but {type(cell).__name__}.")
+    return cell
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _short(spec: BottleneckSpec) -> str:
+    """`precode(position=1, k=8)`: what is not a default, and the position always."""
+    values = [
+        f"{f.name}={getattr(spec, f.name)}"
+        for f in dataclasses.fields(spec)
+        if f.name in ("position", "k") or getattr(spec, f.name) != f.default
+    ]
+    return f"{type(spec).__name__.lower()}({', '.join(values)})"
+
+
+def _integers(cell: Cell, **least: int | None) -> None:
+    for name, minimum in least.items():
+        value = getattr(cell, name)
+        if not isinstance(value, int) or isinstance(value, bool) or (minimum is not None and value < minimum):
+            expected = "an integer" if minimum is None else f"an integer of at least {minimum}"
+            raise ParameterError(f"{name} must be {expected}, got {value!r}.")
+
+
+def _set(cell: Cell, **values: Any) -> None:
+    for name, value in values.items():
+        object.__setattr__(cell, name, value)
+
+
+def needed_trainings(cells: Sequence[Cell]) -> dict[TrainingCell, tuple[int, ...]]:
+    """Return the trajectories that attacks need: a training up to the last round, and all rounds to keep."""
+    rounds: dict[TrainingCell, set[int]] = {}
+    for cell in cells:
+        if isinstance(cell, AttackCell) and cell.rounds:
+            rounds.setdefault(trajectory(cell.training), set()).add(cell.rounds)
+    return {path.at(max(found)): tuple(sorted(found)) for path, found in rounds.items()}
+
+
+def trajectory(training: TrainingCell) -> TrainingCell:
+    """Return the same for all trainings whose weights agree, round by round."""
+    return training.at(1)

@@ -1,0 +1,105 @@
+"""Figures of finished runs as plain numbers, small enough to be stored and compared line by line."""
+
+import warnings
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from gleak_lib import attacks, metrics, models
+from gleak_lib.attacks import Attack
+from gleak_lib.federated import History
+from gleak_lib.types import Observation, Reconstruction
+
+SCALINGS = ("minmax", "none")
+SCORES = ("mse", "psnr", "ssim")
+TRACE_POINTS = 200
+EXAMPLES = 8
+QUANTILES = {"min": 0.0, "q25": 0.25, "median": 0.5, "q75": 0.75, "max": 1.0}
+
+
+def training(history: History, model: nn.Module) -> dict[str, Any]:
+    """Return a training's curves (one value a round, round 0 first), best round and accuracies (shares)."""
+    curves = history.to_dict()
+    kept = ("train_loss", "val_loss", "val_accuracy", "test_accuracy", "lr", "client_sizes")
+    return {
+        "parameters": models.count_parameters(model),
+        "rounds": history.rounds,
+        "best_round": history.best_round,
+        "stopped_early": history.stopped_early,
+        "accuracy": curves["accuracy"],
+    } | {name: curves[name] for name in kept}
+
+
+def untrained(model: nn.Module) -> dict[str, Any]:
+    """Return the figures of fresh weights for which there is no image to measure them on."""
+    return {"parameters": models.count_parameters(model), "rounds": 0, "best_round": 0, "accuracy": None}
+
+
+def attack(
+    observation: Observation, attack: Attack, found: Reconstruction, images: Tensor, labels: Tensor
+) -> dict[str, Any]:
+    """Return per-victim columns, their summary, and the quartiles of the loss over the steps.
+
+    Args:
+        observation: what was attacked.
+        attack: how.
+        found: what `invert` returned.
+        images, labels: the truth.
+    """
+    groups = models.parameter_groups(observation.model)
+    sizes = {name: value[0].numel() for name, value in observation.gradients.items()}
+    result: dict[str, Any] = {
+        "parameters": models.count_parameters(observation.model),
+        "entries_matched": sum(sizes[n] for n in attacks.select(attack.layers, attack.exclude, groups)),
+        "entries_total": sum(sizes.values()),
+        "labels": labels.flatten().tolist(),
+        "loss": found.loss.tolist(),
+        "steps": found.steps.tolist(),
+        "trace": trace(found),
+        "scores": {},
+        "summary": {},
+    }
+    if observation.labels is None:
+        right = found.labels.flatten().cpu() == labels.flatten().cpu()
+        result["label_accuracy"] = float(right.double().mean())
+    for scaling in SCALINGS:
+        frame = metrics.score(found, images, scaling=scaling)
+        table = metrics.summary(frame)
+        result["scores"][scaling] = {name: frame[name].tolist() for name in SCORES}
+        result["summary"][scaling] = {"asr": metrics.attack_success_rate(frame)}
+        for name in SCORES:
+            row = table.loc[name]
+            result["summary"][scaling][name] = {"mean": row["mean"].item(), "std": row["std"].item()}
+    return result
+
+
+def trace(found: Reconstruction) -> dict[str, list[float]]:
+    """Return five numbers of the loss over the victims, at no more than 200 steps.
+
+    A victim that has stopped keeps its last loss, as in `plots.traces`.
+    """
+    losses = found.trace.detach().double().cpu().numpy().copy()
+    for row in range(1, len(losses)):
+        np.copyto(losses[row], losses[row - 1], where=np.isnan(losses[row]))
+    picked = np.unique(np.linspace(0, len(losses) - 1, min(TRACE_POINTS, len(losses))).round().astype(int))
+    steps = found.trace_steps.cpu().numpy()[picked]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # a step at which no victim has a loss is NaN
+        values = np.nanquantile(losses[picked], list(QUANTILES.values()), axis=1)
+    return {"step": steps.tolist()} | dict(zip(QUANTILES, values.tolist(), strict=True))
+
+
+def examples(found: Reconstruction, truth: Tensor) -> dict[str, np.ndarray]:
+    """Return the first images and what was found, uint8, at most 8 x C x H x W each."""
+    pred, target = found.images.detach().cpu(), truth.detach().cpu()
+    if pred.ndim == 5:  # the order within a batch is unknown to the attack
+        few = -(-EXAMPLES // pred.shape[1])
+        pred, target = metrics.assign(pred[:few], target[:few]), target[:few]
+    return {"truth": _bytes(target), "reconstruction": _bytes(pred)}
+
+
+def _bytes(images: Tensor) -> np.ndarray:
+    images = images.reshape(-1, *images.shape[-3:])[:EXAMPLES]
+    return (images.clamp(0, 1) * 255).round().to(torch.uint8).numpy()

@@ -1,0 +1,224 @@
+"""Finished cells as small JSON files that people can read and compare; nothing is ever unpickled."""
+
+import io
+import json
+import math
+import traceback
+import warnings
+import zipfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gleak_lib.errors import GleakError, StoreError, unknown
+from gleak_lib.experiments import places, serial
+from gleak_lib.experiments.cells import Cell, from_json
+from gleak_lib.experiments.files import write_atomically
+from gleak_lib.experiments.profiles import PROFILES
+from gleak_lib.experiments.result import Result
+
+DIGITS = 6  # significant ones
+INFINITE = {"inf": math.inf, "-inf": -math.inf}  # JSON has no word for them; NaN is null
+
+
+class DamagedResultWarning(UserWarning):
+    """A stored file that cannot be used; its cell counts as missing and is computed again."""
+
+
+class Status(NamedTuple):
+    """Which of the cells asked for are done, missing, failed or damaged."""
+
+    done: tuple[Cell, ...]
+    missing: tuple[Cell, ...]
+    failed: tuple[Cell, ...]
+    damaged: tuple[Cell, ...]
+
+
+class Store:
+    """A folder with one file a finished cell: `<kind>/<key>.json`, example images beside it as `.npz`.
+
+    Files are written atomically, so that a killed run leaves whole files only, and several writers of one
+    cell do not disturb each other.
+
+    Args:
+        folder: where results lie; it is made when the first is stored.
+        cache: where trained weights lie; None means `GLEAK_CACHE`, else the user's cache folder.
+    """
+
+    def __init__(self, folder: str | Path, cache: str | Path | None = None) -> None:
+        self.folder = Path(folder)
+        self.cache = Path(cache) if cache else places.cache_folder()
+
+    def path(self, cell: Cell) -> Path:
+        """Return the file of a cell's result."""
+        return self.folder / cell.kind / f"{cell.key}.json"
+
+    def get(self, cell: Cell) -> Result | None:
+        """Return the stored result, or None where there is none.
+
+        A file that is truncated, no JSON, or of another cell is warned of (`DamagedResultWarning`) and
+        counts as missing.
+        """
+        try:
+            return self._read(cell)
+        except StoreError as error:
+            warnings.warn(f"{error} It counts as missing.", DamagedResultWarning, stacklevel=2)
+            return None
+
+    def put(
+        self,
+        cell: Cell,
+        figures: dict[str, Any],
+        provenance: dict[str, Any],
+        examples: dict[str, np.ndarray] | None = None,
+    ) -> Result:
+        """Store a finished cell, forget that it ever failed, and return what `get` will give."""
+        path = self.path(cell)
+        if examples:
+            buffer = io.BytesIO()
+            np.savez_compressed(buffer, allow_pickle=False, **examples)
+            write_atomically(path.with_suffix(".npz"), buffer.getvalue())
+        stored = {
+            "key": cell.key,
+            "about": cell.describe(),
+            "cell": serial.encode(cell),
+            "figures": rounded(figures),
+            "provenance": rounded(provenance),
+            "examples": sorted(examples) if examples else [],
+        }
+        write_atomically(path, _text(stored))
+        self._failure(cell).unlink(missing_ok=True)
+        found = self._read(cell)
+        assert found is not None
+        return found
+
+    def put_failure(self, cell: Cell, error: BaseException) -> None:
+        """Write down that a cell failed, and why."""
+        stored = {
+            "key": cell.key,
+            "about": cell.describe(),
+            "cell": serial.encode(cell),
+            "error": f"{type(error).__name__}: {error}",
+            "traceback": traceback.format_exception(error),
+        }
+        write_atomically(self._failure(cell), _text(stored))
+
+    def failed(self, cell: Cell) -> str | None:
+        """Return the error of a cell that failed and was not finished since, else None."""
+        try:
+            return str(json.loads(self._failure(cell).read_text(encoding="utf-8"))["error"])
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, TypeError, KeyError):
+            return "unknown error (its record is damaged)"
+
+    def status(self, cells: Iterable[Cell]) -> Status:
+        """Sort cells by their state; files are read in full, nothing is computed or warned of."""
+        found: dict[str, list[Cell]] = {name: [] for name in Status._fields}
+        for cell in dict.fromkeys(cells):
+            try:
+                done = self._read(cell) is not None
+                state = "done" if done else "failed" if self.failed(cell) else "missing"
+            except StoreError:
+                state = "damaged"
+            found[state].append(cell)
+        return Status(**{name: tuple(those) for name, those in found.items()})
+
+    def _failure(self, cell: Cell) -> Path:
+        return self.folder / "failed" / f"{cell.key}.json"
+
+    def _read(self, cell: Cell) -> Result | None:
+        path = self.path(cell)
+        try:
+            stored = json.loads(path.read_text(encoding="utf-8"))
+            asked = from_json(stored["cell"]) == cell and stored["key"] == cell.key
+            figures, provenance = dict(stored["figures"]), dict(stored["provenance"])
+            names = list(stored["examples"])
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, TypeError, KeyError, GleakError) as error:
+            raise StoreError(f"{path} is damaged ({type(error).__name__}: {error}).") from error
+        if not asked:
+            raise StoreError(
+                f"{path} holds the result of other values (was it renamed, or a default changed?)."
+            )
+        examples = _examples(path.with_suffix(".npz"), names) if names else None
+        return Result(cell, _plain(figures), _plain(provenance), examples)
+
+
+def open_store(profile: str = "cpu") -> Store:
+    """Return the store of a profile: `GLEAK_RESULTS`, else the checkout's `results/`.
+
+    Results of the quick profile go to `_build/quick/results` instead: nobody is to quote them.
+
+    Raises:
+        UnknownNameError: no such profile.
+        StoreError: there is no such folder, since this is no checkout.
+    """
+    if profile not in PROFILES:
+        raise unknown("profile", profile, PROFILES)
+    return Store(places.results_folder(profile))
+
+
+def rounded(value: Any) -> Any:
+    """Return plain JSON data with floats of six significant digits; NaN as None, infinity as text."""
+    if isinstance(value, (np.floating, np.integer, np.bool_)):
+        value = value.item()
+    if isinstance(value, float):
+        if math.isfinite(value):
+            return float(f"{value:.{DIGITS}g}")
+        return None if math.isnan(value) else "inf" if value > 0 else "-inf"
+    if isinstance(value, dict):
+        return {str(name): rounded(part) for name, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [rounded(part) for part in value]
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    raise StoreError(f"Figures must be plain numbers, texts, lists and dicts, got {type(value).__name__}.")
+
+
+def _plain(value: Any) -> Any:
+    """Undo what `rounded` did to infinities."""
+    if isinstance(value, dict):
+        return {name: _plain(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_plain(part) for part in value]
+    return INFINITE.get(value, value) if isinstance(value, str) else value
+
+
+def _text(stored: dict[str, Any]) -> bytes:
+    """Sorted keys and one line a value, but a list of numbers stays on one line."""
+    text = json.dumps(_one_line_lists(stored), sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False)
+    return (_unquote(text) + "\n").encode()
+
+
+def _one_line_lists(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _one_line_lists(part) for name, part in value.items()}
+    if isinstance(value, list):
+        if value and all(v is None or isinstance(v, (int, float)) for v in value):
+            return _MARK + json.dumps(value) + _MARK
+        return [_one_line_lists(part) for part in value]
+    return value
+
+
+_MARK = "\x00"
+
+
+def _unquote(text: str) -> str:
+    mark = json.dumps(_MARK)[1:-1]
+    return text.replace(f'"{mark}', "").replace(f'{mark}"', "")
+
+
+def _examples(path: Path, names: list[str]) -> dict[str, np.ndarray]:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            found = {str(name): archive[name] for name in names}
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise StoreError(f"{path} is missing or damaged ({type(error).__name__}: {error}).") from error
+    for name, images in found.items():
+        if images.dtype != np.uint8 or images.ndim != 4:
+            raise StoreError(f"{path} is damaged: {name} is no uint8 N x C x H x W.")
+    return found

@@ -1,0 +1,277 @@
+"""Results as pandas tables: rows of ours, the paper's figures beside them, and a form for reading."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gleak_lib.errors import ParameterError, StoreError, unknown
+from gleak_lib.experiments.cells import AttackCell, TrainingCell
+from gleak_lib.experiments.figures import SCALINGS, SCORES
+from gleak_lib.experiments.result import Result
+from gleak_lib.extras import require
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+    from pandas.io.formats.style import Styler
+
+Groups = Mapping[str, Result | Sequence[Result]]
+"""Rows by label; several results in one row are seeds of the same thing."""
+
+DIGITS = {"mse": 4, "ssim": 2, "psnr": 2, "lpips": 2, "asr": 1, "accuracy": 2, "loss": 4}
+MISSING = "–"
+
+
+def paper(name: str) -> "DataFrame":
+    """Return figures copied from a source, for instance `paper("cvb_table_ii")`.
+
+    Raises:
+        UnknownNameError: no such table (the message lists what there is).
+    """
+    folder = resources.files("gleak_lib.experiments") / "paper"
+    file = folder / f"{name}.csv"
+    if not file.is_file():
+        raise unknown(
+            "table", name, [entry.name[:-4] for entry in folder.iterdir() if entry.name[-4:] == ".csv"]
+        )
+    with file.open(encoding="utf-8") as lines:  # "none" is a value of these tables, not a gap
+        return require("pandas", "metrics").read_csv(lines, keep_default_na=False, na_values=[""])
+
+
+def attack_table(groups: Groups, *, scaling: str = "minmax") -> "DataFrame":
+    """Return one row a label: scores as mean and standard deviation over all its victims, ASR in percent.
+
+    Args:
+        groups: label -> results of attack cells; the victims of several seeds are pooled.
+        scaling: "minmax" or "none", see `metrics.score`.
+
+    Returns:
+        Columns label, attack, dataset, rounds, victims, seeds, ssim, ssim_std, psnr, psnr_std, mse, mse_std,
+        asr, loss, steps, matched, entries, parameters.
+    """
+    if scaling not in SCALINGS:
+        raise unknown("scaling", scaling, SCALINGS)
+    rows = []
+    for label, results in _lists(groups, AttackCell):
+        cells: list[Any] = [result.cell for result in results]
+        row = {
+            "label": label,
+            "attack": _common(cell.attack.name for cell in cells),
+            "dataset": _common(cell.training.dataset for cell in cells),
+            "rounds": _common(cell.rounds for cell in cells),
+            "victims": sum(cell.victims for cell in cells),
+            "seeds": len(cells),
+        }
+        pooled = {
+            name: _pool(result.figures["scores"][scaling][name] for result in results) for name in SCORES
+        }
+        for name in ("ssim", "psnr", "mse"):
+            row[name], row[f"{name}_std"] = _mean_std(pooled[name])
+        row["asr"] = 100 * float(np.mean(pooled["ssim"] >= 0.5))
+        for name in ("loss", "steps"):
+            row[name] = float(np.median(_pool(result.figures[name] for result in results)))
+        row["matched"] = _common(result.figures["entries_matched"] for result in results)
+        row["entries"] = _common(result.figures["entries_total"] for result in results)
+        row["parameters"] = _common(result.figures["parameters"] for result in results)
+        rows.append(row)
+    return require("pandas", "metrics").DataFrame(rows)
+
+
+def training_table(groups: Groups) -> "DataFrame":
+    """Return one row a label: test accuracy of the best round in percent, mean and deviation over seeds.
+
+    Returns:
+        Columns label, dataset, rounds (mean number run), best_round (mean), seeds, accuracy, accuracy_std
+        (over the seeds, ddof 0), parameters.
+    """
+    rows = []
+    for label, results in _lists(groups, TrainingCell):
+        accuracy = 100 * _pool([result.figures["accuracy"]] for result in results)
+        mean, std = _mean_std(accuracy)
+        rows.append(
+            {
+                "label": label,
+                "dataset": _common(result.cell.dataset_name for result in results),
+                "rounds": float(np.mean([result.figures["rounds"] for result in results])),
+                "best_round": float(np.mean([result.figures["best_round"] for result in results])),
+                "seeds": len(results),
+                "accuracy": mean,
+                "accuracy_std": std if len(results) > 1 else np.nan,
+                "parameters": _common(result.figures["parameters"] for result in results),
+            }
+        )
+    return require("pandas", "metrics").DataFrame(rows)
+
+
+def beside(
+    ours: "DataFrame", theirs: "DataFrame", *, on: str | Sequence[str] = "label", values: Sequence[str]
+) -> "DataFrame":
+    """Return our rows with the paper's figures and the difference, for each of `values`.
+
+    A row that the paper lacks keeps its place with gaps. For a value v the columns are v (and v_std), v_paper
+    (and v_paper_std, where there is one) and v_difference = v - v_paper.
+
+    Args:
+        ours: from `attack_table` or `training_table`, or both merged.
+        theirs: from `paper`, with the columns of `on` added where it lacks them.
+        on: the column(s) by which rows belong together.
+        values: columns that both have.
+
+    Raises:
+        ParameterError: a column is missing, or the paper's rows are not unique.
+    """
+    keys = [on] if isinstance(on, str) else list(on)
+    for frame, whose in ((ours, "our table"), (theirs, "the paper's table")):
+        lacking = [column for column in (*keys, *values) if column not in frame]
+        if lacking:
+            raise ParameterError(f"{whose} lacks {', '.join(lacking)}; it has {', '.join(frame)}.")
+    if theirs.duplicated(keys).any():
+        raise ParameterError(
+            f"The paper's table has several rows with the same {', '.join(keys)}: pick some."
+        )
+    stds = [f"{name}_std" for name in values if f"{name}_std" in theirs]
+    renamed = {name: f"{name}_paper" for name in values} | {name: f"{name[:-4]}_paper_std" for name in stds}
+    merged = ours.merge(theirs[[*keys, *values, *stds]].rename(renamed, axis="columns"), on=keys, how="left")
+    columns = list(ours.columns)
+    for name in values:
+        merged[f"{name}_difference"] = merged[name] - merged[f"{name}_paper"]
+        added = [f"{name}_paper", f"{name}_paper_std", f"{name}_difference"]
+        after = f"{name}_std" if f"{name}_std" in columns else name
+        place = columns.index(after) + 1
+        columns[place:place] = [column for column in added if column in merged]
+    return merged.loc[:, columns]
+
+
+def for_plot(frame: "DataFrame", value: str) -> "DataFrame":
+    """Return the columns that `plots.comparison` takes, for one value of a table from `beside`."""
+    names = {
+        value: "ours",
+        f"{value}_std": "ours_std",
+        f"{value}_paper": "paper",
+        f"{value}_paper_std": "paper_std",
+    }
+    return frame.loc[:, ["label", *(name for name in names if name in frame)]].rename(names, axis="columns")
+
+
+def note(results: Iterable[Result], profile: str) -> str:
+    """Return the line that belongs under every table: images, victims, weights, seeds, device, date."""
+    found = list(results)
+    attacks_ = [r.cell for r in found if isinstance(r.cell, AttackCell)]
+    trainings = [r.cell for r in found if isinstance(r.cell, TrainingCell)]
+    parts = [f"profile {profile}", _several("", (str(r.cell.dataset_name) for r in found))]
+    if attacks_:
+        parts.append(_several("victims ", (str(cell.victims) for cell in attacks_)))
+        rounds = sorted({cell.rounds for cell in attacks_})
+        parts.append("attacked weights: " + ", ".join(f"after {r} rounds" if r else "fresh" for r in rounds))
+    if trainings:
+        parts.append(_several("trained at most rounds ", (str(cell.protocol.rounds) for cell in trainings)))
+    seeds = {cell.seed for cell in trainings} | {(cell.training.seed, cell.seed) for cell in attacks_}
+    many = max(len({cell.seed for cell in trainings}), len(seeds - {cell.seed for cell in trainings}))
+    parts.append(f"{many} seed{'s' if many > 1 else ''}")
+    parts.append(_several("", (str(r.provenance.get("device")) for r in found)))
+    parts.append(_several("", (str(r.provenance.get("date", ""))[:10] for r in found)))
+    return " · ".join(part for part in parts if part)
+
+
+def show(
+    frame: "DataFrame",
+    *,
+    caption: str = "",
+    columns: Mapping[str, str] | Sequence[str] | None = None,
+    digits: Mapping[str, int] | None = None,
+) -> "Styler":
+    """Return a table to be read: no index, mean ± deviation in one cell, an en dash for what is missing.
+
+    Args:
+        frame: any of the tables here.
+        caption: what it shows; it belongs to say the profile (see `note`).
+        columns: which columns, in this order, and what they are called; None shows all. A column `v_std` is
+            shown with `v`.
+        digits: decimals by column, beyond the usual ones.
+
+    Raises:
+        ParameterError: a column that the table lacks.
+        MissingDependencyError: jinja2 is not installed.
+    """
+    require("jinja2", "book")
+    headings = dict(columns) if isinstance(columns, Mapping) else {name: name for name in columns or frame}
+    if lacking := [name for name in headings if name not in frame]:
+        raise ParameterError(f"The table lacks {', '.join(lacking)}; it has {', '.join(frame)}.")
+    if columns is None:
+        headings = {name: _heading(name) for name in headings if not name.endswith("_std")}
+    known = DIGITS | dict(digits or {})
+    text = {
+        heading: [
+            _cell(row.get(name), row.get(f"{name}_std"), known.get(_base(name)), name.endswith("_difference"))
+            for row in frame.to_dict("records")
+        ]
+        for name, heading in headings.items()
+    }
+    numeric = [
+        heading
+        for name, heading in headings.items()
+        if require("pandas", "metrics").api.types.is_numeric_dtype(frame[name])
+    ]
+    shown = require("pandas", "metrics").DataFrame(text)
+    styler = shown.style.hide(axis="index").set_properties(subset=numeric, **{"text-align": "right"})
+    styler = styler.set_uuid("table").set_table_attributes('class="dataframe"')  # the same text at each run
+    return styler.set_caption(caption) if caption else styler
+
+
+def _cell(value: Any, std: Any, digits: int | None, signed: bool) -> str:
+    if value is None or (isinstance(value, float) and np.isnan(value)):
+        return MISSING
+    if isinstance(value, (bool, str)):
+        return str(value)
+    whole = isinstance(value, (int, np.integer)) or (digits is None and float(value).is_integer())
+    form = f"{'+' if signed else ''},{'d' if whole else f'.{2 if digits is None else digits}f'}"
+    text = format(int(value) if whole else float(value), form).replace("-", "−")
+    spread = isinstance(std, (int, float)) and not np.isnan(std)
+    return f"{text} ± {std:.{2 if digits is None else digits}f}" if spread else text
+
+
+def _base(column: str) -> str:
+    for ending in ("_paper", "_difference"):
+        column = column.removesuffix(ending)
+    return column
+
+
+def _heading(column: str) -> str:
+    base = _base(column)
+    name = {"asr": "ASR %", "psnr": "PSNR dB", "accuracy": "accuracy %"}.get(base)
+    name = name or (base.upper() if base in DIGITS and base not in ("loss",) else base.replace("_", " "))
+    return name + {"_paper": " (paper)", "_difference": " (difference)"}.get(column[len(base) :], "")
+
+
+def _lists(groups: Groups, kind: type) -> Iterable[tuple[str, list[Result]]]:
+    for label, results in groups.items():
+        found = [results] if isinstance(results, Result) else list(results)
+        wrong = [type(r.cell).__name__ for r in found if not isinstance(r.cell, kind)]
+        if not found or wrong:
+            raise StoreError(f"{label!r} needs results of {kind.__name__}, got {', '.join(wrong) or 'none'}.")
+        yield label, found
+
+
+def _pool(columns: Iterable[Sequence[float | None]]) -> np.ndarray:
+    """One array of the values of several columns; None is NaN."""
+    return np.array([np.nan if v is None else v for column in columns for v in column], dtype=float)
+
+
+def _mean_std(values: np.ndarray) -> tuple[float, float]:
+    """Mean and deviation (ddof 0) of what is not missing."""
+    values = values[~np.isnan(values)]
+    if not values.size:
+        return np.nan, np.nan
+    with np.errstate(invalid="ignore"):  # the deviation of an infinite PSNR is NaN
+        return float(values.mean()), float(values.std())
+
+
+def _common(values: Iterable[Any]) -> Any:
+    """The one value of all, or all that there are in one text."""
+    found = list(dict.fromkeys(values))
+    return found[0] if len(found) == 1 else ", ".join(map(str, found))
+
+
+def _several(title: str, values: Iterable[str]) -> str:
+    return title + ", ".join(dict.fromkeys(values))

@@ -1,0 +1,101 @@
+"""Trained weights, kept outside the repository as safetensors files and trusted only after a check."""
+
+import hashlib
+import json
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from gleak_lib import __version__
+from gleak_lib.errors import StoreError
+from gleak_lib.experiments import serial
+from gleak_lib.experiments.context import Context, same_data
+from gleak_lib.experiments.files import write_atomically
+from gleak_lib.extras import require
+
+if TYPE_CHECKING:
+    from gleak_lib.experiments.cells import TrainingCell
+
+State = dict[str, Tensor]
+
+
+def path_of(training: "TrainingCell", context: Context) -> Path:
+    """Return the file of the weights after all rounds of `training`."""
+    return context.cache / f"{training.key}.safetensors"
+
+
+def save(training: "TrainingCell", state: State, context: Context) -> None:
+    """Keep the weights after all rounds of `training`; a folder that cannot be written is only warned of."""
+    tensors = {name: value.detach().cpu().contiguous() for name, value in state.items()}
+    metadata = {
+        "cell": json.dumps(serial.encode(training), sort_keys=True),
+        "data": json.dumps(context.signature(training.dataset), sort_keys=True),
+        "sha256": _digest(tensors),
+        "gleak": __version__,
+        "torch": torch.__version__,
+    }
+    content = require("safetensors.torch", "book").save(tensors, metadata)
+    try:
+        write_atomically(path_of(training, context), content)
+    except OSError as error:
+        warnings.warn(f"The trained weights cannot be kept in {context.cache}: {error}", stacklevel=2)
+
+
+def load(training: "TrainingCell", context: Context, like: nn.Module) -> State | None:
+    """Return the weights after all rounds of `training`, or None where they have to be trained anew.
+
+    A file that is damaged, that belongs to another training or to other images of the same name, or that
+    does not fit the model is warned of.
+    """
+    path = path_of(training, context)
+    if not path.exists():
+        return None
+    try:
+        state, metadata = _read(path)
+        _check(state, metadata, training, context, like)
+    except StoreError as error:
+        warnings.warn(f"{path} is not used, the weights are trained again: {error}", stacklevel=2)
+        return None
+    return state
+
+
+def _read(path: Path) -> tuple[State, dict[str, str]]:
+    safetensors = require("safetensors", "book")
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+    except (OSError, ValueError, safetensors.SafetensorError) as error:
+        raise StoreError(f"the file is damaged ({error}).") from error
+
+
+def _check(
+    state: State, metadata: dict[str, str], training: "TrainingCell", context: Context, like: nn.Module
+) -> None:
+    if metadata.get("sha256") != _digest(state):
+        raise StoreError("the file is damaged (its checksum differs).")
+    try:
+        cell, data = serial.decode(json.loads(metadata["cell"])), json.loads(metadata["data"])
+    except (KeyError, ValueError, StoreError) as error:
+        raise StoreError(f"the file does not say what it holds ({error}).") from error
+    if cell != training:
+        raise StoreError("the file holds the weights of another training.")
+    if not same_data(data, context.signature(training.dataset)):
+        raise StoreError(f"they were trained on other images named {training.dataset}.")
+    expected = like.state_dict()
+    if _shapes(expected) != _shapes(state):
+        raise StoreError("its weights do not fit the model of this version.")
+
+
+def _shapes(state: State) -> dict[str, Any]:
+    return {name: tuple(value.shape) for name, value in state.items()}
+
+
+def _digest(state: State) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        digest.update(f"{name} {state[name].dtype} {tuple(state[name].shape)}\n".encode())
+        digest.update(state[name].reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
