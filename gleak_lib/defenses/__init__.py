@@ -1,4 +1,7 @@
-"""Defences that transform gradients: `DEFENSES` and `chain`. PRECODE and CVB are architecture: see bottlenecks."""
+"""Defences that transform gradients: `DEFENSES` and `chain`.
+
+PRECODE and the CVB change the architecture instead: see `gleak_lib.bottlenecks`.
+"""
 
 from collections.abc import Callable
 
