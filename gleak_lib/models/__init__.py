@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import torch
 
 from gleak_lib.bottlenecks import CVB, PRECODE, BottleneckSpec
-from gleak_lib.errors import ParameterError, nearest, unknown
+from gleak_lib.errors import ParameterError, nearest
 from gleak_lib.models.base import (
     StagedModel,
     before_decoder,
@@ -14,8 +14,9 @@ from gleak_lib.models.base import (
     parameter_groups,
 )
 from gleak_lib.models.cnn import cnn
+from gleak_lib.registry import Registry
 
-MODELS: dict[str, Callable[..., StagedModel]] = {"cnn": cnn}
+MODELS: dict[str, Callable[..., StagedModel]] = Registry("model", {"cnn": cnn})
 
 
 def build(
@@ -43,8 +44,6 @@ def build(
         ParameterError: an option or a position that the model lacks.
         ShapeError: images that the model does not accept.
     """
-    if name not in MODELS:
-        raise unknown("model", name, MODELS)
     make = MODELS[name]
     known = set(inspect.signature(make).parameters) - {"input_shape", "num_classes", "bottlenecks"}
     for option in options:

@@ -7,8 +7,8 @@ import numpy as np
 
 from gleak_lib import models
 from gleak_lib.attacks import ATTACKS, Attack
-from gleak_lib.bottlenecks import BOTTLENECKS, BottleneckSpec
-from gleak_lib.errors import ParameterError, unknown
+from gleak_lib.bottlenecks import BOTTLENECKS, CVB, PRECODE, BottleneckSpec
+from gleak_lib.errors import ParameterError
 from gleak_lib.experiments import tables
 from gleak_lib.experiments.cells import AttackCell, Cell, TrainingCell
 from gleak_lib.experiments.result import Result
@@ -45,10 +45,9 @@ def specification(bottleneck: str, position: int, size: float, beta: float) -> B
     Raises:
         UnknownNameError: a bottleneck that there is not.
     """
-    if bottleneck not in BOTTLENECKS:
-        raise unknown("bottleneck", bottleneck, BOTTLENECKS)
-    name = "k" if bottleneck == "precode" else "kernel_size"
-    return BOTTLENECKS[bottleneck](position=position, beta=beta, **{name: int(size)})
+    if BOTTLENECKS[bottleneck] is PRECODE:
+        return PRECODE(position, k=int(size), beta=beta)
+    return CVB(position, kernel_size=int(size), beta=beta)
 
 
 def trainings(
