@@ -25,6 +25,7 @@ model: str = "cnn"  # a model of gleak_lib.models.MODELS
 bottleneck: str = "precode"  # precode or cvb
 positions: list[int] = [3, 2, 1]  # feature stages behind which the bottleneck stands, one model each
 sizes: list[int] = [32, 16, 8]  # PRECODE's k, or the CVB's kernel size, one a position
+partial: list[int] = [3, 2]  # positions at which masks between IG and Ignore are tried, too
 beta: float = 0.01  # weight of the KL term
 victims: int = 8  # attacked images
 steps: int = 300  # attack steps at most

@@ -88,7 +88,15 @@ def trainings(
 
 
 def table_i(
-    *, rounds: Sequence[int], victims: int, steps: int, tv: float, seed: int, victim_seed: int, **chapter: Any
+    *,
+    rounds: Sequence[int],
+    victims: int,
+    steps: int,
+    tv: float,
+    seed: int,
+    victim_seed: int,
+    partial: Sequence[int],
+    **chapter: Any,
 ) -> dict[int, list[Row]]:
     """Return the rows of Table I by the round whose weights are attacked; for the first model seed."""
     chapter = {name: value for name, value in chapter.items() if name not in LOOKS}
@@ -111,6 +119,7 @@ def table_i(
             )
             for position, trained in found.items()
             for mask, matched, attack in _masks(trained[0], position)
+            if not mask.startswith("all but") or position in partial
         ]
         for r in rounds
     }
@@ -120,7 +129,7 @@ def spreads(
     *, rounds: Sequence[int], victims: int, seed: int, victim_seed: int, **chapter: Any
 ) -> dict[tuple[int, int], SpreadCell]:
     """Return by (position, round) how far the noise spreads the gradients of the true images."""
-    known = {n: v for n, v in chapter.items() if n not in (*LOOKS, "steps", "tv")}
+    known = {n: v for n, v in chapter.items() if n not in (*LOOKS, "steps", "tv", "partial")}
     found = trainings(rounds=rounds, seed=seed, **known)
     return {
         (position, r): SpreadCell(trained[0], r, victims=victims, victim_seed=victim_seed, seed=seed)
