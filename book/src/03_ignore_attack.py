@@ -19,35 +19,37 @@
 # on freshly initialised weights, and on weights that have seen some rounds of federated training.
 
 # %% tags=["parameters"]
-profile: str = "quick"  # quick, cpu or paper: where results are stored, and what the captions say
-dataset: str = "digits"  # an image set that gleak_lib.datasets.load knows, or an archive of your own
+profile: str = "quick"  # quick, cpu or paper
+dataset: str = "digits"  # an image set, or your own archive
 model: str = "cnn"  # a model of gleak_lib.models.MODELS
 bottleneck: str = "precode"  # precode or cvb
-positions: list[int] = [3, 2, 1]  # feature stages behind which the bottleneck stands, one model each
-sizes: list[int] = [32, 16, 8]  # PRECODE's k, or the CVB's kernel size, one a position
-partial: list[int] = [3, 2]  # positions at which masks between IG and Ignore are tried, too
+positions: list[int] = [3, 2, 1]  # one model a position
+sizes: list[int] = [32, 16, 8]  # PRECODE's k or the CVB's kernel size
+partial: list[int] = [3, 2]  # where masks in between are tried
 beta: float = 0.01  # weight of the KL term
 victims: int = 8  # attacked images
 steps: int = 300  # attack steps at most
+plateau: int = 30  # steps without progress before lr falls
 tv: float = 0.01  # weight of the total variation prior
 training_rounds: int = 2  # federated rounds
-rounds: list[int] = [0, 2]  # weights that are attacked, after so many rounds; 0 means fresh ones
-seeds: int = 1  # trained models, for the accuracy; the first is attacked
-seed: int = 0  # of the first model, of dummies and of noise
+rounds: list[int] = [0, 2]  # rounds after which to attack; 0: fresh
+seeds: int = 1  # models trained; the first is attacked
+seed: int = 0  # of the first model, of dummies and noise
 victim_seed: int = 0  # which images are attacked
-scaling: str = "minmax"  # minmax stretches each image before scoring, as the paper's code does; or none
+scaling: str = "minmax"  # or none: images scored as they are
 examples: int = 8  # images in the figures, at most 8
 
 # %% tags=["remove-input"]
 from gleak_lib import plots
 from gleak_lib.experiments import open_store, parameters, run, tables
 from gleak_lib.experiments.plans import ignore
+from IPython.display import Markdown
 
 settings = parameters.check("03_ignore_attack", globals())
 cells = ignore.cells(**settings)
 store = open_store(profile)
 found = dict(zip(cells, run(cells, store), strict=True))
-tables.note(found.values(), profile)
+Markdown(tables.note(found.values(), profile))
 
 # %% [markdown]
 # ## Why sampling makes gradients stochastic
@@ -68,7 +70,9 @@ tables.note(found.values(), profile)
 
 # %%
 similarity = ignore.similarity_table(settings, found)
-plots.groups(similarity, value="similarity", ylabel="cosine similarity under other noise")
+plots.groups(
+    similarity, value="similarity", ylabel="cosine similarity under other noise"
+)
 
 # %% [markdown]
 # G1 to G4 are the gradients of the three convolutions and of the classifier, GE and GD those of the bottleneck's encoder and decoder;
@@ -84,7 +88,9 @@ plots.groups(similarity, value="similarity", ylabel="cosine similarity under oth
 # %%
 from gleak_lib.attacks import ATTACKS
 
-assert ATTACKS["ignore"] == ATTACKS["ig"].replace(name="ignore", layers="before-decoder")
+assert ATTACKS["ignore"] == ATTACKS["ig"].replace(
+    name="ignore", layers="before-decoder"
+)
 
 # %% [markdown]
 # Table I of the paper tries masks in between: leave out only the decoder, or only one of the layers behind it. Each row
@@ -98,9 +104,14 @@ assert ATTACKS["ignore"] == ATTACKS["ig"].replace(name="ignore", layers="before-
 
 # %%
 columns = {
-    "P": "P", "gradients": "matched gradients", "matched": "entries matched",
-    "ssim": "SSIM", "asr": "ASR %", "asr_paper": "ASR % (paper)", "loss": "median loss",
-}  # fmt: skip
+    "P": "P",
+    "gradients": "matched gradients",
+    "matched": "entries",
+    "ssim": "SSIM",
+    "asr": "ASR %",
+    "asr_paper": "paper's ASR %",
+    "loss": "median loss",
+}
 tables.show(
     ignore.mask_table(settings, found, rounds[0]),
     columns=columns,
@@ -153,17 +164,25 @@ plots.traces(ignore.loss_traces(settings, found, rounds[0]))
 
 # %%
 placement = {
-    "label": "PRECODE" if bottleneck == "precode" else "CVB",
-    "ssim": "SSIM", "ssim_paper": "SSIM (paper)", "asr": "ASR %", "asr_paper": "ASR % (paper)",
-    "accuracy": "accuracy %", "accuracy_paper": "accuracy % (paper)",
-    "parameters": "parameters", "parameters_paper": "parameters (paper)",
-}  # fmt: skip
+    "label": bottleneck,
+    "parameters": "parameters",
+    "ssim": "SSIM",
+    "ssim_paper": "paper's SSIM",
+    "asr": "ASR %",
+    "asr_paper": "paper's ASR %",
+    "accuracy": "accuracy %",
+    "accuracy_paper": "paper's accuracy %",
+}
 fresh = ignore.placement_table(settings, found, rounds[0])
-tables.show(fresh, columns=placement, caption=ignore.caption(settings, rounds[0]))
+tables.show(
+    fresh, columns=placement, caption=ignore.caption(settings, rounds[0])
+)
 
 # %%
 trained = ignore.placement_table(settings, found, rounds[-1])
-tables.show(trained, columns=placement, caption=ignore.caption(settings, rounds[-1]))
+tables.show(
+    trained, columns=placement, caption=ignore.caption(settings, rounds[-1])
+)
 
 # %% [markdown]
 # The accuracies are those of the best round by validation loss, out of the number of federated rounds that the chapter's
@@ -172,6 +191,9 @@ tables.show(trained, columns=placement, caption=ignore.caption(settings, rounds[
 
 # %%
 plots.comparison(
-    tables.for_plot(fresh, "ssim"), xlabel="SSIM of the best attack (fresh weights)",
-    ours=f"ours ({profile}, {victims} victims)", paper="paper (128 victims)", threshold=0.5,
-)  # fmt: skip
+    tables.for_plot(fresh, "ssim"),
+    xlabel="SSIM of the best attack (fresh weights)",
+    ours=f"ours ({profile}, {victims} victims)",
+    paper="paper (128 victims)",
+    threshold=0.5,
+)

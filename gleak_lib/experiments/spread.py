@@ -56,7 +56,7 @@ class SpreadCell(Cell):
         )
 
     def run(self, context: Context) -> Output:
-        """Return, by parameter group, each victim's mean similarity over the pairs."""
+        """Return the parameter groups, and for each the victims' mean similarity over the pairs."""
         dataset = context.dataset(self.training.dataset)
         model = self.training.trained(context).train()
         images, labels = datasets.victims(dataset, self.victims, self.victim_seed)
@@ -75,5 +75,7 @@ class SpreadCell(Cell):
             one, other = draw(), draw()
             for group, names in groups.items():
                 total[group] += 1 - cosine({n: one[n] for n in names}, other)
-        similarity = {group: (value / self.draws).tolist() for group, value in total.items()}
-        return Output({"similarity": similarity})
+        names = list(total)  # in the order of the forward pass, which a JSON object would lose
+        return Output(
+            {"groups": names, "similarity": [(total[group] / self.draws).tolist() for group in names]}
+        )

@@ -1,5 +1,6 @@
 """Results as pandas tables: rows of ours, the paper's figures beside them, and a form for reading."""
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from typing import TYPE_CHECKING, Any
@@ -215,7 +216,10 @@ def show(
     ]
     shown = require("pandas", "metrics").DataFrame(text)
     styler = shown.style.hide(axis="index").set_properties(subset=numeric, **{"text-align": "right"})
-    styler = styler.set_uuid("table").set_table_attributes('class="dataframe"')  # the same text at each run
+    content = f"{caption}{list(text)}{numeric}".encode()  # the same name at each run, another for each table
+    styler = styler.set_uuid(hashlib.sha256(content).hexdigest()[:8]).set_table_attributes(
+        'class="dataframe"'
+    )
     return styler.set_caption(caption) if caption else styler
 
 
@@ -230,7 +234,7 @@ def _cell(value: Any, std: Any, digits: int | None, signed: bool) -> str:
     form = f"{'+' if signed else ''},{'d' if whole else f'.{2 if digits is None else digits}f'}"
     text = format(int(value) if whole else float(value), form).replace("-", "−")
     spread = isinstance(std, (int, float)) and not np.isnan(std)
-    return f"{text} ± {std:.{2 if digits is None else digits}f}" if spread else text
+    return f"{text}\u00a0±\u00a0{std:.{2 if digits is None else digits}f}" if spread else text
 
 
 def _base(column: str) -> str:

@@ -20,6 +20,7 @@ CHAPTER = {
     "victims": 4,
     "steps": 10,
     "tv": 0.01,
+    "plateau": 400,
     "training_rounds": 5,
     "rounds": [0, 5],
     "seeds": 2,
@@ -80,7 +81,8 @@ def made_up(cell):
         "accuracy": 0.5,
         "rounds": 5,
         "best_round": 4,
-        "similarity": {"stage1": [0.5, 0.7], "head": [0.1, 0.3]},
+        "groups": ["stage1", "head"],
+        "similarity": [[0.5, 0.7], [0.1, 0.3]],
     }
     return Result(cell, figures, {"device": "none", "date": "2026-01-01"})
 

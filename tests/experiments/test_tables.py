@@ -131,7 +131,12 @@ def test_show_is_readable_and_the_same_each_time():
             },
         ).to_html()
     )
-    assert "0.40 ± 0.20" in html and "0.40 ± 0.10" in html and "+0.00" in html and "<caption>quick" in html
+    assert (
+        "0.40\u00a0±\u00a00.20" in html
+        and "0.40\u00a0±\u00a00.10" in html
+        and "+0.00" in html
+        and "<caption>quick" in html
+    )
     assert ">–<" in html and "nan" not in html.lower()
     assert "row_heading" not in html  # no index
     assert "SSIM (paper)" in tables.show(table).to_html()

@@ -93,6 +93,7 @@ def table_i(
     victims: int,
     steps: int,
     tv: float,
+    plateau: int,
     seed: int,
     victim_seed: int,
     partial: Sequence[int],
@@ -101,7 +102,7 @@ def table_i(
     """Return the rows of Table I by the round whose weights are attacked; for the first model seed."""
     chapter = {name: value for name, value in chapter.items() if name not in LOOKS}
     found = trainings(rounds=rounds, seed=seed, **chapter)
-    budget = {"max_steps": steps, "tv": tv}
+    budget = {"max_steps": steps, "tv": tv, "plateau": plateau}
     return {
         r: [
             Row(
@@ -129,7 +130,7 @@ def spreads(
     *, rounds: Sequence[int], victims: int, seed: int, victim_seed: int, **chapter: Any
 ) -> dict[tuple[int, int], SpreadCell]:
     """Return by (position, round) how far the noise spreads the gradients of the true images."""
-    known = {n: v for n, v in chapter.items() if n not in (*LOOKS, "steps", "tv", "partial")}
+    known = {n: v for n, v in chapter.items() if n not in (*LOOKS, "steps", "tv", "plateau", "partial")}
     found = trainings(rounds=rounds, seed=seed, **known)
     return {
         (position, r): SpreadCell(trained[0], r, victims=victims, victim_seed=victim_seed, seed=seed)
@@ -150,7 +151,8 @@ def similarity_table(parameters: Mapping[str, Any], results: Results) -> "DataFr
     """Return a row a position, round and parameter group: similarity of gradients under other noise."""
     rows = []
     for (position, r), cell in spreads(**parameters).items():
-        for group, values in results[cell].figures["similarity"].items():
+        figures = results[cell].figures
+        for group, values in zip(figures["groups"], figures["similarity"], strict=True):
             rows.append(
                 {
                     "position": position,
