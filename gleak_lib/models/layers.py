@@ -1,0 +1,42 @@
+"""What several architectures share: activations by name, normalisations by name, checks of sizes."""
+
+from collections.abc import Callable
+
+from torch import nn
+
+from gleak_lib.errors import ParameterError, unknown
+
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "relu": nn.ReLU,
+    "sigmoid": nn.Sigmoid,
+    "tanh": nn.Tanh,
+    "leaky_relu": nn.LeakyReLU,
+    "gelu": nn.GELU,
+}
+
+NORMS: dict[str, Callable[[int], nn.Module]] = {
+    "group": lambda channels: nn.GroupNorm(2, channels),
+    "batch": nn.BatchNorm2d,
+    "none": lambda _channels: nn.Identity(),
+}
+
+
+def activation_named(name: str) -> Callable[[], nn.Module]:
+    """Return what makes the activation `name`; an unknown name is an UnknownNameError."""
+    if name not in ACTIVATIONS:
+        raise unknown("activation", name, ACTIVATIONS)
+    return ACTIVATIONS[name]
+
+
+def norm_named(name: str) -> Callable[[int], nn.Module]:
+    """Return what makes the normalisation `name` of a number of channels; `group` has two groups."""
+    if name not in NORMS:
+        raise unknown("normalisation", name, NORMS)
+    return NORMS[name]
+
+
+def require_positive(**sizes: int) -> None:
+    """Refuse sizes that are not integers of at least 1, naming the first."""
+    for name, value in sizes.items():
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise ParameterError(f"{name} must be an integer of at least 1, got {value!r}.")
