@@ -45,7 +45,7 @@ def run(options: argparse.Namespace) -> int:
         values |= parameters.overrides(declared, options.parameters, source.stem)
         parameters.validate(declared, values, source.stem)
         jobs.append((source, values))
-    chapters, environment = _destination(options.output)
+    chapters, environment = _destination(options.output, options.profile)
     limit = None if options.time_limit is None else 60 * options.time_limit
     for source, values in jobs:
         print(f"{source.stem}: profile {options.profile}", flush=True)
@@ -187,12 +187,13 @@ def _minutes(text: str) -> float:
     return value
 
 
-def _destination(output: str | None) -> tuple[Path, dict[str, str]]:
-    """Return the folder of executed chapters, and variables that lead results and weights elsewhere."""
+def _destination(output: str | None, profile: str) -> tuple[Path, dict[str, str]]:
+    """Return the folder of executed chapters, and variables that tell notebooks where to store."""
     from gleak_lib.experiments import places
 
     if output is None:
-        return places.root() / "book" / "chapters", {}
+        variables = {places.RESULTS: str(places.results_folder(profile).resolve())}
+        return places.root() / "book" / "chapters", variables
     folder = Path(output).resolve()
     variables = {places.RESULTS: str(folder / "results"), places.CACHE: str(folder / "weights")}
     return folder / "chapters", variables

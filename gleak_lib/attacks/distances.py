@@ -5,6 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from gleak_lib.registry import Registry
 from gleak_lib.types import Grads
 
 Distance = Callable[[Grads, Grads], Tensor]
@@ -42,4 +43,4 @@ def squared_l2(dummy: Grads, observed: Grads) -> Tensor:
     return torch.stack(parts).sum(0)
 
 
-DISTANCES: dict[str, Distance] = {"cosine": cosine, "l2": squared_l2}
+DISTANCES: dict[str, Distance] = Registry("distance", {"cosine": cosine, "l2": squared_l2})

@@ -10,10 +10,11 @@ from gleak_lib.bottlenecks.base import (
 from gleak_lib.bottlenecks.cvb import CVB
 from gleak_lib.bottlenecks.insert import Bottlenecked, insert
 from gleak_lib.bottlenecks.precode import PRECODE
+from gleak_lib.registry import Registry
 
 BottleneckSpec = PRECODE | CVB
 
-BOTTLENECKS = {"precode": PRECODE, "cvb": CVB}
+BOTTLENECKS: dict[str, type[PRECODE] | type[CVB]] = Registry("bottleneck", {"precode": PRECODE, "cvb": CVB})
 
 __all__ = [
     "BOTTLENECKS",

@@ -10,6 +10,7 @@ from gleak_lib.datasets.archives import read_idx
 from gleak_lib.datasets.build import Arrays
 from gleak_lib.errors import DataError, ParameterError
 from gleak_lib.extras import require
+from gleak_lib.registry import Registry
 
 
 @dataclass(frozen=True)
@@ -36,27 +37,42 @@ class Source:
 
 _VICTIMS = "save the images (float in [0, 1], V x C x 32 x 32), labels, mean and std with numpy.savez"
 
-DATASETS = {
-    "digits": Source("embedded", 10, "scikit-learn's handwritten digits, 8 x 8 grey", "it is always there"),
-    "mnist": Source(
-        "torchvision", 10, "handwritten digits, 28 x 28 grey", package_class="MNIST", folder="MNIST/raw"
-    ),
-    "fashionmnist": Source(
-        "torchvision", 10, "clothes, 28 x 28 grey", package_class="FashionMNIST", folder="FashionMNIST/raw"
-    ),
-    "cifar10": Source(
-        "torchvision", 10, "objects, 32 x 32 colour", package_class="CIFAR10", folder="cifar-10-batches-py"
-    ),
-    "cifar100": Source(
-        "torchvision", 100, "objects, 32 x 32 colour", package_class="CIFAR100", folder="cifar-100-python"
-    ),
-    "pneumoniamnist": Source("medmnist", 2, "chest X-rays, 28 x 28 grey", package_class="PneumoniaMNIST"),
-    "retinamnist": Source("medmnist", 5, "fundus photographs, 28 x 28 colour", package_class="RetinaMNIST"),
-    "dermamnist": Source("medmnist", 7, "skin lesions, 28 x 28 colour", package_class="DermaMNIST"),
-    "bloodmnist": Source("medmnist", 8, "blood cells, 28 x 28 colour", package_class="BloodMNIST"),
-    "dermamnist_victims": Source("victims", 7, "images of dermamnist that 001 attacked", _VICTIMS),
-    "bloodmnist_victims": Source("victims", 8, "images of bloodmnist that 001 attacked", _VICTIMS),
-}
+DATASETS: dict[str, Source] = Registry(
+    "dataset",
+    {
+        "digits": Source(
+            "embedded", 10, "scikit-learn's handwritten digits, 8 x 8 grey", "it is always there"
+        ),
+        "mnist": Source(
+            "torchvision", 10, "handwritten digits, 28 x 28 grey", package_class="MNIST", folder="MNIST/raw"
+        ),
+        "fashionmnist": Source(
+            "torchvision",
+            10,
+            "clothes, 28 x 28 grey",
+            package_class="FashionMNIST",
+            folder="FashionMNIST/raw",
+        ),
+        "cifar10": Source(
+            "torchvision",
+            10,
+            "objects, 32 x 32 colour",
+            package_class="CIFAR10",
+            folder="cifar-10-batches-py",
+        ),
+        "cifar100": Source(
+            "torchvision", 100, "objects, 32 x 32 colour", package_class="CIFAR100", folder="cifar-100-python"
+        ),
+        "pneumoniamnist": Source("medmnist", 2, "chest X-rays, 28 x 28 grey", package_class="PneumoniaMNIST"),
+        "retinamnist": Source(
+            "medmnist", 5, "fundus photographs, 28 x 28 colour", package_class="RetinaMNIST"
+        ),
+        "dermamnist": Source("medmnist", 7, "skin lesions, 28 x 28 colour", package_class="DermaMNIST"),
+        "bloodmnist": Source("medmnist", 8, "blood cells, 28 x 28 colour", package_class="BloodMNIST"),
+        "dermamnist_victims": Source("victims", 7, "images of dermamnist that 001 attacked", _VICTIMS),
+        "bloodmnist_victims": Source("victims", 8, "images of bloodmnist that 001 attacked", _VICTIMS),
+    },
+)
 
 
 def embedded() -> Arrays:

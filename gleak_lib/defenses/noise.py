@@ -1,6 +1,7 @@
 """Additive noise."""
 
 import torch
+from torch import Tensor
 
 from gleak_lib.defenses.base import Defense, stateless
 from gleak_lib.errors import ParameterError
@@ -18,9 +19,11 @@ def gaussian(std: float = 0.1) -> Defense:
 
     def transform(grads: Grads, generator: torch.Generator | None) -> Grads:
         source = None if generator is None else generator.device
-        return {
-            name: g + std * torch.randn(g.shape, generator=generator, device=source, dtype=g.dtype).to(g.device)
-            for name, g in grads.items()
-        }
+
+        def noise(like: Tensor) -> Tensor:
+            drawn = torch.randn(like.shape, generator=generator, device=source, dtype=like.dtype)
+            return drawn.to(like.device)
+
+        return {name: g + std * noise(g) for name, g in grads.items()}
 
     return stateless(f"gaussian(std={std:g})", transform)

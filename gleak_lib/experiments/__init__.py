@@ -1,7 +1,8 @@
 """Experiments: cells, the store that keeps them, the runner, tables, and the parameters of chapters."""
 
 from gleak_lib.experiments import parameters, profiles, tables
-from gleak_lib.experiments.cells import AttackCell, Cell, Output, TrainingCell, from_json
+from gleak_lib.experiments.base import Cell, Output, from_json
+from gleak_lib.experiments.cells import AttackCell, TrainingCell
 from gleak_lib.experiments.chapters import CHAPTERS, Chapter, chapter
 from gleak_lib.experiments.context import Context
 from gleak_lib.experiments.profiles import PROFILES

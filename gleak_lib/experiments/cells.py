@@ -6,12 +6,10 @@ A new kind is a frozen dataclass marked `@storable` that derives from `Cell`; th
 
 import dataclasses
 import threading
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -19,50 +17,17 @@ from gleak_lib import attacks, datasets, federated, models
 from gleak_lib.attacks import Attack
 from gleak_lib.bottlenecks import CVB, PRECODE, BottleneckSpec
 from gleak_lib.datasets import ImageDataset
-from gleak_lib.errors import ParameterError, StoreError
-from gleak_lib.experiments import figures, serial, weights
+from gleak_lib.errors import ParameterError
+from gleak_lib.experiments import figures, weights
+from gleak_lib.experiments.base import Cell, Output, from_json
 from gleak_lib.experiments.context import Context
 from gleak_lib.experiments.serial import storable
 from gleak_lib.federated import Protocol
 
+__all__ = ["AttackCell", "Cell", "Output", "TrainingCell", "from_json", "needed_trainings", "trajectory"]
+
 # Fresh weights, and dropout in training, come from torch's global generator: one thread at a time.
 _GLOBAL_GENERATOR = threading.RLock()
-
-
-class Output(NamedTuple):
-    """What running a cell gives: figures as plain numbers, and maybe a few example images."""
-
-    figures: dict[str, Any]
-    examples: dict[str, np.ndarray] | None = None  # uint8, N x C x H x W each
-
-
-class Cell(ABC):
-    """One point of an experiment.
-
-    Attributes:
-        kind: folder of its results.
-        dataset_name: the image set that its figures depend on, or None.
-    """
-
-    kind: ClassVar[str]
-
-    @property
-    def key(self) -> str:
-        """Short hexadecimal name that depends on the values alone."""
-        return serial.key(self)
-
-    @property
-    def dataset_name(self) -> str | None:
-        """Name of the image set."""
-        return None
-
-    @abstractmethod
-    def describe(self) -> str:
-        """Return one line for people: messages, progress bars, `gleak status`."""
-
-    @abstractmethod
-    def run(self, context: Context) -> Output:
-        """Compute the figures; the same cell gives the same ones on one machine."""
 
 
 @storable
@@ -225,11 +190,17 @@ class AttackCell(Cell):
         """Name of the image set."""
         return self.training.dataset
 
+    @property
+    def needs(self) -> TrainingCell | None:
+        """The training whose last weights are attacked, unless they are fresh."""
+        return self.training if self.rounds else None
+
     def describe(self) -> str:
         """Return one line for people."""
         weights = f"weights after {_count(self.rounds, 'round')}" if self.rounds else "fresh weights"
         batch = f" of {self.batch_size} images" if self.batch_size > 1 else ""
         layers = self.attack.layers if isinstance(self.attack.layers, str) else "+".join(self.attack.layers)
+        layers += "".join(f" but {group}" for group in self.attack.exclude)
         attacked = f"{self.training.dataset}, {self.training.architecture}, {weights}"
         victims = f"{_count(self.victims, 'victim')}{batch}"
         return f"{self.attack.name} (layers: {layers}) on {attacked}, {victims}, seed {self.seed}"
@@ -263,18 +234,6 @@ class AttackCell(Cell):
         )
 
 
-def from_json(data: Any) -> Cell:
-    """Return the cell that `serial.encode` wrote down.
-
-    Raises:
-        StoreError: `data` is no cell that this version can make.
-    """
-    cell = serial.decode(data)
-    if not isinstance(cell, Cell):
-        raise StoreError(f"This is no cell but {type(cell).__name__}.")
-    return cell
-
-
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
@@ -303,11 +262,11 @@ def _set(cell: Cell, **values: Any) -> None:
 
 
 def needed_trainings(cells: Sequence[Cell]) -> dict[TrainingCell, tuple[int, ...]]:
-    """Return the trajectories that attacks need: a training up to the last round, and all rounds to keep."""
+    """Return the trajectories that cells need: a training up to the last round, and all rounds to keep."""
     rounds: dict[TrainingCell, set[int]] = {}
     for cell in cells:
-        if isinstance(cell, AttackCell) and cell.rounds:
-            rounds.setdefault(trajectory(cell.training), set()).add(cell.rounds)
+        if cell.needs is not None:
+            rounds.setdefault(trajectory(cell.needs), set()).add(cell.needs.protocol.rounds)
     return {path.at(max(found)): tuple(sorted(found)) for path, found in rounds.items()}
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gleak_lib.errors import ParameterError, unknown
-from gleak_lib.experiments.cells import Cell
+from gleak_lib.experiments.base import Cell
 
 
 @dataclass(frozen=True)

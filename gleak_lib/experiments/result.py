@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from gleak_lib.errors import StoreError
-from gleak_lib.experiments.cells import Cell
+from gleak_lib.experiments.base import Cell
 from gleak_lib.experiments.figures import QUANTILES
 from gleak_lib.extras import require
 

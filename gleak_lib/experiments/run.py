@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from gleak_lib.errors import GleakError, ParameterError, StoreError
-from gleak_lib.experiments.cells import AttackCell, Cell, Output, TrainingCell, needed_trainings, trajectory
+from gleak_lib.experiments.base import Cell, Output
+from gleak_lib.experiments.cells import TrainingCell, needed_trainings, trajectory
 from gleak_lib.experiments.context import Context, choose_device, provenance, same_data
 from gleak_lib.experiments.progress import Report
 from gleak_lib.experiments.result import Result
@@ -110,9 +111,9 @@ def _stored(cell: Cell, store: Store, context: Context) -> Result | None:
 
 
 def _plan(missing: Sequence[Cell], context: Context) -> tuple[list[Cell], list[Cell]]:
-    """Return what can run at once, trainings first, and then the attacks on trained weights.
+    """Return what can run at once, trainings first, and then what needs trained weights.
 
-    A training that was asked for keeps the weights that attacks need; where none was, one is added.
+    A training that was asked for keeps the weights that others need; where none was, one is added.
     """
     trainings = [cell for cell in missing if isinstance(cell, TrainingCell)]
     for last, rounds in needed_trainings(missing).items():
@@ -126,8 +127,8 @@ def _plan(missing: Sequence[Cell], context: Context) -> tuple[list[Cell], list[C
         else:
             trainings.append(replace(last.at(max(lacking)), keep=lacking))
     others = [cell for cell in missing if not isinstance(cell, TrainingCell)]
-    later: list[Cell] = [cell for cell in others if isinstance(cell, AttackCell) and cell.rounds]
-    return [*trainings, *(cell for cell in others if cell not in later)], later
+    later = [cell for cell in others if cell.needs is not None]
+    return [*trainings, *(cell for cell in others if cell.needs is None)], later
 
 
 def _same_path(one: TrainingCell, other: TrainingCell) -> bool:

@@ -14,7 +14,7 @@ import numpy as np
 
 from gleak_lib.errors import GleakError, StoreError, unknown
 from gleak_lib.experiments import places, serial
-from gleak_lib.experiments.cells import Cell, from_json
+from gleak_lib.experiments.base import Cell, from_json
 from gleak_lib.experiments.files import write_atomically
 from gleak_lib.experiments.profiles import PROFILES
 from gleak_lib.experiments.result import Result
@@ -214,7 +214,7 @@ def _unquote(text: str) -> str:
 
 def _examples(path: Path, names: list[str]) -> dict[str, np.ndarray]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as archive:
             found = {str(name): archive[name] for name in names}
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise StoreError(f"{path} is missing or damaged ({type(error).__name__}: {error}).") from error

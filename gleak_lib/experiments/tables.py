@@ -224,6 +224,8 @@ def _cell(value: Any, std: Any, digits: int | None, signed: bool) -> str:
         return MISSING
     if isinstance(value, (bool, str)):
         return str(value)
+    if np.isinf(value):
+        return "∞" if value > 0 else "−∞"
     whole = isinstance(value, (int, np.integer)) or (digits is None and float(value).is_integer())
     form = f"{'+' if signed else ''},{'d' if whole else f'.{2 if digits is None else digits}f'}"
     text = format(int(value) if whole else float(value), form).replace("-", "−")

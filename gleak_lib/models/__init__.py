@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import torch
 
 from gleak_lib.bottlenecks import CVB, PRECODE, BottleneckSpec
-from gleak_lib.errors import ParameterError, ShapeError, nearest, unknown
+from gleak_lib.errors import ParameterError, ShapeError, nearest
 from gleak_lib.models.base import (
     StagedModel,
     before_decoder,
@@ -22,18 +22,22 @@ from gleak_lib.models.mcmahan import mcmahan_cnn
 from gleak_lib.models.mlp import dmlp, mlp
 from gleak_lib.models.resnet import resnet18
 from gleak_lib.models.vit import vit
+from gleak_lib.registry import Registry
 
-MODELS: dict[str, Callable[..., StagedModel]] = {
-    "cnn": cnn,
-    "lenet": lenet,
-    "lenet4": lenet4,
-    "convnet8": convnet8,
-    "mcmahan_cnn": mcmahan_cnn,
-    "mlp": mlp,
-    "dmlp": dmlp,
-    "resnet18": resnet18,
-    "vit": vit,
-}
+MODELS: dict[str, Callable[..., StagedModel]] = Registry(
+    "model",
+    {
+        "cnn": cnn,
+        "lenet": lenet,
+        "lenet4": lenet4,
+        "convnet8": convnet8,
+        "mcmahan_cnn": mcmahan_cnn,
+        "mlp": mlp,
+        "dmlp": dmlp,
+        "resnet18": resnet18,
+        "vit": vit,
+    },
+)
 
 
 def build(
@@ -63,8 +67,6 @@ def build(
         ParameterError: an option or a position that the model lacks.
         ShapeError: images that the model does not accept.
     """
-    if name not in MODELS:
-        raise unknown("model", name, MODELS)
     make = MODELS[name]
     known = set(inspect.signature(make).parameters) - {"input_shape", "num_classes", "bottlenecks", "init"}
     for option in options:

@@ -1,0 +1,66 @@
+"""What every kind of cell shares."""
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+import numpy as np
+
+from gleak_lib.errors import StoreError
+from gleak_lib.experiments import serial
+from gleak_lib.experiments.context import Context
+
+if TYPE_CHECKING:
+    from gleak_lib.experiments.cells import TrainingCell
+
+
+class Output(NamedTuple):
+    """What running a cell gives: figures as plain numbers, and maybe a few example images."""
+
+    figures: dict[str, Any]
+    examples: dict[str, np.ndarray] | None = None  # uint8, N x C x H x W each
+
+
+class Cell(ABC):
+    """One point of an experiment.
+
+    Attributes:
+        kind: folder of its results.
+        dataset_name: the image set that its figures depend on, or None.
+    """
+
+    kind: ClassVar[str]
+
+    @property
+    def key(self) -> str:
+        """Short hexadecimal name that depends on the values alone."""
+        return serial.key(self)
+
+    @property
+    def dataset_name(self) -> str | None:
+        """Name of the image set."""
+        return None
+
+    @property
+    def needs(self) -> "TrainingCell | None":
+        """The training whose last weights the cell loads, so that the runner trains them first and once."""
+        return None
+
+    @abstractmethod
+    def describe(self) -> str:
+        """Return one line for people: messages, progress bars, `gleak status`."""
+
+    @abstractmethod
+    def run(self, context: Context) -> Output:
+        """Compute the figures; the same cell gives the same ones on one machine."""
+
+
+def from_json(data: Any) -> Cell:
+    """Return the cell that `serial.encode` wrote down.
+
+    Raises:
+        StoreError: `data` is no cell that this version can make.
+    """
+    cell = serial.decode(data)
+    if not isinstance(cell, Cell):
+        raise StoreError(f"This is no cell but {type(cell).__name__}.")
+    return cell

@@ -1,0 +1,79 @@
+"""How much of a gradient the bottleneck's noise decides: the same image, its noise drawn again."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from gleak_lib import datasets, gradients, models
+from gleak_lib.attacks.distances import cosine
+from gleak_lib.attacks.observe import sample_noise
+from gleak_lib.experiments.cells import Cell, Output, TrainingCell
+from gleak_lib.experiments.context import Context
+from gleak_lib.experiments.serial import storable
+from gleak_lib.pixels import normalize
+
+
+@storable
+@dataclass(frozen=True)
+class SpreadCell(Cell):
+    """Cosine similarity, group by group, of gradients at the true image that differ in the noise alone.
+
+    1 means that the noise does not matter to these gradients, 0 that they point anywhere (001 §III-A).
+
+    Attributes:
+        training, rounds, victims, victim_seed, seed: as in `AttackCell`.
+        draws: pairs of noise draws that are compared for each victim.
+    """
+
+    kind: ClassVar[str] = "spread"
+
+    training: TrainingCell
+    rounds: int = 0
+    victims: int = 32
+    draws: int = 8
+    victim_seed: int = 0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "training", self.training.at(self.rounds))
+
+    @property
+    def dataset_name(self) -> str:
+        """Name of the image set."""
+        return self.training.dataset
+
+    @property
+    def needs(self) -> TrainingCell | None:
+        """The training whose weights it measures."""
+        return self.training if self.rounds else None
+
+    def describe(self) -> str:
+        """Return one line for people."""
+        return (
+            f"spread of gradients over {self.draws} pairs of noise draws, {self.training.architecture}, "
+            f"after {self.rounds} rounds, {self.victims} victims"
+        )
+
+    def run(self, context: Context) -> Output:
+        """Return, by parameter group, each victim's mean similarity over the pairs."""
+        dataset = context.dataset(self.training.dataset)
+        model = self.training.trained(context).train()
+        images, labels = datasets.victims(dataset, self.victims, self.victim_seed)
+        x = normalize(images.to(context.device), dataset.mean, dataset.std)
+        labels = labels.to(context.device)
+        groups = models.parameter_groups(model)
+        shared = gradients.prepare(model, 1)
+        generator = torch.Generator().manual_seed(self.seed)
+
+        def draw():
+            noise = sample_noise(model, len(x), x, generator)
+            return gradients.per_victim_gradients(shared, x, labels, victims=len(x), noise=noise)[0]
+
+        total = {group: torch.zeros(len(x), device=x.device) for group in groups}
+        for _ in range(self.draws):
+            one, other = draw(), draw()
+            for group, names in groups.items():
+                total[group] += 1 - cosine({n: one[n] for n in names}, other)
+        similarity = {group: (value / self.draws).tolist() for group, value in total.items()}
+        return Output({"similarity": similarity})

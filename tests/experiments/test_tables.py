@@ -1,0 +1,165 @@
+"""Tables of ours beside the paper's."""
+
+import numpy as np
+import pandas
+import pytest
+
+from gleak_lib import plots
+from gleak_lib.errors import ParameterError, StoreError, UnknownNameError
+from gleak_lib.experiments import AttackCell, Result, TrainingCell, tables
+from gleak_lib.federated import Protocol
+
+
+def attacked(ssim, seed=0, **cell):
+    count = len(ssim)
+    scores = {"ssim": ssim, "psnr": [10.0] * (count - 1) + [float("inf")], "mse": [0.1] * count}
+    figures = {
+        "scores": {
+            "minmax": scores,
+            "none": {name: [v / 2 for v in values] for name, values in scores.items()},
+        },
+        "loss": [0.5] * count,
+        "steps": [9] * count,
+        "entries_matched": 10,
+        "entries_total": 40,
+        "parameters": 40,
+    }
+    where = {"date": "2026-01-02T03:04:05Z", "device": "a CPU"}
+    return Result(AttackCell(TrainingCell("digits"), victims=count, seed=seed, **cell), figures, where)
+
+
+def trained(accuracy, seed=0):
+    figures = {"accuracy": accuracy, "rounds": 4, "best_round": 3, "parameters": 40}
+    cell = TrainingCell("digits", protocol=Protocol(rounds=5), seed=seed)
+    return Result(cell, figures, {"date": "2026-01-02T03:04:05Z", "device": "a CPU"})
+
+
+def test_every_paper_table_is_there():
+    table = tables.paper("cvb_table_ii")
+    assert table.loc[0, "position"] == "none" and table.loc[0, "asr"] == 96.88  # "none" is no gap
+    assert list(table["parameters"]) == [65_962, 72_106, 104_362, 141_226]
+    others = ("cvb_table_i", "cvb_table_vii", "cvb_tables_viii_to_xii", "slices_table_ii", "slices_table_iii")
+    assert all(len(tables.paper(name)) for name in others)
+    with pytest.raises(UnknownNameError, match=r"Unknown table 'cvb_table_iii'. Did you mean .*cvb_table_ii"):
+        tables.paper("cvb_table_iii")
+
+
+def test_attack_table_pools_victims_of_all_seeds():
+    table = tables.attack_table(
+        {"a": [attacked([0.2, 0.6]), attacked([0.5, 0.7], seed=1)], "b": attacked([0.1, 0.1])}
+    )
+    row = table.iloc[0]
+    assert row["ssim"] == pytest.approx(0.5) and row["ssim_std"] == pytest.approx(
+        np.std([0.2, 0.6, 0.5, 0.7])
+    )
+    assert row["asr"] == 75 and row["victims"] == 4 and row["seeds"] == 2
+    assert row["matched"] == 10 and row["entries"] == 40 and row["rounds"] == 0
+    assert row["psnr"] == np.inf and np.isnan(row["psnr_std"])
+    assert list(table["label"]) == ["a", "b"] and table.iloc[1]["asr"] == 0
+    assert tables.attack_table({"a": attacked([0.2, 0.6])}, scaling="none").iloc[0]["ssim"] == pytest.approx(
+        0.2
+    )
+
+
+def test_training_table_is_over_seeds():
+    table = tables.training_table({"two": [trained(0.6), trained(0.7, 1)], "one": trained(0.5)})
+    assert table.loc[0, "accuracy"] == pytest.approx(65) and table.loc[0, "accuracy_std"] == pytest.approx(5)
+    assert np.isnan(table.loc[1, "accuracy_std"]) and table.loc[1, "seeds"] == 1
+
+
+def test_wrong_results_are_refused():
+    with pytest.raises(StoreError, match="'a' needs results of AttackCell, got TrainingCell"):
+        tables.attack_table({"a": trained(0.5)})
+    with pytest.raises(StoreError, match="got none"):
+        tables.training_table({"a": []})
+    with pytest.raises(UnknownNameError, match="Unknown scaling"):
+        tables.attack_table({}, scaling="max")
+
+
+PAPER = pandas.DataFrame(
+    {"label": ["a", "z"], "ssim": [0.4, 0.9], "ssim_std": [0.1, 0.1], "asr": [50.0, 99.0]}
+)
+
+
+def test_beside_keeps_our_rows_and_subtracts():
+    ours = tables.attack_table({"a": attacked([0.2, 0.6]), "b": attacked([0.1, 0.3])})
+    table = tables.beside(ours, PAPER, values=["ssim", "asr"])
+    assert list(table["label"]) == ["a", "b"]
+    place = list(table.columns).index("ssim")
+    expected = ["ssim", "ssim_std", "ssim_paper", "ssim_paper_std", "ssim_difference"]
+    assert list(table.columns)[place : place + 5] == expected
+    assert table.loc[0, "ssim_difference"] == pytest.approx(0.0) and table.loc[0, "asr_difference"] == 0
+    assert np.isnan(table.loc[1, "ssim_paper"])
+    frame = tables.for_plot(table, "ssim")
+    assert list(frame) == ["label", "ours", "ours_std", "paper", "paper_std"]
+    plots.comparison(frame, xlabel="SSIM")
+
+
+def test_beside_needs_its_columns():
+    ours = tables.attack_table({"a": attacked([0.2, 0.6])})
+    with pytest.raises(ParameterError, match="the paper's table lacks psnr; it has label, ssim"):
+        tables.beside(ours, PAPER, values=["psnr"])
+    with pytest.raises(ParameterError, match="several rows with the same label"):
+        tables.beside(ours, pandas.concat([PAPER, PAPER]), values=["ssim"])
+
+
+def test_show_is_readable_and_the_same_each_time():
+    ours = tables.attack_table({"a": attacked([0.2, 0.6]), "b": attacked([0.1, 0.3])})
+    table = tables.beside(ours, PAPER, values=["ssim"])
+    html = tables.show(
+        table,
+        caption="quick",
+        columns={
+            "label": "model",
+            "ssim": "SSIM",
+            "ssim_paper": "paper",
+            "ssim_difference": "difference",
+            "matched": "entries",
+        },
+    ).to_html()
+    assert (
+        html
+        == tables.show(
+            table,
+            caption="quick",
+            columns={
+                "label": "model",
+                "ssim": "SSIM",
+                "ssim_paper": "paper",
+                "ssim_difference": "difference",
+                "matched": "entries",
+            },
+        ).to_html()
+    )
+    assert "0.40 ± 0.20" in html and "0.40 ± 0.10" in html and "+0.00" in html and "<caption>quick" in html
+    assert ">–<" in html and "nan" not in html.lower()
+    assert "row_heading" not in html  # no index
+    assert "SSIM (paper)" in tables.show(table).to_html()
+    with pytest.raises(ParameterError, match="lacks colour"):
+        tables.show(table, columns=["colour"])
+
+
+def test_show_numbers():
+    frame = pandas.DataFrame(
+        {"n": [65962, 3], "asr": [96.875, np.nan], "mse": [0.00012, np.inf], "who": ["x", None]}
+    )
+    html = tables.show(frame).to_html()
+    assert "65,962" in html and "96.9" in html and "0.0001" in html and "∞" in html
+    frame = pandas.DataFrame({"asr_difference": [-3.25, 3.25]})
+    assert "−3.2" in (html := tables.show(frame).to_html()) and "+3.2" in html
+
+
+def test_note_says_how_much_was_computed():
+    text = tables.note(
+        [attacked([0.2, 0.6]), attacked([0.2, 0.6], rounds=5), trained(0.5), trained(0.5, 1)], "quick"
+    )
+    for part in (
+        "profile quick",
+        "digits",
+        "victims 2",
+        "fresh, after 5 rounds",
+        "2 seeds",
+        "a CPU",
+        "2026-01-02",
+    ):
+        assert part in text

@@ -1,0 +1,49 @@
+"""A cell that costs nothing and writes down each time it runs; worker processes import it from here."""
+
+import os
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from gleak_lib.experiments import Cell, Output, storable
+
+
+@storable
+@dataclass(frozen=True)
+class Toy(Cell):
+    kind: ClassVar[str] = "toy"
+
+    value: float
+    fails: bool = False
+    log: str = field(default="", compare=False)
+    block: str = field(default="", compare=False)  # runs until this file is gone
+    interrupt: bool = field(default=False, compare=False)
+
+    def describe(self):
+        return f"toy {self.value}"
+
+    def run(self, context):
+        if self.log:
+            with open(self.log, "a") as file:
+                file.write(f"{self.value}\n")
+        while self.block and Path(self.block).exists():
+            time.sleep(0.02)
+        if self.interrupt:
+            raise KeyboardInterrupt
+        if self.fails:
+            raise ValueError(f"{self.value} cannot be")
+        figures = {
+            "square": self.value**2,
+            "process": os.getpid(),
+            "odd": [float("nan"), float("inf"), 1 / 3],
+        }
+        return Output(figures, {"truth": np.full((1, 3, 2, 2), int(self.value) % 256, np.uint8)})
+
+
+def runs(log):
+    """How often each value was computed."""
+    lines = Path(log).read_text().split() if Path(log).exists() else []
+    return {float(line): lines.count(line) for line in lines}

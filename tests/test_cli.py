@@ -1,0 +1,216 @@
+"""The command: chapters of a small book in a temporary checkout, and the errors of bad input."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pytest
+
+from gleak_lib import cli, datasets
+from gleak_lib.attacks import ATTACKS
+from gleak_lib.experiments import CHAPTERS, AttackCell, Chapter, TrainingCell, places, run
+from gleak_lib.experiments.store import Store
+
+SOURCE = """# %% [markdown]
+# # A tiny chapter
+
+# %% tags=["parameters"]
+profile: str = "quick"  # scale
+victims: int = 2  # images to attack
+fails: bool = False  # whether the last cell does
+
+# %%
+from gleak_lib import experiments
+settings = experiments.parameters.check("01_tiny", globals())
+
+# %%
+from gleak_lib.attacks import ATTACKS
+attack = ATTACKS["ig"].replace(max_steps=2)
+cells = [experiments.AttackCell(experiments.TrainingCell("digits"), attack=attack, victims=victims)]
+results = experiments.run(cells, experiments.open_store(profile), device="cpu")
+len(results[0].figures["loss"])
+
+# %%
+assert not fails, "it was asked for"
+"""
+
+
+def tiny(profile, victims, fails):
+    attack = ATTACKS["ig"].replace(max_steps=2)
+    return [AttackCell(TrainingCell("digits"), attack=attack, victims=victims)]
+
+
+@pytest.fixture
+def checkout(tmp_path, monkeypatch):
+    """A checkout with one chapter, where nothing else is written."""
+    root = tmp_path / "checkout"
+    for folder in ("book/src", "book/chapters", "params/01_tiny"):
+        (root / folder).mkdir(parents=True)
+    (root / "pyproject.toml").write_text('[project]\nname = "gleak"\n')
+    (root / "book/src/01_tiny.py").write_text(SOURCE)
+    (root / "book/chapters/01_tiny.ipynb").write_text("published")
+    (root / "params/01_tiny/quick.yaml").write_text("profile: quick\nvictims: 3\n")
+    monkeypatch.setattr(places, "package_root", lambda: root)
+    monkeypatch.setitem(CHAPTERS, "01_tiny", Chapter("A tiny chapter", tiny))
+    monkeypatch.delenv(places.RESULTS, raising=False)
+    monkeypatch.setenv(places.CACHE, str(tmp_path / "cache"))
+    return root
+
+
+def files(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_run_into_a_folder_leaves_the_checkout_alone(checkout, tmp_path, capsys):
+    before = files(checkout)
+    output = tmp_path / "out"
+    assert (
+        cli.main(["run", "01_tiny", "--profile", "quick", "-p", "victims", "4", "--output", str(output)]) == 0
+    )
+    assert files(checkout) == before
+    text = capsys.readouterr().out
+    assert (
+        "0 of 1 cells are stored, 1 to compute" in text
+        and "1/1" in text
+        and "ig (layers: all) on digits" in text
+    )
+
+    path = output / "chapters" / "01_tiny.ipynb"
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    assert notebook.metadata.papermill == {"parameters": {"profile": "quick", "victims": 4}}
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in code] == [1, 2, 3, 4, 5]
+    assert code[3].outputs[-1].data["text/plain"] == "4"
+    assert not [o for cell in code for o in cell.outputs if o.output_type == "stream"]  # bars stay outside
+    content = path.read_text()
+    assert str(tmp_path) not in content and "start_time" not in content and "iopub" not in content
+    assert len(list((output / "results" / "attack").glob("*.json"))) == 1
+
+    # What is stored is not computed again, and the notebook is the same, byte for byte.
+    assert (
+        cli.main(["run", "01_tiny", "--profile", "quick", "-p", "victims", "4", "--output", str(output)]) == 0
+    )
+    assert path.read_text() == content
+    assert "to compute" not in capsys.readouterr().out
+
+    arguments = ["status", "01_tiny", "--profile", "quick", "--output", str(output), "-p", "victims", "4"]
+    assert cli.main(arguments) == 0
+    assert "1 done  0 missing  0 failed  0 damaged" in capsys.readouterr().out
+
+
+def test_failing_chapter_says_where_and_stays_as_it_was(checkout, capsys):
+    assert cli.main(["run", "01_tiny", "--profile", "quick", "-p", "fails", "true"]) == 2
+    error = capsys.readouterr().err
+    assert "gleak: error: 01_tiny: code cell 5 failed with AssertionError: it was asked for" in error
+    assert "assert not fails" in error
+    assert (checkout / "book/chapters/01_tiny.ipynb").read_text() == "published"
+    # its finished cell is kept, where no published result lies
+    assert cli.main(["status", "01_tiny"]) == 0
+    assert "1 done" in capsys.readouterr().out
+    assert (checkout / "_build/quick/results/attack").is_dir() and not (checkout / "results").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "01_tyni", "--profile", "quick"], "Unknown chapter '01_tyni'. Did you mean '01_tiny'?"),
+        (["run", "01_tiny", "--profile", "qick"], "Unknown profile 'qick'. Did you mean 'quick'?"),
+        (["run", "01_tiny"], "01_tiny has no profile 'cpu'"),
+        (
+            ["run", "01_tiny", "--profile", "quick", "-p", "victms", "3"],
+            "01_tiny has no parameter 'victms'. Did you mean 'victims'? There is: profile, victims, fails.",
+        ),
+        (
+            ["run", "01_tiny", "--profile", "quick", "-p", "victims", "many"],
+            "victims must be int, got 'many' (str)",
+        ),
+        (["status", "02_other"], "Unknown chapter '02_other'"),
+        (["data", "nowhere", "--download", "cifar11"], "Unknown dataset 'cifar11'. Did you mean 'cifar10'?"),
+    ],
+)
+def test_bad_input_is_one_clean_line(checkout, capsys, arguments, message):
+    assert cli.main(arguments) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("gleak: error: ") and message in error and "Traceback" not in error
+    assert (checkout / "book/chapters/01_tiny.ipynb").read_text() == "published"
+
+
+def test_profile_with_a_bad_value_runs_nothing(checkout, capsys):
+    (checkout / "params/01_tiny/quick.yaml").write_text("profile: quick\nvictims: 1e1\n")
+    assert cli.main(["run", "--profile", "quick"]) == 2
+    assert "victims must be int, got '1e1' (str)" in capsys.readouterr().err
+
+
+def test_status_counts_each_state(checkout, capsys):
+    assert cli.main(["status", "01_tiny", "-v"]) == 0
+    text = capsys.readouterr().out
+    assert "0 done  1 missing  0 failed  0 damaged" in text and "missing " in text
+
+    (cell,) = tiny("quick", 3, False)
+    store = Store(checkout / "_build/quick/results")
+    store.put_failure(cell, ValueError("no luck"))
+    assert cli.main(["status", "book/chapters/01_tiny.ipynb", "--profile", "quick"]) == 0
+    text = capsys.readouterr().out
+    assert "0 done  0 missing  1 failed  0 damaged" in text and "ValueError: no luck" in text
+
+    run([cell], store, device="cpu", progress=False)
+    store.path(cell).write_text("{")
+    assert cli.main(["status", "01_tiny"]) == 0
+    text = capsys.readouterr().out
+    assert "0 done  0 missing  0 failed  1 damaged" in text and str(store.path(cell)) in text
+
+
+def test_data_says_what_a_folder_holds(tmp_path, capsys):
+    (tmp_path / "mnist.npz").write_bytes(b"damaged")
+    images, labels = np.zeros((2, 8, 8), np.uint8), np.arange(2)
+    images[:, 0] = 255
+    own = {"train_images": images, "train_labels": labels, "test_images": images, "test_labels": labels}
+    np.savez(tmp_path / "own.npz", **own)
+    assert cli.main(["data", str(tmp_path)]) == 1
+    lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()[1:]}
+    assert "damaged" in lines["mnist"] and "valid" in lines["own"] and "valid" in lines["digits"]
+    assert "missing" in lines["cifar10"] and "download" in lines["cifar10"]
+
+
+def test_data_downloads_what_is_missing(tmp_path, capsys, monkeypatch):
+    asked = []
+    monkeypatch.setattr(datasets, "load", lambda name, root, download: asked.append((name, root, download)))
+    assert cli.main(["data", str(tmp_path), "--download", "mnist", "cifar10"]) == 0
+    assert asked == [(name, tmp_path, True) for name in ("mnist", "cifar10")]
+    asked.clear()
+    assert cli.main(["data", str(tmp_path), "--download"]) == 0
+    kinds = {name: source.kind for name, source in datasets.DATASETS.items()}
+    assert {name for name, _, _ in asked} == {n for n, k in kinds.items() if k in ("torchvision", "medmnist")}
+
+
+def test_list_shows_every_registry(capsys):
+    assert cli.main(["list"]) == 0
+    words = capsys.readouterr().out.split()
+    assert {"cnn", "precode", "cvb", *ATTACKS, *datasets.DATASETS, "03_ignore_attack", "quick"} <= set(words)
+
+
+def test_the_command_itself(tmp_path):
+    program = Path(sys.executable).with_name("gleak")
+    if not program.exists():
+        program = shutil.which("gleak")
+    done = subprocess.run(
+        [program, "run", "nothing", "--profile", "quick"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2 and done.stderr.startswith("gleak: error: Unknown chapter 'nothing'")
+    assert "Traceback" not in done.stderr
+
+
+def test_usage(capsys):
+    for arguments in ([], ["run", "--time-limit", "0"], ["run", "-p", "x"]):
+        with pytest.raises(SystemExit) as caught:
+            cli.main(arguments)
+        assert caught.value.code == 2
+    assert "must be positive, got 0" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        cli.main(["--version"])
+    assert json.dumps(capsys.readouterr().out).startswith('"gleak ')
