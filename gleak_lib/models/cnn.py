@@ -8,7 +8,7 @@ from torch import nn
 from gleak_lib.bottlenecks import BottleneckSpec
 from gleak_lib.models.base import StagedModel, feature_size
 from gleak_lib.models.init import Init
-from gleak_lib.models.layers import activation_named
+from gleak_lib.models.layers import ACTIVATIONS
 
 
 def cnn(
@@ -23,7 +23,7 @@ def cnn(
 
     65,962 parameters for 3 x 32 x 32 images and ten classes. Positions 1 to 3.
     """
-    act = activation_named(activation)
+    act = ACTIVATIONS[activation]
     channels = (input_shape[0], 16, 32, 64)
     stages = [nn.Sequential(nn.Conv2d(c_in, c_out, 5, stride=2), act()) for c_in, c_out in pairwise(channels)]
     head = nn.Sequential(nn.Flatten(), nn.Linear(feature_size(stages, input_shape), num_classes))

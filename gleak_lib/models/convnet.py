@@ -7,7 +7,7 @@ from torch import nn
 from gleak_lib.bottlenecks import BottleneckSpec
 from gleak_lib.models.base import StagedModel, feature_size
 from gleak_lib.models.init import Init
-from gleak_lib.models.layers import activation_named, norm_named, require_positive
+from gleak_lib.models.layers import ACTIVATIONS, NORMS, require_positive
 
 WIDTHS = (1, 2, 2, 4, 4, 4, 4, 4)  # channels of each convolution, in units of `width`
 POOLED = (6, 8)  # convolutions, counted from 1, behind which the map is pooled
@@ -42,7 +42,7 @@ def convnet8(
         init: see `gleak_lib.models.init.initialize`.
     """
     require_positive(width=width)
-    act, normalize = activation_named(activation), norm_named(norm)
+    act, normalize = ACTIVATIONS[activation], NORMS[norm]
     stages, before = [], input_shape[0]
     for number, factor in enumerate(WIDTHS, start=1):
         channels = factor * width

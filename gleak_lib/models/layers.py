@@ -4,35 +4,28 @@ from collections.abc import Callable
 
 from torch import nn
 
-from gleak_lib.errors import ParameterError, unknown
+from gleak_lib.errors import ParameterError
+from gleak_lib.registry import Registry
 
-ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
-    "relu": nn.ReLU,
-    "sigmoid": nn.Sigmoid,
-    "tanh": nn.Tanh,
-    "leaky_relu": nn.LeakyReLU,
-    "gelu": nn.GELU,
-}
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = Registry(
+    "activation",
+    {
+        "relu": nn.ReLU,
+        "sigmoid": nn.Sigmoid,
+        "tanh": nn.Tanh,
+        "leaky_relu": nn.LeakyReLU,
+        "gelu": nn.GELU,
+    },
+)
 
-NORMS: dict[str, Callable[[int], nn.Module]] = {
-    "group": lambda channels: nn.GroupNorm(2, channels),
-    "batch": nn.BatchNorm2d,
-    "none": lambda _channels: nn.Identity(),
-}
-
-
-def activation_named(name: str) -> Callable[[], nn.Module]:
-    """Return what makes the activation `name`; an unknown name is an UnknownNameError."""
-    if name not in ACTIVATIONS:
-        raise unknown("activation", name, ACTIVATIONS)
-    return ACTIVATIONS[name]
-
-
-def norm_named(name: str) -> Callable[[int], nn.Module]:
-    """Return what makes the normalisation `name` of a number of channels; `group` has two groups."""
-    if name not in NORMS:
-        raise unknown("normalisation", name, NORMS)
-    return NORMS[name]
+NORMS: dict[str, Callable[[int], nn.Module]] = Registry(
+    "normalisation",
+    {
+        "group": lambda channels: nn.GroupNorm(2, channels),
+        "batch": nn.BatchNorm2d,
+        "none": lambda _channels: nn.Identity(),
+    },
+)
 
 
 def require_positive(**sizes: int) -> None:

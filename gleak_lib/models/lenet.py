@@ -8,7 +8,7 @@ from gleak_lib.bottlenecks import BottleneckSpec
 from gleak_lib.errors import ParameterError
 from gleak_lib.models.base import StagedModel, feature_size
 from gleak_lib.models.init import Init
-from gleak_lib.models.layers import activation_named
+from gleak_lib.models.layers import ACTIVATIONS
 
 CHANNELS = 12
 STRIDES = (2, 2, 1, 1)
@@ -38,7 +38,7 @@ def lenet(
     """
     if convs not in range(1, len(STRIDES) + 1):
         raise ParameterError(f"convs must be 1 to {len(STRIDES)}, got {convs!r}.")
-    act = activation_named(activation)
+    act = ACTIVATIONS[activation]
     channels = (input_shape[0], *[CHANNELS] * convs)
     stages = [
         nn.Sequential(nn.Conv2d(channels[i], CHANNELS, 5, STRIDES[i], padding=2), act()) for i in range(convs)

@@ -7,7 +7,7 @@ from torch import nn
 from gleak_lib.bottlenecks import BottleneckSpec
 from gleak_lib.models.base import StagedModel, feature_size
 from gleak_lib.models.init import Init
-from gleak_lib.models.layers import activation_named, require_positive
+from gleak_lib.models.layers import ACTIVATIONS, require_positive
 
 
 def mcmahan_cnn(
@@ -33,7 +33,7 @@ def mcmahan_cnn(
         init: see `gleak_lib.models.init.initialize`.
     """
     require_positive(hidden=hidden)
-    act = activation_named(activation)
+    act = ACTIVATIONS[activation]
     stages = [
         nn.Sequential(nn.Conv2d(input_shape[0], 32, 5, padding=2), act(), nn.MaxPool2d(2)),
         nn.Sequential(nn.Conv2d(32, 64, 5, padding=2), act(), nn.MaxPool2d(2)),

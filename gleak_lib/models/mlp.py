@@ -8,7 +8,7 @@ from torch import nn
 from gleak_lib.bottlenecks import BottleneckSpec
 from gleak_lib.models.base import StagedModel
 from gleak_lib.models.init import Init
-from gleak_lib.models.layers import activation_named, require_positive
+from gleak_lib.models.layers import ACTIVATIONS, require_positive
 
 
 def mlp(
@@ -42,7 +42,7 @@ def mlp(
         init: see `gleak_lib.models.init.initialize`.
     """
     require_positive(depth=depth, width=width)
-    act = activation_named(activation)
+    act = ACTIVATIONS[activation]
     stages, before = [], math.prod(input_shape)
     for position in range(1, depth + 1):
         layers: list[nn.Module] = [nn.Flatten()] if position == 1 else []

@@ -9,7 +9,7 @@ from gleak_lib.bottlenecks import BottleneckSpec
 from gleak_lib.errors import ParameterError
 from gleak_lib.models.base import StagedModel
 from gleak_lib.models.init import Init
-from gleak_lib.models.layers import activation_named, norm_named, require_positive
+from gleak_lib.models.layers import ACTIVATIONS, NORMS, require_positive
 
 Make = Callable[[], nn.Module]
 MakeNorm = Callable[[int], nn.Module]
@@ -64,7 +64,7 @@ def resnet18(
     require_positive(width=width)
     if norm == "group" and width % 2:
         raise ParameterError(f"width must be even for GroupNorm with two groups, got {width}.")
-    act, make_norm = activation_named(activation), norm_named(norm)
+    act, make_norm = ACTIVATIONS[activation], NORMS[norm]
     stem = nn.Sequential(
         nn.Conv2d(input_shape[0], width, 7, stride=2, padding=3, bias=False),
         make_norm(width),

@@ -10,7 +10,7 @@ from gleak_lib.bottlenecks import BottleneckSpec
 from gleak_lib.errors import ParameterError, ShapeError
 from gleak_lib.models.base import StagedModel
 from gleak_lib.models.init import Init
-from gleak_lib.models.layers import activation_named, require_positive
+from gleak_lib.models.layers import ACTIVATIONS, require_positive
 from gleak_lib.types import Grads
 
 
@@ -145,7 +145,7 @@ def vit(
             f"Images of {height} x {width} pixels cannot be cut into patches of {patch} x {patch}: "
             "choose a `patch` that divides both sides."
         )
-    act = activation_named(activation)
+    act = ACTIVATIONS[activation]
     embedding = nn.Sequential(
         Patches(patch),
         nn.Linear(channels * patch**2, hidden, bias=bias),

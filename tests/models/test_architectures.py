@@ -222,7 +222,21 @@ def test_names_of_the_vits_parameters_are_stable(small):
     assert list(small("vit").state_dict()) == embedding + blocks + head
 
 
-def test_the_norm_and_the_activation_are_options(small):
+def test_batchnorms_shift_stands_in_for_the_bias_that_was_removed():
+    """001 Eq. 5 with the shift's gradient: in evaluation mode the input comes out without any bias."""
+    torch.manual_seed(0)
+    model = models.build("mlp", bias=False).eval()
+    linear, norm = model.stage1[1], model.stage1[2]
+    norm.running_var.uniform_(0.5, 2)
+    nn.init.uniform_(norm.weight, 0.5, 2)
+    x = torch.rand(1, 3, 32, 32)
+    nn.functional.cross_entropy(model(x), torch.tensor([3])).backward()
+    neuron = norm.bias.grad.abs().argmax()
+    slope = (norm.weight / (norm.running_var + norm.eps).sqrt())[neuron]
+    torch.testing.assert_close(linear.weight.grad[neuron] / (norm.bias.grad[neuron] * slope), x.flatten())
+
+
+def test_the_activation_is_an_option(small):
     for name, option in (("lenet", nn.Tanh), ("mlp", nn.LeakyReLU), ("resnet18", nn.GELU)):
         chosen = next(k for k, make in models.ACTIVATIONS.items() if make is option)
         layers = list(small(name, activation=chosen).modules())
