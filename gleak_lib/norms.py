@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from gleak_lib.errors import ShapeError
+
 
 class VictimBatchNorm(nn.Module):
     """BatchNorm in training mode for V victims at once: statistics over each victim's B images only.
@@ -23,8 +25,17 @@ class VictimBatchNorm(nn.Module):
         self.eps, self.batch_size = source.eps, batch_size
 
     def normalize(self, x: Tensor) -> Tensor:
-        """Return x (N x C x ...) minus the mean and over the standard deviation of its victim's batch."""
+        """Return x (N x C x ...) minus the mean and over the standard deviation of its victim's batch.
+
+        Raises:
+            ShapeError: one value a channel, of which nothing but zero would be left.
+        """
         rows = x.reshape(-1, self.batch_size, x.shape[1], x[0, 0].numel())
+        if rows.shape[1] * rows.shape[3] == 1:
+            raise ShapeError(
+                "BatchNorm in training mode sees one value a channel (one image, one pixel), of which it "
+                "leaves nothing: call model.eval(), or give each victim more images."
+            )
         mean = rows.mean((1, 3), keepdim=True)
         variance = (rows - mean).square().mean((1, 3), keepdim=True)
         return ((rows - mean) * torch.rsqrt(variance + self.eps)).reshape(x.shape)

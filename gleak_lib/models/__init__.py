@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import torch
 
 from gleak_lib.bottlenecks import CVB, PRECODE, BottleneckSpec
-from gleak_lib.errors import ParameterError, nearest
+from gleak_lib.errors import ParameterError, ShapeError, nearest
 from gleak_lib.models.base import (
     StagedModel,
     before_decoder,
@@ -14,9 +14,30 @@ from gleak_lib.models.base import (
     parameter_groups,
 )
 from gleak_lib.models.cnn import cnn
+from gleak_lib.models.convnet import convnet8
+from gleak_lib.models.init import Init, initialize
+from gleak_lib.models.layers import ACTIVATIONS
+from gleak_lib.models.lenet import lenet, lenet4
+from gleak_lib.models.mcmahan import mcmahan_cnn
+from gleak_lib.models.mlp import dmlp, mlp
+from gleak_lib.models.resnet import resnet18
+from gleak_lib.models.vit import vit
 from gleak_lib.registry import Registry
 
-MODELS: dict[str, Callable[..., StagedModel]] = Registry("model", {"cnn": cnn})
+MODELS: dict[str, Callable[..., StagedModel]] = Registry(
+    "model",
+    {
+        "cnn": cnn,
+        "lenet": lenet,
+        "lenet4": lenet4,
+        "convnet8": convnet8,
+        "mcmahan_cnn": mcmahan_cnn,
+        "mlp": mlp,
+        "dmlp": dmlp,
+        "resnet18": resnet18,
+        "vit": vit,
+    },
+)
 
 
 def build(
@@ -25,6 +46,7 @@ def build(
     input_shape: tuple[int, int, int] = (3, 32, 32),
     num_classes: int = 10,
     bottlenecks: BottleneckSpec | Sequence[BottleneckSpec] = (),
+    init: Init = "default",
     seed: int | None = None,
     **options,
 ) -> StagedModel:
@@ -36,16 +58,17 @@ def build(
         num_classes: number of logits.
         bottlenecks: one specification or several. They are initialised after the model, so that the
             model's own weights depend on the seed alone.
+        init: scheme of the model's own weights, see `initialize`; bottlenecks keep torch's default.
         seed: seed of the weights; None draws from torch's global generator.
         options: what the model's own function takes beyond these.
 
     Raises:
-        UnknownNameError: a name that is not in `MODELS`.
+        UnknownNameError: a name that is not in `MODELS`, an activation or a scheme that there is not.
         ParameterError: an option or a position that the model lacks.
         ShapeError: images that the model does not accept.
     """
     make = MODELS[name]
-    known = set(inspect.signature(make).parameters) - {"input_shape", "num_classes", "bottlenecks"}
+    known = set(inspect.signature(make).parameters) - {"input_shape", "num_classes", "bottlenecks", "init"}
     for option in options:
         if option not in known:
             hint = nearest(option, known)
@@ -56,18 +79,24 @@ def build(
             )
     if num_classes < 1:
         raise ParameterError(f"num_classes must be at least 1, got {num_classes}.")
+    shape = tuple(input_shape)
+    if len(shape) != 3 or any(not isinstance(size, int) or size < 1 for size in shape):
+        raise ShapeError(f"input_shape must be C, H, W, three integers of at least 1, got {input_shape}.")
     specs = (bottlenecks,) if isinstance(bottlenecks, (PRECODE, CVB)) else tuple(bottlenecks)
     with torch.random.fork_rng(devices=[], enabled=seed is not None):
         if seed is not None:
             torch.manual_seed(seed)
-        return make(input_shape=tuple(input_shape), num_classes=num_classes, bottlenecks=specs, **options)
+        return make(input_shape=shape, num_classes=num_classes, bottlenecks=specs, init=init, **options)
 
 
 __all__ = [
+    "ACTIVATIONS",
     "MODELS",
+    "Init",
     "StagedModel",
     "before_decoder",
     "build",
     "count_parameters",
+    "initialize",
     "parameter_groups",
 ]

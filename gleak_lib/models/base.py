@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from gleak_lib.bottlenecks import BottleneckSpec, VariationalBottleneck
 from gleak_lib.errors import ParameterError, ShapeError
+from gleak_lib.models.init import Init, initialize
 from gleak_lib.types import Run
 
 
@@ -21,9 +22,12 @@ class StagedModel(nn.Module):
         stages: feature extractors in order.
         head: maps the last features to logits.
         input_shape: C, H, W of one image.
-        bottlenecks: specifications; each stands behind the stage of its `position`.
+        bottlenecks: specifications; each stands behind the stage of its `position`. They keep torch's
+            default weights, drawn after the model's own.
+        init: scheme of the stages' and the head's weights, see `gleak_lib.models.init.initialize`.
 
     Raises:
+        UnknownNameError: an init scheme that there is not.
         ParameterError: a position that the model lacks, or two bottlenecks at one.
         ShapeError: the stages do not accept `input_shape`.
     """
@@ -35,8 +39,10 @@ class StagedModel(nn.Module):
         *,
         input_shape: tuple[int, int, int],
         bottlenecks: Sequence[BottleneckSpec] = (),
+        init: Init = "default",
     ) -> None:
         super().__init__()
+        initialize(nn.ModuleList([*stages, head]), init)
         specs = _by_position(bottlenecks, len(stages))
         shapes = _shapes_after(stages, input_shape)
         self.input_shape = tuple(input_shape)
@@ -84,10 +90,18 @@ class StagedModel(nn.Module):
 
         Returns:
             Logits N x K, the sum of beta_i KL_i a row (zeros without bottlenecks), the noise used.
+
+        Raises:
+            ShapeError: images of another shape, or noise that does not fit the bottlenecks.
         """
         if noise is not None and len(noise) != len(self.positions):
             raise ShapeError(
                 f"This model has {len(self.positions)} bottlenecks, got {len(noise)} noise tensors."
+            )
+        if tuple(x.shape[1:]) != self.input_shape:
+            raise ShapeError(
+                f"This model was built for images of shape {self.input_shape} (C x H x W), got a batch of "
+                f"shape {tuple(x.shape)}: build it with input_shape={tuple(x.shape[1:])}."
             )
         kl, used = x.new_zeros(x.shape[0]), []
         for position in range(1, self.depth + 1):

@@ -1,0 +1,27 @@
+"""Every model of the registry at a size that tests can afford; all parts of the architecture are there."""
+
+from collections.abc import Callable
+
+import pytest
+
+from gleak_lib import models
+
+SMALL: dict[str, dict] = {
+    "cnn": {"input_shape": (2, 29, 29)},
+    "lenet": {"input_shape": (2, 8, 8)},
+    "lenet4": {"input_shape": (2, 8, 8)},
+    "convnet8": {"input_shape": (2, 9, 9), "width": 2},
+    "mcmahan_cnn": {"input_shape": (2, 8, 8), "hidden": 6},
+    "mlp": {"input_shape": (2, 4, 4), "width": 8},
+    "dmlp": {"input_shape": (2, 4, 4), "width": 8},
+    "resnet18": {"input_shape": (2, 16, 16), "width": 2},
+    "vit": {"input_shape": (2, 8, 8), "hidden": 16, "heads": 4, "mlp": 8, "depth": 2},
+}
+
+
+@pytest.fixture(scope="session")
+def small() -> Callable[..., models.StagedModel]:
+    """`small(name, **options)` builds a small version of a model: three classes, seed 0."""
+    return lambda name, **options: models.build(
+        name, **({"num_classes": 3, "seed": 0} | SMALL[name] | options)
+    )
