@@ -1,0 +1,63 @@
+"""Every chapter of the book, executed through papermill at a tiny size, on embedded images."""
+
+import nbformat
+import papermill
+import pytest
+
+from gleak_lib.errors import StoreError
+from gleak_lib.experiments import CHAPTERS, PROFILES, Store, chapter, parameters, profiles
+from gleak_lib.experiments.execute import execute, sources
+
+TINY = {
+    "03_ignore_attack": {
+        "victims": 2,
+        "steps": 3,
+        "training_rounds": 1,
+        "rounds": [0, 1],
+        "positions": [3, 1],
+        "sizes": [4, 4],
+        "partial": [3],
+        "examples": 2,
+    },
+}
+
+
+def test_every_chapter_with_experiments_has_a_tiny_size():
+    assert set(TINY) == set(CHAPTERS) == set(sources())
+
+
+@pytest.mark.parametrize("name", sorted(CHAPTERS))
+@pytest.mark.parametrize("profile", PROFILES)
+def test_parameter_files_fit_the_notebook(name, profile):
+    values = profiles.load(name, profile)
+    found = parameters.of_chapter(name)
+    settings = parameters.validate(found, values, name)
+    inferred = papermill.inspect_notebook(f"book/chapters/{name}.ipynb")
+    assert set(values) <= set(inferred) == set(found)
+    assert chapter(name).cells(**settings)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(CHAPTERS))
+def test_chapter_runs_at_a_tiny_size(name, tmp_path, monkeypatch):
+    settings = {"profile": "quick", **TINY[name]}
+    places = {"GLEAK_RESULTS": str(tmp_path / "results"), "GLEAK_CACHE": str(tmp_path / "weights")}
+    target = tmp_path / f"{name}.ipynb"
+    execute(sources()[name], target, settings, environment=places)
+    notebook = nbformat.read(target, as_version=4)
+    kinds = [set(o.get("data", {})) for c in notebook.cells for o in c.get("outputs", [])]
+    assert any("image/png" in kind for kind in kinds), "figures"
+    assert any("text/html" in kind for kind in kinds), "tables"
+    assert not [o for c in notebook.cells for o in c.get("outputs", []) if o.output_type == "error"]
+    full = parameters.validate(parameters.of_chapter(name), settings, name)
+    status = Store(tmp_path / "results").status(chapter(name).cells(**full))
+    assert not status.missing
+    assert not status.failed
+
+
+@pytest.mark.slow
+def test_a_misspelled_parameter_stops_plain_papermill(tmp_path):
+    name = sorted(CHAPTERS)[0]
+    with pytest.raises(StoreError, match=r"has no parameter 'victms'. Did you mean 'victims'"):
+        execute(sources()[name], tmp_path / "out.ipynb", {"victms": 3})
+    assert not (tmp_path / "out.ipynb").exists()
