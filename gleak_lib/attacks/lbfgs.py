@@ -139,8 +139,9 @@ def _times_inverse_hessian(
     if not width:
         return scale[:, None] * gradient
     steps, changes = memory.steps[:, :width], memory.changes[:, :width]
-    along = steps @ torch.stack([change, gradient], 2)  # V x width x 2
-    memory.products[rows, :width, slot] = along[rows, :, 0]
+    # vectors are rows everywhere: products with columns are an order of magnitude slower
+    along = torch.stack([change, gradient], 1) @ steps.mT  # V x 2 x width
+    memory.products[rows, :width, slot] = along[rows, 0]
 
     # the ring in order of age; slots that a victim has not filled come last and hold zeros
     oldest = torch.where(count > size, count % size, 0)
@@ -153,11 +154,18 @@ def _times_inverse_hessian(
     curvature = products.diagonal(dim1=1, dim2=2)
 
     # first recursion: a_i = <s_i, q_i> / <s_i, y_i>, with q_i the gradient less the younger a_j y_j
-    a = torch.linalg.solve_triangular(upper, along[..., 1].gather(1, order)[..., None], upper=True)
-    by_slot = torch.zeros_like(a).scatter(1, order[..., None], a)
-    q = gradient - (changes.mT @ by_slot).squeeze(2)
+    a = _solve(upper, along[:, 1].gather(1, order), upper=True)
+    q = gradient - (_by_slot(a, order) @ changes).squeeze(1)
     # second recursion: r starts as scale * q and takes up (a_i - b_i) s_i, b_i = <y_i, r> / <s_i, y_i>
-    right = curvature * a.squeeze(2) - scale[:, None] * (changes @ q[..., None]).squeeze(2).gather(1, order)
-    c = torch.linalg.solve_triangular(upper.mT, right[..., None], upper=False)
-    by_slot = torch.zeros_like(c).scatter(1, order[..., None], c)
-    return scale[:, None] * q + (steps.mT @ by_slot).squeeze(2)
+    against = (q[:, None] @ changes.mT).squeeze(1).gather(1, order)
+    c = _solve(upper.mT, curvature * a - scale[:, None] * against, upper=False)
+    return scale[:, None] * q + (_by_slot(c, order) @ steps).squeeze(1)
+
+
+def _solve(matrix: Tensor, right: Tensor, *, upper: bool) -> Tensor:
+    return torch.linalg.solve_triangular(matrix, right[..., None], upper=upper).squeeze(2)
+
+
+def _by_slot(values: Tensor, order: Tensor) -> Tensor:
+    """Return V x 1 x width: values in order of age, put back into their slots."""
+    return torch.zeros_like(values).scatter(1, order, values)[:, None]

@@ -4,7 +4,6 @@ import pytest
 import torch
 from torch import nn
 
-from gleak_lib import models
 from gleak_lib.attacks import ATTACKS, Attack, invert, lbfgs, observe
 from gleak_lib.attacks.masks import select
 from gleak_lib.attacks.objective import Objective, Problem
@@ -114,9 +113,11 @@ def test_victims_end_their_iterations_on_their_own():
 
 def observation(victims=3, dtype=torch.double, **options):
     g = torch.Generator().manual_seed(0)
-    model = models.build("cnn", input_shape=(1, 29, 29), num_classes=5, seed=0).to(dtype)
-    model = nn.Sequential(model, nn.Tanh(), nn.Linear(5, 5)).to(dtype)
-    nn.init.eye_(model[2].weight)
+    # smooth: on an objective with kinks (ReLU) the trajectories are chaotic, and torch against torch started
+    # 1e-15 away differs by 1e-6 after 20 iterations and by 0.3 with the line search
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(1, 6, 5, stride=3), nn.Sigmoid(), nn.Conv2d(6, 8, 3), nn.Sigmoid())
+    model = nn.Sequential(*model, nn.Flatten(), nn.Linear(8 * 49, 5)).to(dtype)
     images = torch.rand(victims, 1, 29, 29, generator=g).to(dtype)
     return observe(model, images, torch.arange(victims) % 5, generator=g, mean=0.5, std=0.25, **options)
 
@@ -125,10 +126,7 @@ def observation(victims=3, dtype=torch.double, **options):
 @pytest.mark.parametrize("name", ["dlg", "idlg", "cpl"])
 def test_attack_objectives_as_torch_minimises_them(name, search):
     seen = observation()
-    # Longer searches are chaotic on an objective with kinks: torch against torch started 1e-15 away differs
-    # by 1e-5 after 16 iterations and by 0.3 after 20.
-    inner = 20 if search == "none" else 6
-    attack = ATTACKS[name].replace(line_search=search, history=15, inner_steps=inner)
+    attack = ATTACKS[name].replace(line_search=search, history=15)
     names = select(attack.layers, attack.exclude, {"all": tuple(seen.gradients)})
     objective, problem = Objective(seen, attack, names), Problem(seen.gradients, seen.labels)
     g = torch.Generator().manual_seed(1)
@@ -139,7 +137,7 @@ def test_attack_objectives_as_torch_minimises_them(name, search):
     def of(flat, rows=slice(None)):
         return objective.loss(unflatten(flat, take(x, rows)), take(problem, rows), ())
 
-    steps, rates = 2, [torch.full((3,), 0.05, dtype=torch.double)] * 2
+    steps, rates = 2, [torch.full((3,), 0.2, dtype=torch.double)] * 2
     start = flatten(x)
     path, losses = batched(of, start, attack, steps, rates)
     expected, expected_losses = looped(
@@ -199,19 +197,19 @@ def test_the_engine_runs_idlg_as_a_plain_loop_does():
 
 
 def test_a_victim_that_diverges_does_not_disturb_the_others():
-    seen = observation(dtype=torch.float32)
+    seen = observation()
     attack = settings(max_steps=4, labels="known")
     alone = invert(seen, attack, generator=torch.Generator().manual_seed(1))
     gradients = {n: g.clone() for n, g in seen.gradients.items()}
     for g in gradients.values():
-        g[1] *= 1e30  # its squared distance overflows
+        g[1] *= 1e200  # its squared distance overflows
     spoiled = type(seen)(**{**vars(seen), "gradients": gradients})
     found = invert(spoiled, attack, generator=torch.Generator().manual_seed(1))
     assert found.loss[1].isinf()
     assert found.steps[1] == 0
     assert found.images.isfinite().all()
     for v in (0, 2):
-        torch.testing.assert_close(found.images[v], alone.images[v], atol=1e-5, rtol=0)
+        torch.testing.assert_close(found.images[v], alone.images[v], atol=1e-8, rtol=0)
 
 
 def test_lbfgs_refuses_the_sign():
