@@ -20,8 +20,8 @@ import torch
 from torch.nn import functional as F
 
 from gleak_lib import attacks, gradients, models
-from gleak_lib.attacks import adam, schedules
-from gleak_lib.attacks.step import Problem, State, Step
+from gleak_lib.attacks.objective import Problem
+from gleak_lib.attacks.step import Step
 from gleak_lib.bottlenecks import CVB, PRECODE
 from gleak_lib.pixels import normalize
 from gleak_lib.types import Observation
@@ -66,7 +66,7 @@ def engine(observation: Observation, attack: attacks.Attack, method: str) -> Cal
     victims, names = observation.victims, tuple(observation.gradients)
     step = Step(observation, attack, names, compile=method == "compiled")
     x = torch.randn(victims, 1, *observation.input_shape)
-    state = State(x, adam.init(x), schedules.start(victims, attack, x), x)
+    state = step.start({"image": x})
     problem = Problem(observation.gradients, observation.labels)
     shapes = observation.model.noise_shapes
     chosen = gradients.per_victim_gradients

@@ -56,6 +56,8 @@ class Observation:
         batched: whether images come and go as V x B x C x H x W (True) or V x C x H x W (False).
         defense: what the server knows of the defence that the gradients passed, else None.
         noise: the bottlenecks' noise, N x map each, only where an oracle experiment grants it.
+        statistics: by layer, V x 2 x C, means and variances of what the victims' batches sent into each
+            BatchNorm in training mode, where the server learns them, else None.
     """
 
     model: nn.Module
@@ -68,6 +70,7 @@ class Observation:
     batched: bool = False
     defense: object | None = None
     noise: tuple[Tensor, ...] | None = None
+    statistics: dict[str, Tensor] | None = None
 
     @property
     def victims(self) -> int:
@@ -81,7 +84,7 @@ class Reconstruction:
 
     Attributes:
         images: V x C x H x W (or V x B x C x H x W) in [0, 1], the best iterate by the attack's loss.
-        labels: V (or V x B) class indices that the attack used or inferred.
+        labels: V (or V x B) class indices that the attack used, inferred or optimised (the likeliest).
         loss: V, the attack's loss at that iterate.
         steps: V, optimisation steps taken before the victim's stop rule held.
         trace: T x V, the loss at the steps `trace_steps`; NaN once a victim has stopped.

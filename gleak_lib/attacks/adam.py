@@ -1,30 +1,47 @@
-"""One Adam step for all victims at once, on the sign of the gradient where the attack says so."""
+"""Adam for all victims at once; where the attack says so the gradient comes as its sign."""
+
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+from gleak_lib.attacks.attack import Attack
+from gleak_lib.attacks.unknowns import Evaluate, Unknowns
 
 BETAS = (0.9, 0.999)
 EPS = 1e-8
 
 
-def init(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the first and second moments, zeros like x."""
-    return torch.zeros_like(x), torch.zeros_like(x)
+class Moments(NamedTuple):
+    """First and second moments, like the unknowns."""
+
+    first: Unknowns
+    second: Unknowns
+
+
+def init(x: Unknowns, _attack: Attack) -> Moments:
+    """Return the moments before the first step: zeros."""
+    return Moments(*({name: torch.zeros_like(u) for name, u in x.items()} for _ in range(2)))
 
 
 def step(
-    x: Tensor, grad: Tensor, moments: tuple[Tensor, Tensor], lr: Tensor, t: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the new x and moments.
+    x: Unknowns, evaluate: Evaluate, moments: Moments, lr: Tensor, t: Tensor, _attack: Attack
+) -> tuple[Unknowns, Moments, Tensor]:
+    """Return the unknowns and moments after one step, and the loss (V) before it.
 
     Args:
-        x, grad: V x ...
-        moments: first and second moments, like x.
+        x: V x ... each.
+        evaluate: gives loss and gradient.
+        moments: of the steps before.
         lr: V learning rates.
         t: number of this step, counted from 1, a scalar tensor.
     """
-    first = moments[0].lerp(grad, 1 - BETAS[0])
-    second = moments[1].lerp(grad.square(), 1 - BETAS[1])
-    scale = lr.reshape(-1, *[1] * (x.dim() - 1)) / (1 - BETAS[0] ** t)
-    root = (second / (1 - BETAS[1] ** t)).sqrt() + EPS
-    return x - scale * first / root, first, second
+    loss, grad = evaluate(x, None)
+    moved, first, second = {}, {}, {}
+    for name, u in x.items():
+        first[name] = moments.first[name].lerp(grad[name], 1 - BETAS[0])
+        second[name] = moments.second[name].lerp(grad[name].square(), 1 - BETAS[1])
+        scale = lr.reshape(-1, *[1] * (u.dim() - 1)) / (1 - BETAS[0] ** t)
+        root = (second[name] / (1 - BETAS[1] ** t)).sqrt() + EPS
+        moved[name] = u - scale * first[name] / root
+    return moved, Moments(first, second), loss

@@ -18,23 +18,40 @@ class Attack:
         name: what tables call it.
         distance: a key of `DISTANCES`.
         tv: weight of the total variation prior, lambda in 001 Eq. 1, on normalised images.
-        optimizer: `adam`.
+        optimizer: `adam`, `lbfgs`, or `closed-form`: no steps at all, see `attacks.closed_form`.
         lr: initial learning rate, in normalised pixel units.
-        sign: step along the sign of the whole gradient, prior included.
+        sign: step along the sign of the whole gradient, prior included (Adam only).
         box: clip the dummy to the valid pixel range after each step.
         init: dummies from N(0, 1) in normalised units (`normal`) or uniform over the pixel range.
         plateau: steps without progress after which the learning rate falls; 0 keeps it constant.
         lr_decay: factor by which it falls.
         threshold: relative decrease of the loss that counts as progress for `plateau`.
-        max_steps: most steps.
+        milestones: shares of `max_steps` at which the learning rate falls, too.
+        max_steps: most steps; one of L-BFGS has up to `inner_steps` iterations.
         patience: steps without a lower loss after which a victim stops; 0 never stops.
         tolerance: loss below which a victim stops.
+        inner_steps, history: iterations in one step of L-BFGS and the pairs that it remembers, torch's
+            `max_iter` and `history_size`.
+        line_search: L-BFGS's steps of fixed length `lr` (`none`) or `strong-wolfe`.
         layers: parameter groups whose gradients are matched: `all`, `before-decoder` (001 Eq. 4), or
             group names as `parameter_groups(model)` gives them.
-        exclude: group names taken out of `layers`.
+        exclude: group names taken out of `layers`; `last` is the model's last group, its classifier.
+        labels: those that the server knows, else read off the gradients (`known`); read off in any case
+            (`infer`); or soft labels optimised with the images (`optimize`, Zhu et al. 2019).
+        label_term: what `label_weight` multiplies: the squared distance between the dummies' logits and
+            their one-hot labels (`one-hot`, 000 Eq. 1), or between the logits and the class *index*,
+            broadcast over them, as the CVB paper's code has it (`paper-code`, a bug).
+        label_weight: alpha in 000 Eq. 1; 0 leaves the term out.
         noise: what the dummy's bottlenecks use: `resample` each step, one `fixed` draw, or the true noise
             where the observation grants it (`given`).
         draws: noise draws over which each step's dummy gradient is averaged.
+        statistics: what normalises the dummies where the clients' BatchNorm was in training mode: the
+            dummies' `own` batch, as it was for the clients, or the model's `running` averages, as if it
+            had been in evaluation mode.
+        statistics_weight: weight of the distance between the dummies' batch statistics and the clients'
+            (Yin et al. 2021, Eq. 5), where the observation grants them.
+        rows: the closed form's rows of the weight gradient: `all` by least squares, or the one with the
+            `largest` bias gradient (001 Eq. 5).
         trials: restarts from other dummies; the lowest loss wins.
         keep: the returned iterate: the one whose loss was lowest (`evaluated`), or, as in the CVB paper's
             code, the one a step further (`next`).
@@ -43,7 +60,7 @@ class Attack:
     name: str = "ig"
     distance: str = "cosine"
     tv: float = 0.01
-    optimizer: Literal["adam"] = "adam"
+    optimizer: Literal["adam", "lbfgs", "closed-form"] = "adam"
     lr: float = 1.0
     sign: bool = True
     box: bool = True
@@ -51,13 +68,23 @@ class Attack:
     plateau: int = 400
     lr_decay: float = 0.1
     threshold: float = 1e-4
+    milestones: tuple[float, ...] = ()
     max_steps: int = 20_000
     patience: int = 4_000
     tolerance: float = 1e-5
+    inner_steps: int = 20
+    history: int = 100
+    line_search: Literal["none", "strong-wolfe"] = "none"
     layers: str | tuple[str, ...] = "all"
     exclude: tuple[str, ...] = ()
+    labels: Literal["known", "infer", "optimize"] = "known"
+    label_term: Literal["one-hot", "paper-code"] = "one-hot"
+    label_weight: float = 0.0
     noise: Literal["resample", "fixed", "given"] = "resample"
     draws: int = 1
+    statistics: Literal["own", "running"] = "own"
+    statistics_weight: float = 0.0
+    rows: Literal["all", "largest"] = "all"
     trials: int = 1
     keep: Literal["evaluated", "next"] = "evaluated"
 
@@ -67,10 +94,10 @@ class Attack:
         for field, options in _CHOICES.items():
             if getattr(self, field) not in options:
                 raise unknown(f"value of {field}", getattr(self, field), options)
-        for field in ("max_steps", "draws", "trials"):
+        for field in ("max_steps", "inner_steps", "history", "draws", "trials"):
             if getattr(self, field) < 1:
                 raise ParameterError(f"{field} must be at least 1, got {getattr(self, field)}.")
-        for field in ("tv", "plateau", "patience", "tolerance", "threshold"):
+        for field in _NOT_NEGATIVE:
             if not getattr(self, field) >= 0:
                 raise ParameterError(f"{field} must not be negative, got {getattr(self, field)}.")
         if not self.lr > 0:
@@ -79,7 +106,11 @@ class Attack:
             raise ParameterError(f"lr_decay must be in (0, 1], got {self.lr_decay}.")
         if isinstance(self.layers, str) and self.layers not in ("all", "before-decoder"):
             raise unknown("value of layers", self.layers, ("all", "before-decoder"))
-        for field in ("layers", "exclude"):
+        if self.sign and self.optimizer == "lbfgs":
+            raise ParameterError("L-BFGS needs the gradient itself: set sign=False.")
+        if not all(0 < share < 1 for share in self.milestones):
+            raise ParameterError(f"milestones are shares of max_steps in (0, 1), got {self.milestones}.")
+        for field in ("layers", "exclude", "milestones"):
             if isinstance(getattr(self, field), list):
                 object.__setattr__(self, field, tuple(getattr(self, field)))
 
@@ -101,39 +132,15 @@ class Attack:
         return dataclasses.replace(self, **changes)
 
 
+_NOT_NEGATIVE = ("tv", "plateau", "patience", "tolerance", "threshold", "label_weight", "statistics_weight")
 _CHOICES: dict[str, tuple[str, ...]] = {
-    "optimizer": ("adam",),
+    "optimizer": ("adam", "lbfgs", "closed-form"),
     "init": ("normal", "uniform"),
+    "line_search": ("none", "strong-wolfe"),
+    "labels": ("known", "infer", "optimize"),
+    "label_term": ("one-hot", "paper-code"),
     "noise": ("resample", "fixed", "given"),
+    "statistics": ("own", "running"),
+    "rows": ("all", "largest"),
     "keep": ("evaluated", "next"),
 }
-
-
-def select(
-    layers: str | tuple[str, ...], exclude: tuple[str, ...], groups: dict[str, tuple[str, ...]]
-) -> tuple[str, ...]:
-    """Return the parameter names that a layer mask keeps, in the model's order.
-
-    Args:
-        layers, exclude: as in `Attack`.
-        groups: parameter names by group, from `parameter_groups`.
-
-    Raises:
-        UnknownNameError: a group that the model lacks.
-        ParameterError: nothing is left.
-    """
-    from gleak_lib.models.base import before_decoder
-
-    if layers == "all":
-        chosen = tuple(groups)
-    elif layers == "before-decoder":
-        chosen = before_decoder(tuple(groups))
-    else:
-        chosen = tuple(layers)
-    for group in (*chosen, *exclude):
-        if group not in groups:
-            raise unknown("parameter group", group, groups)
-    names = tuple(n for g, members in groups.items() if g in chosen and g not in exclude for n in members)
-    if not names:
-        raise ParameterError(f"The layer mask keeps no gradients: choose among {', '.join(groups)}.")
-    return names

@@ -1,24 +1,25 @@
 """The engine: one loop that runs any iterative attack for all victims at once."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from gleak_lib import gradients as per_victim
-from gleak_lib.attacks import adam, schedules
-from gleak_lib.attacks.attack import Attack, select
-from gleak_lib.attacks.labels import infer_single
+from gleak_lib.attacks import closed_form, schedules, unknowns
+from gleak_lib.attacks.attack import Attack
+from gleak_lib.attacks.labels import classifier, infer
+from gleak_lib.attacks.masks import select
+from gleak_lib.attacks.objective import Problem
 from gleak_lib.attacks.observe import sample_noise
-from gleak_lib.attacks.step import Problem, State, Step
+from gleak_lib.attacks.step import State, Step
 from gleak_lib.errors import ParameterError
 from gleak_lib.extras import require
 from gleak_lib.models.base import parameter_groups
-from gleak_lib.pixels import denormalize, normalize
+from gleak_lib.pixels import denormalize
 from gleak_lib.types import Observation, Reconstruction
 
-CHECK_EVERY = 25  # steps between looks at which victims are left: the only place where the host waits
+CHECK_EVERY = 25  # steps of Adam between looks at which victims are left: the only place where the host waits
 
 
 def invert(
@@ -49,13 +50,29 @@ def invert(
     """
     per_victim.check(observation.gradients, observation.model)
     names = select(attack.layers, attack.exclude, parameter_groups(observation.model))
-    labels = infer_single(observation) if observation.labels is None else observation.labels
+    if attack.optimizer == "closed-form":
+        return closed_form.solve(observation, attack, _labels(observation, attack, required=False))
+    labels = _labels(observation, attack)
     best: Reconstruction | None = None
     for _ in range(attack.trials):
         found = _one_trial(observation, attack, names, labels, generator, progress, compile)
         best = found if best is None else _lower(best, found)
     assert best is not None
     return best
+
+
+def _labels(observation: Observation, attack: Attack, *, required: bool = True) -> Tensor:
+    """Labels to match with, V x B; -1 where the attack needs none."""
+    if attack.labels == "known" and observation.labels is not None:
+        return observation.labels
+    if attack.labels != "optimize":
+        try:
+            return infer(observation)
+        except ParameterError:
+            if required:
+                raise
+    device = next(iter(observation.gradients.values())).device
+    return torch.full((observation.victims, observation.batch_size), -1, device=device)
 
 
 def _one_trial(
@@ -67,28 +84,31 @@ def _one_trial(
     show: bool,
     compile: bool,
 ) -> Reconstruction:
-    reference = next(iter(observation.gradients.values()))
-    victims, batch = observation.victims, observation.batch_size
-    shape = (victims, batch, *observation.input_shape)
-    stream = _on_device(generator, reference.device)
-    x = _dummies(attack, shape, observation, reference, stream)
-    state = State(x, adam.init(x), schedules.start(victims, attack, x), x)
-    problem = Problem({n: observation.gradients[n] for n in names}, labels.to(x.device, torch.long))
+    victims, device = observation.victims, next(iter(observation.gradients.values())).device
+    stream = _on_device(generator, device)
+    classes = classifier(observation)[1] if attack.labels == "optimize" else None
+    dummies = unknowns.start(observation, attack.init, classes, stream)
+    problem = _problem(observation, attack, names, labels.to(device, torch.long))
     step = Step(observation, attack, names, compile=compile)
+    state = step.start(dummies)
 
-    index = torch.arange(victims, device=x.device)  # the victims still in the batch
+    index = torch.arange(victims, device=device)  # the victims still in the batch
     final = state
     trace: list[Tensor] = []
     bar = _bar(attack.max_steps, attack.name) if show else None
-    noise = _noise_source(observation, attack, victims * batch * attack.draws, x, stream)
+    x = dummies["image"]
+    noise = _noise_source(observation, attack, victims * observation.batch_size * attack.draws, x, stream)
+    every = CHECK_EVERY if step.optimizer.whole else 1
     done = 0
     while done < attack.max_steps and len(index):
         losses = []
-        for t in range(done + 1, min(done + CHECK_EVERY, attack.max_steps) + 1):
-            state, loss = step(state, problem, _rows(noise(), index, victims), t)
+        for t in range(done + 1, min(done + every, attack.max_steps) + 1):
+            draw = noise()
+            draw = draw if len(index) == victims else unknowns.take_noise(draw, index, victims)
+            state, loss = step(state, problem, draw, t)
             losses.append(loss)
         done += len(losses)
-        block = torch.full((len(losses), victims), torch.nan, dtype=x.dtype, device=x.device)
+        block = torch.full((len(losses), victims), torch.nan, dtype=x.dtype, device=device)
         block[:, index] = torch.stack(losses)
         trace.append(block)
         active = state.progress.active
@@ -99,10 +119,22 @@ def _one_trial(
         if left < step.capacity(len(index)) or done == attack.max_steps:
             final = _scatter(final, state, index)
             index = index[active]
-            state, problem = _take(state, active), _take(problem, active)
+            state, problem = unknowns.take(state, active), unknowns.take(problem, active)
     if bar is not None:
         bar.close()
     return _result(observation, final, labels, torch.cat(trace))
+
+
+def _problem(observation: Observation, attack: Attack, names: Sequence[str], labels: Tensor) -> Problem:
+    target = {n: observation.gradients[n] for n in names}
+    if not attack.statistics_weight:
+        return Problem(target, labels)
+    if observation.statistics is None or attack.statistics == "running":
+        raise ParameterError(
+            "statistics_weight needs an observation that grants the clients' batch statistics "
+            "(share_statistics=True) and statistics='own'."
+        )
+    return Problem(target, labels, observation.statistics)
 
 
 def _on_device(generator: torch.Generator | None, device: torch.device) -> torch.Generator:
@@ -110,15 +142,6 @@ def _on_device(generator: torch.Generator | None, device: torch.device) -> torch
     source = None if generator is None else generator.device
     seed = torch.randint(2**62, (1,), generator=generator, device=source)
     return torch.Generator(device).manual_seed(int(seed))
-
-
-def _dummies(
-    attack: Attack, shape, observation: Observation, like: Tensor, generator: torch.Generator
-) -> Tensor:
-    kind = {"dtype": like.dtype, "device": like.device, "generator": generator}
-    if attack.init == "uniform":
-        return normalize(torch.rand(shape, **kind), observation.mean, observation.std)
-    return torch.randn(shape, **kind)
 
 
 def _noise_source(
@@ -143,22 +166,6 @@ def _repeat(noise: Tensor, observation: Observation, draws: int) -> Tensor:
     return by_victim.repeat(1, draws, *[1] * (noise.dim() - 1)).flatten(0, 1)
 
 
-def _rows(noise: tuple[Tensor, ...], index: Tensor, victims: int) -> tuple[Tensor, ...]:
-    if len(index) == victims:
-        return noise
-    return tuple(n.reshape(victims, -1, *n.shape[1:])[index].flatten(0, 1) for n in noise)
-
-
-def _take(tree: Any, rows: Tensor) -> Any:
-    """Keep some victims of every tensor in a nested tuple or dict."""
-    if isinstance(tree, Tensor):
-        return tree[rows]
-    if isinstance(tree, dict):
-        return {key: _take(value, rows) for key, value in tree.items()}
-    parts = (_take(value, rows) for value in tree)
-    return type(tree)(*parts) if hasattr(tree, "_fields") else tuple(parts)
-
-
 def _scatter(final: State, state: State, index: Tensor) -> State:
     """Write the victims of `state` back into the full state."""
 
@@ -166,11 +173,13 @@ def _scatter(final: State, state: State, index: Tensor) -> State:
         return whole.index_copy(0, index, part)
 
     progress = schedules.Progress(*map(put, final.progress, state.progress))
-    return final._replace(progress=progress, best_x=put(final.best_x, state.best_x))
+    best = {name: put(final.best[name], part) for name, part in state.best.items()}
+    return final._replace(progress=progress, best=best)
 
 
 def _result(observation: Observation, state: State, labels: Tensor, trace: Tensor) -> Reconstruction:
-    images = denormalize(state.best_x, observation.mean, observation.std).clamp(0, 1)
+    images = denormalize(state.best["image"], observation.mean, observation.std).clamp(0, 1)
+    labels = state.best["label"].argmax(-1) if "label" in state.best else labels
     trace_steps = torch.arange(1, len(trace) + 1, device=trace.device)
     ran = trace_steps[:, None] <= state.progress.steps[None, :]
     return Reconstruction(
@@ -197,7 +206,7 @@ def _lower(a: Reconstruction, b: Reconstruction) -> Reconstruction:
 
     return Reconstruction(
         images=pick(a.images, b.images),
-        labels=a.labels,
+        labels=pick(a.labels, b.labels),
         loss=pick(a.loss, b.loss),
         steps=pick(a.steps, b.steps),
         trace=torch.where(better, pad(b.trace), pad(a.trace)),

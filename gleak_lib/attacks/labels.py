@@ -1,18 +1,60 @@
 """What the gradients say about the labels."""
 
+from contextlib import ExitStack
+
 import torch
 from torch import Tensor, nn
 
-from gleak_lib.errors import ParameterError
+from gleak_lib.errors import ParameterError, ShapeError
+from gleak_lib.gradients import forward, prepare
 from gleak_lib.types import Observation
 
 
-def last_linear(model: nn.Module) -> str:
-    """Name of the last linear layer that the model registers: its classifier."""
-    names = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
-    if not names:
+def linear_inputs(observation: Observation, x: Tensor) -> tuple[dict[str, Tensor], int]:
+    """Run the model on a probe; return what each linear layer is given, in the order of the run, and K.
+
+    Args:
+        observation: gives the model.
+        x: N x C x H x W, N a multiple of the batch size.
+    """
+    seen: dict[str, Tensor] = {}
+    model = prepare(observation.model, observation.batch_size)
+    with ExitStack() as hooks, torch.no_grad():
+        for name, module in model.named_modules():
+            if isinstance(module, nn.Linear):
+
+                def note(_module, inputs, name=name) -> None:
+                    seen[name] = inputs[0]
+
+                hooks.callback(module.register_forward_pre_hook(note).remove)
+        classes = forward(model, x).logits.shape[-1]
+    return seen, classes
+
+
+def classifier(observation: Observation) -> tuple[str, int]:
+    """Return the name of the linear layer that runs last, and the number of classes.
+
+    Raises:
+        ParameterError: there is no linear layer, or it does not give the logits.
+    """
+    like = next(iter(observation.gradients.values()))
+    # ones: the global generator stays untouched where bottlenecks would draw noise only for the shape
+    probe = torch.ones(observation.batch_size, *observation.input_shape, dtype=like.dtype, device=like.device)
+    with torch.random.fork_rng(devices=[like.device] if like.is_cuda else []):
+        seen, classes = linear_inputs(observation, probe)
+    if not seen:
         raise ParameterError("Labels are read off a linear classifier, and this model has none: pass labels.")
-    return names[-1]
+    name = list(seen)[-1]
+    if observation.gradients[f"{name}.weight"].shape[1] != classes:
+        raise ParameterError(
+            f"The last linear layer, {name}, does not give this model's {classes} logits: pass labels."
+        )
+    return name, classes
+
+
+def infer(observation: Observation) -> Tensor:
+    """Read the labels off the gradients: `infer_single` for one image, else `infer_batch`; V x B."""
+    return infer_single(observation) if observation.batch_size == 1 else infer_batch(observation)
 
 
 def infer_single(observation: Observation) -> Tensor:
@@ -27,14 +69,57 @@ def infer_single(observation: Observation) -> Tensor:
         V x 1 class indices.
 
     Raises:
-        ParameterError: batches of more than one image.
+        ParameterError: batches of more than one image, or no linear classifier.
     """
     if observation.batch_size != 1:
         raise ParameterError(
             f"The sign rule reads one label from one image, this batch has {observation.batch_size}: "
-            "pass labels."
+            "use infer_batch, or pass labels."
         )
-    name = last_linear(observation.model)
+    name, _ = classifier(observation)
     bias = observation.gradients.get(f"{name}.bias")
     rows = observation.gradients[f"{name}.weight"].sum(-1) if bias is None else bias
     return torch.argmin(rows, dim=1, keepdim=True)
+
+
+def infer_batch(observation: Observation) -> Tensor:
+    """Infer the labels of batches of disjoint classes (GradInversion; Yin et al. 2021, Eq. 4).
+
+    A class that is in the batch has features at which its row of the classifier's weight gradient is
+    clearly negative, so the B classes whose rows have the lowest minimum are taken. It assumes non-negative
+    features and that no class is there twice: a batch that repeats one gets a class that is not there.
+
+    Returns:
+        V x B class indices, ascending: their order in the batch is not in the gradients.
+
+    Raises:
+        ParameterError: more images than classes, or no linear classifier.
+    """
+    name, classes = classifier(observation)
+    if observation.batch_size > classes:
+        raise ParameterError(
+            f"GradInversion's rule needs batches of disjoint classes, and {observation.batch_size} images "
+            f"cannot have them among {classes}: pass labels."
+        )
+    lowest = observation.gradients[f"{name}.weight"].amin(2)
+    return lowest.topk(observation.batch_size, dim=1, largest=False).indices.sort(1).values
+
+
+def label_accuracy(found: Tensor, truth: Tensor) -> Tensor:
+    """Share of each victim's labels that were found, V values; their order within a batch does not count.
+
+    Args:
+        found: V or V x B class indices.
+        truth: of the same shape.
+
+    Raises:
+        ShapeError: shapes that differ.
+    """
+    if found.shape != truth.shape:
+        raise ShapeError(
+            f"Found and true labels differ in shape: {tuple(found.shape)}, {tuple(truth.shape)}."
+        )
+    found, truth = (t.detach().cpu().reshape(len(t), -1) for t in (found, truth))
+    classes = int(torch.maximum(found.max(), truth.max())) + 1
+    counts = [nn.functional.one_hot(t, classes).sum(1) for t in (found, truth)]
+    return torch.minimum(*counts).sum(1).double() / truth.shape[1]

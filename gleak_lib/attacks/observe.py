@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from gleak_lib import gradients as engine
-from gleak_lib.errors import ShapeError
+from gleak_lib.attacks.statistics import batch_statistics
+from gleak_lib.errors import ParameterError, ShapeError
 from gleak_lib.pixels import normalize
 from gleak_lib.types import Observation
 
@@ -24,6 +25,7 @@ def observe(
     std: Sequence[float] | float = 1.0,
     share_labels: bool = True,
     share_noise: bool = False,
+    share_statistics: bool = False,
 ) -> Observation:
     """Compute the gradients that V clients would share, and return only what the server sees (001 §II-A).
 
@@ -36,9 +38,12 @@ def observe(
         mean, std: pixel statistics, one value or one a channel; the model sees (pixel - mean) / std.
         share_labels: whether the server knows the labels (001 §V-B grants them).
         share_noise: whether it is told the bottlenecks' noise: for oracle experiments only.
+        share_statistics: whether it learns the batch statistics of BatchNorm in training mode, as it does
+            where clients send their running averages back.
 
     Raises:
         ShapeError: images or labels with wrong shapes or ranges.
+        ParameterError: statistics shared of a model that takes none.
         GradientError: gradients that are NaN or infinite.
     """
     batched = images.dim() == 5
@@ -76,7 +81,7 @@ def observe(
         )
     noise = sample_noise(model, x.shape[0], reference, generator)
     shared = engine.prepare(model, batch_size)
-    parts = []
+    parts, batches = [], []
     for start in range(0, victims, CHUNK):
         rows = slice(start * batch_size, (start + CHUNK) * batch_size)
         grads, _ = engine.per_victim_gradients(
@@ -87,7 +92,12 @@ def observe(
             noise=[n[rows] for n in noise],
         )
         parts.append({name: g.detach() for name, g in grads.items()})
+        if share_statistics:
+            with torch.no_grad():
+                batches.append(batch_statistics(shared, x[rows], [n[rows] for n in noise]))
     gradients = {name: torch.cat([p[name] for p in parts]) for name in parts[0]}
+    if share_statistics and not batches[0]:
+        raise ParameterError("share_statistics needs a model with BatchNorm in training mode: call train().")
     if defense is not None:
         gradients = defense(gradients, generator=generator)  # type: ignore[operator]
     engine.check(gradients, model)
@@ -102,6 +112,7 @@ def observe(
         batched=batched,
         defense=defense,
         noise=noise if share_noise else None,
+        statistics={name: torch.cat([b[name] for b in batches]) for name in batches[0]} if batches else None,
     )
 
 

@@ -54,6 +54,8 @@ def advance(progress: Progress, loss: Tensor, attack: Attack) -> tuple[Progress,
         lr = torch.where(due & active, lr * attack.lr_decay, lr)
         waited = torch.where(due, 0, waited)
     steps = progress.steps + active.to(progress.steps.dtype)
+    for share in attack.milestones:
+        lr = torch.where(active & (steps == round(share * attack.max_steps)), lr * attack.lr_decay, lr)
     go_on = active & (loss >= attack.tolerance)
     if attack.patience:
         go_on = go_on & (stale < attack.patience)

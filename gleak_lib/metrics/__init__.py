@@ -1,6 +1,8 @@
 """Image metrics, the table of scores, and what counts as a successful attack."""
 
+from gleak_lib.metrics.features import mse_features, penultimate
 from gleak_lib.metrics.image import minmax, mse, psnr, ssim
+from gleak_lib.metrics.perceptual import Perceptual, lpips
 from gleak_lib.metrics.score import METRICS, assign, score, summary
 from gleak_lib.metrics.success import (
     SUCCESS,
@@ -17,14 +19,18 @@ __all__ = [
     "METRICS",
     "SUCCESS",
     "Criterion",
+    "Perceptual",
     "assign",
     "attack_success_rate",
     "denormalize",
+    "lpips",
     "lpips_below",
     "minmax",
     "mse",
     "mse_below",
+    "mse_features",
     "normalize",
+    "penultimate",
     "psnr",
     "psnr_above",
     "score",

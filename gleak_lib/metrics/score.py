@@ -69,7 +69,8 @@ def score(
     }
     frame = pandas.DataFrame(columns)
     frame["success"] = SUCCESS(frame)
-    frame.attrs = {"scaling": scaling, "missing": {} if perceptual else {"lpips": NO_PERCEPTUAL}}
+    reason = NO_PERCEPTUAL if perceptual is None else getattr(perceptual, "missing", None)
+    frame.attrs = {"scaling": scaling, "missing": {"lpips": reason} if reason else {}}
     return frame
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from gleak_lib import models
-from gleak_lib.attacks import ATTACKS, DISTANCES, Attack, infer_single, observe, select, total_variation
+from gleak_lib.attacks import ATTACKS, DISTANCES, Attack, observe, select, total_variation
 from gleak_lib.attacks.schedules import advance, start
 from gleak_lib.bottlenecks import CVB
 from gleak_lib.errors import GradientError, ParameterError, ShapeError, UnknownNameError
@@ -24,6 +24,17 @@ def test_presets_are_those_of_the_paper():
         1e-5,
     )
     assert dataclasses.replace(ATTACKS["ignore"], name="ig", layers="all") == ig
+    idlg = ATTACKS["idlg"]  # 001 §V-B and the CVB paper's code
+    assert (idlg.distance, idlg.optimizer, idlg.lr, idlg.tv) == ("l2", "lbfgs", 0.01, 0)
+    assert (idlg.max_steps, idlg.plateau, idlg.patience, idlg.box) == (2000, 40, 400, True)
+    assert (idlg.inner_steps, idlg.history, idlg.line_search) == (20, 100, "none")
+    cpl = ATTACKS["cpl"]
+    assert dataclasses.replace(cpl, name="idlg", box=True, label_weight=0.0) == idlg
+    assert (cpl.label_weight, cpl.label_term) == (0.01, "one-hot")
+    dga, gia = ATTACKS["dga"], ATTACKS["gia"]  # 004 §6
+    assert (dga.distance, dga.optimizer, dga.max_steps) == ("l2", "lbfgs", 500)
+    assert (gia.distance, gia.optimizer, gia.sign, gia.max_steps) == ("cosine", "adam", True, 1000)
+    assert dataclasses.replace(ATTACKS["dlg"], name="dga", labels="known", max_steps=500) == dga
     assert all(attack.name == name for name, attack in ATTACKS.items())
 
 
@@ -44,6 +55,10 @@ def test_replace_makes_a_variant_and_attacks_can_be_keys():
         ({"max_steps": 0}, ParameterError, "max_steps must be at least 1, got 0"),
         ({"tv": -1.0}, ParameterError, "tv must not be negative, got -1.0"),
         ({"tv": float("nan")}, ParameterError, "tv must not be negative, got nan"),
+        ({"milestones": (0.5, 2.0)}, ParameterError, r"shares of max_steps in \(0, 1\), got \(0.5, 2.0\)"),
+        ({"labels": "optimise"}, UnknownNameError, "Did you mean 'optimize'"),
+        ({"inner_steps": 0}, ParameterError, "inner_steps must be at least 1, got 0"),
+        ({"label_weight": -1.0}, ParameterError, "label_weight must not be negative"),
         ({"lr": 0.0}, ParameterError, "lr must be positive, got 0.0"),
         ({"lr_decay": 2.0}, ParameterError, r"lr_decay must be in \(0, 1\], got 2.0"),
     ],
@@ -98,6 +113,20 @@ def test_select_keeps_the_models_order():
     assert select("all", ("head",), groups) == tuple(n for g, ns in groups.items() if g != "head" for n in ns)
 
 
+def test_the_classifier_is_excluded_by_its_place():
+    groups = models.build("cnn", bottlenecks=CVB(1)).groups
+    assert select("all", ("last",), groups) == select("all", ("head",), groups)
+
+
+def test_milestones_lower_the_learning_rate():
+    attack = Attack(plateau=0, patience=0, milestones=(0.25, 0.5), max_steps=8, lr_decay=0.5)
+    progress, rates = start(1, attack, torch.zeros(1)), []
+    for _ in range(8):
+        rates.append(progress.lr.item())
+        progress, _ = advance(progress, torch.ones(1), attack)
+    assert rates == [1, 1, 0.5, 0.5, 0.25, 0.25, 0.25, 0.25]
+
+
 def test_plateau_equals_torchs_scheduler_for_each_victim():
     attack = Attack(plateau=2, threshold=0.1, lr_decay=0.5, patience=0, tolerance=0.0)
     losses = torch.rand(60, 4, generator=torch.Generator().manual_seed(0)).double().cumsum(0).flip(0) / 10
@@ -114,30 +143,6 @@ def test_plateau_equals_torchs_scheduler_for_each_victim():
         for t, loss in enumerate(losses[:, v]):
             reference.step(loss.item())
             assert rates[t][v].item() == sgd.param_groups[0]["lr"], (v, t)
-
-
-@pytest.mark.parametrize("bias", [True, False])
-def test_labels_are_read_off_the_classifier(bias):
-    torch.manual_seed(0)
-    model = nn.Sequential(nn.Flatten(), nn.Linear(48, 20), nn.Sigmoid(), nn.Linear(20, 6, bias=bias))
-    labels = torch.arange(6)
-    seen = observe(model, torch.rand(6, 3, 4, 4), labels, share_labels=False)
-    assert seen.labels is None
-    assert torch.equal(infer_single(seen), labels[:, None])
-
-
-def test_labels_of_a_batch_are_refused():
-    model = nn.Sequential(nn.Flatten(), nn.Linear(48, 6))
-    seen = observe(model, torch.rand(2, 3, 3, 4, 4), torch.zeros(2, 3).long(), share_labels=False)
-    with pytest.raises(ParameterError, match="one label from one image, this batch has 3"):
-        infer_single(seen)
-
-
-def test_labels_need_a_linear_classifier():
-    model = nn.Sequential(nn.Conv2d(3, 6, 4), nn.Flatten())
-    seen = observe(model, torch.rand(2, 3, 4, 4), torch.tensor([0, 1]), share_labels=False)
-    with pytest.raises(ParameterError, match="this model has none"):
-        infer_single(seen)
 
 
 def test_observe_in_chunks_equals_observe_at_once(monkeypatch):

@@ -1,0 +1,171 @@
+"""L-BFGS for all victims at once: each its own history, curvature test, step length and convergence tests.
+
+Victim by victim it does what `torch.optim.LBFGS` does. The two recursions over the history (Nocedal & Wright,
+Alg. 7.4) are triangular systems in the products of the stored steps and gradient changes, so that a direction
+costs a few batched matrix products instead of two hundred small operations.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from gleak_lib.attacks import wolfe
+from gleak_lib.attacks.attack import Attack
+from gleak_lib.attacks.unknowns import Evaluate, Unknowns, flatten, unflatten
+
+TOLERANCE_GRAD, TOLERANCE_CHANGE, CURVATURE = 1e-7, 1e-9, 1e-10  # torch's
+
+
+class Memory(NamedTuple):
+    """What a victim remembers between steps; m pairs at most, D unknowns. Tensors are written in place."""
+
+    steps: Tensor  # V x m x D, a ring of steps s
+    changes: Tensor  # V x m x D, the changes y of the gradient along them
+    products: Tensor  # V x m x m, entry (i, j) is <s_i, y_j> for i not younger than j
+    count: Tensor  # V, pairs stored so far
+    scale: Tensor  # V, the diagonal that the inverse Hessian starts from
+    direction: Tensor  # V x D, the last one
+    length: Tensor  # V, the last step's
+    gradient: Tensor  # V x D, before that step
+    iterations: Tensor  # V, inner iterations so far
+
+
+def init(x: Unknowns, attack: Attack) -> Memory:
+    """Return an empty memory: 2 m D numbers a victim."""
+    flat = flatten(x)
+    victims, size = flat.shape
+    zero = flat.new_zeros(victims)
+    none = torch.zeros(victims, dtype=torch.long, device=flat.device)
+    m = min(attack.history, attack.max_steps * attack.inner_steps)
+    return Memory(
+        flat.new_zeros(victims, m, size),
+        flat.new_zeros(victims, m, size),
+        flat.new_zeros(victims, m, m),
+        none,
+        zero + 1,
+        torch.zeros_like(flat),
+        zero,
+        torch.zeros_like(flat),
+        none.clone(),
+    )
+
+
+def step(
+    x: Unknowns, evaluate: Evaluate, memory: Memory, lr: Tensor, _t: Tensor, attack: Attack
+) -> tuple[Unknowns, Memory, Tensor]:
+    """Return unknowns and memory after up to `attack.inner_steps` iterations, and the loss (V) before them.
+
+    A victim ends its iterations on its own, by torch's tests: gradient, slope, step or change of the loss
+    below a tolerance, or too many evaluations. One whose loss or gradient is not finite ends them, too.
+
+    Args:
+        x: V x ... each.
+        evaluate: gives loss and gradient of the victims that are still iterating.
+        memory: of the steps before; changed in place.
+        lr: V step lengths, or the line search's first trials.
+    """
+
+    def value(point: Tensor, live: Tensor) -> tuple[Tensor, Tensor]:
+        loss, grad = evaluate(unflatten(point, x), live)
+        return loss, flatten(grad)
+
+    flat = flatten(x)
+    first, gradient = value(flat, torch.ones(len(flat), dtype=torch.bool, device=flat.device))
+    loss = first
+    live = (gradient.abs().amax(1) > TOLERANCE_GRAD) & loss.isfinite()
+    evaluations = torch.ones_like(memory.count)
+    most = attack.inner_steps * 5 // 4
+    for iteration in range(1, attack.inner_steps + 1):
+        memory, slope = _turn(memory, gradient, live, lr)
+        live = live & (slope <= -TOLERANCE_CHANGE)
+        if not live.any():
+            break
+        previous, length = loss, memory.length
+        if attack.line_search == "strong-wolfe":
+            trial = wolfe.Point(length, loss, gradient, slope)
+            found, used = wolfe.search(value, flat, memory.direction, trial, live, most - evaluations)
+            length, loss, gradient = found.t, found.loss, found.gradient
+            memory = memory._replace(length=torch.where(live, length, memory.length))
+            evaluations = evaluations + used
+        moved = torch.addcmul(flat, length[:, None], memory.direction)
+        flat = torch.where(live[:, None], moved, flat)
+        if iteration == attack.inner_steps:
+            break
+        if attack.line_search == "none":
+            new_loss, new_gradient = value(flat, live)
+            loss = torch.where(live, new_loss, loss)
+            gradient = torch.where(live[:, None], new_gradient, gradient)
+            evaluations = evaluations + live
+        change = (memory.direction * length[:, None]).abs().amax(1)
+        live = live & (gradient.abs().amax(1) > TOLERANCE_GRAD) & (change > TOLERANCE_CHANGE)
+        live = live & ((loss - previous).abs() >= TOLERANCE_CHANGE) & (evaluations < most)
+    return unflatten(flat, x), memory, first
+
+
+def _turn(memory: Memory, gradient: Tensor, live: Tensor, lr: Tensor) -> tuple[Memory, Tensor]:
+    """Take the last step into the memory, and return it with the next direction; and the slope along that."""
+    fresh = memory.iterations == 0
+    change = gradient - memory.gradient
+    last = memory.direction * memory.length[:, None]
+    curvature = (change * last).sum(1)
+    store = live & ~fresh & (curvature > CURVATURE)
+    rows = store.nonzero().squeeze(1)
+    slot = memory.count[rows] % memory.steps.shape[1]
+    memory.steps[rows, slot] = last[rows]
+    memory.changes[rows, slot] = change[rows]
+    scale = torch.where(store, curvature / change.square().sum(1), memory.scale)
+    count = memory.count + store
+
+    direction = -_times_inverse_hessian(memory, gradient, change, rows, slot, count, scale)
+    shortened = (1 / gradient.abs().sum(1)).clamp_max(1) * lr  # a very first step is short
+    memory = memory._replace(
+        count=count,
+        scale=scale,
+        direction=torch.where(live[:, None], direction, memory.direction),
+        length=torch.where(live, torch.where(fresh, shortened, lr), memory.length),
+        gradient=torch.where(live[:, None], gradient, memory.gradient),
+        iterations=memory.iterations + live,
+    )
+    return memory, (gradient * memory.direction).sum(1)
+
+
+def _times_inverse_hessian(
+    memory: Memory, gradient: Tensor, change: Tensor, rows: Tensor, slot: Tensor, count: Tensor, scale: Tensor
+) -> Tensor:
+    """Return the approximate inverse Hessian times the gradient, V x D; enters the new pair's products."""
+    size = memory.steps.shape[1]
+    width = min(size, int(count.max()))
+    if not width:
+        return scale[:, None] * gradient
+    steps, changes = memory.steps[:, :width], memory.changes[:, :width]
+    # vectors are rows everywhere: products with columns are an order of magnitude slower
+    along = torch.stack([change, gradient], 1) @ steps.mT  # V x 2 x width
+    memory.products[rows, :width, slot] = along[rows, 0]
+
+    # the ring in order of age; slots that a victim has not filled come last and hold zeros
+    oldest = torch.where(count > size, count % size, 0)
+    order = (oldest[:, None] + torch.arange(width, device=count.device)) % width
+    products = memory.products[:, :width, :width]
+    products = products.gather(1, order[:, :, None].expand(-1, -1, width))
+    products = products.gather(2, order[:, None, :].expand(-1, width, -1)).triu()
+    empty = torch.arange(width, device=count.device) >= count[:, None]
+    upper = products + torch.diag_embed(empty.to(products))
+    curvature = products.diagonal(dim1=1, dim2=2)
+
+    # first recursion: a_i = <s_i, q_i> / <s_i, y_i>, with q_i the gradient less the younger a_j y_j
+    a = _solve(upper, along[:, 1].gather(1, order), upper=True)
+    q = gradient - (_by_slot(a, order) @ changes).squeeze(1)
+    # second recursion: r starts as scale * q and takes up (a_i - b_i) s_i, b_i = <y_i, r> / <s_i, y_i>
+    against = (q[:, None] @ changes.mT).squeeze(1).gather(1, order)
+    c = _solve(upper.mT, curvature * a - scale[:, None] * against, upper=False)
+    return scale[:, None] * q + (_by_slot(c, order) @ steps).squeeze(1)
+
+
+def _solve(matrix: Tensor, right: Tensor, *, upper: bool) -> Tensor:
+    return torch.linalg.solve_triangular(matrix, right[..., None], upper=upper).squeeze(2)
+
+
+def _by_slot(values: Tensor, order: Tensor) -> Tensor:
+    """Return V x 1 x width: values in order of age, put back into their slots."""
+    return torch.zeros_like(values).scatter(1, order, values)[:, None]

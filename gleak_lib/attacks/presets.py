@@ -1,0 +1,59 @@
+"""The attacks of the sources, and where their numbers come from."""
+
+from gleak_lib.attacks.attack import Attack
+from gleak_lib.registry import Registry
+
+# Euclidean distance, L-BFGS, no image prior and no stop rule but L-BFGS's own
+_DLG = Attack(
+    "dlg",
+    distance="l2",
+    tv=0.0,
+    optimizer="lbfgs",
+    sign=False,
+    box=False,
+    plateau=0,
+    patience=0,
+    tolerance=0.0,
+    max_steps=300,
+)
+# 001 §V-B and the CVB paper's code: steps of length 0.01, plateau 40, patience 400, at most 2,000
+_CVB_LBFGS = _DLG.replace(lr=0.01, plateau=40, patience=400, tolerance=1e-5, max_steps=2_000)
+_IG = Attack("ig")
+
+ATTACKS: dict[str, Attack] = Registry(
+    "attack",
+    {
+        # Deep Leakage from Gradients (Zhu et al. 2019; 002): image and soft label. 300 steps of torch's
+        # L-BFGS (length 1, 20 iterations each, 100 pairs) are its authors' code; the sources do not say.
+        "dlg": _DLG.replace(labels="optimize"),
+        # iDLG (Zhao et al. 2020; 002): the label is known or read off the sign of the classifier's gradient.
+        # Numbers and the clipped box as in the CVB paper's code.
+        "idlg": _CVB_LBFGS.replace(name="idlg", box=True),
+        # Client Privacy Leakage (Wei et al. 2020; 000 Eq. 1): a label term; alpha 0.01, not clipped. The CVB
+        # paper's code has label_term="paper-code" with label_weight 0.1 (CNN, ResNet-18) or 1e-4 (ViT).
+        "cpl": _CVB_LBFGS.replace(name="cpl", label_weight=0.01),
+        # Inverting Gradients (Geiping et al. 2020; 000 Eq. 2) as 001 §V-B runs it
+        "ig": _IG,
+        # the same over the gradients before the first bottleneck's decoder only (001 §III-B, Eq. 4)
+        "ignore": _IG.replace(name="ignore", layers="before-decoder"),
+        # the layer that a layer-targeted defence prunes is left out (004 Table II, "PLD-muted"): here the
+        # classifier; any other by exclude=(...), and 004's two attacks by replacing it in "dga" and "gia"
+        "muted": _IG.replace(name="muted", exclude=("last",)),
+        # 004 §6: "deep gradient attack", Euclidean, 500 steps of L-BFGS, label known; the step length
+        # is not said and is DLG's
+        "dga": _DLG.replace(name="dga", max_steps=500),
+        # 004 §6: "gradient inverting attack", cosine, sign, 1,000 steps of Adam, label known; learning
+        # rate, its falls and the prior are not said and are those of Geiping et al.'s code for one image
+        "gia": _IG.replace(
+            name="gia",
+            tv=1e-4,
+            lr=0.1,
+            plateau=0,
+            milestones=(3 / 8, 5 / 8, 7 / 8),
+            patience=0,
+            max_steps=1_000,
+        ),
+        # quotient of a linear layer's weight and bias gradients (001 Eq. 5, appendix)
+        "analytic": Attack("analytic", optimizer="closed-form", tv=0.0),
+    },
+)

@@ -1,0 +1,78 @@
+"""What an attack optimises: a small dict of tensors, one row a victim, and how its rows are taken and put."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gleak_lib.pixels import normalize
+from gleak_lib.types import Observation
+
+Unknowns = dict[str, Tensor]
+"""`image`: V x B x C x H x W, normalised; `label`, where optimised: V x B x K, logits of soft labels."""
+
+Evaluate = Callable[[Unknowns, Tensor | None], tuple[Tensor, Unknowns]]
+"""(unknowns, live) -> the loss, V, and its gradient; rows whose `live` (V bools) is False may be anything."""
+
+
+def start(
+    observation: Observation,
+    init: str,
+    classes: int | None,
+    generator: torch.Generator,
+) -> Unknowns:
+    """Draw the unknowns that an attack starts from.
+
+    Args:
+        observation: gives numbers, shapes, pixel statistics, device and type.
+        init: dummies from N(0, 1) in normalised units (`normal`) or uniform over the pixel range (`uniform`).
+        classes: K where soft labels are optimised, too (their logits start from N(0, 1)), else None.
+        generator: on the gradients' device.
+    """
+    like = next(iter(observation.gradients.values()))
+    kind: dict[str, Any] = {"dtype": like.dtype, "device": like.device, "generator": generator}
+    rows = (observation.victims, observation.batch_size)
+    shape = (*rows, *observation.input_shape)
+    if init == "uniform":
+        found = {"image": normalize(torch.rand(shape, **kind), observation.mean, observation.std)}
+    else:
+        found = {"image": torch.randn(shape, **kind)}
+    if classes is not None:
+        found["label"] = torch.randn(*rows, classes, **kind)
+    return found
+
+
+def flatten(unknowns: Unknowns) -> Tensor:
+    """Return V x D: each victim's unknowns in one row."""
+    return torch.cat([u.flatten(1) for u in unknowns.values()], 1)
+
+
+def unflatten(flat: Tensor, like: Unknowns) -> Unknowns:
+    """Undo `flatten`."""
+    parts = flat.split([u[0].numel() for u in like.values()], 1)
+    return {name: part.reshape(u.shape) for (name, u), part in zip(like.items(), parts, strict=True)}
+
+
+def select(mask: Tensor, chosen: Unknowns, others: Unknowns) -> Unknowns:
+    """Return the rows of `chosen` where `mask` (V bools) holds, and of `others` elsewhere."""
+    return {
+        name: torch.where(mask.view(-1, *[1] * (u.dim() - 1)), u, others[name]) for name, u in chosen.items()
+    }
+
+
+def take(tree: Any, rows: Tensor) -> Any:
+    """Keep some victims of every tensor in nested tuples and dicts; `rows` are indices or V bools."""
+    if isinstance(tree, Tensor):
+        return tree[rows]
+    if isinstance(tree, dict):
+        return {key: take(value, rows) for key, value in tree.items()}
+    if tree is None:
+        return None
+    parts = [take(value, rows) for value in tree]
+    return type(tree)(*parts) if hasattr(tree, "_fields") else tuple(parts)
+
+
+def take_noise(noise: tuple[Tensor, ...], rows: Tensor, victims: int) -> tuple[Tensor, ...]:
+    """Keep some victims of noise whose N rows stand victim by victim."""
+    return tuple(n.reshape(victims, -1, *n.shape[1:])[rows].flatten(0, 1) for n in noise)

@@ -1,0 +1,168 @@
+"""Labels read off the gradients, and labels optimised with the image."""
+
+import dataclasses
+
+import pytest
+import torch
+from torch import nn
+
+from gleak_lib import models
+from gleak_lib.attacks import (
+    ATTACKS,
+    Attack,
+    infer,
+    infer_batch,
+    infer_single,
+    invert,
+    label_accuracy,
+    observe,
+)
+from gleak_lib.attacks.objective import Objective, Problem
+from gleak_lib.attacks.priors import label_distance
+from gleak_lib.bottlenecks import CVB, PRECODE, insert
+from gleak_lib.errors import ParameterError, ShapeError
+
+
+def rng(seed=1):
+    return torch.Generator().manual_seed(seed)
+
+
+def perceptron(classes=6, bias=True, activation=nn.Sigmoid):
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Flatten(), nn.Linear(48, 20), activation(), nn.Linear(20, classes, bias=bias)
+    ).double()
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("activation", [nn.Sigmoid, nn.ReLU])
+def test_one_label_by_the_sign_rule(bias, activation):
+    labels = torch.arange(6)
+    seen = observe(
+        perceptron(bias=bias, activation=activation), torch.rand(6, 3, 4, 4), labels, share_labels=False
+    )
+    assert seen.labels is None
+    assert torch.equal(infer_single(seen), labels[:, None])
+    assert torch.equal(infer(seen), infer_batch(seen)), "one image is a batch of one"
+
+
+def test_labels_of_disjoint_batches():
+    g = rng(0)
+    model = perceptron(classes=20, activation=nn.ReLU)
+    labels = torch.stack([torch.randperm(20, generator=g)[:6] for _ in range(8)])
+    seen = observe(model, torch.rand(8, 6, 3, 4, 4, generator=g), labels, share_labels=False)
+    found = infer(seen)
+    assert torch.equal(found, found.sort(1).values)
+    assert label_accuracy(found, labels).mean() > 0.9
+    chance = torch.stack([torch.randperm(20, generator=g)[:6] for _ in range(8)])
+    assert label_accuracy(chance, labels).mean() < 0.6
+    repeated = observe(model, torch.rand(1, 3, 3, 4, 4), torch.tensor([[4, 4, 9]]), share_labels=False)
+    assert label_accuracy(infer(repeated), torch.tensor([[4, 4, 9]])).item() <= 2 / 3
+
+
+@pytest.mark.parametrize("bottleneck", [(), PRECODE(2, 4), CVB(1, 3)], ids=["plain", "precode", "cvb"])
+def test_labels_through_bottlenecks(bottleneck):
+    model = models.build("cnn", num_classes=7, bottlenecks=bottleneck, seed=0)
+    images, labels = torch.rand(7, 3, 32, 32, generator=rng()), torch.arange(7)
+    seen = observe(model, images, labels, generator=rng(), share_labels=False)
+    assert torch.equal(infer(seen)[:, 0], labels)
+
+
+def test_the_classifier_is_the_linear_layer_that_runs_last():
+    """An inserted bottleneck is registered behind the classifier; it is no classifier."""
+    model = insert(perceptron().float(), after="2", spec=PRECODE(k=4), input_shape=(3, 4, 4), seed=0)
+    seen = observe(model, torch.rand(6, 3, 4, 4), torch.arange(6), generator=rng(), share_labels=False)
+    assert torch.equal(infer(seen)[:, 0], torch.arange(6))
+
+
+def test_accuracy_counts_labels_whatever_their_order():
+    found, truth = torch.tensor([[0, 1, 1], [2, 3, 4]]), torch.tensor([[1, 0, 2], [4, 2, 3]])
+    assert label_accuracy(found, truth).tolist() == [pytest.approx(2 / 3), 1.0]
+    assert label_accuracy(torch.tensor([1, 2]), torch.tensor([1, 3])).tolist() == [1.0, 0.0]
+    with pytest.raises(ShapeError, match="differ in shape"):
+        label_accuracy(found, truth[:1])
+
+
+def test_what_inference_refuses():
+    images = torch.rand(2, 3, 3, 4, 4)
+    batch = observe(perceptron(), images, torch.zeros(2, 3).long(), share_labels=False)
+    with pytest.raises(ParameterError, match="one label from one image, this batch has 3: use infer_batch"):
+        infer_single(batch)
+    two = observe(perceptron(classes=2), images, torch.zeros(2, 3).long(), share_labels=False)
+    with pytest.raises(ParameterError, match="3 images cannot have them among 2: pass labels"):
+        infer(two)
+    conv = nn.Sequential(nn.Conv2d(3, 6, 4), nn.Flatten())
+    seen = observe(conv, torch.rand(2, 3, 4, 4), torch.tensor([0, 1]), share_labels=False)
+    with pytest.raises(ParameterError, match="this model has none: pass labels"):
+        invert(seen, ATTACKS["ig"])
+    inner = nn.Sequential(nn.Flatten(), nn.Linear(48, 12), nn.Unflatten(1, (3, 2, 2)), nn.AvgPool2d(2))
+    seen = observe(
+        nn.Sequential(inner, nn.Flatten()), torch.rand(2, 3, 4, 4), torch.tensor([0, 1]), share_labels=False
+    )
+    with pytest.raises(ParameterError, match="does not give this model's 3 logits"):
+        infer(seen)
+
+
+def test_attacks_take_known_labels_or_infer_them():
+    model = models.build("cnn", num_classes=5, seed=0)
+    images, labels = torch.rand(3, 3, 32, 32), torch.tensor([1, 4, 0])
+    seen = observe(model, images, labels)
+    wrong = dataclasses.replace(seen, labels=torch.tensor([[0], [0], [2]]))
+    attack = ATTACKS["ig"].replace(max_steps=2)
+    assert invert(wrong, attack).labels.tolist() == [0, 0, 2]
+    assert invert(wrong, attack.replace(labels="infer")).labels.tolist() == [1, 4, 0]
+    assert invert(dataclasses.replace(seen, labels=None), attack).labels.tolist() == [1, 4, 0]
+
+
+@pytest.mark.parametrize("method", ["fast", "vmap"])
+def test_a_soft_label_moves_by_its_gradient(monkeypatch, method):
+    from gleak_lib import gradients
+
+    plain = gradients.per_victim_gradients
+    monkeypatch.setattr(gradients, "per_victim_gradients", lambda *a, **k: plain(*a, **k, method=method))
+    seen = observe(perceptron(), torch.rand(2, 2, 3, 4, 4), torch.tensor([[0, 5], [1, 2]]))
+    attack = ATTACKS["dlg"].replace(label_weight=0.3)
+    objective = Objective(seen, attack, tuple(seen.gradients))
+    problem = Problem(seen.gradients, seen.labels)
+    x = torch.rand(2, 2, 3, 4, 4).double().requires_grad_()
+    label = torch.randn(2, 2, 6).double().requires_grad_()
+
+    def of(x, label):
+        return objective.loss({"image": x, "label": label}, problem, ())
+
+    assert torch.autograd.gradcheck(of, (x, label), atol=1e-5)
+
+
+def test_dlg_finds_the_label_without_being_told():
+    model = perceptron(activation=nn.Sigmoid)
+    images = torch.rand(4, 3, 4, 4, generator=rng(0))
+    seen = observe(model, images, torch.tensor([0, 3, 5, 2]), share_labels=False)
+    found = invert(seen, ATTACKS["dlg"].replace(max_steps=60, trials=3), generator=rng())
+    solved = found.loss < 1e-6
+    assert solved.sum() >= 2
+    assert torch.equal(found.labels[solved], torch.tensor([0, 3, 5, 2])[solved])
+    assert (found.images - images)[solved].abs().max() < 0.05
+
+
+def test_the_label_term_by_hand():
+    logits, labels = torch.tensor([[1.0, 2.0, 4.0]]), torch.tensor([2])
+    assert label_distance(logits, labels).item() == 1 + 4 + 9
+    assert label_distance(logits, labels, "paper-code").item() == 1 + 0 + 4
+    soft = torch.tensor([[0.0, 0.5, 0.5]])
+    assert label_distance(logits, soft).item() == 1 + 2.25 + 12.25
+    assert label_distance(logits, soft, "paper-code").item() == 0 + 1 + 9
+
+
+@pytest.mark.parametrize("term", ["one-hot", "paper-code"])
+def test_cpl_adds_the_term_to_the_distance(term):
+    seen = observe(perceptron(), torch.rand(2, 3, 3, 4, 4), torch.tensor([[0, 5, 1], [1, 2, 2]]))
+    attack = ATTACKS["cpl"].replace(label_term=term)
+    x = {"image": torch.rand(2, 3, 3, 4, 4).double()}
+    problem = Problem(seen.gradients, seen.labels)
+
+    def loss(attack: Attack):
+        return Objective(seen, attack, tuple(seen.gradients)).loss(x, problem, ())
+
+    logits = seen.model(x["image"].flatten(0, 1))
+    expected = label_distance(logits, seen.labels.flatten(), term).reshape(2, 3).mean(1)
+    torch.testing.assert_close(loss(attack) - loss(attack.replace(label_weight=0.0)), 0.01 * expected)
