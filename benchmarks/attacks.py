@@ -22,6 +22,7 @@ from gleak_lib import attacks, models
 from gleak_lib.attacks.engine import _noise_source
 from gleak_lib.attacks.labels import classifier
 from gleak_lib.attacks.objective import Problem
+from gleak_lib.attacks.observe import sample_noise
 from gleak_lib.attacks.priors import label_distance
 from gleak_lib.attacks.step import Step
 from gleak_lib.attacks.unknowns import start
@@ -58,7 +59,8 @@ def loop(observation: Observation, attack: attacks.Attack) -> Callable[[], None]
     names = names_of(observation, attack)
     target = torch.cat([observation.gradients[n][0].flatten() for n in names])
     label = observation.labels[0]
-    unknowns = [torch.randn(1, *SHAPE, requires_grad=True)]
+    x0 = torch.randn(1, *SHAPE, requires_grad=True)
+    unknowns, noise = [x0], None
     if attack.labels == "optimize":
         unknowns.append(torch.randn(1, 10, requires_grad=True))
     if attack.optimizer == "lbfgs":
@@ -70,7 +72,7 @@ def loop(observation: Observation, attack: attacks.Attack) -> Callable[[], None]
 
     def closure() -> torch.Tensor:
         x = unknowns[0]
-        run = forward(model, x)
+        run = forward(model, x, noise)
         y = unknowns[1].softmax(1) if len(unknowns) > 1 else label
         loss = F.cross_entropy(run.logits, y) + run.kl.mean()
         grads = torch.autograd.grad(loss, [parameters[n] for n in names], create_graph=True)
@@ -88,6 +90,8 @@ def loop(observation: Observation, attack: attacks.Attack) -> Callable[[], None]
         return value.detach()
 
     def step() -> None:
+        nonlocal noise  # one draw a step, as in the engine: with one an evaluation L-BFGS gives up early
+        noise = sample_noise(model, 1, x0, None) or None
         optimizer.step(closure)
         if attack.box:
             with torch.no_grad():

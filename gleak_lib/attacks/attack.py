@@ -42,8 +42,9 @@ class Attack:
             their one-hot labels (`one-hot`, 000 Eq. 1), or between the logits and the class *index*,
             broadcast over them, as the CVB paper's code has it (`paper-code`, a bug).
         label_weight: alpha in 000 Eq. 1; 0 leaves the term out.
-        noise: what the dummy's bottlenecks use: `resample` each step, one `fixed` draw, or the true noise
-            where the observation grants it (`given`).
+        noise: what the dummy's bottlenecks use: `resample` each step (all evaluations in a step of L-BFGS
+            share the draw; the CVB paper's code draws at each, which ends its iterations early), one
+            `fixed` draw, or the true noise where the observation grants it (`given`).
         draws: noise draws over which each step's dummy gradient is averaged.
         statistics: what normalises the dummies where the clients' BatchNorm was in training mode: the
             dummies' `own` batch, as it was for the clients, or the model's `running` averages, as if it

@@ -38,9 +38,8 @@ def classifier(observation: Observation) -> tuple[str, int]:
         ParameterError: there is no linear layer, or it does not give the logits.
     """
     like = next(iter(observation.gradients.values()))
-    # ones: the global generator stays untouched where bottlenecks would draw noise only for the shape
     probe = torch.ones(observation.batch_size, *observation.input_shape, dtype=like.dtype, device=like.device)
-    with torch.random.fork_rng(devices=[like.device] if like.is_cuda else []):
+    with torch.random.fork_rng(devices=[like.device] if like.is_cuda else []):  # bottlenecks draw noise
         seen, classes = linear_inputs(observation, probe)
     if not seen:
         raise ParameterError("Labels are read off a linear classifier, and this model has none: pass labels.")

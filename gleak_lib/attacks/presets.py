@@ -42,8 +42,8 @@ ATTACKS: dict[str, Attack] = Registry(
         # 004 §6: "deep gradient attack", Euclidean, 500 steps of L-BFGS, label known; the step length
         # is not said and is DLG's
         "dga": _DLG.replace(name="dga", max_steps=500),
-        # 004 §6: "gradient inverting attack", cosine, sign, 1,000 steps of Adam, label known; learning
-        # rate, its falls and the prior are not said and are those of Geiping et al.'s code for one image
+        # 004 §6: "gradient inverting attack", cosine, sign, 1,000 steps of Adam, label known. Learning rate
+        # and its falls are not said and are those of Geiping et al.'s code; the prior's weight is ours
         "gia": _IG.replace(
             name="gia",
             tv=1e-4,

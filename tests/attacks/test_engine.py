@@ -235,9 +235,10 @@ def test_batches_come_back_as_batches():
     assert found.labels.shape == (2, 3)
 
 
-def test_a_compiled_step_equals_the_plain_one():
+@pytest.mark.parametrize("name", ["ig", "idlg"])
+def test_a_compiled_step_equals_the_plain_one(name):
     observation, _ = small(bottlenecks=CVB(1, 3), dtype=torch.float32, victims=2)
-    attack = ATTACKS["ig"].replace(max_steps=3)
+    attack = ATTACKS[name].replace(max_steps=3, inner_steps=3)
     plain = invert(observation, attack, generator=rng())
     fused = invert(observation, attack, generator=rng(), compile=True)
     torch.testing.assert_close(fused.trace, plain.trace, atol=1e-4, rtol=1e-4)
