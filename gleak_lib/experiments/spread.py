@@ -1,13 +1,16 @@
 """How much of a gradient the bottleneck's noise decides: the same image, its noise drawn again."""
 
+from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
+from torch import Tensor, nn
 
 from gleak_lib import datasets, gradients, models
 from gleak_lib.attacks.distances import cosine
 from gleak_lib.attacks.observe import sample_noise
+from gleak_lib.bottlenecks import VariationalBottleneck
 from gleak_lib.experiments.cells import Cell, Output, TrainingCell
 from gleak_lib.experiments.context import Context
 from gleak_lib.experiments.serial import storable
@@ -56,7 +59,7 @@ class SpreadCell(Cell):
         )
 
     def run(self, context: Context) -> Output:
-        """Return the parameter groups, and for each the victims' mean similarity over the pairs."""
+        """Return groups, the victims' mean similarity for each, and the size of sigma and mu."""
         dataset = context.dataset(self.training.dataset)
         model = self.training.trained(context).train()
         images, labels = datasets.victims(dataset, self.victims, self.victim_seed)
@@ -76,6 +79,23 @@ class SpreadCell(Cell):
             for group, names in groups.items():
                 total[group] += 1 - cosine({n: one[n] for n in names}, other)
         names = list(total)  # in the order of the forward pass, which a JSON object would lose
-        return Output(
-            {"groups": names, "similarity": [(total[group] / self.draws).tolist() for group in names]}
-        )
+        figures = {"groups": names, "similarity": [(total[group] / self.draws).tolist() for group in names]}
+        return Output(figures | _sampling(model, x, sample_noise(model, len(x), x, generator)))
+
+
+def _sampling(model: nn.Module, x: Tensor, noise: tuple[Tensor, ...]) -> dict[str, list[float]]:
+    """Return, by bottleneck, the mean of sigma and the root mean square of mu over images and maps."""
+    found: list[tuple[Tensor, Tensor]] = []
+    with ExitStack() as hooks, torch.no_grad():
+        for module in model.modules():
+            if isinstance(module, VariationalBottleneck):
+
+                def note(bottleneck: Any, inputs: tuple[Tensor, ...]) -> None:
+                    found.append(bottleneck.encode(inputs[0]))
+
+                hooks.callback(module.register_forward_pre_hook(note).remove)
+        gradients.forward(model, x, noise)
+    return {
+        "sigma": [float(sigma.mean()) for _, sigma in found],
+        "mu": [float(mu.square().mean().sqrt()) for mu, _ in found],
+    }

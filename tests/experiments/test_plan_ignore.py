@@ -83,6 +83,8 @@ def made_up(cell):
         "best_round": 4,
         "groups": ["stage1", "head"],
         "similarity": [[0.5, 0.7], [0.1, 0.3]],
+        "sigma": [0.5],
+        "mu": [2.0],
     }
     return Result(cell, figures, {"device": "none", "date": "2026-01-01"})
 
@@ -100,6 +102,9 @@ def test_tables_set_ours_beside_the_papers():
     similarity = ignore.similarity_table(CHAPTER, results)
     assert similarity["gradients"].tolist()[:2] == ["G1", "G4"]
     assert similarity["similarity"].tolist()[:2] == pytest.approx([0.6, 0.2])
+    noise = ignore.noise_table(CHAPTER, results)
+    assert noise["weights"].tolist() == ["fresh", "after 5 rounds"] * 3
+    assert noise["ratio"].tolist() == [4.0] * 6
 
 
 def test_other_images_are_not_compared_with_the_papers():

@@ -165,6 +165,28 @@ def similarity_table(parameters: Mapping[str, Any], results: Results) -> "DataFr
     return require("pandas", "metrics").DataFrame(rows)
 
 
+def noise_table(parameters: Mapping[str, Any], results: Results) -> "DataFrame":
+    """Return a row a position and round: the bottleneck's sigma, its mu, and what the noise leaves."""
+    rows = []
+    for (position, r), cell in spreads(**parameters).items():
+        figures = results[cell].figures
+        kept = models.before_decoder(figures["groups"])
+        similarity = [
+            np.mean(v) for g, v in zip(figures["groups"], figures["similarity"], strict=True) if g in kept
+        ]
+        rows.append(
+            {
+                "P": position,
+                "weights": f"after {r} rounds" if r else "fresh",
+                "sigma": figures["sigma"][0],
+                "mu": figures["mu"][0],
+                "ratio": figures["mu"][0] / figures["sigma"][0],
+                "similarity": float(np.mean(similarity)),
+            }
+        )
+    return require("pandas", "metrics").DataFrame(rows)
+
+
 def mask_table(parameters: Mapping[str, Any], results: Results, rounds: int) -> "DataFrame":
     """Return Table I for the weights after `rounds`: ours, with the paper's ASR where it has the row."""
     rows = table_i(**parameters)[rounds]
