@@ -83,7 +83,8 @@ class Step:
     ) -> tuple[State, Tensor]:
         """Return the state after step number t and the loss (V) before it."""
         image = state.unknowns["image"]
-        return self.run(state, problem, noise, torch.tensor(float(t), dtype=image.dtype, device=image.device))
+        tick = torch.full((), float(t), dtype=image.dtype, device=image.device)  # filled there, not copied
+        return self.run(state, problem, noise, tick)
 
     def eager(
         self, state: State, problem: Problem, noise: tuple[Tensor, ...], tick: Tensor
@@ -93,7 +94,7 @@ class Step:
         def evaluate(unknowns: Unknowns, live: Tensor | None) -> tuple[Tensor, Unknowns]:
             if self.optimizer.whole:
                 return self.objective.gradient(unknowns, problem, noise)
-            if live is None or self.compile or bool(live.all()):
+            if live is None or self.compile or live.is_cuda or bool(live.all()):  # a GPU does not wait
                 return self.evaluate(unknowns, problem, noise)
             rows = live.nonzero().squeeze(1)
             few = take_noise(noise, rows, len(live))

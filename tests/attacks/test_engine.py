@@ -305,3 +305,24 @@ def test_what_invert_refuses():
         invert(observation, Attack(layers=()))
     with pytest.raises(ParameterError, match="mask keeps no gradients"):
         invert(observation, Attack(layers=("stage1",), exclude=("stage1",)))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_on_a_gpu_no_step_waits_for_the_host():
+    observation, _ = small(bottlenecks=CVB(1, 3), dtype=torch.float32)
+    model = observation.model.cuda()
+    gradients = {n: g.cuda() for n, g in observation.gradients.items()}
+    labels = observation.labels.cuda()
+    there = dataclasses.replace(observation, model=model, gradients=gradients, labels=labels)
+    attack = ATTACKS["ig"]
+    step = stepping.Step(there, attack, tuple(gradients))
+    generator = torch.Generator("cuda").manual_seed(0)
+    state = step.start({"image": torch.randn(3, 1, 3, 32, 32, device="cuda")})
+    problem = stepping.Problem(gradients, labels)
+    noise = tuple(torch.randn(3, *s, device="cuda", generator=generator) for s in model.noise_shapes)
+    state, _ = step(state, problem, noise, 1)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        step(state, problem, noise, 2)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
