@@ -13,6 +13,9 @@ BUILD  := _build/quick
 PYTEST_ARGS ?= -n 2 --dist loadscope
 
 export JUPYTER_PLATFORM_DIRS := 1
+# Threads that wait sleep instead of spinning: on cores that other processes use as well, this is the
+# difference between a millisecond and a second a step.
+export OMP_WAIT_POLICY ?= PASSIVE
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help

@@ -74,6 +74,8 @@ def execute(
         notebook.metadata["kernelspec"] = {"name": KERNEL, "display_name": "Python 3", "language": "python"}
         jupytext.write(notebook, plain, fmt="ipynb")
         variables = {**(environment or {}), "JUPYTER_PREFER_ENV_PATH": "1"}  # this Python's kernel, no other
+        if "OMP_WAIT_POLICY" not in os.environ:  # spinning threads starve each other on shared cores
+            variables["OMP_WAIT_POLICY"] = "PASSIVE"
         if time_limit is not None:
             variables[DEADLINE] = str(time.time() + time_limit)
         if log is not None:

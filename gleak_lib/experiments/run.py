@@ -57,6 +57,7 @@ def run(
         data: folder of the image sets; None means `GLEAK_DATA`, else the user's cache folder.
 
     Raises:
+        DataError, UnknownNameError: at once, where none of the image sets can be read.
         StoreError: at the end, where cells failed (it names them; the others are stored) or the time was up.
         ParameterError: something that is no cell, or a device that there is not.
     """
@@ -68,6 +69,7 @@ def run(
     found = {cell: _stored(cell, store, context) for cell in dict.fromkeys(asked)}
     missing = [cell for cell, result in found.items() if result is None]
     if missing:
+        _need_some_images(missing, context)
         with Report(len(found), len(found) - len(missing), progress) as report:
             one_by_one = executor is None
             context = replace(context, progress=report.inner and one_by_one, compile=compile)
@@ -78,6 +80,20 @@ def run(
             errors = _collect(ended, set(missing), found, store, report)
         _complain(missing, found, errors, store)
     return [result for cell in asked if (result := found[cell]) is not None]
+
+
+def _need_some_images(missing: Sequence[Cell], context: Context) -> None:
+    """Raise at once where none of the image sets can be read: then no cell can run."""
+    errors: list[GleakError] = []
+    names = {cell.dataset_name for cell in missing}
+    for name in names - {None}:
+        try:
+            context.dataset(str(name))
+            return
+        except GleakError as error:
+            errors.append(error)
+    if errors and len(errors) == len(names):
+        raise errors[0]
 
 
 Outcome = tuple[Cell, Finished | BaseException]
@@ -216,10 +232,10 @@ def _complain(
     unfinished = [cell for cell in missing if found[cell] is None]
     done = len(found) - len(unfinished)
     if errors:
-        shown = "".join(
-            f"\n  {cell.kind} {cell.key} ({cell.describe()}): {type(error).__name__}: {error}"
-            for cell, error in errors.items()
-        )
+        alike: dict[str, list[Cell]] = {}  # a missing archive fails every cell: it is said once
+        for cell, error in errors.items():
+            alike.setdefault(f"{type(error).__name__}: {error}", []).append(cell)
+        shown = "".join(f"\n  {_named(cells)}: {reason}" for reason, cells in alike.items())
         raise StoreError(
             f"{len(errors)} of {len(found)} cells failed; the {done} finished ones are stored in "
             f"{store.folder}, and the next run tries the others again:{shown}"
@@ -229,6 +245,11 @@ def _complain(
             f"The time limit came before {len(unfinished)} of {len(found)} cells; the {done} finished ones "
             f"are stored in {store.folder}: run again to go on."
         )
+
+
+def _named(cells: Sequence[Cell]) -> str:
+    first = f"{cells[0].kind} {cells[0].key} ({cells[0].describe()})"
+    return first if len(cells) == 1 else f"{first} and {len(cells) - 1} more"
 
 
 def _deadline(time_limit: float | None) -> float | None:

@@ -13,7 +13,7 @@ import pytest
 from toy_cells import Toy, runs
 
 from gleak_lib.errors import ParameterError, StoreError, UnknownNameError
-from gleak_lib.experiments import DamagedResultWarning, run
+from gleak_lib.experiments import AttackCell, DamagedResultWarning, Store, TrainingCell, run
 
 
 def values(results):
@@ -153,3 +153,21 @@ def test_kill_9_loses_no_finished_cell(store, log, tmp_path):
     assert store.status(cells).done == tuple(cells[:2])
     assert values(run(cells, store, progress=False)) == [0, 1, 4, 9]
     assert runs(log) == {0.0: 1, 1.0: 1, 2.0: 2, 3.0: 1}
+
+
+def test_the_same_reason_is_said_once(tmp_path):
+    """A missing archive fails every cell that needs it; nobody wants to read that thirty times."""
+    cells = [AttackCell(TrainingCell("no_such_set"), victims=v) for v in (1, 2, 3)]
+    with pytest.raises(StoreError, match="3 of 4 cells failed") as caught:
+        run([Toy(2.0), *cells], Store(tmp_path, tmp_path / "weights"), progress=False)
+    said = str(caught.value)
+    assert said.count("Unknown dataset 'no_such_set'") == 1
+    assert "and 2 more" in said
+
+
+def test_without_any_images_nothing_is_tried(tmp_path):
+    cells = [AttackCell(TrainingCell("no_such_set"), victims=v) for v in (1, 2, 3)]
+    store = Store(tmp_path, tmp_path / "weights")
+    with pytest.raises(UnknownNameError, match="Unknown dataset 'no_such_set'"):
+        run(cells, store, progress=False)
+    assert not store.status(cells).failed
