@@ -33,12 +33,14 @@ def _linear(module: Any, x: Tensor, grad: Tensor, victims: int) -> Grads:
     return grads
 
 
-LARGE_MAP = 32  # output pixels from which, on a CPU, the grouped convolution beats unfold + bmm
+LARGE_MAP = 32  # output pixels from which a grouped convolution can beat unfold + bmm on a CPU
 
 
 def _conv2d(module: Any, x: Tensor, grad: Tensor, victims: int) -> Grads:
     images, out = x.shape[0], module.out_channels
-    if x.device.type == "cpu" and module.groups == 1 and grad.shape[-2:].numel() > LARGE_MAP:
+    # without a stride each pixel lies in k * k patches, and unfolding moves that much more memory
+    dense = module.stride in (1, (1, 1)) and module.groups == 1 and grad.shape[-2:].numel() > LARGE_MAP
+    if dense and x.device.type == "cpu":
         weight = _conv_weight_by_correlation(module, x, grad)
     else:
         weight = _conv_weight_by_unfolding(module, x, grad)
