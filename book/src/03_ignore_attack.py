@@ -42,7 +42,7 @@ examples: int = 8  # images in the figures, at most 8
 # %% tags=["remove-input"]
 from gleak_lib import plots
 from gleak_lib.experiments import open_store, parameters, run, tables
-from gleak_lib.experiments.plans import ignore
+from gleak_lib.experiments.plans import ignore, ignore_report
 from IPython.display import Markdown
 
 settings = parameters.check("03_ignore_attack", globals())
@@ -69,7 +69,7 @@ Markdown(tables.note(found.values(), profile))
 # attack that draws noise of its own cannot expect to match them better than that, not even with the true image.
 
 # %%
-similarity = ignore.similarity_table(settings, found)
+similarity = ignore_report.similarity_table(settings, found)
 plots.groups(
     similarity, value="similarity", ylabel="similarity under other noise"
 )
@@ -89,7 +89,7 @@ plots.groups(
 
 # %%
 tables.show(
-    ignore.noise_table(settings, found),
+    ignore_report.noise_table(settings, found),
     columns={
         "P": "P",
         "weights": "weights",
@@ -136,9 +136,9 @@ columns = {
     "loss": "median loss",
 }
 tables.show(
-    ignore.mask_table(settings, found, rounds[0]),
+    ignore_report.mask_table(settings, found, rounds[0]),
     columns=columns,
-    caption=ignore.caption(settings, rounds[0]),
+    caption=ignore_report.caption(settings, rounds[0]),
 )
 
 # %% [markdown]
@@ -149,11 +149,11 @@ tables.show(
 
 # %%
 tables.show(
-    ignore.mask_table(settings, found, rounds[-1]),
+    ignore_report.mask_table(settings, found, rounds[-1]),
     columns={
         name: text for name, text in columns.items() if name != "asr_paper"
     },
-    caption=ignore.caption(settings, rounds[-1]),
+    caption=ignore_report.caption(settings, rounds[-1]),
 )
 
 # %% [markdown]
@@ -173,14 +173,14 @@ tables.show(
 # The first victims, and what IG and Ignore make of them on fresh weights. The row without bottleneck is the baseline.
 
 # %%
-originals, pictures = ignore.pictures(settings, found, rounds[0])
+originals, pictures = ignore_report.pictures(settings, found, rounds[0])
 plots.reconstructions(originals, pictures, columns=examples, scaling=scaling)
 
 # %% [markdown]
 # And on the trained weights:
 
 # %%
-originals, pictures = ignore.pictures(settings, found, rounds[-1])
+originals, pictures = ignore_report.pictures(settings, found, rounds[-1])
 plots.reconstructions(originals, pictures, columns=examples, scaling=scaling)
 
 # %% [markdown]
@@ -189,7 +189,7 @@ plots.reconstructions(originals, pictures, columns=examples, scaling=scaling)
 # moves sideways and flickers: the dummy's noise is drawn anew at each step, and no image can match a moving target.
 
 # %%
-plots.traces(ignore.loss_traces(settings, found, rounds[0]))
+plots.traces(ignore_report.loss_traces(settings, found, rounds[0]))
 
 # %% [markdown]
 # ## Moving PRECODE towards the input
@@ -207,9 +207,9 @@ placement = {
     "asr": "ASR %",
     "asr_paper": "paper's ASR %",
 }
-fresh = ignore.placement_table(settings, found, rounds[0])
+fresh = ignore_report.placement_table(settings, found, rounds[0])
 tables.show(
-    fresh, columns=placement, caption=ignore.caption(settings, rounds[0])
+    fresh, columns=placement, caption=ignore_report.caption(settings, rounds[0])
 )
 
 # %% [markdown]
@@ -232,7 +232,7 @@ tables.show(
 # The same attacks on the trained weights:
 
 # %%
-trained = ignore.placement_table(settings, found, rounds[-1])
+trained = ignore_report.placement_table(settings, found, rounds[-1])
 tables.show(
     trained,
     columns={
@@ -241,7 +241,7 @@ tables.show(
         "asr": "ASR %",
         "loss": "median loss",
     },
-    caption=ignore.caption(settings, rounds[-1]),
+    caption=ignore_report.caption(settings, rounds[-1]),
 )
 
 # %% [markdown]

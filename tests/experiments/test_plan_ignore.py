@@ -5,7 +5,7 @@ import pytest
 from gleak_lib.bottlenecks import CVB, PRECODE
 from gleak_lib.errors import ParameterError, UnknownNameError
 from gleak_lib.experiments import AttackCell, Result, TrainingCell, tables
-from gleak_lib.experiments.plans import ignore
+from gleak_lib.experiments.plans import ignore, ignore_report
 from gleak_lib.experiments.spread import SpreadCell
 
 CHAPTER = {
@@ -33,7 +33,7 @@ CHAPTER = {
 
 def test_every_row_of_the_papers_table_i_is_there():
     rows = ignore.table_i(**CHAPTER)[0]
-    by_label = {row.label: ignore._paper_asr(row, CHAPTER) for row in rows}
+    by_label = {row.label: ignore_report._paper_asr(row, CHAPTER) for row in rows}
     theirs = tables.paper("cvb_table_i")
     assert by_label["no bottleneck: G1+G2+G3+G4"] == 96.88
     assert by_label["P=3: G1+G2+G3+GE"] == 85.94
@@ -91,18 +91,18 @@ def made_up(cell):
 
 def test_tables_set_ours_beside_the_papers():
     results = {cell: made_up(cell) for cell in ignore.cells(**CHAPTER)}
-    masks = ignore.mask_table(CHAPTER, results, 0)
+    masks = ignore_report.mask_table(CHAPTER, results, 0)
     assert masks["asr"].tolist() == [50.0] * len(masks)
     assert masks.loc[masks["label"] == "P=3: G1+G2+G3+GE", "asr_difference"].item() == pytest.approx(-35.94)
-    placement = ignore.placement_table(CHAPTER, results, 5)
+    placement = ignore_report.placement_table(CHAPTER, results, 5)
     assert placement["label"].tolist() == ["no bottleneck", "P=3", "P=2", "P=1"]
     assert placement["accuracy_paper"].tolist() == [62.53, 62.74, 62.80, 60.24]
     assert placement["asr_paper"].tolist() == [96.88, 85.94, 7.81, 0.78]
     assert placement["accuracy"].tolist() == [50.0] * 4
-    similarity = ignore.similarity_table(CHAPTER, results)
+    similarity = ignore_report.similarity_table(CHAPTER, results)
     assert similarity["gradients"].tolist()[:2] == ["G1", "G4"]
     assert similarity["similarity"].tolist()[:2] == pytest.approx([0.6, 0.2])
-    noise = ignore.noise_table(CHAPTER, results)
+    noise = ignore_report.noise_table(CHAPTER, results)
     assert noise["weights"].tolist() == ["fresh", "after 5 rounds"] * 3
     assert noise["ratio"].tolist() == [4.0] * 6
 
@@ -110,12 +110,12 @@ def test_tables_set_ours_beside_the_papers():
 def test_other_images_are_not_compared_with_the_papers():
     chapter = CHAPTER | {"dataset": "digits"}
     results = {cell: made_up(cell) for cell in ignore.cells(**chapter)}
-    assert ignore.mask_table(chapter, results, 0)["asr_paper"].isna().all()
-    assert ignore.placement_table(chapter, results, 0)["accuracy_paper"].isna().all()
+    assert ignore_report.mask_table(chapter, results, 0)["asr_paper"].isna().all()
+    assert ignore_report.placement_table(chapter, results, 0)["accuracy_paper"].isna().all()
 
 
 def test_captions_name_scale_and_weights():
-    fresh, trained = ignore.caption(CHAPTER, 0), ignore.caption(CHAPTER, 5)
+    fresh, trained = ignore_report.caption(CHAPTER, 0), ignore_report.caption(CHAPTER, 5)
     assert fresh == (
         "Profile cpu: 4 victims from cifar10, fresh weights, at most 10 steps, "
         "each image min–max scaled before scoring."

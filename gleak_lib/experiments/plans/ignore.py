@@ -1,28 +1,18 @@
-"""Cells and tables of the chapter "The Ignore attack" (001 §III-B and C, Tables I and II, Fig. 7)."""
+"""Cells of the chapter "The Ignore attack" (001 §III-B and C, Tables I and II, Fig. 7)."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
-
-import numpy as np
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 from gleak_lib import models
 from gleak_lib.attacks import ATTACKS, Attack
 from gleak_lib.bottlenecks import BOTTLENECKS, CVB, PRECODE, BottleneckSpec
 from gleak_lib.errors import ParameterError
-from gleak_lib.experiments import tables
 from gleak_lib.experiments.cells import AttackCell, Cell, TrainingCell
-from gleak_lib.experiments.result import Result
 from gleak_lib.experiments.spread import SpreadCell
-from gleak_lib.extras import require
 from gleak_lib.federated import Protocol
-
-if TYPE_CHECKING:
-    from pandas import DataFrame
-    from torch import Tensor
 
 PAPER_NAMES = {"stage1": "G1", "stage2": "G2", "stage3": "G3", "head": "G4"}  # 001 Table I
 LOOKS = ("profile", "scaling", "examples")  # parameters that decide no cell
-Results = Mapping[Cell, Result]
 
 
 class Row(NamedTuple):
@@ -147,109 +137,6 @@ def cells(**parameters: Any) -> list[Cell]:
     return [*trained, *spreads(**parameters).values(), *rows]
 
 
-def similarity_table(parameters: Mapping[str, Any], results: Results) -> "DataFrame":
-    """Return a row a position, round and parameter group: similarity of gradients under other noise."""
-    rows = []
-    for (position, r), cell in spreads(**parameters).items():
-        figures = results[cell].figures
-        for group, values in zip(figures["groups"], figures["similarity"], strict=True):
-            rows.append(
-                {
-                    "position": position,
-                    "rounds": r,
-                    "gradients": paper_name(group),
-                    "similarity": float(np.mean(values)),
-                    "similarity_std": float(np.std(values)),
-                }
-            )
-    return require("pandas", "metrics").DataFrame(rows)
-
-
-def noise_table(parameters: Mapping[str, Any], results: Results) -> "DataFrame":
-    """Return a row a position and round: the bottleneck's sigma, its mu, and what the noise leaves."""
-    rows = []
-    for (position, r), cell in spreads(**parameters).items():
-        figures = results[cell].figures
-        kept = models.before_decoder(figures["groups"])
-        similarity = [
-            np.mean(v) for g, v in zip(figures["groups"], figures["similarity"], strict=True) if g in kept
-        ]
-        rows.append(
-            {
-                "P": position,
-                "weights": f"after {r} rounds" if r else "fresh",
-                "sigma": figures["sigma"][0],
-                "mu": figures["mu"][0],
-                "ratio": figures["mu"][0] / figures["sigma"][0],
-                "similarity": float(np.mean(similarity)),
-            }
-        )
-    return require("pandas", "metrics").DataFrame(rows)
-
-
-def mask_table(parameters: Mapping[str, Any], results: Results, rounds: int) -> "DataFrame":
-    """Return Table I for the weights after `rounds`: ours, with the paper's ASR where it has the row."""
-    rows = table_i(**parameters)[rounds]
-    ours = tables.attack_table({row.label: results[row.cell] for row in rows}, scaling=parameters["scaling"])
-    ours.insert(0, "P", [row.position or "–" for row in rows])
-    ours.insert(1, "gradients", [row.matched for row in rows])
-    theirs = {row.label: _paper_asr(row, parameters) for row in rows}
-    frame = require("pandas", "metrics").DataFrame({"label": list(theirs), "asr": list(theirs.values())})
-    return tables.beside(ours, frame, values=["asr"])
-
-
-def placement_table(parameters: Mapping[str, Any], results: Results, rounds: int) -> "DataFrame":
-    """Return Table II for the weights after `rounds`: the strongest of both attacks, accuracy, parameters.
-
-    Without a bottleneck the attack is IG, with one Ignore, as in 001 §V-B.
-    """
-    chosen = {
-        row.position: row.cell
-        for row in table_i(**parameters)[rounds]
-        if row.mask == ("before the decoder" if row.position else "all")
-    }
-    scores = tables.attack_table(
-        {_name(p): results[cell] for p, cell in chosen.items()}, scaling=parameters["scaling"]
-    )
-    trained = trainings(**parameters)
-    accuracy = tables.training_table({_name(p): [results[c] for c in cells] for p, cells in trained.items()})
-    ours = scores.merge(accuracy[["label", "accuracy", "accuracy_std"]], on="label")
-    ours["increase"] = 100 * (ours["parameters"] / ours["parameters"].iloc[0] - 1)
-    theirs = tables.paper("cvb_table_ii")
-    theirs["label"] = [_name(None if p == "none" else int(p)) for p in theirs["position"]]
-    if not _is_the_papers(parameters):
-        theirs = theirs.iloc[:0]
-    return tables.beside(ours, theirs, values=["ssim", "asr", "accuracy", "parameters"])
-
-
-def pictures(
-    parameters: Mapping[str, Any], results: Results, rounds: int
-) -> "tuple[Tensor, dict[str, Tensor]]":
-    """Return the stored originals, and what IG and Ignore made of them at each position (Fig. 7)."""
-    rows = [row for row in table_i(**parameters)[rounds] if row.mask in ("all", "before the decoder")]
-    originals = results[rows[0].cell].images("truth")
-    return originals, {_attack_name(row): results[row.cell].images("reconstruction") for row in rows}
-
-
-def loss_traces(
-    parameters: Mapping[str, Any], results: Results, rounds: int
-) -> "dict[str, tuple[Tensor, Tensor]]":
-    """Return the loss traces of the same rows, for `plots.traces`."""
-    rows = [row for row in table_i(**parameters)[rounds] if row.mask in ("all", "before the decoder")]
-    return {_attack_name(row): results[row.cell].trace() for row in rows}
-
-
-def caption(parameters: Mapping[str, Any], rounds: int) -> str:
-    """Return what belongs above a table: profile, images, weights, steps, scaling."""
-    weights = f"weights after {rounds} federated rounds" if rounds else "fresh weights"
-    scaled = "each image min–max scaled before scoring"
-    return (
-        f"Profile {parameters['profile']}: {parameters['victims']} victims from {parameters['dataset']}, "
-        f"{weights}, at most {parameters['steps']:,} steps, "
-        f"{scaled if parameters['scaling'] == 'minmax' else 'images scored as they are'}."
-    )
-
-
 def paper_name(group: str) -> str:
     """Return a parameter group's name in 001 Table I: G1 to G4, GE, GD."""
     part = {"encoder": "GE", "decoder": "GD"}.get(group.rpartition(".")[2])
@@ -271,34 +158,3 @@ def _masks(cell: TrainingCell, position: int | None) -> Iterator[tuple[str, str,
         kept = [g for g in groups if g != group]
         yield f"all but {paper_name(group)}", names(kept), ATTACKS["ig"].replace(exclude=(group,))
     yield "before the decoder", names(before), ATTACKS["ignore"]
-
-
-def _attack_name(row: Row) -> str:
-    attack = "IG" if row.mask == "all" else "Ignore"
-    return f"{attack}, {_name(row.position)}"
-
-
-def _name(position: int | None) -> str:
-    return f"P={position}" if position else "no bottleneck"
-
-
-def _is_the_papers(parameters: Mapping[str, Any]) -> bool:
-    """Whether the chapter runs the model and images of 001 Tables I and II."""
-    theirs = {"dataset": "cifar10", "model": "cnn", "bottleneck": "precode"}
-    return all(parameters[name] == value for name, value in theirs.items())
-
-
-def _paper_asr(row: Row, parameters: Mapping[str, Any]) -> float:
-    """Return the ASR of 001 Table I for a row, NaN where it has none."""
-    if not _is_the_papers(parameters):
-        return np.nan
-    theirs = tables.paper("cvb_table_i")
-    position = "none" if row.position is None else str(row.position)
-    partial = "single or partial sets beyond GE" if row.position == 2 else row.mask
-    for line in theirs.to_dict("records"):
-        if str(line["precode_position"]) != position:
-            continue
-        names = (row.matched, partial if row.mask.startswith("all but") else "")
-        if (row.mask == "all" and line["attack"] == "ig") or line["matched_gradients"] in names:
-            return float(line["asr"])
-    return np.nan
