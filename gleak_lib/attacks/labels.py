@@ -59,10 +59,11 @@ def infer(observation: Observation) -> Tensor:
 def infer_single(observation: Observation) -> Tensor:
     """Infer the label of batches of one image from the sign of the classifier's gradient (iDLG).
 
-    The gradient of the cross-entropy with respect to logit c is p_c - [c = y], so row c of the classifier's
-    weight gradient is (p_c - [c = y]) times the features: with non-negative features (ReLU, sigmoid) only
-    the true class's row sum is negative. Where the classifier has a bias its gradient is p_c - [c = y]
-    itself, and no assumption on the features is needed.
+    The gradient of the cross-entropy with respect to logit c is p_c - [c = y], negative for the true class
+    alone, and row c of the classifier's weight gradient is that number times the features. So where there is
+    a bias, its gradient tells. Where there is none, the inner products of the rows do: the true class's row
+    is opposed to every other, whatever the sign of the features (a ViT's sum to zero). Of two classes each
+    is opposed to the other: then the row sums decide, for which features must not be negative.
 
     Returns:
         V x 1 class indices.
@@ -75,10 +76,12 @@ def infer_single(observation: Observation) -> Tensor:
             f"The sign rule reads one label from one image, this batch has {observation.batch_size}: "
             "use infer_batch, or pass labels."
         )
-    name, _ = classifier(observation)
+    name, classes = classifier(observation)
     bias = observation.gradients.get(f"{name}.bias")
-    rows = observation.gradients[f"{name}.weight"].sum(-1) if bias is None else bias
-    return torch.argmin(rows, dim=1, keepdim=True)
+    if bias is None:
+        weight = observation.gradients[f"{name}.weight"]
+        bias = weight.sum(-1) if classes == 2 else (weight @ weight.transpose(1, 2)).sign().sum(-1)
+    return torch.argmin(bias, dim=1, keepdim=True)
 
 
 def infer_batch(observation: Observation) -> Tensor:

@@ -35,7 +35,7 @@ def perceptron(classes=6, bias=True, activation=nn.Sigmoid):
 
 
 @pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize("activation", [nn.Sigmoid, nn.ReLU])
+@pytest.mark.parametrize("activation", [nn.Sigmoid, nn.ReLU, nn.Tanh])
 def test_one_label_by_the_sign_rule(bias, activation):
     labels = torch.arange(6)
     seen = observe(
@@ -44,6 +44,25 @@ def test_one_label_by_the_sign_rule(bias, activation):
     assert seen.labels is None
     assert torch.equal(infer_single(seen), labels[:, None])
     assert torch.equal(infer(seen), infer_batch(seen)), "one image is a batch of one"
+
+
+def test_one_label_of_two_classes_without_a_bias():
+    labels = torch.tensor([0, 1, 1, 0])
+    seen = observe(
+        perceptron(classes=2, bias=False, activation=nn.ReLU),
+        torch.rand(4, 3, 4, 4),
+        labels,
+        share_labels=False,
+    )
+    assert torch.equal(infer_single(seen), labels[:, None])
+
+
+def test_one_label_where_the_features_sum_to_zero():
+    """A ViT's classifier has no bias, and LayerNorm centres what it is given."""
+    labels = torch.arange(10)
+    model = models.build("vit", hidden=64, heads=4, depth=1, mlp=32, seed=0)
+    seen = observe(model, torch.rand(10, 3, 32, 32), labels, share_labels=False)
+    assert torch.equal(infer_single(seen), labels[:, None])
 
 
 def test_labels_of_disjoint_batches():
