@@ -50,7 +50,7 @@ def similarities(frame: "DataFrame", *, ylabel: str = "cosine similarity") -> "F
                 for layer, curve in own.groupby("layer", sort=False):
                     color, dash = looks[str(layer)]
                     ax.plot(curve["step"], curve["similarity"], dash, color=color, linewidth=1.3)
-                    if "low" in curve and not curve["low"].isna().all():
+                    if "low" in frame and "high" in frame:
                         ax.fill_between(
                             curve["step"], curve["low"], curve["high"], color=color, alpha=0.15, linewidth=0
                         )

@@ -42,7 +42,7 @@ def tracks(frame: "DataFrame") -> "Figure":
         colors = require("matplotlib.colors", "book").LogNorm(frame["step"].min(), frame["step"].max())
         for line, image in zip(axes, images, strict=True):
             for ax, layer in zip(line, layers, strict=True):
-                own = frame[(frame["image"] == image) & (frame["layer"] == layer)].sort_values("step")
+                own = frame.loc[(frame["image"] == image) & (frame["layer"] == layer)]
                 ax.plot(own["first"], own["second"], color="0.8", linewidth=0.6, zorder=1)
                 points = ax.scatter(
                     own["first"],

@@ -39,6 +39,7 @@ MEANS = {  # one value a layer; the fourth victim differs by `ODD`
 }
 STDS = {"PRECODE, IG": [0.01, 0.02, 0.03, 0.03, 0.1, 0.2]}
 ODD = -0.3
+SCORES = {"minmax": {"ssim": [0.2, 0.4, 0.6, 0.8]}, "none": {"ssim": [0.0] * 4}}
 
 
 def made_up(cell, setting):
@@ -67,8 +68,12 @@ def made_up(cell, setting):
             "length": (stds + np.array([1, 1, 3, 9])).tolist(),
         },
     }
+    plain = setting.startswith("no")
+    tracks["signal"] = {"truth": None if plain else [0.1] * 4, "dummy": None if plain else [1, 2, 3, 9]}
     examples = {name: np.zeros((4, 3, 8, 8), np.uint8) for name in ("truth", "reconstruction")}
-    return Result(cell, {"tracks": tracks}, {"device": "none", "date": "2026-01-01"}, examples)
+    return Result(
+        cell, {"tracks": tracks, "scores": SCORES}, {"device": "none", "date": "2026-01-01"}, examples
+    )
 
 
 @pytest.fixture(scope="module")
@@ -130,6 +135,14 @@ def test_table_averages_over_the_victims(results):
     assert row["length"] == pytest.approx(2.2)
     assert row["truth"] == pytest.approx(0.2)
     assert frame.loc[("no bottleneck, IG", "classifier"), "truth"] == 1
+
+
+def test_outcomes_stand_beside_the_signal(results):
+    frame = analysis.outcome_table(CHAPTER, results)
+    assert frame["weights"].tolist() == ["fresh weights"] * 3 + ["after 5 rounds"] * 3
+    assert frame["ssim"].tolist() == pytest.approx([0.5] * 6)
+    assert frame["signal_dummy"].isna().tolist() == [True, False, False] * 2
+    assert frame["signal_dummy"][1] == 2.5 and frame["signal_truth"][1] == pytest.approx(0.1)
 
 
 def test_each_claim_is_counted_victim_by_victim(results):

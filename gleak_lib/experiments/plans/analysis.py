@@ -192,6 +192,26 @@ def table(parameters: Mapping[str, Any], results: Results, rounds: int) -> "Data
     return require("pandas", "metrics").DataFrame(rows)
 
 
+def outcome_table(parameters: Mapping[str, Any], results: Results) -> "DataFrame":
+    """Return a row a round and setting: what was found, and how loud its code is.
+
+    Returns:
+        Columns weights, setting; ssim and ssim_std (over the victims); signal_truth and signal_dummy, the
+        median over the victims of |mu| / |sigma| in the bottleneck, for the truth and for the last dummy.
+    """
+    rows = []
+    for r, settings in watched(**parameters).items():
+        for setting, cell in settings.items():
+            figures = results[cell].figures
+            ssim = np.array(figures["scores"][parameters["scaling"]]["ssim"], float)
+            signal = figures["tracks"]["signal"]
+            row = {"weights": weights(r), "setting": setting, "ssim": ssim.mean(), "ssim_std": ssim.std()}
+            for name, values in signal.items():
+                row[f"signal_{name}"] = np.nan if values is None else float(np.median(values))
+            rows.append(row)
+    return require("pandas", "metrics").DataFrame(rows)
+
+
 def claims(parameters: Mapping[str, Any], results: Results) -> "DataFrame":
     """Return what 001 reads off its figures, one row a statement, and for how many victims it holds here.
 
@@ -208,6 +228,12 @@ def claims(parameters: Mapping[str, Any], results: Results) -> "DataFrame":
             row[weights(r)] = f"{int(holds.sum())} of {len(holds)} ({measured})"
     rows = [{"setting": s, "statement": text, **row} for (s, text), row in found.items()]
     return require("pandas", "metrics").DataFrame(rows)
+
+
+def claim_columns(parameters: Mapping[str, Any]) -> dict[str, str]:
+    """Return the headings of `claims` for people."""
+    fixed = {"setting": "attack", "statement": "the paper's reading"}
+    return fixed | {weights(r): f"{weights(r)}: holds for" for r in parameters["rounds"]}
 
 
 def pictures(
@@ -289,7 +315,7 @@ def _tail(result: Result) -> Tail:
     return figures["groups"], np.array(figures["tail"]["mean"]), np.array(figures["tail"]["std"])
 
 
-def _claims(plain: Tail, ig: Tail, ignore: Tail) -> Iterable[tuple[str, str, np.ndarray, str]]:
+def _claims(plain: Tail, ig: Tail, ignore: Tail) -> Iterable[tuple[str, str, Any, str]]:
     """Yield (setting, statement, whether it holds for each victim, what was measured)."""
     groups, mean, std = ig
     early = len(models.before_decoder(groups))
