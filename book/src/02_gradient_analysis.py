@@ -31,7 +31,7 @@ tv: float = 0.01  # weight of the total variation prior
 rounds: list[int] = [0, 2]  # rounds after which to attack; 0: fresh
 seed: int = 0  # of weights, dummies and noise
 victim_seed: int = 0  # which images are attacked
-images: int = 3  # images with curves of their own
+images: int = 2  # images with curves of their own
 scaling: str = "minmax"  # or none: images scored as they are
 
 # %% tags=["remove-input"]

@@ -14,6 +14,8 @@ COLUMNS = ("row", "setting", "layer", "step", "similarity")
 BOTTLENECK = {"encoder": ("#66bd63", "--"), "decoder": ("#00562b", "--")}
 BLUES = (0.42, 0.98)  # the part of the colour map that the model's own layers share, first to last
 
+DPI = 120  # these panels hold many points, and the book keeps its chapters below 2 MB
+
 
 def similarities(frame: "DataFrame", *, ylabel: str = "cosine similarity") -> "Figure":
     """Draw a panel a setting, with one line for each layer over the steps of the attack (log axis).
@@ -43,6 +45,7 @@ def similarities(frame: "DataFrame", *, ylabel: str = "cosine similarity") -> "F
             sharey=True,
             squeeze=False,
             layout="constrained",
+            dpi=DPI,
         )
         for place, line in enumerate(lines):
             for ax, setting in zip(axes[place], settings, strict=True):

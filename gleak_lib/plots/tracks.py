@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 COLUMNS = ("image", "layer", "step", "first", "second", "client_first", "client_second")
 
+DPI = 120  # these panels hold many points, and the book keeps its chapters below 2 MB
+
 
 def tracks(frame: "DataFrame") -> "Figure":
     """Draw a row of panels an image and a column a layer: one entry against another, coloured by step.
@@ -37,6 +39,7 @@ def tracks(frame: "DataFrame") -> "Figure":
             figsize=(WIDTH, 0.6 + 2.3 * len(images)),
             squeeze=False,
             layout="constrained",
+            dpi=DPI,
         )
         points, cross = None, None
         colors = require("matplotlib.colors", "book").LogNorm(frame["step"].min(), frame["step"].max())

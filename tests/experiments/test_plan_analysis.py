@@ -55,9 +55,9 @@ def made_up(cell, setting):
         "groups": groups,
         "steps": steps,
         "similarity": {"q25": curve, "median": curve, "q75": curve},
-        "examples": [curve, curve],
+        "examples": [curve, curve, curve],
         "entries": [
-            {"client": [[1.0, -1.0]] * 2, "dummy": [[[0.1, 0.2, 0.3], [-0.1, -0.2, float(place)]]] * 2}
+            {"client": [[1.0, -1.0]] * 3, "dummy": [[[0.1, 0.2, 0.3], [-0.1, -0.2, float(place)]]] * 3}
             for place in range(len(groups))
         ],
         "tail": {
@@ -95,7 +95,7 @@ def test_cells_are_the_papers_three_attacks_on_both_weights():
     for cell in settings.values():
         attack = cell.attacked.attack
         assert (attack.max_steps, attack.patience, attack.tolerance) == (1000, 0, 0)
-        assert cell.attacked.rounds == 5 and cell.tail == 50 and cell.shown == 2
+        assert cell.attacked.rounds == 5 and cell.tail == 50 and cell.shown == 3
 
 
 def test_the_chapter_runs_on_a_cvb_too():

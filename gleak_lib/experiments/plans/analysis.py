@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Results = Mapping[Cell, Result]
+STORED = 3  # images with curves in the store; the parameter `images` says how many are drawn
 
 
 def trainings(
@@ -77,7 +78,7 @@ def watched(
                     seed=seed,
                 ),
                 tail=tail,
-                shown=images,
+                shown=max(images, min(STORED, victims)),
             )
             for label, (training, attack) in settings.items()
         }
@@ -124,7 +125,8 @@ def entry_tracks(parameters: Mapping[str, Any], results: Results, rounds: int, s
     rows = []
     for group in chosen:
         entries = figures["entries"][groups.index(group)]
-        for image, (client, dummy) in enumerate(zip(entries["client"], entries["dummy"], strict=True)):
+        both = list(zip(entries["client"], entries["dummy"], strict=True))
+        for image, (client, dummy) in enumerate(both[: parameters["images"]]):
             for step, first, second in zip(figures["steps"], *dummy, strict=True):
                 rows.append(
                     {
@@ -153,7 +155,7 @@ def image_curves(parameters: Mapping[str, Any], results: Results, rounds: int) -
     """Return the same for the first images, each by itself."""
 
     def of(figures: dict[str, Any], place: int) -> Iterable[tuple[str, Sequence[Sequence[float]]]]:
-        for image, layers in enumerate(figures["examples"]):
+        for image, layers in enumerate(figures["examples"][: parameters["images"]]):
             yield f"image {image + 1}", [layers[place]]
 
     return _curves(parameters, results, rounds, of)
