@@ -62,10 +62,6 @@ Markdown(analysis.note(settings, found))
 # attacker's shoulder: it calls a function of ours before each step with the dummy and the noise that the step is about to use. It hands over nothing
 # that the attack does not have, and the result is the same with it and without.
 
-# %%
-cell = analysis.watched(**settings)[rounds[0]][ignore]
-cell.describe()
-
 # %% [markdown]
 # ## Two numbers on their way
 #
@@ -74,14 +70,20 @@ cell.describe()
 # gradient is. First the plain model under IG, fresh weights, one row an image.
 
 # %%
-plots.tracks(analysis.entry_tracks(settings, found, rounds[0], plain))
+plots.tracks(
+    analysis.entry_tracks(settings, found, rounds[0], plain),
+    caption=analysis.caption(settings, rounds[0]),
+)
 
 # %% [markdown]
 # The points begin somewhere and close in on the cross. The dummy's gradient becomes the client's. Now the same with PRECODE, for the layers
 # around the sampling:
 
 # %%
-plots.tracks(analysis.entry_tracks(settings, found, rounds[0], ig))
+plots.tracks(
+    analysis.entry_tracks(settings, found, rounds[0], ig),
+    caption=analysis.caption(settings, rounds[0]),
+)
 
 # %% [markdown]
 # In the decoder and the classifier there is no path any more, only a cloud: early and late points lie mixed, and the steps between them are
@@ -95,19 +97,28 @@ plots.tracks(analysis.entry_tracks(settings, found, rounds[0], ig))
 # quartiles; the steps are on a log scale, because most happens early. Fresh weights again.
 
 # %%
-plots.similarities(analysis.curves(settings, found, rounds[0]))
+plots.similarities(
+    analysis.curves(settings, found, rounds[0]),
+    caption=analysis.caption(settings, rounds[0]),
+)
 
 # %% [markdown]
 # The median over many images smooths what a single attack does from step to step. Here are the first images by themselves, from the same runs:
 
 # %%
-plots.similarities(analysis.image_curves(settings, found, rounds[0]))
+plots.similarities(
+    analysis.image_curves(settings, found, rounds[0]),
+    caption=analysis.caption(settings, rounds[0]),
+)
 
 # %% [markdown]
 # And the median after some rounds of federated training:
 
 # %%
-plots.similarities(analysis.curves(settings, found, rounds[-1]))
+plots.similarities(
+    analysis.curves(settings, found, rounds[-1]),
+    caption=analysis.caption(settings, rounds[-1]),
+)
 
 # %% [markdown]
 # ## The same in numbers
@@ -121,28 +132,19 @@ plots.similarities(analysis.curves(settings, found, rounds[-1]))
 # in units of the client's: a cosine does not see it.
 
 # %%
-columns = {
-    "setting": "attack",
-    "layer": "layer",
-    "similarity": "similarity",
-    "fluctuation": "fluctuation",
-    "change": "change",
-    "truth": "true image, other noise",
-    "length": "length",
-}
 tables.show(
     analysis.table(settings, found, rounds[0]),
-    columns=columns,
+    columns=analysis.COLUMNS,
     caption=analysis.caption(settings, rounds[0]),
-    digits={"fluctuation": 3, "change": 3, "length": 1},
+    digits=analysis.DIGITS,
 )
 
 # %%
 tables.show(
     analysis.table(settings, found, rounds[-1]),
-    columns=columns,
+    columns=analysis.COLUMNS,
     caption=analysis.caption(settings, rounds[-1]),
-    digits={"fluctuation": 3, "change": 3, "length": 1},
+    digits=analysis.DIGITS,
 )
 
 # %% [markdown]
@@ -194,19 +196,19 @@ tables.show(
 # %%
 tables.show(
     analysis.outcome_table(settings, found),
-    columns={
-        "weights": "weights",
-        "setting": "attack",
-        "ssim": "SSIM",
-        "signal_truth": "signal of the true image",
-        "signal_dummy": "signal of the dummy",
-    },
+    columns=analysis.OUTCOME,
     caption=analysis.caption(settings),
 )
+
+# %% [markdown]
+# The first of these victims, and what each attack made of them, on fresh weights:
 
 # %%
 originals, pictures = analysis.pictures(settings, found, rounds[0])
 plots.reconstructions(originals, pictures, scaling=scaling)
+
+# %% [markdown]
+# And on the trained ones:
 
 # %%
 originals, pictures = analysis.pictures(settings, found, rounds[-1])

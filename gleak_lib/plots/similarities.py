@@ -17,7 +17,7 @@ BLUES = (0.42, 0.98)  # the part of the colour map that the model's own layers s
 DPI = 120  # these panels hold many points, and the book keeps its chapters below 2 MB
 
 
-def similarities(frame: "DataFrame", *, ylabel: str = "cosine similarity") -> "Figure":
+def similarities(frame: "DataFrame", *, ylabel: str = "cosine similarity", caption: str = "") -> "Figure":
     """Draw a panel a setting, with one line for each layer over the steps of the attack (log axis).
 
     The model's own layers are blue, from light (first) to dark (last); a bottleneck's are green and dashed.
@@ -26,6 +26,7 @@ def similarities(frame: "DataFrame", *, ylabel: str = "cosine similarity") -> "F
         frame: columns row (panels below each other, in order), setting (beside each other), layer (in the
             order of the forward pass), step, similarity, and maybe low and high, drawn as a band.
         ylabel: the quantity.
+        caption: a line above the panels.
 
     Raises:
         ParameterError: a column is missing, or there is no row.
@@ -71,6 +72,8 @@ def similarities(frame: "DataFrame", *, ylabel: str = "cosine similarity") -> "F
             for layer, (color, dash) in looks.items()
         ]
         figure.legend(handles=handles, loc="outside lower center", ncols=min(len(looks), 6))
+        if caption:
+            figure.suptitle(caption, size=9, color="0.35")
         return figure
 
 

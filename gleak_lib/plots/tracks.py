@@ -15,7 +15,7 @@ COLUMNS = ("image", "layer", "step", "first", "second", "client_first", "client_
 DPI = 120  # these panels hold many points, and the book keeps its chapters below 2 MB
 
 
-def tracks(frame: "DataFrame") -> "Figure":
+def tracks(frame: "DataFrame", *, caption: str = "") -> "Figure":
     """Draw a row of panels an image and a column a layer: one entry against another, coloured by step.
 
     Steps are coloured on a log scale; a cross marks the client's own two values.
@@ -23,6 +23,7 @@ def tracks(frame: "DataFrame") -> "Figure":
     Args:
         frame: columns image, layer, step, first, second (the dummy's two entries at that step),
             client_first, client_second.
+        caption: a line above the panels.
 
     Raises:
         ParameterError: a column is missing, or there is no row.
@@ -76,4 +77,6 @@ def tracks(frame: "DataFrame") -> "Figure":
         bar = figure.colorbar(points, ax=axes, label="step", pad=0.02, aspect=30)
         bar.ax.yaxis.set_major_formatter(lambda step, _: f"{step:,.0f}")
         figure.legend([cross], ["the client's own values"], loc="outside lower center")
+        if caption:
+            figure.suptitle(caption, size=9, color="0.35")
         return figure

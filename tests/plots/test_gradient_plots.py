@@ -52,7 +52,8 @@ def lines():
 
 def test_tracks_are_coloured_by_step_with_the_client_marked():
     frame = entries()
-    figure = plots.tracks(frame)
+    figure = plots.tracks(frame, caption="16 victims")
+    assert figure.get_suptitle() == "16 victims"
     panels = figure.axes[:4]
     assert [axes.get_title() for axes in panels] == ["encoder", "decoder", "", ""]
     for axes, (_, own) in zip(panels, frame.groupby(["image", "layer"], sort=False), strict=True):
@@ -65,7 +66,8 @@ def test_tracks_are_coloured_by_step_with_the_client_marked():
 
 def test_similarities_are_a_line_a_layer_green_and_dashed_in_the_bottleneck():
     frame = lines()
-    figure = plots.similarities(frame)
+    figure = plots.similarities(frame, caption="16 victims")
+    assert figure.get_suptitle() == "16 victims"
     assert [axes.get_title() for axes in figure.axes] == ["plain", "both", "", ""]
     assert figure.axes[0].get_ylabel() == "one\ncosine similarity"
     drawn = figure.axes[1].lines[:4]

@@ -21,6 +21,23 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Results = Mapping[Cell, Result]
+COLUMNS = {
+    "setting": "attack",
+    "layer": "layer",
+    "similarity": "similarity",
+    "fluctuation": "fluctuation",
+    "change": "change",
+    "truth": "true image, other noise",
+    "length": "length",
+}
+OUTCOME = {
+    "weights": "weights",
+    "setting": "attack",
+    "ssim": "SSIM",
+    "signal_truth": "signal of the true image",
+    "signal_dummy": "signal of the dummy",
+}
+DIGITS = {"fluctuation": 3, "change": 3, "truth": 2, "length": 1}
 STORED = 3  # images with curves in the store; the parameter `images` says how many are drawn
 
 
