@@ -9,6 +9,14 @@ from gleak_lib.experiments import CHAPTERS, PROFILES, Store, chapter, parameters
 from gleak_lib.experiments.execute import execute, sources
 
 TINY = {
+    "02_gradient_analysis": {
+        "victims": 2,
+        "steps": 4,
+        "tail": 2,
+        "rounds": [0, 1],
+        "size": 4,
+        "images": 1,
+    },
     "03_ignore_attack": {
         "victims": 2,
         "steps": 3,

@@ -2,7 +2,7 @@
 
 from gleak_lib.attacks.attack import Attack
 from gleak_lib.attacks.distances import DISTANCES
-from gleak_lib.attacks.engine import invert
+from gleak_lib.attacks.engine import Watch, invert
 from gleak_lib.attacks.labels import infer, infer_batch, infer_single, label_accuracy
 from gleak_lib.attacks.masks import select
 from gleak_lib.attacks.observe import observe
@@ -13,6 +13,7 @@ __all__ = [
     "ATTACKS",
     "DISTANCES",
     "Attack",
+    "Watch",
     "infer",
     "infer_batch",
     "infer_single",

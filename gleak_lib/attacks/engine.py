@@ -1,6 +1,6 @@
 """The engine: one loop that runs any iterative attack for all victims at once."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -19,6 +19,9 @@ from gleak_lib.models.base import parameter_groups
 from gleak_lib.pixels import denormalize
 from gleak_lib.types import Observation, Reconstruction
 
+Watch = Callable[[int, Tensor, unknowns.Unknowns, tuple[Tensor, ...]], None]
+"""(step, victims, unknowns, noise): what an attack is about to use; see `invert`."""
+
 CHECK_EVERY = 25  # steps of Adam between looks at which victims are left: the only place where the host waits
 
 
@@ -29,6 +32,7 @@ def invert(
     generator: torch.Generator | None = None,
     progress: bool = False,
     compile: bool = False,
+    watch: Watch | None = None,
 ) -> Reconstruction:
     """Reconstruct the images behind observed gradients, for all victims at once (001 Eq. 1).
 
@@ -39,6 +43,11 @@ def invert(
             one machine. None uses torch's global generator.
         progress: show a bar with the victims left, the median loss and steps a second.
         compile: fuse the step with `torch.compile`; worthwhile from some thousand steps on.
+        watch: is called before each step with the step's number (from 1), the indices of the victims that
+            are still in the batch (some of them may have stopped already), their unknowns before the step
+            (`attacks.unknowns`), and the noise that the step uses, N x map for each bottleneck. It is given
+            copies, which it may keep, and nothing that the attack does not have; the result does not depend
+            on it. Each trial begins again at step 1. A closed form has no steps.
 
     Returns:
         The best iterate by the attack's own loss, never by the truth; see `Reconstruction`.
@@ -55,7 +64,7 @@ def invert(
     labels = _labels(observation, attack)
     best: Reconstruction | None = None
     for _ in range(attack.trials):
-        found = _one_trial(observation, attack, names, labels, generator, progress, compile)
+        found = _one_trial(observation, attack, names, labels, generator, progress, compile, watch)
         best = found if best is None else _lower(best, found)
     assert best is not None
     return best
@@ -83,6 +92,7 @@ def _one_trial(
     generator: torch.Generator | None,
     show: bool,
     compile: bool,
+    watch: Watch | None,
 ) -> Reconstruction:
     victims, device = observation.victims, next(iter(observation.gradients.values())).device
     stream = _on_device(generator, device)
@@ -105,6 +115,8 @@ def _one_trial(
         for t in range(done + 1, min(done + every, attack.max_steps) + 1):
             draw = noise()
             draw = draw if len(index) == victims else unknowns.take_noise(draw, index, victims)
+            if watch is not None:
+                watch(t, index.clone(), *_copies(state.unknowns, draw))
             state, loss = step(state, problem, draw, t)
             losses.append(loss)
         done += len(losses)
@@ -135,6 +147,10 @@ def _problem(observation: Observation, attack: Attack, names: Sequence[str], lab
             "(share_statistics=True) and statistics='own'."
         )
     return Problem(target, labels, observation.statistics)
+
+
+def _copies(x: unknowns.Unknowns, noise: tuple[Tensor, ...]) -> tuple[unknowns.Unknowns, tuple[Tensor, ...]]:
+    return {name: u.detach().clone() for name, u in x.items()}, tuple(n.clone() for n in noise)
 
 
 def _on_device(generator: torch.Generator | None, device: torch.device) -> torch.Generator:

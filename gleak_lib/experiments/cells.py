@@ -6,7 +6,7 @@ A new kind is a frozen dataclass marked `@storable` that derives from `Cell`; th
 
 import dataclasses
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -23,6 +23,7 @@ from gleak_lib.experiments.base import Cell, Output, from_json
 from gleak_lib.experiments.context import Context
 from gleak_lib.experiments.serial import storable
 from gleak_lib.federated import Protocol
+from gleak_lib.types import Observation
 
 __all__ = ["AttackCell", "Cell", "Output", "TrainingCell", "from_json", "needed_trainings", "trajectory"]
 
@@ -207,6 +208,15 @@ class AttackCell(Cell):
 
     def run(self, context: Context) -> Output:
         """Observe the victims' gradients, invert them, and score what was found against the truth."""
+        return self.watched(context, None)
+
+    def watched(self, context: Context, watch: Callable[[Observation], attacks.Watch] | None) -> Output:
+        """Do the same while something watches (see `attacks.invert`); the output is the same, too.
+
+        Args:
+            context: as for `run`.
+            watch: makes the watch of what the server observes, which holds no truth.
+        """
         dataset = context.dataset(self.training.dataset)
         model = self.training.trained(context).train()  # clients compute their updates in training mode
         chosen = datasets.victims(dataset, self.victims, self.victim_seed, batch_size=self.batch_size)
@@ -228,6 +238,7 @@ class AttackCell(Cell):
             generator=generator,
             progress=context.progress,
             compile=context.compile,
+            watch=None if watch is None else watch(observation),
         )
         return Output(
             figures.attack(observation, self.attack, found, images, labels), figures.examples(found, images)

@@ -48,6 +48,7 @@ class Chapter:
 
 
 CHAPTERS: dict[str, Chapter] = {
+    "02_gradient_analysis": Chapter("Gradient analysis", "gleak_lib.experiments.plans.analysis"),
     "03_ignore_attack": Chapter("The Ignore attack", "gleak_lib.experiments.plans.ignore"),
 }
 
