@@ -48,6 +48,7 @@ class Chapter:
 
 
 CHAPTERS: dict[str, Chapter] = {
+    "01_how_gradients_leak": Chapter("How gradients leak", "gleak_lib.experiments.plans.leak"),
     "03_ignore_attack": Chapter("The Ignore attack", "gleak_lib.experiments.plans.ignore"),
 }
 
