@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from PIL.Image import Image
 
-TILE, GAP, LABEL, TEXT, HEAD = 1.0, 0.06, 0.95, 0.22, 0.3  # inches
-DPI = 100
+TILE, GAP, LABEL, TEXT, HEAD = 0.96, 0.06, 0.7, 0.22, 0.3  # inches
+DPI = 100  # three pixels for each of a 32 x 32 image
+QUALITY = 50  # of WebP: 30 frames of noise are large
 PAUSE = 3_000  # milliseconds at the last frame
 
 
@@ -87,7 +88,7 @@ def animation(
     pictures = _draw(originals, frames, steps, losses, name)
     durations = [milliseconds] * (len(pictures) - 1) + [PAUSE]
     moving, still = io.BytesIO(), io.BytesIO()
-    kind = {"format": "WEBP", "quality": 80, "method": 4}
+    kind = {"format": "WEBP", "quality": QUALITY, "method": 4}
     pictures[0].save(moving, save_all=True, append_images=pictures[1:], duration=durations, loop=0, **kind)
     pictures[-1].save(still, **kind)
     alt = (
@@ -130,7 +131,6 @@ def _draw(
             for dummy, foot, image, value in zip(dummies, feet, images, values, strict=True):
                 dummy.set_data(_pixels(image))
                 foot.set_text(f"{value:.2g}")
-            figure.canvas.draw()
             pictures.append(pillow.fromarray(_rendered(figure)).convert("RGB"))
     return pictures
 

@@ -1,4 +1,4 @@
-"""Cells and tables of the chapter "How gradients leak" (001 Table III and IX; 002 on batch size and labels)."""
+"""Cells and tables of the chapter "How gradients leak" (001 Tables III and IX; 002 on batches and labels)."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -168,7 +168,7 @@ def ladder_pictures(
 def ladder_traces(
     chapter: Mapping[str, Any], results: Results, distance: str
 ) -> "dict[str, tuple[Tensor, Tensor]]":
-    """Return the loss traces of the ladder's attacks with one distance: the losses of others differ in kind."""
+    """Return the loss traces of the ladder's attacks with one distance: other losses differ in kind."""
     return {
         row.label: results[row.cell].trace()
         for row in ladder(**chapter)
@@ -183,10 +183,10 @@ def table_iii_table(chapter: Mapping[str, Any], results: Results) -> "DataFrame"
     ours = tables.attack_table(pick, scaling=chapter["scaling"])
     for place, column in enumerate(("images", "defense", "method")):
         ours.insert(place, column, [_words(key)[place] for key in found])
-    theirs = tables.paper("cvb_tables_viii_to_xii")
-    theirs = theirs[(theirs["table"] == "IX") & (theirs["model"] == "cnn")]
     rows = []
-    for row in theirs.to_dict("records"):
+    for row in tables.paper("cvb_tables_viii_to_xii").to_dict("records"):
+        if row["table"] != "IX":
+            continue
         name = str(row["attack"]).removesuffix("+ignore")
         for ours_ in (name, "cpl-code") if name == "cpl" else (name,):
             label = _label(str(row["dataset"]), "none" if row["defense"] == "none" else "CVB", ours_)
