@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 TILE, GAP, LABEL, TEXT, HEAD = 0.96, 0.06, 0.7, 0.22, 0.3  # inches
 DPI = 100  # three pixels for each of a 32 x 32 image
-QUALITY = 50  # of WebP: 30 frames of noise are large
+QUALITY = 30  # of WebP: 30 frames of noise are large
 PAUSE = 3_000  # milliseconds at the last frame
 
 
