@@ -137,7 +137,15 @@ def test_ladder_table_pictures_and_traces(results):
     assert originals.shape == (4, 3, 32, 32)
     assert list(pictures) == ["DLG", "DLG + label inferred", "CPL (label term, no box)"]
     assert len(leak.ladder_traces(CHAPTER, results, "l2")) == 4
+    assert list(leak.ladder_traces(CHAPTER, results, "cosine"))[-1] == "IG"
     assert len(leak.ladder_traces(CHAPTER, results, "cosine")) == 3
+
+
+def test_the_columns_shown_are_in_the_tables(results):
+    assert set(leak.LADDER_COLUMNS) <= set(leak.ladder_table(CHAPTER, results))
+    assert set(leak.TABLE_III_COLUMNS) <= set(leak.table_iii_table(CHAPTER, results))
+    assert set(leak.BATCH_COLUMNS) <= set(leak.batch_table(CHAPTER, results))
+    assert set(leak.LABEL_COLUMNS) <= set(leak.label_table(CHAPTER, results))
 
 
 def test_batch_and_label_tables(results):

@@ -24,6 +24,34 @@ NAMES = {"idlg": "iDLG", "cpl": "CPL", "cpl-code": "CPL, label term as coded", "
 PAPERS = {"position": 1, "kernel_size": 5, "scale": 0.5, "beta": 0.1, "model": "cnn"}  # 001 Table III's CVB
 Results = Mapping[Cell, Result]
 
+# what the chapter shows of each table, and how it calls it
+_SCORES = {"ssim": "SSIM", "psnr": "PSNR dB", "asr": "ASR %"}
+LADDER_COLUMNS = {"label": "attack", **_SCORES, "found": "label found %", "steps": "steps (median)"}
+TABLE_III_COLUMNS = {
+    "images": "images",
+    "defense": "defence",
+    "method": "attack",
+    "ssim": "SSIM",
+    "ssim_paper": "paper's SSIM",
+    "asr": "ASR %",
+    "asr_paper": "paper's ASR %",
+}
+BATCH_COLUMNS = {
+    "batch": "images a batch",
+    "unknowns": "unknown pixels",
+    "entries": "known entries",
+    **_SCORES,
+    "loss": "median loss",
+}
+LABEL_COLUMNS = {
+    "defense": "defence",
+    "batch": "images a batch",
+    "rule": "rule",
+    "distinct": "found %, distinct classes",
+    "random": "found %, random images",
+    "ceiling": "possible %, random images",
+}
+
 
 class Row(NamedTuple):
     """One attack of a table."""
@@ -164,7 +192,8 @@ def ladder_pictures(
         row.label: results[row.cell] for row in ladder(**chapter) if row.label.startswith(tuple(labels_))
     }
     originals = next(iter(found.values())).images("truth")
-    return originals, {label: result.images("reconstruction") for label, result in found.items()}
+    pictures = {_short(label): result.images("reconstruction") for label, result in found.items()}
+    return originals, pictures
 
 
 def ladder_traces(
@@ -172,7 +201,7 @@ def ladder_traces(
 ) -> "dict[str, tuple[Tensor, Tensor]]":
     """Return the loss traces of the ladder's attacks with one distance: other losses differ in kind."""
     return {
-        row.label: results[row.cell].trace()
+        _short(row.label): results[row.cell].trace()
         for row in ladder(**chapter)
         if row.cell.attack.distance == distance and (distance != "l2" or row.cell.attack.optimizer == "lbfgs")
     }
@@ -206,7 +235,8 @@ def batch_table(chapter: Mapping[str, Any], results: Results) -> "DataFrame":
         {str(size): results[cell] for size, cell in found.items()}, scaling=chapter["scaling"]
     )
     frame.insert(0, "batch", list(found))
-    frame.insert(1, "unknowns", [size * 3 * 32 * 32 for size in found])
+    pixels = [results[cell].images("truth")[0].numel() for cell in found.values()]
+    frame.insert(1, "unknowns", [size * count for size, count in zip(found, pixels, strict=True)])
     return frame
 
 
@@ -292,3 +322,8 @@ def _words(key: tuple[str, str, str]) -> tuple[str, str, str]:
 
 def _label(*key: str) -> str:
     return ", ".join(_words((key[0], key[1], key[2])))
+
+
+def _short(label: str) -> str:
+    """`IG` of a label that tells what makes it one."""
+    return label.rpartition("= ")[2]
