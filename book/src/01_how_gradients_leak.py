@@ -70,7 +70,8 @@ plots.animation(*leak.animated(settings, found), name="IG")
 # %% [markdown]
 # The frames lie close together at the beginning and further apart later. The loss below each column is
 # what the attacker watches: how far the two gradients still are from each other, plus the prior. The step size stays
-# large until the loss has not fallen for a while, and then shrinks to a tenth. In the published run (profile `cpu`) this is when the speckle clears.
+# large until the loss has not fallen for a while, and then shrinks to a tenth. In the published run (profile `cpu`) the speckle clears right then
+# on three of the four images.
 
 # %% [markdown]
 # ## From DLG to IG, one change at a time
