@@ -9,6 +9,18 @@ from gleak_lib.experiments import CHAPTERS, PROFILES, Store, chapter, parameters
 from gleak_lib.experiments.execute import execute, sources
 
 TINY = {
+    "01_how_gradients_leak": {
+        "victims": 2,
+        "steps": 3,
+        "lbfgs_steps": 2,
+        "batch_images": 4,
+        "batch_sizes": [1, 2],
+        "batch_steps": 3,
+        "label_batches": 2,
+        "movie_victims": 2,
+        "frames": 3,
+        "examples": 2,
+    },
     "02_gradient_analysis": {
         "victims": 2,
         "steps": 4,

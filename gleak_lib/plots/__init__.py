@@ -3,21 +3,26 @@
 matplotlib and seaborn are imported when a figure is drawn.
 """
 
+from gleak_lib.plots.animation import Animation, animation
 from gleak_lib.plots.comparison import comparison
 from gleak_lib.plots.groups import groups
 from gleak_lib.plots.reconstructions import reconstructions
 from gleak_lib.plots.similarities import similarities
 from gleak_lib.plots.style import PALETTE, style
+from gleak_lib.plots.sweep import sweep
 from gleak_lib.plots.traces import traces
 from gleak_lib.plots.tracks import tracks
 
 __all__ = [
     "PALETTE",
+    "Animation",
+    "animation",
     "comparison",
     "groups",
     "reconstructions",
     "similarities",
     "style",
+    "sweep",
     "traces",
     "tracks",
 ]

@@ -203,3 +203,73 @@ def test_groups_draws_a_panel_a_position_and_a_line_a_round():
 def test_groups_refuses_a_table_without_its_columns():
     with pytest.raises(ParameterError, match="missing: gradients"):
         plots.groups(group_rows().drop(columns="gradients"), value="similarity", ylabel="")
+
+
+def sweep_rows():
+    rows = [(kind, size) for kind in ("distinct", "random") for size in (1, 2, 8)]
+    frame = pd.DataFrame(rows, columns=["kind", "batch"])
+    frame["ssim"], frame["psnr"] = [0.1 * i for i in range(6)], range(6)
+    frame["ssim_std"] = 0.05
+    return frame
+
+
+def test_sweep_draws_a_panel_a_value_and_a_line_a_kind():
+    frame = sweep_rows()
+    values = {"ssim": "SSIM", "psnr": "PSNR in dB"}
+    figure = plots.sweep(frame, x="batch", values=values, xlabel="images a batch", by="kind")
+    assert [axes.get_ylabel() for axes in figure.axes] == ["SSIM", "PSNR in dB"]
+    for axes, name in zip(figure.axes, values, strict=True):
+        drawn = [container.lines[0].get_ydata().tolist() for container in axes.containers]
+        assert drawn == [rows[name].tolist() for _, rows in frame.groupby("kind")]
+        assert [text.get_text() for text in axes.get_xticklabels()] == ["1", "2", "8"]
+    assert [c.has_yerr for c in figure.axes[0].containers] == [True, True]
+    assert [c.has_yerr for c in figure.axes[1].containers] == [False, False]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["distinct", "random"]
+    alone = plots.sweep(frame[:3], x="batch", values={"ssim": "SSIM"}, xlabel="images a batch")
+    assert alone.legends == []
+
+
+def test_wrong_sweeps():
+    with pytest.raises(ParameterError, match="missing: kinds"):
+        plots.sweep(sweep_rows(), x="batch", values={"ssim": ""}, xlabel="", by="kinds")
+    with pytest.raises(ParameterError, match="missing: rows"):
+        plots.sweep(sweep_rows()[:0], x="batch", values={"ssim": ""}, xlabel="")
+    with pytest.raises(ParameterError, match="batch must be positive on a logarithmic axis, got 0"):
+        plots.sweep(sweep_rows().replace({"batch": {1: 0}}), x="batch", values={"ssim": ""}, xlabel="")
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_an_animation_plays_every_frame_and_needs_no_file(channels):
+    import base64
+    import io
+    import re
+
+    from PIL import Image
+
+    truth = torch.rand(2, channels, 32, 32, generator=torch.Generator().manual_seed(0))
+    frames = torch.stack([torch.zeros_like(truth), torch.ones_like(truth), truth])
+    film = plots.animation(truth, frames, [0, 10, 20], [[1.0, 2.0]] * 3, name="IG <b>")
+    with Image.open(io.BytesIO(film.data)) as moving, Image.open(io.BytesIO(film.still)) as still:
+        assert (moving.n_frames, moving.size) == (3, still.size)
+        middle = []
+        for place in range(3):
+            moving.seek(place)
+            pixels = np.asarray(moving.convert("RGB")).astype(int)
+            middle.append(pixels[pixels.shape[0] // 2 + 40, 100].mean())
+    assert middle[0] < 20 and middle[1] > 235  # black, then white dummies
+    shown = film._repr_html_()
+    assert "IG &lt;b&gt; turns noise into 2 reconstructed images" in shown
+    assert set(re.findall(r'(?:src|srcset)="([^"]{10})', shown)) == {"data:image"}
+    (data,) = re.findall(r'src="data:image/webp;base64,([^"]+)"', shown)
+    assert base64.b64decode(data) == film.data
+    assert len(repr(film)) < 300  # not the bytes
+
+
+def test_wrong_animations():
+    truth = torch.zeros(2, 3, 8, 8)
+    with pytest.raises(ShapeError, match=r"frames T x V x C x H x W, got \(2, 3, 8, 8\) and \(2, 3, 8, 8\)"):
+        plots.animation(truth, truth, [0], [[0.0] * 2], name="IG")
+    with pytest.raises(ShapeError, match="1 frames need as many steps and rows of 2 losses, got 2 steps"):
+        plots.animation(truth, truth[None], [0, 1], [[0.0] * 2], name="IG")
+    with pytest.raises(ShapeError, match="rows of 2 losses"):
+        plots.animation(truth, truth[None], [0], [[0.0]], name="IG")

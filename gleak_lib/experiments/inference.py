@@ -1,0 +1,78 @@
+"""How many labels the gradients give away, without any attack on the images."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from gleak_lib import attacks, datasets
+from gleak_lib.experiments.cells import Cell, Output, TrainingCell
+from gleak_lib.experiments.context import Context
+from gleak_lib.experiments.serial import storable
+
+
+@storable
+@dataclass(frozen=True)
+class LabelCell(Cell):
+    """Accuracy of the label rules: the sign rule for one image, GradInversion's for more.
+
+    Attributes:
+        training, rounds, victims, batch_size, victim_seed, seed: as in `AttackCell`.
+        distinct: whether no class stands twice in a batch, as GradInversion's rule assumes.
+    """
+
+    kind: ClassVar[str] = "labels"
+
+    training: TrainingCell
+    rounds: int = 0
+    victims: int = 128
+    batch_size: int = 1
+    distinct: bool = False
+    victim_seed: int = 0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "training", self.training.at(self.rounds))
+
+    @property
+    def dataset_name(self) -> str:
+        """Name of the image set."""
+        return self.training.dataset
+
+    @property
+    def needs(self) -> TrainingCell | None:
+        """The training whose gradients are read, unless its weights are fresh."""
+        return self.training if self.rounds else None
+
+    def describe(self) -> str:
+        """Return one line for people."""
+        batches = "distinct classes" if self.distinct else "random images"
+        return (
+            f"labels inferred on {self.training.dataset}, {self.training.architecture}, after {self.rounds} "
+            f"rounds, {self.victims} batches of {self.batch_size}, {batches}, seed {self.seed}"
+        )
+
+    def run(self, context: Context) -> Output:
+        """Return, batch by batch, the share of labels found and the number of classes in it."""
+        dataset = context.dataset(self.training.dataset)
+        model = self.training.trained(context).train()
+        images, labels = datasets.victims(
+            dataset, self.victims, self.victim_seed, batch_size=self.batch_size, distinct_labels=self.distinct
+        )
+        observation = attacks.observe(
+            model,
+            images,
+            labels,
+            generator=torch.Generator().manual_seed(self.seed),
+            mean=dataset.mean,
+            std=dataset.std,
+            share_labels=False,
+        )
+        truth = labels.reshape(self.victims, self.batch_size)
+        found = attacks.infer(observation).cpu()
+        return Output(
+            {
+                "accuracy": attacks.label_accuracy(found, truth).tolist(),
+                "classes": [len(set(batch)) for batch in truth.tolist()],
+            }
+        )
