@@ -114,6 +114,7 @@ def _cleaned(path: Path) -> str:
     notebook.metadata["papermill"] = {"parameters": given}
     for number, cell in enumerate(notebook.cells):
         cell["id"] = f"cell-{number}"  # random ones would differ at each run
+        cell["source"] = cell.source.rstrip("\n")  # papermill's cell ends in an empty line
         for name in ("execution", "papermill"):
             cell.metadata.pop(name, None)
     notebook.metadata.pop("widgets", None)
