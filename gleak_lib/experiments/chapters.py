@@ -49,6 +49,9 @@ class Chapter:
 
 CHAPTERS: dict[str, Chapter] = {
     "03_ignore_attack": Chapter("The Ignore attack", "gleak_lib.experiments.plans.ignore"),
+    "10_closed_form_inversion": Chapter(
+        "Closed-form inversion and biases", "gleak_lib.experiments.plans.closed_form"
+    ),
 }
 
 

@@ -5,8 +5,9 @@ matplotlib and seaborn are imported when a figure is drawn.
 
 from gleak_lib.plots.comparison import comparison
 from gleak_lib.plots.groups import groups
+from gleak_lib.plots.levels import levels
 from gleak_lib.plots.reconstructions import reconstructions
 from gleak_lib.plots.style import PALETTE, style
 from gleak_lib.plots.traces import traces
 
-__all__ = ["PALETTE", "comparison", "groups", "reconstructions", "style", "traces"]
+__all__ = ["PALETTE", "comparison", "groups", "levels", "reconstructions", "style", "traces"]
