@@ -139,7 +139,14 @@ def removals(*, precode_at: int, positions: Sequence[int], training_rounds: int,
 
 
 def cells(**parameters: Any) -> list[Cell]:
-    """Return every cell of the chapter."""
+    """Return every cell of the chapter.
+
+    Raises:
+        ParameterError: a size or a position that the MLP cannot have.
+    """
+    for position in (*parameters["positions"], parameters["precode_at"]):  # on one that costs nothing
+        spec = PRECODE(position, k=parameters["size"])
+        models.build("mlp", input_shape=(1, 1, 1), width=min(parameters["width"], 2), bottlenecks=(spec,))
     rows = [
         *inversions(**parameters),
         *(row for rows in perturbations(**parameters).values() for row in rows),
