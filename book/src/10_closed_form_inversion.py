@@ -8,6 +8,15 @@
 
 # %% [markdown]
 # # Closed-form inversion and biases
+#
+# Most attacks in this book search: they change a dummy image until its gradient fits. If the first layer of a network is
+# linear, no search is needed. The image can be *calculated* from the gradient, exactly, by one division
+# {cite:p}`geiping2020inverting`. A variational bottleneck further back does not change that {cite:p}`balunovic2022bayesian`.
+#
+# The appendix of {cite:t}`scheliga2023cvb` therefore proposes to remove the biases of all linear layers, and shows in
+# its Table VII that the accuracy hardly suffers. This chapter does the division, looks for what breaks it, removes the biases, and then
+# asks whether the image is really gone. The model is the one of that appendix, a multi-layer perceptron (MLP) with four hidden
+# layers, each with batch normalisation (BatchNorm) and ReLU.
 
 # %% tags=["parameters"]
 profile: str = "quick"  # quick, cpu or paper
@@ -42,6 +51,34 @@ store = open_store(profile)
 found = dict(zip(cells, run(cells, store), strict=True))
 Markdown(tables.note(found.values(), profile))
 
+# %% [markdown]
+# ## Why one division is enough
+#
+# A linear layer computes $z = W x + b$. Call $g_i$ the derivative of the loss with respect to the $i$-th output $z_i$,
+# whatever the rest of the network makes of it. By the chain rule, for one image $x$,
+#
+# $$ \frac{\partial \mathcal{L}}{\partial W_i} = g_i \, x^T, \qquad
+# \frac{\partial \mathcal{L}}{\partial b_i} = g_i . $$
+#
+# The gradient of the weights is an outer product: each of its rows is the image itself, times a number. The gradient of the bias
+# *is* that number. So the server divides one by the other ({cite:t}`scheliga2023cvb`, Eq. 5):
+#
+# $$ x^T = \Bigl( \frac{\partial \mathcal{L}}{\partial b_i} \Bigr)^{-1}
+# \frac{\partial \mathcal{L}}{\partial W_i} . $$
+#
+# Any row with $g_i \neq 0$ will do. PRECODE's noise changes $g_i$, since it changes everything behind the layer, but it changes
+# both gradients by the same factor, and the factor cancels.
+
+# %% [markdown]
+# ### In practice
+#
+# Each line of the table is this division on the gradients of an MLP, without PRECODE or with it at one of the four positions behind a hidden
+# layer. It uses all rows at once, by least squares. *Unexplained* is what the server
+# itself can see of its success: the share of the weight gradient's squared length that is not a multiple of the image it found.
+#
+# The clients are in *evaluation mode* throughout: BatchNorm uses its stored averages. In training mode it takes
+# mean and variance from the batch, and of a single image nothing would be left. More on this below.
+
 # %%
 scores = {"ssim": "SSIM", "psnr": "PSNR dB", "asr": "ASR %"}
 columns = {"precode": "PRECODE", "weights": "weights", **scores}
@@ -53,8 +90,26 @@ tables.show(
 
 # %%
 rows = closed_form.inversions(**settings)
-originals, pictures = closed_form.pictures(rows[:3], found)
+shown = [row for row in rows if row.rounds == 0][:5:2]
+originals, pictures = closed_form.pictures(shown, found)
 plots.reconstructions(originals, pictures, columns=examples, scaling=scaling)
+
+# %% [markdown]
+# The error is that of 32-bit arithmetic. Neither the place of PRECODE nor training makes a
+# difference, and the attack needs no label, no prior and no iteration.
+#
+# ```{note}
+# The other chapters stretch every image to [0, 1] before scoring, as the CVB paper's code does. Here the brightness and contrast that an attack
+# finds are part of the question, so images are scored as they are.
+# ```
+
+# %% [markdown]
+# ## What breaks it
+#
+# ### Noise on the gradients
+#
+# The client adds Gaussian noise to every entry of its gradient. *Largest row* divides the one row whose bias gradient is largest, *least squares*
+# averages over all rows, so that their noise partly cancels.
 
 # %%
 noise = closed_form.noise_table(settings, found)
@@ -68,8 +123,26 @@ plots.levels(
 )
 
 # %%
+tables.show(
+    noise,
+    columns={"std": "std", "weights": "weights", "rows": "rows", **scores},
+    digits={"std": 6},
+    caption=closed_form.caption(settings, "noise"),
+)
+
+# %%
 originals, pictures = closed_form.noise_pictures(settings, found, 0)
 plots.reconstructions(originals, pictures, columns=examples, scaling=scaling)
+
+# %% [markdown]
+# NOISEWORDS
+
+# %% [markdown]
+# ### Compression
+#
+# Compression sets the smallest entries of every layer's gradient to zero. In the first layer that first removes whole rows,
+# those of neurons that hardly respond, and the division does not need them. Then it cuts into the rows that are left, where it removes the pixels
+# closest to the average brightness of the training images.
 
 # %%
 tables.show(
@@ -77,6 +150,19 @@ tables.show(
     columns={"p": "pruned", "weights": "weights", "rows": "rows", **scores},
     caption=closed_form.caption(settings, "compression"),
 )
+
+# %% [markdown]
+# COMPRESSIONWORDS
+
+# %% [markdown]
+# ### Batches
+#
+# For a batch the gradient is a mean over its images, and row $i$ is a mixture, $\sum_n g_{in} x_n^T$. The quotient is a
+# weighted average of the images, with other weights in each row. But a ReLU neuron answers only to some images.
+# Where it answers to a single one, all other $g_{in}$ are zero, and the quotient is that image alone {cite:p}`boenisch2021curious`.
+#
+# The server can tell these rows from the mixtures without seeing any image: mixtures differ from row to row, while all rows that belong to one
+# image agree. So this attack computes the quotient of every row and keeps those on which most rows agree, as many as the batch has images.
 
 # %%
 tables.show(
@@ -86,23 +172,81 @@ tables.show(
 )
 
 # %%
-originals, pictures = closed_form.batch_pictures(
-    settings, found, max(b for b in batch_sizes if b <= 8)
-)
+size = max([b for b in batch_sizes if b <= 8] or batch_sizes)
+originals, pictures = closed_form.batch_pictures(settings, found, size)
+print(f"one batch of {size} images")
 plots.reconstructions(originals, pictures, columns=examples, scaling=scaling)
+
+# %% [markdown]
+# BATCHWORDS
+#
+# ### Training mode
+#
+# The last row of the table is the smallest batch with BatchNorm in *training* mode. BatchNorm then subtracts the mean of the batch, and a bias in front of it is subtracted
+# with it. It has no effect on the loss, its gradient is zero, and there is nothing to divide by. For two images, the two $g_{in}$ of a row add up to zero,
+# and every row is a multiple of their *difference*.
+
+# %% [markdown]
+# ## Removing the biases
+#
+# Without $b_i$ the number $g_i$ is missing, and Eq. 5 cannot be used. This is what the package answers, and what it says to a client that
+# tries to train on one image with BatchNorm in training mode:
 
 # %%
 for case, answer in closed_form.refusals().items():
-    print(f"{case}: {answer}\n")
+    print(f"{case}:\n  {answer}\n")
+
+# %% [markdown]
+# {cite:t}`scheliga2023cvb` conclude that the removal prevents analytic attacks. But a missing bias is not the same as a missing $g_i$. Two ways
+# lead back to it.
+#
+# **The shift of BatchNorm.** The paper removes the biases "from all fully connected layers". BatchNorm, right behind the layer, has a shift $s_i$ of its own. In evaluation
+# mode it computes $y_i = \gamma_i (z_i - \mu_i) / \sqrt{v_i + \epsilon} + s_i$, where the server knows $\gamma_i$, $\mu_i$ and $v_i$, because they are part of
+# the model. So
+#
+# $$ g_i = \frac{\gamma_i}{\sqrt{v_i + \epsilon}} \, \frac{\partial \mathcal{L}}{\partial s_i} , $$
+#
+# and the shift stands in for the bias.
+#
+# **The direction.** Even with no shift, every row of $\partial \mathcal{L} / \partial W = g\,x^T$ is a multiple of the image. All that is hidden is
+# *one number*, the length of $x$ with its sign. The server knows the model, so it can try lengths out: scale the
+# row, compute the gradient that this candidate would cause at $z$, and compare its magnitudes with those of the observed one. Which neurons are silent
+# says much about the sign already. With PRECODE the server does not know the noise. It averages the magnitudes over four draws of its own. Candidates
+# with pixels outside [0, 1] are penalised. This takes the label, and about a hundred forward and backward passes.
 
 # %%
 removal = {"precode": "PRECODE", "norm": "BatchNorm", "weights": "weights"}
-removal |= {"route": "route", **scores, "minmax_asr": "ASR %, min–max"}
+removal |= {"route": "from", **scores, "minmax_asr": "ASR %, min–max"}
 tables.show(
     closed_form.removal_table(settings, found),
     columns=removal,
     caption=closed_form.caption(settings, "removal"),
 )
+
+# %%
+direction = [
+    row
+    for row in closed_form.removals(**settings)
+    if row.route == "direction" and not row.rounds
+]
+originals, pictures = closed_form.pictures(direction, found)
+plots.reconstructions(originals, pictures, columns=examples, scaling=scaling)
+
+# %% [markdown]
+# REMOVALWORDS
+
+# %% [markdown]
+# ### Which mode is the paper's?
+#
+# The text does not say. Its victim gradients come from "a single training step", and each victim image is attacked on its
+# own. For this MLP the two do not go together with BatchNorm in training mode, which PyTorch refuses for one image. The appendix
+# reports accuracies only and no attack on the MLP. So the tables above are about the one mode in which a single image has a gradient at all.
+
+# %% [markdown]
+# ## The price of removing the biases
+#
+# Table VII of the paper compares test accuracies with and without bias, with and without PRECODE. The text does not say where PRECODE stands in the MLP,
+# nor its $k$ and $\beta$. Here they are the parameters `precode_at`, `size` and `beta`.
 
 # %%
 accuracy = closed_form.accuracy_table(settings, found)
@@ -111,3 +255,6 @@ names |= {"accuracy": "accuracy %", "accuracy_paper": "paper's accuracy %"}
 tables.show(
     accuracy, columns=names, caption=closed_form.caption(settings, "accuracy")
 )
+
+# %% [markdown]
+# PRICEWORDS

@@ -46,9 +46,10 @@ def solve(
         generator: source of the bottlenecks' noise in `direction`.
 
     Returns:
-        Images in [0, 1]. The loss is the share of the layer's squared weight gradient that the images do
-        not explain: 0 if they are exact, towards 1 where noise or several images spoil it; 1 where every
-        divisor is zero. For `direction` it is one minus the cosine similarity of the layer's gradients.
+        Images in [0, 1]. The loss is the share of the layer's squared weight gradient that is no
+        combination of the images: 0 if they are exact (but also for mixtures of all images of a batch),
+        towards 1 where noise or several images spoil it; 1 where every divisor is zero. For `direction`
+        see there.
 
     Raises:
         ParameterError: a batch of several images, no linear layer that sees the pixels, nothing to divide

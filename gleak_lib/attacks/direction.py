@@ -34,7 +34,9 @@ def search(
         generator: source of the noise; all trials see the same.
 
     Returns:
-        The images, and one minus the cosine similarity of the layer's gradient to the observed one.
+        The images, and one minus the cosine similarity of the layer's gradient to the observed one, both
+        taken without signs, which a bottleneck's noise would turn, plus how far the mean pixel is outside
+        [0, 1].
     """
     weight = observation.gradients[f"{name}.weight"]
     unit = _singular_vector(weight)

@@ -57,7 +57,7 @@ def training(
     return TrainingCell(
         dataset,
         "mlp",
-        options={"bias": bias, "width": width} | ({} if norm else {"norm": False}),
+        options=(("bias", bias), ("width", width), *(() if norm else (("norm", False),))),
         bottlenecks=() if position is None else (PRECODE(position, k=size, beta=beta),),
         protocol=Protocol(rounds=training_rounds, batch_size=local_batch),
         seed=seed,
