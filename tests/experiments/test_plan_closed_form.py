@@ -121,9 +121,14 @@ def test_tables_say_what_was_attacked(results):
     assert inversion["precode"].tolist() == ["–", "P=1", "P=2", "P=3", "P=4", "–", "P=4"]
     assert inversion["weights"].tolist() == ["fresh"] * 5 + ["after 5 rounds"] * 2
     assert inversion["asr"].tolist() == [50.0] * 7
+    assert inversion["unexplained"].tolist() == ["0e+00"] * 7
     noise = closed_form.noise_table(CHAPTER, results)
     assert noise["std"].tolist() == [1e-3] * 4 + [1e-2] * 4
     assert set(noise["rows"]) == {"largest row", "least squares"}
+    summary = closed_form.noise_summary(CHAPTER, results)
+    assert summary["noise"].tolist() == ["0.001", "0.01"]
+    assert list(summary)[1:3] == ["largest row, fresh", "least squares, fresh"]
+    assert summary["least squares, after 5 rounds"].tolist() == [50.0, 50.0]
     assert set(closed_form.compression_table(CHAPTER, results)["p"]) == {0.9}
     batches = closed_form.batch_table(CHAPTER, results)
     assert batches[["batch", "mode"]].to_numpy().tolist() == [[2, "eval"], [4, "eval"], [2, "train"]]

@@ -24,7 +24,7 @@ ANALYTIC = ATTACKS["analytic"]
 DRAWS = 4  # of PRECODE's noise, over which the gradients tried by `direction` are averaged
 ROUTES = {
     "bias": "∂W / ∂b",
-    "shift": "∂W / ∂(BatchNorm's shift)",
+    "shift": "∂W / ∂shift",
     "direction": "∂W alone",
 }
 
@@ -159,12 +159,22 @@ def cells(**parameters: Any) -> list[Cell]:
 
 def inversion_table(parameters: Mapping[str, Any], results: Results) -> "DataFrame":
     """Return a row an attack on gradients with biases."""
-    return _table(inversions(**parameters), results, parameters)
+    frame = _table(inversions(**parameters), results, parameters)
+    frame["unexplained"] = [f"{value:.0e}" for value in frame["loss"]]
+    return frame
 
 
 def noise_table(parameters: Mapping[str, Any], results: Results) -> "DataFrame":
     """Return a row a noise level, weights and choice of rows, with the level in column `std`."""
     return _perturbed("gaussian", "std", parameters, results)
+
+
+def noise_summary(parameters: Mapping[str, Any], results: Results) -> "DataFrame":
+    """Return a row a noise level: the ASR of every way to use the rows, on fresh and on trained weights."""
+    frame = noise_table(parameters, results)
+    wide = frame.pivot(index="std", columns="line", values="asr")[list(dict.fromkeys(frame["line"]))]
+    wide.insert(0, "noise", [f"{level:g}" for level in wide.index])
+    return wide.reset_index(drop=True).rename_axis(None, axis="columns")
 
 
 def compression_table(parameters: Mapping[str, Any], results: Results) -> "DataFrame":
