@@ -39,6 +39,18 @@ TINY = {
         "partial": [3],
         "examples": 2,
     },
+    "10_closed_form_inversion": {
+        "width": 16,
+        "size": 4,
+        "victims": 2,
+        "positions": [1, 4],
+        "noise_levels": [1e-3],
+        "pruning": [0.9],
+        "batch_sizes": [2],
+        "batches": 2,
+        "training_rounds": 1,
+        "examples": 2,
+    },
 }
 
 

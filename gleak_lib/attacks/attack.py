@@ -51,8 +51,10 @@ class Attack:
             had been in evaluation mode.
         statistics_weight: weight of the distance between the dummies' batch statistics and the clients'
             (Yin et al. 2021, Eq. 5), where the observation grants them.
-        rows: the closed form's rows of the weight gradient: `all` by least squares, or the one with the
-            `largest` bias gradient (001 Eq. 5).
+        rows: the closed form's rows of the weight gradient: `all` by least squares, the one with the
+            `largest` bias gradient (001 Eq. 5), or, for batches, the quotients that are `repeated`.
+        route: what the closed form divides by: the gradient of the layer's `bias` (001 Eq. 5), or that of
+            the `shift` of a BatchNorm behind it; `direction` does without either.
         trials: restarts from other dummies; the lowest loss wins.
         keep: the returned iterate: the one whose loss was lowest (`evaluated`), or, as in the CVB paper's
             code, the one a step further (`next`).
@@ -85,7 +87,8 @@ class Attack:
     draws: int = 1
     statistics: Literal["own", "running"] = "own"
     statistics_weight: float = 0.0
-    rows: Literal["all", "largest"] = "all"
+    rows: Literal["all", "largest", "repeated"] = "all"
+    route: Literal["bias", "shift", "direction"] = "bias"
     trials: int = 1
     keep: Literal["evaluated", "next"] = "evaluated"
 
@@ -142,6 +145,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "label_term": ("one-hot", "paper-code"),
     "noise": ("resample", "fixed", "given"),
     "statistics": ("own", "running"),
-    "rows": ("all", "largest"),
+    "rows": ("all", "largest", "repeated"),
+    "route": ("bias", "shift", "direction"),
     "keep": ("evaluated", "next"),
 }

@@ -1,66 +1,86 @@
-"""Closed-form inversion of a linear layer with bias that sees the pixels (001 Eq. 5, appendix).
+"""Closed-form inversion of a linear layer that sees the pixels (001 Eq. 5, appendix).
 
 For one image x the gradient of row i of the weights is g_i x, that of its bias g_i: their quotient is the
-image, whatever follows the layer. A bottleneck or any other randomness behind it hides nothing; without a
-bias the g_i are unknown and only the image's direction is left (001 Table VII).
+image, whatever follows the layer. A bottleneck or any other randomness behind it hides nothing. Three routes:
+
+- `bias`: divide by the bias's gradient. Without a bias the g_i are missing (001 Table VII).
+- `shift`: a BatchNorm in evaluation mode right behind the layer maps z_i to a_i z_i + c_i + shift_i with a_i
+  known to the server, so that a_i times the gradient of the shift is the missing g_i.
+- `direction`: the weight gradient alone, a matrix of rank one, is the image up to sign and length; these
+  two the server tries out, as it knows the model.
 """
 
-import torch
-from torch import Tensor
+import copy
+import math
+from contextlib import ExitStack
 
+import torch
+from torch import Tensor, nn
+
+from gleak_lib import gradients as engine
+from gleak_lib.attacks import direction
 from gleak_lib.attacks.attack import Attack
 from gleak_lib.attacks.labels import linear_inputs
 from gleak_lib.errors import ParameterError
 from gleak_lib.pixels import denormalize
 from gleak_lib.types import Observation, Reconstruction
 
+ITERATIVE = "use an iterative attack such as ATTACKS['ig']"
+SAME = 1e-3  # quotients whose distance is below this share of their length are the same image
+LEAST = 1e-6  # a divisor below this share of its row's length is rounding error
 
-def solve(observation: Observation, attack: Attack, labels: Tensor) -> Reconstruction:
-    """Read each victim's image off the first linear layer.
+
+def solve(
+    observation: Observation, attack: Attack, labels: Tensor, generator: torch.Generator | None = None
+) -> Reconstruction:
+    """Read each victim's images off the first linear layer.
 
     Args:
-        observation: batches of one image.
-        attack: its `rows` says how: `largest` divides the row whose bias gradient is largest (001 Eq. 5),
-            `all` is the least-squares fit over all rows, the same without noise and better with it.
-        labels: V x 1, handed through.
+        observation: batches of one image; of several for `rows="repeated"`.
+        attack: `route` says what to divide by. `rows` says how: `largest` divides the row whose divisor is
+            largest (001 Eq. 5), `all` is the least-squares fit over all rows, the same without noise and
+            better with it. In a batch a row mixes the images that its neuron responds to. A mixture is
+            another one in each row, but the rows that respond to one image only agree on it: `repeated`
+            returns the quotients that most rows agree on, and mixtures where there are too few of these.
+        labels: V x B; only `direction` uses them.
+        generator: source of the bottlenecks' noise in `direction`.
 
     Returns:
-        Images in [0, 1]. The loss is the share of the layer's squared weight gradient that the image does
-        not explain: 0 if it is exact, towards 1 where noise or several images spoil it; 1 where every bias
-        gradient is zero.
+        Images in [0, 1]. The loss is the share of the layer's squared weight gradient that is no
+        combination of the images: 0 if they are exact (but also for mixtures of all images of a batch),
+        towards 1 where noise or several images spoil it; 1 where every divisor is zero. For `direction`
+        see there.
 
     Raises:
-        ParameterError: a batch of several images, no linear layer that sees the pixels, or no bias.
+        ParameterError: a batch of several images, no linear layer that sees the pixels, nothing to divide
+            by.
     """
-    if observation.batch_size != 1:
+    several = observation.batch_size != 1
+    if several and (attack.rows != "repeated" or attack.route == "direction"):
         raise ParameterError(
             "The closed form reads one image off a linear layer, and the gradients of this batch are a sum "
-            f"over {observation.batch_size}: use an iterative attack such as ATTACKS['ig']."
+            f"over {observation.batch_size}: {ITERATIVE}, or look for repeated quotients (rows='repeated', "
+            "by the routes bias and shift)."
         )
     name = first_linear(observation)
-    weight, bias = (observation.gradients.get(f"{name}.{part}") for part in ("weight", "bias"))
-    if weight is None or bias is None:
-        raise ParameterError(
-            f"The closed form divides by the gradient of a bias, and {name} has none (001 Table VII: "
-            "removing it is the defence): use an iterative attack such as ATTACKS['ig']."
-        )
-    if attack.rows == "largest":
-        best = bias.abs().argmax(1, keepdim=True)
-        bias_, weight_ = bias.gather(1, best), weight.take_along_dim(best[..., None], 1)
+    weight = observation.gradients[f"{name}.weight"]
+    if attack.route == "direction":
+        x, loss = direction.search(observation, attack, name, labels, generator)
+        x = x[:, None]
     else:
-        bias_, weight_ = bias, weight
-    square = bias_.square().sum(1, keepdim=True)
-    zero = square == 0
-    x = torch.where(zero, 0, (bias_[:, None] @ weight_).squeeze(1) / torch.where(zero, 1, square))
-    rest = (weight - bias[..., None] * x[:, None]).square().sum((1, 2))
-    total = weight.square().sum((1, 2))
-    loss = torch.where(total > 0, rest / total.clamp_min(torch.finfo(x.dtype).tiny), 1)
+        divisor = _bias(observation, name) if attack.route == "bias" else _shift(observation, name)
+        if attack.rows == "repeated":
+            pairs = zip(weight, divisor, strict=True)
+            x = torch.stack([_repeated(w, d, observation.batch_size) for w, d in pairs])
+        else:
+            x = _quotient(weight, divisor, attack.rows)[:, None]
+        loss = _unexplained(weight, x if several else None, divisor, x[:, 0])
 
-    images = x.reshape(-1, *observation.input_shape)
+    images = x.reshape(len(x), -1, *observation.input_shape)
     images = denormalize(images, observation.mean, observation.std).clamp(0, 1)
     none = torch.zeros(len(x), dtype=torch.long, device=x.device)
     return Reconstruction(
-        images=images.unsqueeze(1) if observation.batched else images,
+        images=images if observation.batched else images.squeeze(1),
         labels=labels if observation.batched else labels.squeeze(1),
         loss=loss,
         steps=none,
@@ -76,8 +96,8 @@ def first_linear(observation: Observation) -> str:
         ParameterError: there is none.
     """
     like = next(iter(observation.gradients.values()))
-    probe = torch.linspace(-1, 1, like.new_zeros(observation.input_shape).numel())
-    probe = probe.to(like).reshape(1, *observation.input_shape)
+    shape = (observation.batch_size, *observation.input_shape)
+    probe = torch.linspace(-1, 1, math.prod(shape)).to(like).reshape(shape)
     with torch.random.fork_rng(devices=[like.device] if like.is_cuda else []):
         seen, _ = linear_inputs(observation, probe)
     for name, given in seen.items():
@@ -89,5 +109,103 @@ def first_linear(observation: Observation) -> str:
     )
     raise ParameterError(
         f"No linear layer of this model is given the pixels ({rest}): the closed form reads the input of a "
-        "linear layer only. Use an iterative attack such as ATTACKS['ig']."
+        f"linear layer only. {ITERATIVE[0].upper()}{ITERATIVE[1:]}."
     )
+
+
+def _bias(observation: Observation, name: str) -> Tensor:
+    bias = observation.gradients.get(f"{name}.bias")
+    if bias is None:
+        raise ParameterError(
+            f"The closed form divides by the gradient of a bias, and {name} has none (001 Table VII: "
+            f"removing it is the defence): {ITERATIVE}, or another route: 'shift' where a BatchNorm in "
+            "evaluation mode follows, or 'direction'."
+        )
+    return bias
+
+
+def _shift(observation: Observation, name: str) -> Tensor:
+    """Return what the gradient of a bias would be, from that of the shift of a BatchNorm right behind."""
+    norm = _norm_behind(observation, name)
+    module = None if norm is None else observation.model.get_submodule(norm)
+    shift = observation.gradients.get(f"{norm}.bias")
+    if not isinstance(module, nn.modules.batchnorm._BatchNorm) or shift is None:
+        raise ParameterError(
+            f"The route 'shift' needs a BatchNorm with a shift right behind {name}: {ITERATIVE}."
+        )
+    if module.training or module.running_var is None:
+        raise ParameterError(
+            f"{norm} normalises by the batch itself, so that no known factor leads from its shift's gradient "
+            f"back to {name}: the route 'shift' needs clients in evaluation mode. Else {ITERATIVE}."
+        )
+    return shift * (module.weight / (module.running_var + module.eps).sqrt()).detach()
+
+
+def _norm_behind(observation: Observation, name: str) -> str | None:
+    """Return the name of the BatchNorm that is given what linear layer `name` returns, if there is one."""
+    like = next(iter(observation.gradients.values()))
+    model = copy.deepcopy(observation.model).eval()
+    found: list[str] = []
+    out: list[Tensor] = []
+    with ExitStack() as hooks, torch.no_grad():
+        hooks.callback(
+            model.get_submodule(name).register_forward_hook(lambda *args: out.append(args[2])).remove
+        )
+        for other, module in model.named_modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+
+                def note(_module, inputs, other=other) -> None:
+                    if out and inputs[0] is out[0]:
+                        found.append(other)
+
+                hooks.callback(module.register_forward_pre_hook(note).remove)
+        hooks.enter_context(torch.random.fork_rng(devices=[like.device] if like.is_cuda else []))
+        engine.forward(model, like.new_zeros(1, *observation.input_shape))
+    return found[0] if found else None
+
+
+def _quotient(weight: Tensor, divisor: Tensor, rows: str) -> Tensor:
+    """Solve weight = divisor x^T for x, V x D; zeros where the divisor is."""
+    if rows == "largest":
+        best = divisor.abs().argmax(1, keepdim=True)
+        divisor, weight = divisor.gather(1, best), weight.take_along_dim(best[..., None], 1)
+    square = divisor.square().sum(1, keepdim=True)
+    zero = square == 0
+    return torch.where(zero, 0, (divisor[:, None] @ weight).squeeze(1) / torch.where(zero, 1, square))
+
+
+def _repeated(weight: Tensor, divisor: Tensor, count: int) -> Tensor:
+    """Return the `count` quotients of rows (R x D, R) on which most rows agree, best first."""
+    found = weight.new_zeros(count, weight.shape[1])
+    live = divisor.abs() > LEAST * weight.norm(dim=1)
+    order = divisor.abs().argsort(descending=True)
+    order = order[live[order]]
+    quotients = weight[order] / divisor[order, None]
+    if not len(quotients):
+        return found
+    length = quotients.norm(dim=1)
+    near = torch.cdist(quotients, quotients) <= SAME * torch.minimum(length, length[:, None])
+    near.fill_diagonal_(True)
+    left = torch.ones_like(length, dtype=torch.bool)
+    for place in range(count):
+        if not left.any():
+            break
+        agree = torch.where(left, (near & left).sum(1), 0)
+        best = int(agree.argmax())  # the first of several, whose divisor is largest
+        found[place] = quotients[best]
+        left &= ~near[best]
+    return found
+
+
+def _unexplained(weight: Tensor, images: Tensor | None, divisor: Tensor, x: Tensor) -> Tensor:
+    """Share of the squared weight gradient (V x R x D) that is no multiple or combination of the images."""
+    if images is None:
+        rest = weight - divisor[..., None] * x[:, None]
+    else:
+        basis = torch.linalg.qr(images.mT.double()).Q.to(weight)  # V x D x B
+        basis = basis * (images.norm(dim=2) > 0)[:, None]
+        rest = weight - (weight @ basis) @ basis.mT
+    total = weight.square().sum((1, 2))
+    share = rest.square().sum((1, 2)) / total.clamp_min(torch.finfo(x.dtype).tiny)
+    nothing = (total == 0) | (x.square().sum(1) == 0)
+    return torch.where(nothing, 1, share)

@@ -60,7 +60,8 @@ def invert(
     per_victim.check(observation.gradients, observation.model)
     names = select(attack.layers, attack.exclude, parameter_groups(observation.model))
     if attack.optimizer == "closed-form":
-        return closed_form.solve(observation, attack, _labels(observation, attack, required=False))
+        known = _labels(observation, attack, required=attack.route == "direction")
+        return closed_form.solve(observation, attack, known, generator)
     labels = _labels(observation, attack)
     best: Reconstruction | None = None
     for _ in range(attack.trials):

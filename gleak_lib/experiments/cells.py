@@ -8,7 +8,7 @@ import dataclasses
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import nn
@@ -17,7 +17,8 @@ from gleak_lib import attacks, datasets, federated, models
 from gleak_lib.attacks import Attack
 from gleak_lib.bottlenecks import CVB, PRECODE, BottleneckSpec
 from gleak_lib.datasets import ImageDataset
-from gleak_lib.errors import ParameterError
+from gleak_lib.defenses import DEFENSES, Defense, chain
+from gleak_lib.errors import ParameterError, unknown
 from gleak_lib.experiments import figures, weights
 from gleak_lib.experiments.base import Cell, Output, from_json
 from gleak_lib.experiments.context import Context
@@ -168,6 +169,10 @@ class AttackCell(Cell):
         share_labels: whether the server knows the labels.
         share_noise: whether it is told the bottlenecks' noise (oracle experiments).
         seed: of the clients' noise and of the attack's dummies and noise.
+        mode: the clients' mode, `train` or `eval`. It matters for BatchNorm (and dropout) only; BatchNorm in
+            training mode takes no batch of one image.
+        defense: what each client does to its gradients, in this order: pairs (name in `defenses.DEFENSES`,
+            options), the options a dict or pairs themselves.
     """
 
     kind: ClassVar[str] = "attack"
@@ -181,10 +186,28 @@ class AttackCell(Cell):
     share_labels: bool = True
     share_noise: bool = False
     seed: int = 0
+    mode: Literal["train", "eval"] = "train"
+    defense: tuple[tuple[str, tuple[tuple[str, Any], ...]], ...] = ()
 
     def __post_init__(self) -> None:
         _integers(self, rounds=0, victims=1, batch_size=1, victim_seed=0, seed=None)
-        _set(self, training=self.training.at(self.rounds))
+        if self.mode not in ("train", "eval"):
+            raise unknown("mode", self.mode, ("train", "eval"))
+        _set(self, training=self.training.at(self.rounds), defense=tuple(map(_defense, self.defense)))
+        self.transformation()  # an unknown name or option is refused here, not when the cell runs
+
+    def transformation(self) -> Defense | None:
+        """Return the defence that the clients apply, None where there is none.
+
+        Raises:
+            UnknownNameError, ParameterError: a defence, or a setting of one, that there is not.
+        """
+        if not self.defense:
+            return None
+        try:
+            return chain(*(DEFENSES[name](**dict(options)) for name, options in self.defense))
+        except TypeError as error:
+            raise ParameterError(f"A defence does not take these settings: {error}.") from error
 
     @property
     def dataset_name(self) -> str:
@@ -204,6 +227,10 @@ class AttackCell(Cell):
         layers += "".join(f" but {group}" for group in self.attack.exclude)
         attacked = f"{self.training.dataset}, {self.training.architecture}, {weights}"
         victims = f"{_count(self.victims, 'victim')}{batch}"
+        if self.mode == "eval":
+            victims += " in eval mode"
+        if defense := self.transformation():
+            victims += f", defence {defense.name}"
         return f"{self.attack.name} (layers: {layers}) on {attacked}, {victims}, seed {self.seed}"
 
     def run(self, context: Context) -> Output:
@@ -218,7 +245,7 @@ class AttackCell(Cell):
             watch: makes the watch of what the server observes, which holds no truth.
         """
         dataset = context.dataset(self.training.dataset)
-        model = self.training.trained(context).train()  # clients compute their updates in training mode
+        model = self.training.trained(context).train(self.mode == "train")
         chosen = datasets.victims(dataset, self.victims, self.victim_seed, batch_size=self.batch_size)
         images, labels = chosen
         generator = torch.Generator().manual_seed(self.seed)
@@ -226,6 +253,7 @@ class AttackCell(Cell):
             model,
             images,
             labels,
+            defense=self.transformation(),
             generator=generator,
             mean=dataset.mean,
             std=dataset.std,
@@ -257,6 +285,17 @@ def _short(spec: BottleneckSpec) -> str:
         if f.name in ("position", "k") or getattr(spec, f.name) != f.default
     ]
     return f"{type(spec).__name__.lower()}({', '.join(values)})"
+
+
+def _defense(given: Any) -> tuple[str, tuple[tuple[str, Any], ...]]:
+    """A pair (name, options) in the one form that keys know."""
+    if isinstance(given, str) or len(given) != 2:
+        raise ParameterError(
+            f"A defence is a pair (name, options), for instance ('gaussian', {{}}), got {given!r}."
+        )
+    name, options = given
+    pairs = options.items() if isinstance(options, dict) else options
+    return str(name), tuple(sorted((str(key), value) for key, value in pairs))
 
 
 def _integers(cell: Cell, **least: int | None) -> None:

@@ -51,6 +51,9 @@ CHAPTERS: dict[str, Chapter] = {
     "01_how_gradients_leak": Chapter("How gradients leak", "gleak_lib.experiments.plans.leak"),
     "02_gradient_analysis": Chapter("Gradient analysis", "gleak_lib.experiments.plans.analysis"),
     "03_ignore_attack": Chapter("The Ignore attack", "gleak_lib.experiments.plans.ignore"),
+    "10_closed_form_inversion": Chapter(
+        "Closed-form inversion and biases", "gleak_lib.experiments.plans.closed_form"
+    ),
 }
 
 

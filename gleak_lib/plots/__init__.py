@@ -6,6 +6,7 @@ matplotlib and seaborn are imported when a figure is drawn.
 from gleak_lib.plots.animation import Animation, animation
 from gleak_lib.plots.comparison import comparison
 from gleak_lib.plots.groups import groups
+from gleak_lib.plots.levels import levels
 from gleak_lib.plots.reconstructions import reconstructions
 from gleak_lib.plots.similarities import similarities
 from gleak_lib.plots.style import PALETTE, style
@@ -19,6 +20,7 @@ __all__ = [
     "animation",
     "comparison",
     "groups",
+    "levels",
     "reconstructions",
     "similarities",
     "style",

@@ -10,7 +10,7 @@ import pytest
 
 from gleak_lib.attacks import ATTACKS, Attack
 from gleak_lib.bottlenecks import CVB, PRECODE
-from gleak_lib.errors import ParameterError, StoreError
+from gleak_lib.errors import GleakError, ParameterError, StoreError
 from gleak_lib.experiments import AttackCell, TrainingCell, from_json, serial
 from gleak_lib.experiments.cells import needed_trainings
 from gleak_lib.federated import Protocol
@@ -75,6 +75,8 @@ def test_new_setting_with_default_keeps_old_keys(monkeypatch):
         {"rounds": 6},
         {"share_labels": False},
         {"share_noise": True},
+        {"mode": "eval"},
+        {"defense": (("gaussian", (("std", 0.1),)),)},
         {"attack": ATTACKS["ig"]},
         {"attack": ATTACKS["ignore"].replace(tv=0.1)},
         {"training": dataclasses.replace(TRAINING, seed=4)},
@@ -179,3 +181,37 @@ def test_descriptions_tell_cells_apart():
     masked = AttackCell(TRAINING, attack=Attack(exclude=("head",)))
     assert "(layers: all but head)" in masked.describe()
     assert "fresh weights" in AttackCell(TRAINING, attack=Attack()).describe()
+
+
+def test_mode_and_defence_leave_old_keys_alone():
+    assert dataclasses.replace(ATTACK, mode="train", defense=()).key == ATTACK.key
+    stored = serial.encode(ATTACK)
+    del stored["mode"], stored["defense"]
+    assert from_json(stored) == ATTACK
+
+
+def test_defences_are_written_alike_however_they_are_given():
+    given = [(("gaussian", {"std": 0.1}),), [["gaussian", [["std", 0.1]]]]]
+    cells = [dataclasses.replace(ATTACK, defense=defense) for defense in given]
+    assert cells[0] == cells[1] and cells[0].key == cells[1].key
+    assert from_json(json.loads(json.dumps(serial.encode(cells[0])))) == cells[0]
+    assert "defence gaussian(std=0.1)" in cells[0].describe()
+    assert ATTACK.transformation() is None
+    both = dataclasses.replace(ATTACK, defense=(("compression", {"p": 0.5}), ("gaussian", {})))
+    assert both.transformation().name == "compression(p=0.5) + gaussian(std=0.1)"
+    assert both.key != dataclasses.replace(both, defense=both.defense[::-1]).key
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"mode": "evel"}, "mode 'evel'. Did you mean 'eval'"),
+        ({"defense": (("gausian", {}),)}, "defence 'gausian'. Did you mean 'gaussian'"),
+        ({"defense": (("gaussian", {"sigma": 1}),)}, "does not take these settings.*sigma"),
+        ({"defense": (("gaussian", {"std": 0}),)}, "must be positive"),
+        ({"defense": ("gaussian",)}, r"A defence is a pair \(name, options\)"),
+    ],
+)
+def test_what_modes_and_defences_are_refused(changes, message):
+    with pytest.raises(GleakError, match=message):
+        dataclasses.replace(ATTACK, **changes)

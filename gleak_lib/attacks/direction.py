@@ -1,0 +1,102 @@
+"""An image from the weight gradient of its first linear layer alone, without any bias.
+
+That gradient is the outer product g x^T: a matrix of rank one, whose right singular vector is the image up
+to sign and length. The server knows the model, so that it can try these out: the right ones give the
+observed g.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from gleak_lib import gradients as engine
+from gleak_lib.attacks.attack import Attack
+from gleak_lib.attacks.observe import sample_noise
+from gleak_lib.pixels import denormalize
+from gleak_lib.types import Observation
+
+WIDEST, POINTS = 5.0, 24  # first lengths: a factor of at most 5 around what standardised pixels have
+ZOOMS, FINER = 5, 9  # then so often so many lengths around the best one
+POWER = 20  # steps of the power iteration
+
+
+def search(
+    observation: Observation, attack: Attack, name: str, labels: Tensor, generator: torch.Generator | None
+) -> tuple[Tensor, Tensor]:
+    """Return images V x D in the model's units, and their loss V.
+
+    Args:
+        observation: batches of one image.
+        attack: its `draws` says over how many draws of a bottleneck's noise the tried gradients are averaged.
+        name: the linear layer that sees the pixels.
+        labels: V x 1, for the loss whose gradient is tried.
+        generator: source of the noise; all trials see the same.
+
+    Returns:
+        The images, and one minus the cosine similarity of the layer's gradient to the observed one, both
+        taken without signs, which a bottleneck's noise would turn, plus how far the mean pixel is outside
+        [0, 1].
+    """
+    weight = observation.gradients[f"{name}.weight"]
+    unit = _singular_vector(weight)
+    response = torch.einsum("vrd,vd->vr", weight, unit).abs()  # |g| times the image's length
+    size = weight.square().sum((1, 2)).sqrt().clamp_min(torch.finfo(weight.dtype).tiny)
+    model = engine.prepare(observation.model, 1)
+    noises = [sample_noise(model, len(weight), weight, generator) for _ in range(attack.draws)]
+
+    def loss(scale: Tensor) -> Tensor:
+        x = (scale[:, None] * unit).reshape(-1, *observation.input_shape)
+        own = torch.stack([_output_gradient(model, name, x, labels[:, 0], n).abs() for n in noises]).mean(0)
+        similarity = (nn.functional.normalize(own, dim=1) * response).sum(1) / size
+        pixels = denormalize(x, observation.mean, observation.std)
+        return 1 - similarity + (pixels - pixels.clamp(0, 1)).abs().mean((1, 2, 3))
+
+    expected = math.sqrt(unit.shape[1])  # normalised pixels have variance 1
+    best, scale = weight.new_full((len(weight),), torch.inf), weight.new_ones(len(weight))
+
+    def consider(trial: Tensor) -> None:
+        nonlocal best, scale
+        value = loss(trial)
+        better = value < best
+        best, scale = torch.where(better, value, best), torch.where(better, trial, scale)
+
+    for exponent in torch.linspace(-1, 1, POINTS).tolist():
+        for sign in (1, -1):
+            consider(torch.full_like(scale, sign * expected * WIDEST**exponent))
+    step = 2 * math.log(WIDEST) / (POINTS - 1)
+    for _ in range(ZOOMS):
+        centre = scale
+        for shift in torch.linspace(-step, step, FINER).tolist():
+            consider(centre * math.exp(shift))
+        step *= 2 / (FINER - 1)
+    return scale[:, None] * unit, best
+
+
+def _singular_vector(weight: Tensor) -> Tensor:
+    """First right singular vectors of V x R x D; zeros where the matrix is zero."""
+    longest = weight.norm(dim=2).argmax(1)[:, None, None]
+    unit = nn.functional.normalize(weight.take_along_dim(longest, 1).squeeze(1), dim=1)
+    for _ in range(POWER):
+        left = torch.einsum("vrd,vd->vr", weight, unit)
+        unit = nn.functional.normalize(torch.einsum("vrd,vr->vd", weight, left), dim=1)
+    return unit
+
+
+def _output_gradient(
+    model: nn.Module, name: str, x: Tensor, labels: Tensor, noise: tuple[Tensor, ...]
+) -> Tensor:
+    """Gradient of each image's loss with respect to what linear layer `name` returns, N x R."""
+    seen: list[Tensor] = []
+
+    def note(_module: nn.Module, _inputs: object, output: Tensor) -> None:
+        seen.append(output)
+
+    handle = model.get_submodule(name).register_forward_hook(note)
+    try:
+        with torch.enable_grad():
+            run = engine.forward(model, x.detach().requires_grad_(), noise or None)
+            total = (engine.cross_entropy(run.logits, labels) + run.kl).sum()
+            return torch.autograd.grad(total, seen[0])[0]
+    finally:
+        handle.remove()
