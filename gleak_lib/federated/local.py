@@ -6,14 +6,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from gleak_lib.defenses import Defense as Transformation
 from gleak_lib.errors import GradientError
 from gleak_lib.federated.data import Images
 from gleak_lib.federated.protocol import Protocol
 from gleak_lib.types import Grads, VariationalModel
 
-Defense = Callable[[Grads], Grads]
-"""Hook on the gradients of a local step (the batch's mean gradient by parameter name), before the client's
-optimiser sees them. It returns the same names and shapes; what it does not return keeps its gradient."""
+Defense = Callable[[Grads], Grads] | Transformation
+"""A defence of `gleak_lib.defenses`, or a plain function, on the gradients of a local step (the batch's mean
+gradient by parameter name), before the client's optimiser sees them. It returns the same names and shapes;
+what it does not return keeps its gradient."""
 
 Objective = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
 
@@ -56,22 +58,27 @@ def train_locally(
 ) -> float:
     """Train `model` in place on `images[index]` with a fresh optimiser; return the mean loss of its steps.
 
-    Each image counts once an epoch in that mean. It is NaN or infinite if any step's loss was.
+    Each image counts once an epoch in that mean. It is NaN or infinite if any step's loss was. A last batch
+    of a single image is left out where the model has BatchNorm, which knows no statistics of one image.
     """
     model.train()
+    least = 2 if any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules()) else 1
     parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
     optimizer = _optimizer(list(parameters.values()), protocol, lr)
-    total = torch.zeros((), device=images.labels.device, dtype=torch.float64)
+    total, seen = torch.zeros((), device=images.labels.device, dtype=torch.float64), 0
     for batch in _batches(index, protocol, shuffle):
+        if len(batch) < min(least, len(index)):
+            continue
         x, labels = images[batch.to(images.labels.device)]
         loss = loss_of(x, labels, noise)[0].mean()
         optimizer.zero_grad()
         loss.backward()
         if defense is not None:
-            _defend(parameters, defense)
+            _defend(parameters, defense, noise)
         optimizer.step()
         total += loss.detach() * len(batch)
-    return float(total) / (len(index) * protocol.local_epochs)
+        seen += len(batch)
+    return float(total) / seen
 
 
 @torch.no_grad()
@@ -101,8 +108,13 @@ def _optimizer(parameters: list[nn.Parameter], protocol: Protocol, lr: float) ->
     return torch.optim.Adam(parameters, lr=lr, betas=protocol.betas, fused=True)
 
 
-def _defend(parameters: dict[str, nn.Parameter], defense: Defense) -> None:
-    shared = defense({name: p.grad for name, p in parameters.items() if p.grad is not None})
+def _defend(parameters: dict[str, nn.Parameter], defense: Defense, noise: torch.Generator) -> None:
+    grads = {name: p.grad for name, p in parameters.items() if p.grad is not None}
+    if isinstance(defense, Transformation):  # of the registry: transforms a stack of updates, here of one
+        stacked = {name: g.unsqueeze(0) for name, g in grads.items()}
+        shared = {name: g.squeeze(0) for name, g in defense(stacked, generator=noise).items()}
+    else:
+        shared = defense(grads)
     for name, grad in shared.items():
         if name not in parameters or grad.shape != parameters[name].shape:
             raise GradientError(

@@ -134,3 +134,33 @@ def test_a_defense_replaces_the_gradients_of_every_step(images, linear, small):
     history = train(linear, images, small.replace(optimizer="sgd"), generator=gen(), defense=erase)
     assert torch.equal(history.last_state["1.weight"], linear[1].weight)
     assert names == [{"1.weight", "1.bias"}] * (2 * 3 * 3)  # rounds x clients x batches of 36
+
+
+def test_a_defence_of_the_registry_sees_one_update_with_a_leading_axis(images, linear, small):
+    """Compression of a whole layer: as a plain function on the same gradients, pruned by hand."""
+    from gleak_lib.defenses import compression
+
+    def by_hand(grads):
+        pruned = {}
+        for name, g in grads.items():
+            flat = g.flatten().clone()
+            flat[flat.abs().argsort()[: int(0.5 * flat.numel())]] = 0
+            pruned[name] = flat.reshape(g.shape)
+        return pruned
+
+    seed = torch.Generator().manual_seed
+    found = train(linear, images, small, generator=seed(0), defense=compression(0.5))
+    expected = train(linear, images, small, generator=seed(0), defense=by_hand)
+    for name, value in expected.last_state.items():
+        torch.testing.assert_close(found.last_state[name], value)
+
+
+def test_a_last_batch_of_one_image_is_left_out_with_batchnorm(images):
+    """Each client trains on 36 images: 35 and one, which BatchNorm could not take."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        net = nn.Sequential(nn.Flatten(), nn.Linear(36, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 3))
+    protocol = Protocol(rounds=1, clients=3, batch_size=35)
+    history = train(net, images, protocol, generator=torch.Generator().manual_seed(0))
+    assert len(history.clients[0].train) == 36
+    assert history.train_loss[1] == history.train_loss[1]  # a number, not NaN
