@@ -34,6 +34,7 @@ tv: float = 0.01  # weight of the total variation prior
 training_rounds: int = 2  # federated rounds
 rounds: list[int] = [0, 2]  # rounds after which to attack; 0: fresh
 seeds: int = 1  # models trained; the first is attacked
+repeated: int = 1  # models that IG and Ignore attack after training
 seed: int = 0  # of the first model, of dummies and noise
 victim_seed: int = 0  # which images are attacked
 scaling: str = "minmax"  # or none: images scored as they are

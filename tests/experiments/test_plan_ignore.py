@@ -24,6 +24,7 @@ CHAPTER = {
     "training_rounds": 5,
     "rounds": [0, 5],
     "seeds": 2,
+    "repeated": 2,
     "seed": 0,
     "victim_seed": 0,
     "scaling": "minmax",
@@ -57,7 +58,7 @@ def test_masks_leave_out_what_they_say():
 def test_cells_are_trainings_spreads_and_attacks_without_repetition():
     cells = ignore.cells(**CHAPTER)
     kinds = [sum(isinstance(c, kind) for c in cells) for kind in (TrainingCell, SpreadCell, AttackCell)]
-    assert kinds == [4 * 2, 3 * 2, 2 * (1 + 4 + 5 + 2)]
+    assert kinds == [4 * 2, 3 * 2, 2 * (1 + 4 + 5 + 2) + (1 + 2 * 3)]  # the last: the second seed, trained
     assert len(set(cells)) == len(cells)
     assert {c.training.bottlenecks for c in cells if isinstance(c, AttackCell)} == {
         (), (PRECODE(3, 32),), (PRECODE(2, 16),), (PRECODE(1, 8),)
@@ -65,7 +66,8 @@ def test_cells_are_trainings_spreads_and_attacks_without_repetition():
 
 
 def test_the_chapter_runs_on_a_cvb_too():
-    cells = ignore.cells(**CHAPTER | {"bottleneck": "cvb", "positions": [1], "sizes": [3], "beta": 0.1})
+    chapter = CHAPTER | {"bottleneck": "cvb", "positions": [1], "sizes": [3], "beta": 0.1}
+    cells = ignore.cells(**chapter)
     assert {c.training.bottlenecks for c in cells if isinstance(c, AttackCell)} == {(), (CVB(1, 3),)}
 
 
@@ -99,6 +101,10 @@ def test_tables_set_ours_beside_the_papers():
     assert placement["accuracy_paper"].tolist() == [62.53, 62.74, 62.80, 60.24]
     assert placement["asr_paper"].tolist() == [96.88, 85.94, 7.81, 0.78]
     assert placement["accuracy"].tolist() == [50.0] * 4
+    repeated = ignore_report.repeated_table(CHAPTER, results)
+    assert repeated["label"].tolist()[:3] == ["IG, no bottleneck", "IG, P=3", "Ignore, P=3"]
+    assert repeated["victims"].tolist() == [8] * 7
+    assert repeated["each"].tolist() == ["50.0, 50.0"] * 7
     similarity = ignore_report.similarity_table(CHAPTER, results)
     assert similarity["gradients"].tolist()[:2] == ["G1", "G4"]
     assert similarity["similarity"].tolist()[:2] == pytest.approx([0.6, 0.2])
@@ -128,6 +134,7 @@ def test_captions_name_scale_and_weights():
     [
         ({"bottleneck": "precod"}, UnknownNameError, "Unknown bottleneck 'precod'. Did you mean 'precode'"),
         ({"sizes": [8]}, ParameterError, r"sizes needs one value a position: \[3, 2, 1\], got \[8\]"),
+        ({"repeated": 3}, ParameterError, r"repeated must be 1 to seeds \(2\), got 3"),
         ({"rounds": [0, 9]}, ParameterError, r"rounds \[9\] come after the last of 5 training_rounds"),
         ({"positions": [4, 2, 1]}, ParameterError, "position 4, but this model has positions 1 to 3"),
     ],

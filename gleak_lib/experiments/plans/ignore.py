@@ -116,6 +116,30 @@ def table_i(
     }
 
 
+def repeats(
+    *, rounds: Sequence[int], seed: int, repeated: int, **chapter: Any
+) -> dict[str, list[AttackCell]]:
+    """Return IG and Ignore on the last weights, for the first `repeated` model seeds each, by row label.
+
+    Raises:
+        ParameterError: more models than are trained.
+    """
+    if not 1 <= repeated <= chapter["seeds"]:
+        raise ParameterError(f"repeated must be 1 to seeds ({chapter['seeds']}), got {repeated}.")
+    found: dict[str, list[AttackCell]] = {}
+    for s in range(seed, seed + repeated):
+        for row in table_i(rounds=rounds[-1:], seed=s, **chapter)[rounds[-1]]:
+            if not row.mask.startswith("all but"):
+                name = "IG" if row.mask == "all" else "Ignore"
+                found.setdefault(f"{name}, {name_of(row.position)}", []).append(row.cell)
+    return found
+
+
+def name_of(position: int | None) -> str:
+    """Return a model's name for people."""
+    return f"P={position}" if position else "no bottleneck"
+
+
 def spreads(
     *, rounds: Sequence[int], victims: int, seed: int, victim_seed: int, **chapter: Any
 ) -> dict[tuple[int, int], SpreadCell]:
@@ -134,7 +158,8 @@ def cells(**parameters: Any) -> list[Cell]:
     """Return every cell of the chapter."""
     rows = [row.cell for rows in table_i(**parameters).values() for row in rows]
     trained = [cell for seeds in trainings(**parameters).values() for cell in seeds]
-    return [*trained, *spreads(**parameters).values(), *rows]
+    more = [cell for seeds in repeats(**parameters).values() for cell in seeds]
+    return list(dict.fromkeys([*trained, *spreads(**parameters).values(), *rows, *more]))
 
 
 def paper_name(group: str) -> str:

@@ -81,17 +81,33 @@ def placement_table(parameters: Mapping[str, Any], results: Results, rounds: int
         if row.mask == ("before the decoder" if row.position else "all")
     }
     scores = tables.attack_table(
-        {_name(p): results[cell] for p, cell in chosen.items()}, scaling=parameters["scaling"]
+        {ignore.name_of(p): results[cell] for p, cell in chosen.items()}, scaling=parameters["scaling"]
     )
     trained = ignore.trainings(**parameters)
-    accuracy = tables.training_table({_name(p): [results[c] for c in cells] for p, cells in trained.items()})
+    accuracy = tables.training_table(
+        {ignore.name_of(p): [results[c] for c in cells] for p, cells in trained.items()}
+    )
     ours = scores.merge(accuracy[["label", "accuracy", "accuracy_std"]], on="label")
     ours["increase"] = 100 * (ours["parameters"] / ours["parameters"].iloc[0] - 1)
     theirs = tables.paper("cvb_table_ii")
-    theirs["label"] = [_name(None if p == "none" else int(p)) for p in theirs["position"]]
+    theirs["label"] = [ignore.name_of(None if p == "none" else int(p)) for p in theirs["position"]]
     if not _is_the_papers(parameters):
         theirs = theirs.iloc[:0]
     return tables.beside(ours, theirs, values=["ssim", "asr", "accuracy", "parameters"])
+
+
+def repeated_table(parameters: Mapping[str, Any], results: Results) -> "DataFrame":
+    """Return IG and Ignore on the last weights, the victims of several models pooled, with each model's ASR."""
+    groups = {
+        label: [results[cell] for cell in cells] for label, cells in ignore.repeats(**parameters).items()
+    }
+    table = tables.attack_table(groups, scaling=parameters["scaling"])
+    alone = [
+        [tables.attack_table({"": one}, scaling=parameters["scaling"])["asr"].item() for one in found]
+        for found in groups.values()
+    ]
+    table["each"] = [", ".join(f"{asr:.1f}" for asr in one) for one in alone]
+    return table
 
 
 def pictures(
@@ -124,11 +140,7 @@ def caption(parameters: Mapping[str, Any], rounds: int) -> str:
 
 def _attack_name(row: ignore.Row) -> str:
     attack = "IG" if row.mask == "all" else "Ignore"
-    return f"{attack}, {_name(row.position)}"
-
-
-def _name(position: int | None) -> str:
-    return f"P={position}" if position else "no bottleneck"
+    return f"{attack}, {ignore.name_of(row.position)}"
 
 
 def _is_the_papers(parameters: Mapping[str, Any]) -> bool:
