@@ -97,7 +97,7 @@ def placement_table(parameters: Mapping[str, Any], results: Results, rounds: int
 
 
 def repeated_table(parameters: Mapping[str, Any], results: Results) -> "DataFrame":
-    """Return IG and Ignore on the last weights, the victims of several models pooled, with each model's ASR."""
+    """Return IG and Ignore on the last weights, several models pooled, and the ASR of each model."""
     groups = {
         label: [results[cell] for cell in cells] for label, cells in ignore.repeats(**parameters).items()
     }
