@@ -233,8 +233,8 @@ plots.reconstructions(originals, pictures, columns=examples, scaling=scaling)
 #
 # $$ \frac{\partial \mathcal{L}}{\partial z_c} = p_c - [c = y], $$
 #
-# which is negative for the true class and for no other. Row $c$ of the classifier's weight gradient is this number times the features, and behind a ReLU features are never
-# negative. So the row with the negative sum names the class {cite:p}`zhao2020idlg`.
+# which is negative for the true class and for no other. The gradient of the classifier's bias is this very number, so its sign names the class. Without a
+# bias, row $c$ of the weight gradient is the number times the features, and the true class's row points against all others {cite:p}`zhao2020idlg`.
 #
 # In a batch the rows are averages over images. GradInversion {cite:p}`yin2021gradinversion` takes the $B$ rows with the lowest minimum. It names each class
 # once at most, so it is made for batches in which no class stands twice.

@@ -167,8 +167,8 @@ tables.show(
 # every stochastic gradient, succeeds on a part of the images at every position, P=1 included, and the mask makes little difference any more.
 # That agrees with the similarities above.
 #
-# One model may be an accident. So here are IG and Ignore on several, trained from other seeds; the scores are over all their
-# victims, and the last column has each model's own success rate.
+# One model may be an accident. So here are IG and Ignore on several, trained from other seeds and attacked with the same images; the
+# scores are over all of these attacks together, and the last column has each model's own success rate.
 
 # %%
 tables.show(
@@ -184,8 +184,9 @@ tables.show(
 )
 
 # %% [markdown]
-# In the published run the three models agree. After 20 rounds IG finds a third to a half of the images behind PRECODE at any position,
-# and neither the mask nor the position makes a difference that is larger than the one between models. So here "the earlier, the
+# In the published run the three models agree. After 20 rounds IG finds between a third and a half of the images behind PRECODE at any
+# position (single models from a fifth to a half), and neither the mask nor the position makes a difference that is larger than the one
+# between models. So here "the earlier, the
 # safer" held for untrained models only. How it goes on with more rounds, and what an attack could do that searches for the noise
 # as well, are questions for chapters of their own.
 

@@ -54,6 +54,26 @@ class Cell(ABC):
         """Compute the figures; the same cell gives the same ones on one machine."""
 
 
+class WeightsCell(Cell):
+    """A cell on the weights that a training has after `rounds` rounds; 0 means fresh ones.
+
+    Cells that look at the same weights hold the same training: see `TrainingCell.at`.
+    """
+
+    training: "TrainingCell"
+    rounds: int
+
+    @property
+    def dataset_name(self) -> str:
+        """Name of the image set."""
+        return self.training.dataset
+
+    @property
+    def needs(self) -> "TrainingCell | None":
+        """The training whose last weights are looked at, unless they are fresh."""
+        return self.training if self.rounds else None
+
+
 def from_json(data: Any) -> Cell:
     """Return the cell that `serial.encode` wrote down.
 

@@ -20,7 +20,7 @@ from gleak_lib.datasets import ImageDataset
 from gleak_lib.defenses import DEFENSES, Defense, chain
 from gleak_lib.errors import ParameterError, unknown
 from gleak_lib.experiments import figures, weights
-from gleak_lib.experiments.base import Cell, Output, from_json
+from gleak_lib.experiments.base import Cell, Output, WeightsCell, from_json
 from gleak_lib.experiments.context import Context
 from gleak_lib.experiments.serial import storable
 from gleak_lib.federated import Protocol
@@ -155,7 +155,7 @@ class TrainingCell(Cell):
 
 @storable
 @dataclass(frozen=True)
-class AttackCell(Cell):
+class AttackCell(WeightsCell):
     """One attack on V victims that share the same weights: scores of every victim in both scalings.
 
     Attributes:
@@ -208,16 +208,6 @@ class AttackCell(Cell):
             return chain(*(DEFENSES[name](**dict(options)) for name, options in self.defense))
         except TypeError as error:
             raise ParameterError(f"A defence does not take these settings: {error}.") from error
-
-    @property
-    def dataset_name(self) -> str:
-        """Name of the image set."""
-        return self.training.dataset
-
-    @property
-    def needs(self) -> TrainingCell | None:
-        """The training whose last weights are attacked, unless they are fresh."""
-        return self.training if self.rounds else None
 
     def describe(self) -> str:
         """Return one line for people."""

@@ -6,14 +6,15 @@ from typing import ClassVar
 import torch
 
 from gleak_lib import attacks, datasets
-from gleak_lib.experiments.cells import Cell, Output, TrainingCell
+from gleak_lib.experiments.base import Output, WeightsCell
+from gleak_lib.experiments.cells import TrainingCell
 from gleak_lib.experiments.context import Context
 from gleak_lib.experiments.serial import storable
 
 
 @storable
 @dataclass(frozen=True)
-class LabelCell(Cell):
+class LabelCell(WeightsCell):
     """Accuracy of the label rules: the sign rule for one image, GradInversion's for more.
 
     Attributes:
@@ -33,16 +34,6 @@ class LabelCell(Cell):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "training", self.training.at(self.rounds))
-
-    @property
-    def dataset_name(self) -> str:
-        """Name of the image set."""
-        return self.training.dataset
-
-    @property
-    def needs(self) -> TrainingCell | None:
-        """The training whose gradients are read, unless its weights are fresh."""
-        return self.training if self.rounds else None
 
     def describe(self) -> str:
         """Return one line for people."""

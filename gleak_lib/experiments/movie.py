@@ -12,7 +12,8 @@ from gleak_lib.attacks.objective import Problem
 from gleak_lib.attacks.observe import sample_noise
 from gleak_lib.attacks.step import Step
 from gleak_lib.errors import ParameterError
-from gleak_lib.experiments.cells import Cell, Output, TrainingCell
+from gleak_lib.experiments.base import Output, WeightsCell
+from gleak_lib.experiments.cells import TrainingCell
 from gleak_lib.experiments.context import Context
 from gleak_lib.experiments.serial import storable
 from gleak_lib.models import parameter_groups
@@ -24,7 +25,7 @@ MOST = 8  # victims: each adds frames x C x H x W bytes to what is stored
 
 @storable
 @dataclass(frozen=True)
-class MovieCell(Cell):
+class MovieCell(WeightsCell):
     """The dummies, not the best iterates, of an attack on V images at up to `frames` of its steps.
 
     The steps are those that `attacks.invert` takes from the same seed.
@@ -58,16 +59,6 @@ class MovieCell(Cell):
                 raise ParameterError(f"A movie needs an attack with {name}={value!r}.")
         if self.attack.optimizer == "closed-form":
             raise ParameterError("A movie needs an attack that takes steps; a closed form has none.")
-
-    @property
-    def dataset_name(self) -> str:
-        """Name of the image set."""
-        return self.training.dataset
-
-    @property
-    def needs(self) -> TrainingCell | None:
-        """The training whose weights are attacked, unless they are fresh."""
-        return self.training if self.rounds else None
 
     def describe(self) -> str:
         """Return one line for people."""

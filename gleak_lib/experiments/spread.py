@@ -11,7 +11,8 @@ from gleak_lib import datasets, gradients, models
 from gleak_lib.attacks.distances import cosine
 from gleak_lib.attacks.observe import sample_noise
 from gleak_lib.bottlenecks import VariationalBottleneck
-from gleak_lib.experiments.cells import Cell, Output, TrainingCell
+from gleak_lib.experiments.base import Output, WeightsCell
+from gleak_lib.experiments.cells import TrainingCell
 from gleak_lib.experiments.context import Context
 from gleak_lib.experiments.serial import storable
 from gleak_lib.pixels import normalize
@@ -19,7 +20,7 @@ from gleak_lib.pixels import normalize
 
 @storable
 @dataclass(frozen=True)
-class SpreadCell(Cell):
+class SpreadCell(WeightsCell):
     """Cosine similarity, group by group, of gradients at the true image that differ in the noise alone.
 
     1 means that the noise does not matter to these gradients, 0 that they point anywhere (001 §III-A).
@@ -40,16 +41,6 @@ class SpreadCell(Cell):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "training", self.training.at(self.rounds))
-
-    @property
-    def dataset_name(self) -> str:
-        """Name of the image set."""
-        return self.training.dataset
-
-    @property
-    def needs(self) -> TrainingCell | None:
-        """The training whose weights it measures."""
-        return self.training if self.rounds else None
 
     def describe(self) -> str:
         """Return one line for people."""
