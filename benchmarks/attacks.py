@@ -107,9 +107,7 @@ def engine(observation: Observation, attack: attacks.Attack, compile: bool) -> C
     step = Step(observation, attack, names_of(observation, attack), compile=compile)
     unknowns = start(observation, attack.init, classes, g)
     state = step.start(unknowns)
-    problem = Problem(
-        {n: observation.gradients[n] for n in names_of(observation, attack)}, observation.labels
-    )
+    problem = Problem.of(observation, observation.labels, names_of(observation, attack))
     noise = _noise_source(observation, attack, observation.victims, unknowns["image"], g)
     count = 0
 

@@ -67,7 +67,7 @@ def engine(observation: Observation, attack: attacks.Attack, method: str) -> Cal
     step = Step(observation, attack, names, compile=method == "compiled")
     x = torch.randn(victims, 1, *observation.input_shape)
     state = step.start({"image": x})
-    problem = Problem(observation.gradients, observation.labels)
+    problem = Problem.of(observation, observation.labels)
     shapes = observation.model.noise_shapes
     chosen = gradients.per_victim_gradients
     count = 0

@@ -19,6 +19,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from gleak_lib.errors import GradientError, ParameterError, ShapeError
 from gleak_lib.norms import VictimBatchNorm, elementary
+from gleak_lib.outer import FactoredGrads, Outer, dense
 from gleak_lib.rules import rule_of
 from gleak_lib.types import Grads, Run, VariationalModel
 
@@ -123,7 +124,8 @@ def per_victim_gradients(
     if method == "fast":
         if not fast:
             raise ParameterError("A layer of this model has no fast rule: use method='vmap'.")
-        return _fast(model, x, labels, victims, noise, wanted, create_graph, loss)
+        found, run = _fast(model, x, labels, victims, noise, wanted, create_graph, loss)
+        return {name: dense(g) for name, g in found.items()}, run
     slow = _vmap if method == "vmap" else _loop
     grads = slow(model, x, labels, victims, noise, wanted, create_graph, loss)
     with torch.no_grad():
@@ -152,7 +154,39 @@ def check(gradients: Grads, model: nn.Module) -> None:
             raise GradientError(f"The gradient of {name} has NaN or infinite entries: nothing can match it.")
 
 
-def _fast(model, x, labels, victims, noise, names, create_graph, loss) -> tuple[Grads, Run]:
+def factored_gradients(
+    model: nn.Module,
+    x: Tensor,
+    labels: Tensor,
+    *,
+    victims: int,
+    noise: Sequence[Tensor] | None = None,
+    names: Sequence[str] | None = None,
+    create_graph: bool = False,
+    loss: Loss = cross_entropy,
+) -> tuple[FactoredGrads, Run]:
+    """As `per_victim_gradients`, with weight gradients in factors (`outer.Outer`) where these are less work.
+
+    Only the fast path knows factors; where a layer has no rule, every gradient is written out.
+    """
+    wanted = tuple(dict(model.named_parameters())) if names is None else tuple(names)
+    if not supports_fast(model, wanted):
+        grads, run = per_victim_gradients(
+            model,
+            x,
+            labels,
+            victims=victims,
+            noise=noise,
+            names=wanted,
+            method="vmap",
+            create_graph=create_graph,
+            loss=loss,
+        )
+        return grads, run
+    return _fast(model, x, labels, victims, noise, wanted, create_graph, loss)
+
+
+def _fast(model, x, labels, victims, noise, names, create_graph, loss) -> tuple[FactoredGrads, Run]:
     calls: list[tuple[str, nn.Module, Tensor, Tensor]] = []
     owners = {name.rpartition(".")[0] for name in names}
 
@@ -175,14 +209,16 @@ def _fast(model, x, labels, victims, noise, names, create_graph, loss) -> tuple[
     used = torch.autograd.grad(
         total, [c[3] for c in calls], create_graph=create_graph, materialize_grads=True
     )
-    grads: Grads = {}
+    grads: dict[str, Tensor | Outer] = {}
     wanted = set(names)
     for (prefix, module, inputs, _), grad_output in zip(calls, used, strict=True):
         inputs = inputs if create_graph else inputs.detach()
         for p, g in rule_of(module)(module, inputs, grad_output, victims).items():  # type: ignore[misc]
             name = f"{prefix}.{p}" if prefix else p
-            if name in wanted:
-                grads[name] = grads[name] + g if name in grads else g
+            if name in grads:  # a module that is called twice
+                grads[name] = dense(grads[name]) + dense(g)
+            elif name in wanted:
+                grads[name] = g if isinstance(g, Tensor) or g.pays else g.dense()
     return {name: grads[name] for name in names}, run
 
 

@@ -1,33 +1,35 @@
 """Fast rules: each victim's weight gradient from a layer's input and the gradient of its output.
 
 A rule maps (module, input N x ..., gradient of the output N x ..., V) to the gradients of the module's own
-parameters, V x their shape: unfold + bmm for convolutions, outer products for linear layers, closed forms
-for norms. A module of yours joins by having a method `victim_gradients`.
+parameters, V x their shape or in factors (see `outer`): unfold + bmm for convolutions, outer products for
+linear layers, closed forms for norms. A module of yours joins by having a method `victim_gradients`.
 """
 
 from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gleak_lib.norms import VictimBatchNorm, normalized
-from gleak_lib.types import Grads
+from gleak_lib.outer import FactoredGrads, Outer, factors_pay
+from gleak_lib.patches import patches_of
 
-Rule = Callable[[nn.Module, Tensor, Tensor, int], Grads]
+Rule = Callable[[nn.Module, Tensor, Tensor, int], FactoredGrads]
 
 
 @runtime_checkable
 class HasVictimGradients(Protocol):
     """A module that brings its own fast rule, for parameters that no standard layer holds."""
 
-    def victim_gradients(self, x: Tensor, grad_output: Tensor, victims: int) -> Grads: ...
+    def victim_gradients(self, x: Tensor, grad_output: Tensor, victims: int) -> FactoredGrads: ...
 
 
-def _linear(module: Any, x: Tensor, grad: Tensor, victims: int) -> Grads:
-    grads = {}
+def _linear(module: Any, x: Tensor, grad: Tensor, victims: int) -> FactoredGrads:
+    grads: dict[str, Tensor | Outer] = {}
     g = grad.reshape(victims, -1, grad.shape[-1])
-    grads["weight"] = g.transpose(1, 2) @ x.reshape(victims, -1, x.shape[-1])
+    grads["weight"] = Outer(g, x.reshape(victims, -1, x.shape[-1]), tuple(module.weight.shape))
     if module.bias is not None:
         grads["bias"] = g.sum(1)
     return grads
@@ -36,27 +38,54 @@ def _linear(module: Any, x: Tensor, grad: Tensor, victims: int) -> Grads:
 LARGE_MAP = 32  # output pixels from which a grouped convolution can beat unfold + bmm on a CPU
 
 
-def _conv2d(module: Any, x: Tensor, grad: Tensor, victims: int) -> Grads:
-    images, out = x.shape[0], module.out_channels
-    # without a stride each pixel lies in k * k patches, and unfolding moves that much more memory
-    dense = module.stride in (1, (1, 1)) and module.groups == 1 and grad.shape[-2:].numel() > LARGE_MAP
-    if dense and x.device.type == "cpu":
-        weight = _conv_weight_by_correlation(module, x, grad)
+def _conv2d(module: Any, x: Tensor, grad: Tensor, victims: int) -> FactoredGrads:
+    rows, out, pixels = x.shape[0] // victims, module.out_channels, grad.shape[-2:].numel()
+    grads: dict[str, Tensor | Outer] = {}
+    if module.groups == 1 and factors_pay(rows * pixels, out, module.weight[0].numel()):
+        grads["weight"] = _conv_weight_in_factors(module, x, grad, victims)
     else:
-        weight = _conv_weight_by_unfolding(module, x, grad)
-    weight = weight.reshape(victims, images // victims, *module.weight.shape)
-    grads = {"weight": weight.squeeze(1) if images == victims else weight.sum(1)}
+        # without a stride each pixel lies in k * k patches, and unfolding moves that much more memory
+        dense = module.stride in (1, (1, 1)) and module.groups == 1 and pixels > LARGE_MAP
+        if dense and x.device.type == "cpu":
+            weight = _conv_weight_by_correlation(module, x, grad)
+        else:
+            weight = _conv_weight_by_unfolding(module, x, grad)
+        weight = weight.reshape(victims, rows, *module.weight.shape)
+        grads["weight"] = weight.squeeze(1) if rows == 1 else weight.sum(1)
     if module.bias is not None:
-        grads["bias"] = grad.reshape(victims, images // victims, out, -1).sum((1, 3))
+        grads["bias"] = grad.reshape(victims, rows, out, -1).sum((1, 3))
     return grads
+
+
+def _conv_weight_in_factors(module: Any, x: Tensor, grad: Tensor, victims: int) -> Outer:
+    """Each victim's weight gradient as a sum of outer products, one for each pixel of the outputs."""
+    left, right = (
+        t.transpose(1, 2).reshape(victims, -1, t.shape[1]) for t in (grad.flatten(2), patches_of(module, x))
+    )
+    return Outer(left, right, tuple(module.weight.shape))
 
 
 def _conv_weight_by_unfolding(module: Any, x: Tensor, grad: Tensor) -> Tensor:
     """Each image's weight gradient, N x out x (in/groups * kernel), as a matrix product with its patches."""
     images, groups, out = x.shape[0], module.groups, module.out_channels
-    patches = F.unfold(x, module.kernel_size, module.dilation, module.padding, module.stride)
+    patches = patches_of(module, x)
     patches = patches.reshape(images * groups, -1, patches.shape[-1])
-    return grad.reshape(images * groups, out // groups, -1) @ patches.transpose(1, 2)
+    return _Product.apply(grad.reshape(images * groups, out // groups, -1), patches)  # type: ignore[return-value]
+
+
+class _Product(torch.autograd.Function):
+    """a @ b^T whose derivative in b comes contiguous, as `fold` wants it, and not as a transpose."""
+
+    @staticmethod
+    def forward(ctx, a: Tensor, b: Tensor) -> Tensor:
+        ctx.save_for_backward(a, b)
+        return a @ b.transpose(1, 2)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor):  # type: ignore[override]
+        a, b = ctx.saved_tensors
+        by_a, by_b = grad.to(b.dtype) @ b, grad.to(a.dtype).transpose(1, 2) @ a  # under autocast they differ
+        return by_a.to(a.dtype), by_b.to(b.dtype)
 
 
 def _conv_weight_by_correlation(module: Any, x: Tensor, grad: Tensor) -> Tensor:
@@ -71,8 +100,8 @@ def _conv_weight_by_correlation(module: Any, x: Tensor, grad: Tensor) -> Tensor:
     return weight.permute(1, 2, 0, 3, 4)
 
 
-def _norm(module: Any, x: Tensor, grad: Tensor, victims: int) -> Grads:
-    grads = {}
+def _norm(module: Any, x: Tensor, grad: Tensor, victims: int) -> FactoredGrads:
+    grads: dict[str, Tensor | Outer] = {}
     product = grad * normalized(module, x)
     if isinstance(module, nn.LayerNorm):
         width = tuple(module.normalized_shape)
@@ -86,7 +115,7 @@ def _norm(module: Any, x: Tensor, grad: Tensor, victims: int) -> Grads:
     return grads
 
 
-def _own(module: Any, x: Tensor, grad: Tensor, victims: int) -> Grads:
+def _own(module: Any, x: Tensor, grad: Tensor, victims: int) -> FactoredGrads:
     return module.victim_gradients(x, grad, victims)
 
 

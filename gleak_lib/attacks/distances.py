@@ -5,10 +5,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from gleak_lib.outer import FactoredGrads, Outer, dense
 from gleak_lib.registry import Registry
 from gleak_lib.types import Grads
 
-Distance = Callable[[Grads, Grads], Tensor]
+Distance = Callable[..., Tensor]
+"""(dummy gradients, observed ones, squared norm of the observed ones V or None) -> distance V."""
 
 
 class _DotAndSquare(torch.autograd.Function):
@@ -25,16 +27,29 @@ class _DotAndSquare(torch.autograd.Function):
         return (a * (2 * square)[:, None]).addcmul_(b, dot[:, None]), None
 
 
-def cosine(dummy: Grads, observed: Grads) -> Tensor:
+def _dot_and_square(a: Tensor | Outer, b: Tensor) -> tuple[Tensor, Tensor]:
+    if isinstance(a, Outer):
+        return a.dot(b), a.square()
+    return _DotAndSquare.apply(a.flatten(1), b.flatten(1))  # type: ignore[return-value]
+
+
+def squared_norm(gradients: Grads) -> Tensor:
+    """Return each victim's squared norm over all given layers, V values."""
+    norms = [torch.linalg.vector_norm(g.flatten(1), dim=1) for g in gradients.values()]
+    return torch.stack(norms).square().sum(0)
+
+
+def cosine(dummy: FactoredGrads, observed: Grads, square_of_observed: Tensor | None = None) -> Tensor:
     """1 - cosine similarity of the concatenated gradients, V values in [0, 2] (000 Eq. 2).
 
-    A victim whose observed or dummy gradient is zero everywhere gets distance 1.
+    A victim whose observed or dummy gradient is zero everywhere gets distance 1. Dummy gradients in factors
+    (`outer.Outer`) are not written out. `square_of_observed` spares computing it at each step.
     """
-    pairs = [_DotAndSquare.apply(g.flatten(1), observed[name].flatten(1)) for name, g in dummy.items()]
+    if square_of_observed is None:
+        square_of_observed = squared_norm({name: observed[name] for name in dummy})
+    pairs = [_dot_and_square(g, observed[name]) for name, g in dummy.items()]
     dot, square = (torch.stack(parts).sum(0) for parts in zip(*pairs, strict=True))
-    norms = [torch.linalg.vector_norm(observed[name].flatten(1), dim=1) for name in dummy]
-    target = torch.stack(norms).square().sum(0)
-    return 1 - dot * torch.rsqrt((square * target).clamp_min(torch.finfo(dot.dtype).tiny))
+    return 1 - dot * torch.rsqrt((square * square_of_observed).clamp_min(torch.finfo(dot.dtype).tiny))
 
 
 class _SquaredDifference(torch.autograd.Function):
@@ -52,9 +67,13 @@ class _SquaredDifference(torch.autograd.Function):
         return difference * (2 * grad)[:, None], None
 
 
-def squared_l2(dummy: Grads, observed: Grads) -> Tensor:
-    """Sum of squared differences over all entries, V values (000 Eq. 1, first term)."""
-    parts = [_SquaredDifference.apply(g.flatten(1), observed[name].flatten(1)) for name, g in dummy.items()]
+def squared_l2(dummy: FactoredGrads, observed: Grads, _square: Tensor | None = None) -> Tensor:
+    """Sum of squared differences over all entries, V values (000 Eq. 1, first term).
+
+    Gradients in factors are written out: |a|^2 - 2 <a, b> + |b|^2 would lose the digits of a small distance.
+    """
+    pairs = ((dense(g), observed[name]) for name, g in dummy.items())
+    parts = [_SquaredDifference.apply(g.flatten(1), b.flatten(1)) for g, b in pairs]
     return torch.stack(parts).sum(0)
 
 

@@ -12,6 +12,8 @@ from gleak_lib.attacks.labels import classifier, infer
 from gleak_lib.attacks.masks import select
 from gleak_lib.attacks.objective import Problem
 from gleak_lib.attacks.observe import sample_noise
+from gleak_lib.attacks.precision import Precision, arithmetic
+from gleak_lib.attacks.precision import check as check_precision
 from gleak_lib.attacks.step import State, Step
 from gleak_lib.errors import ParameterError
 from gleak_lib.extras import require
@@ -32,6 +34,7 @@ def invert(
     generator: torch.Generator | None = None,
     progress: bool = False,
     compile: bool = False,
+    precision: Precision = "float32",
     watch: Watch | None = None,
 ) -> Reconstruction:
     """Reconstruct the images behind observed gradients, for all victims at once (001 Eq. 1).
@@ -43,6 +46,8 @@ def invert(
             one machine. None uses torch's global generator.
         progress: show a bar with the victims left, the median loss and steps a second.
         compile: fuse the step with `torch.compile`; worthwhile from some thousand steps on.
+        precision: of the dummy gradients: `float32` (or what the gradients have), or on a GPU `tf32`, or
+            `bf16`, matrix products in bfloat16. Everything else stays in the gradients' own precision.
         watch: is called before each step with the step's number (from 1), the indices of the victims that
             are still in the batch (some of them may have stopped already), their unknowns before the step
             (`attacks.unknowns`), and the noise that the step uses, N x map for each bottleneck. It is given
@@ -57,6 +62,7 @@ def invert(
         UnknownNameError, ParameterError: a layer mask that keeps nothing, labels or noise that the attack
             needs and the observation lacks.
     """
+    check_precision(precision)
     per_victim.check(observation.gradients, observation.model)
     names = select(attack.layers, attack.exclude, parameter_groups(observation.model))
     if attack.optimizer == "closed-form":
@@ -65,7 +71,9 @@ def invert(
     labels = _labels(observation, attack)
     best: Reconstruction | None = None
     for _ in range(attack.trials):
-        found = _one_trial(observation, attack, names, labels, generator, progress, compile, watch)
+        with arithmetic(precision):
+            step = Step(observation, attack, names, compile=compile, precision=precision)
+            found = _one_trial(observation, attack, step, labels, generator, progress, watch)
         best = found if best is None else _lower(best, found)
     assert best is not None
     return best
@@ -88,19 +96,17 @@ def _labels(observation: Observation, attack: Attack, *, required: bool = True) 
 def _one_trial(
     observation: Observation,
     attack: Attack,
-    names: Sequence[str],
+    step: Step,
     labels: Tensor,
     generator: torch.Generator | None,
     show: bool,
-    compile: bool,
     watch: Watch | None,
 ) -> Reconstruction:
     victims, device = observation.victims, next(iter(observation.gradients.values())).device
     stream = _on_device(generator, device)
     classes = classifier(observation)[1] if attack.labels == "optimize" else None
     dummies = unknowns.start(observation, attack.init, classes, stream)
-    problem = _problem(observation, attack, names, labels.to(device, torch.long))
-    step = Step(observation, attack, names, compile=compile)
+    problem = _problem(observation, attack, step.objective.names, labels.to(device, torch.long))
     state = step.start(dummies)
 
     index = torch.arange(victims, device=device)  # the victims still in the batch
@@ -109,7 +115,7 @@ def _one_trial(
     bar = _bar(attack.max_steps, attack.name) if show else None
     x = dummies["image"]
     noise = _noise_source(observation, attack, victims * observation.batch_size * attack.draws, x, stream)
-    every = CHECK_EVERY if step.optimizer.whole else 1
+    every = 1 if step.waits else CHECK_EVERY
     done = 0
     while done < attack.max_steps and len(index):
         losses = []
@@ -129,7 +135,7 @@ def _one_trial(
         if bar is not None:
             bar.set_postfix(victims=left, loss=f"{float(state.progress.best.median()):.3g}")
             bar.update(len(losses))
-        if left < step.capacity(len(index)) or done == attack.max_steps:
+        if not left or left < step.capacity(len(index)) or done == attack.max_steps:
             final = _scatter(final, state, index)
             index = index[active]
             state, problem = unknowns.take(state, active), unknowns.take(problem, active)
@@ -139,15 +145,12 @@ def _one_trial(
 
 
 def _problem(observation: Observation, attack: Attack, names: Sequence[str], labels: Tensor) -> Problem:
-    target = {n: observation.gradients[n] for n in names}
-    if not attack.statistics_weight:
-        return Problem(target, labels)
-    if observation.statistics is None or attack.statistics == "running":
+    if attack.statistics_weight and (observation.statistics is None or attack.statistics == "running"):
         raise ParameterError(
             "statistics_weight needs an observation that grants the clients' batch statistics "
             "(share_statistics=True) and statistics='own'."
         )
-    return Problem(target, labels, observation.statistics)
+    return Problem.of(observation, labels, names)
 
 
 def _copies(x: unknowns.Unknowns, noise: tuple[Tensor, ...]) -> tuple[unknowns.Unknowns, tuple[Tensor, ...]]:

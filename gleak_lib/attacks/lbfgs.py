@@ -51,6 +51,11 @@ def init(x: Unknowns, attack: Attack) -> Memory:
     )
 
 
+def waits(attack: Attack, device: torch.device) -> bool:
+    """Whether a step looks at values on the host: it does where that saves work, and in line searches."""
+    return device.type == "cpu" or attack.line_search != "none"
+
+
 def step(
     x: Unknowns, evaluate: Evaluate, memory: Memory, lr: Tensor, _t: Tensor, attack: Attack
 ) -> tuple[Unknowns, Memory, Tensor]:
@@ -71,15 +76,16 @@ def step(
         return loss, flatten(grad)
 
     flat = flatten(x)
+    may_wait = waits(attack, flat.device)
     first, gradient = value(flat, torch.ones(len(flat), dtype=torch.bool, device=flat.device))
     loss = first
     live = (gradient.abs().amax(1) > TOLERANCE_GRAD) & loss.isfinite()
     evaluations = torch.ones_like(memory.count)
     most = attack.inner_steps * 5 // 4
     for iteration in range(1, attack.inner_steps + 1):
-        memory, slope = _turn(memory, gradient, live, lr)
+        memory, slope = _turn(memory, gradient, live, lr, may_wait)
         live = live & (slope <= -TOLERANCE_CHANGE)
-        if not live.any():
+        if may_wait and not live.any():
             break
         previous, length = loss, memory.length
         if attack.line_search == "strong-wolfe":
@@ -103,21 +109,25 @@ def step(
     return unflatten(flat, x), memory, first
 
 
-def _turn(memory: Memory, gradient: Tensor, live: Tensor, lr: Tensor) -> tuple[Memory, Tensor]:
+def _turn(
+    memory: Memory, gradient: Tensor, live: Tensor, lr: Tensor, may_wait: bool
+) -> tuple[Memory, Tensor]:
     """Take the last step into the memory, and return it with the next direction; and the slope along that."""
     fresh = memory.iterations == 0
     change = gradient - memory.gradient
     last = memory.direction * memory.length[:, None]
     curvature = (change * last).sum(1)
     store = live & ~fresh & (curvature > CURVATURE)
-    rows = store.nonzero().squeeze(1)
-    slot = memory.count[rows] % memory.steps.shape[1]
-    memory.steps[rows, slot] = last[rows]
-    memory.changes[rows, slot] = change[rows]
+    size = memory.steps.shape[1]
+    rows = torch.arange(len(store), device=store.device)
+    slot = memory.count % size
+    memory.steps[rows, slot] = torch.where(store[:, None], last, memory.steps[rows, slot])
+    memory.changes[rows, slot] = torch.where(store[:, None], change, memory.changes[rows, slot])
     scale = torch.where(store, curvature / change.square().sum(1), memory.scale)
     count = memory.count + store
 
-    direction = -_times_inverse_hessian(memory, gradient, change, rows, slot, count, scale)
+    width = min(size, int(count.max())) if may_wait else size
+    direction = -_times_inverse_hessian(memory, gradient, change, store, slot, count, scale, width)
     shortened = (1 / gradient.abs().sum(1)).clamp_max(1) * lr  # a very first step is short
     memory = memory._replace(
         count=count,
@@ -131,22 +141,38 @@ def _turn(memory: Memory, gradient: Tensor, live: Tensor, lr: Tensor) -> tuple[M
 
 
 def _times_inverse_hessian(
-    memory: Memory, gradient: Tensor, change: Tensor, rows: Tensor, slot: Tensor, count: Tensor, scale: Tensor
+    memory: Memory,
+    gradient: Tensor,
+    change: Tensor,
+    store: Tensor,
+    slot: Tensor,
+    count: Tensor,
+    scale: Tensor,
+    width: int,
 ) -> Tensor:
-    """Return the approximate inverse Hessian times the gradient, V x D; enters the new pair's products."""
+    """Return the approximate inverse Hessian times the gradient, V x D; enters the new pair's products.
+
+    Args:
+        memory: with the new pairs.
+        gradient, change: V x D.
+        store: V bools, who has a new pair, and `slot`, where it is.
+        count, scale: V, with the new pairs counted in.
+        width: slots that are in use, or more.
+    """
     size = memory.steps.shape[1]
-    width = min(size, int(count.max()))
     if not width:
         return scale[:, None] * gradient
     steps, changes = memory.steps[:, :width], memory.changes[:, :width]
     # vectors are rows everywhere: products with columns are an order of magnitude slower
     along = torch.stack([change, gradient], 1) @ steps.mT  # V x 2 x width
-    memory.products[rows, :width, slot] = along[rows, 0]
+    column = slot.clamp_max(width - 1)[:, None, None].expand(-1, width, 1)
+    products = memory.products[:, :width, :width]
+    new = torch.where(store[:, None, None], along[:, 0, :, None], products.gather(2, column))
+    products.scatter_(2, column, new)
 
     # the ring in order of age; slots that a victim has not filled come last and hold zeros
     oldest = torch.where(count > size, count % size, 0)
     order = (oldest[:, None] + torch.arange(width, device=count.device)) % width
-    products = memory.products[:, :width, :width]
     products = products.gather(1, order[:, :, None].expand(-1, -1, width))
     products = products.gather(2, order[:, None, :].expand(-1, width, -1)).triu()
     empty = torch.arange(width, device=count.device) >= count[:, None]

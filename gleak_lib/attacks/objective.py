@@ -8,7 +8,8 @@ from torch import Tensor
 
 from gleak_lib import gradients as per_victim
 from gleak_lib.attacks.attack import Attack
-from gleak_lib.attacks.distances import DISTANCES
+from gleak_lib.attacks.distances import DISTANCES, squared_norm
+from gleak_lib.attacks.precision import Precision, mixed
 from gleak_lib.attacks.priors import label_distance, total_variation
 from gleak_lib.attacks.statistics import batch_statistics, statistics_distance, use_running
 from gleak_lib.attacks.unknowns import Unknowns
@@ -19,8 +20,19 @@ class Problem(NamedTuple):
     """What the objective needs besides the unknowns, one row a victim."""
 
     target: Grads
+    square: Tensor  # V, squared norm of the target
     labels: Tensor  # V x B class indices; unused where labels are optimised
-    statistics: dict[str, Tensor] = {}  # noqa: RUF012  layer -> V x 2 x C, the clients' means and variances
+    statistics: dict[str, Tensor]  # layer -> V x 2 x C, the clients' means and variances
+
+    @classmethod
+    def of(
+        cls, observation: Observation, labels: Tensor | None, names: Sequence[str] | None = None
+    ) -> "Problem":
+        """Return what an observation says of the gradients `names`, all by default."""
+        assert labels is not None
+        gradients = observation.gradients
+        target = {name: gradients[name] for name in (gradients if names is None else names)}
+        return cls(target, squared_norm(target), labels, observation.statistics or {})
 
 
 class Objective:
@@ -30,10 +42,18 @@ class Objective:
         observation: gives the model and the batch size.
         attack: gives distance and priors.
         names: parameters whose gradients are matched.
+        precision: in which the dummy gradients are computed; all else stays as it is.
     """
 
-    def __init__(self, observation: Observation, attack: Attack, names: Sequence[str]) -> None:
+    def __init__(
+        self,
+        observation: Observation,
+        attack: Attack,
+        names: Sequence[str],
+        precision: Precision = "float32",
+    ) -> None:
         self.attack, self.names = attack, tuple(names)
+        self.precision: Precision = precision
         model = use_running(observation.model) if attack.statistics == "running" else observation.model
         self.model = per_victim.prepare(model, observation.batch_size * attack.draws)
 
@@ -53,16 +73,18 @@ class Objective:
             images = x.repeat(1, draws, 1, 1, 1)
             labels_ = labels.repeat(1, draws, *[1] * (labels.dim() - 2))
         images, labels_ = images.flatten(0, 1), labels_.flatten(0, 1)
-        grads, run = per_victim.per_victim_gradients(
-            self.model,
-            images,
-            labels_,
-            victims=victims,
-            noise=noise,
-            names=self.names,
-            create_graph=True,
-        )
-        value = DISTANCES[attack.distance](grads, problem.target)
+        with mixed(self.precision, x.device):
+            grads, run = per_victim.factored_gradients(
+                self.model,
+                images,
+                labels_,
+                victims=victims,
+                noise=noise,
+                names=self.names,
+                create_graph=True,
+            )
+        grads = {name: g.to(x.dtype) for name, g in grads.items()}
+        value = DISTANCES[attack.distance](grads, problem.target, problem.square)
         if attack.tv:
             value = value + attack.tv * total_variation(x)
         if attack.label_weight:

@@ -1,7 +1,7 @@
 """Image and label priors, Omega in 001 Eq. 1."""
 
+import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 
 def total_variation(images: Tensor) -> Tensor:
@@ -27,5 +27,6 @@ def label_distance(logits: Tensor, labels: Tensor, form: str = "one-hot") -> Ten
     if form == "paper-code":
         index = labels if labels.dim() == 1 else labels.argmax(1)
         return (logits - index.to(logits.dtype)[:, None]).square().sum(1)
-    target = labels if labels.dim() == 2 else F.one_hot(labels, logits.shape[1]).to(logits.dtype)
-    return (logits - target).square().sum(1)
+    if labels.dim() == 1:  # as `one_hot` does, which looks at values and so cannot be traced
+        labels = (labels[:, None] == torch.arange(logits.shape[1], device=labels.device)).to(logits.dtype)
+    return (logits - labels).square().sum(1)

@@ -11,6 +11,8 @@ from gleak_lib.attacks import adam, lbfgs, schedules
 from gleak_lib.attacks.attack import Attack
 from gleak_lib.attacks.compiled import Compiled
 from gleak_lib.attacks.objective import Objective, Problem
+from gleak_lib.attacks.precision import Precision
+from gleak_lib.attacks.replay import Replayed
 from gleak_lib.attacks.unknowns import Unknowns, select, take, take_noise
 from gleak_lib.pixels import normalize
 from gleak_lib.types import Observation
@@ -25,13 +27,15 @@ class Optimizer(NamedTuple):
     """(unknowns, attack) -> memory before the first step."""
     step: Callable[..., tuple[Unknowns, Any, Tensor]]
     """(unknowns, evaluate, memory, lr V, step number, attack) -> (unknowns, memory, loss V before)."""
-    whole: bool
-    """Whether the whole step is compiled; else only the evaluation is, of which it makes several."""
+    one: bool
+    """Whether a step makes one evaluation and is compiled as a whole; else the evaluation alone is."""
+    waits: Callable[[Attack, torch.device], bool]
+    """(attack, device) -> whether a step looks at values on the host, and so is not recorded as a whole."""
 
 
 OPTIMIZERS: dict[str, Optimizer] = {
-    "adam": Optimizer(adam.init, adam.step, whole=True),
-    "lbfgs": Optimizer(lbfgs.init, lbfgs.step, whole=False),
+    "adam": Optimizer(adam.init, adam.step, True, lambda _attack, _device: False),
+    "lbfgs": Optimizer(lbfgs.init, lbfgs.step, False, lbfgs.waits),
 }
 
 
@@ -53,30 +57,51 @@ class Step:
         names: parameters whose gradients are matched.
         compile: trace the step (or, for L-BFGS, one evaluation), first backward pass included, into one
             graph and compile that.
+        replay: keep the step (or one evaluation, where the rest looks at values) on static buffers, on a
+            GPU as a CUDA graph; the states that it returns are valid until the next step. None means: on
+            a GPU.
+        precision: of the dummy gradients, see `attacks.precision`.
     """
 
     def __init__(
-        self, observation: Observation, attack: Attack, names: Sequence[str], *, compile: bool = False
+        self,
+        observation: Observation,
+        attack: Attack,
+        names: Sequence[str],
+        *,
+        compile: bool = False,
+        replay: bool | None = None,
+        precision: Precision = "float32",
     ) -> None:
-        self.attack, self.compile = attack, compile
-        self.objective = Objective(observation, attack, names)
-        self.optimizer = OPTIMIZERS[attack.optimizer]
         reference = next(iter(observation.gradients.values()))
+        self.attack, self.compile = attack, compile
+        self.replay = reference.is_cuda if replay is None else replay
+        self.objective = Objective(observation, attack, names, precision)
+        self.optimizer = OPTIMIZERS[attack.optimizer]
+        self.waits = self.optimizer.waits(attack, reference.device)
         bounds = torch.tensor([0.0, 1.0], dtype=reference.dtype, device=reference.device).view(2, 1, 1, 1)
         bounds = bounds.expand(2, len(observation.mean), 1, 1)
         self.low, self.high = normalize(bounds, observation.mean, observation.std)
-        self.run = Compiled(self.eager) if compile and self.optimizer.whole else self.eager
-        self.evaluate = Compiled(self.objective.gradient) if compile else self.objective.gradient
+        self.run, self.evaluate = self.eager, self.objective.gradient
+        if compile and self.optimizer.one:
+            self.run = Compiled(self.run)
+        elif compile:
+            self.evaluate = Compiled(self.evaluate)
+        if self.replay and not self.waits:
+            self.run = Replayed(self.run, feedback=True)
+        elif self.replay:
+            self.evaluate = Replayed(self.evaluate, feedback=False)
 
     def capacity(self, victims: int) -> int:
-        """Active victims below which the batch is compacted; compiled steps are worth fewer sizes."""
-        return victims // 2 if self.compile else math.ceil(COMPACT_BELOW * victims)
+        """Active victims below which the batch is compacted; steps made for one size are worth fewer."""
+        return victims // 2 if self.compile or self.replay else math.ceil(COMPACT_BELOW * victims)
 
     def start(self, unknowns: Unknowns) -> State:
         """Return the state before the first step."""
         image = unknowns["image"]
         progress = schedules.start(len(image), self.attack, image)
-        return State(unknowns, self.optimizer.init(unknowns, self.attack), progress, unknowns)
+        best = {name: u.clone() for name, u in unknowns.items()}  # a compiled step tells tensors apart
+        return State(unknowns, self.optimizer.init(unknowns, self.attack), progress, best)
 
     def __call__(
         self, state: State, problem: Problem, noise: tuple[Tensor, ...], t: int
@@ -92,9 +117,8 @@ class Step:
         """The step itself."""
 
         def evaluate(unknowns: Unknowns, live: Tensor | None) -> tuple[Tensor, Unknowns]:
-            if self.optimizer.whole:
-                return self.objective.gradient(unknowns, problem, noise)
-            if live is None or self.compile or live.is_cuda or bool(live.all()):  # a GPU does not wait
+            fixed = self.compile or self.replay or not self.waits  # made for one number of victims
+            if live is None or fixed or bool(live.all()):
                 return self.evaluate(unknowns, problem, noise)
             rows = live.nonzero().squeeze(1)
             few = take_noise(noise, rows, len(live))

@@ -99,7 +99,7 @@ def watch(
     stream = torch.Generator(device).manual_seed(seed)
     dummies = unknowns.start(observation, attack.init, None, stream)
     assert observation.labels is not None
-    problem = Problem({n: observation.gradients[n] for n in names}, observation.labels)
+    problem = Problem.of(observation, observation.labels, names)
     step = Step(observation, attack, names)
     state, like = step.start(dummies), dummies["image"]
     frames, losses = {}, []

@@ -180,7 +180,7 @@ def test_loss_is_zero_at_the_truth_with_the_true_noise():
     attack = Attack(tv=0.0)
     objective = Objective(observation, attack, tuple(observation.gradients))
     x = {"image": normalize(images, MEAN, STD)[:, None]}
-    problem = Problem(observation.gradients, observation.labels)
+    problem = Problem.of(observation, observation.labels)
     assert objective.loss(x, problem, observation.noise).abs().max() < 1e-12
     other = tuple(torch.randn_like(n) for n in observation.noise)
     assert objective.loss(x, problem, other).min() > 1e-3
@@ -189,7 +189,7 @@ def test_loss_is_zero_at_the_truth_with_the_true_noise():
 def test_draws_average_the_dummy_gradient():
     observation, images = small(bottlenecks=CVB(1, 3), victims=2)
     x = normalize(images, MEAN, STD)[:, None]
-    problem = Problem(observation.gradients, observation.labels)
+    problem = Problem.of(observation, observation.labels)
     noise = torch.randn(2, 3, 8, 14, 14, dtype=torch.double)
     names = tuple(observation.gradients)
     averaged = Objective(observation, Attack(draws=3, distance="l2", tv=0.0), names).loss(
@@ -282,7 +282,7 @@ def test_a_victim_whose_loss_is_not_finite_stops_alone():
     x = torch.randn(3, 1, 3, 32, 32)
     x[1] = torch.nan
     state = step.start({"image": x})
-    problem = Problem(observation.gradients, observation.labels)
+    problem = Problem.of(observation, observation.labels)
     state, _ = step(state, problem, (), 1)
     assert state.progress.active.tolist() == [True, False, True]
     assert torch.isfinite(state.unknowns["image"][[0, 2]]).all()
@@ -318,7 +318,7 @@ def test_on_a_gpu_no_step_waits_for_the_host():
     step = stepping.Step(there, attack, tuple(gradients))
     generator = torch.Generator("cuda").manual_seed(0)
     state = step.start({"image": torch.randn(3, 1, 3, 32, 32, device="cuda")})
-    problem = stepping.Problem(gradients, labels)
+    problem = stepping.Problem.of(there, labels)
     noise = tuple(torch.randn(3, *s, device="cuda", generator=generator) for s in model.noise_shapes)
     state, _ = step(state, problem, noise, 1)
     torch.cuda.set_sync_debug_mode("error")

@@ -142,7 +142,7 @@ def test_a_soft_label_moves_by_its_gradient(monkeypatch, method):
     seen = observe(perceptron(), torch.rand(2, 2, 3, 4, 4), torch.tensor([[0, 5], [1, 2]]))
     attack = ATTACKS["dlg"].replace(label_weight=0.3)
     objective = Objective(seen, attack, tuple(seen.gradients))
-    problem = Problem(seen.gradients, seen.labels)
+    problem = Problem.of(seen, seen.labels)
     x = torch.rand(2, 2, 3, 4, 4).double().requires_grad_()
     label = torch.randn(2, 2, 6).double().requires_grad_()
 
@@ -177,7 +177,7 @@ def test_cpl_adds_the_term_to_the_distance(term):
     seen = observe(perceptron(), torch.rand(2, 3, 3, 4, 4), torch.tensor([[0, 5, 1], [1, 2, 2]]))
     attack = ATTACKS["cpl"].replace(label_term=term)
     x = {"image": torch.rand(2, 3, 3, 4, 4).double()}
-    problem = Problem(seen.gradients, seen.labels)
+    problem = Problem.of(seen, seen.labels)
 
     def loss(attack: Attack):
         return Objective(seen, attack, tuple(seen.gradients)).loss(x, problem, ())

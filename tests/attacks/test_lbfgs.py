@@ -128,7 +128,7 @@ def test_attack_objectives_as_torch_minimises_them(name, search):
     seen = observation()
     attack = ATTACKS[name].replace(line_search=search, history=15)
     names = select(attack.layers, attack.exclude, {"all": tuple(seen.gradients)})
-    objective, problem = Objective(seen, attack, names), Problem(seen.gradients, seen.labels)
+    objective, problem = Objective(seen, attack, names), Problem.of(seen, seen.labels)
     g = torch.Generator().manual_seed(1)
     x = {"image": torch.randn(3, 1, 1, 29, 29, dtype=torch.double, generator=g)}
     if attack.labels == "optimize":

@@ -34,7 +34,7 @@ def observed(model, batch=4, victims=3, **options):
 
 def at_truth(seen, images, attack):
     objective = Objective(seen, attack, tuple(seen.gradients))
-    return objective.loss({"image": images}, Problem(seen.gradients, seen.labels), ())
+    return objective.loss({"image": images}, Problem.of(seen, seen.labels), ())
 
 
 def test_the_truth_matches_only_under_the_clients_statistics():
@@ -64,7 +64,7 @@ def test_the_statistics_prior_vanishes_at_the_truth_and_draws_dummies_there():
     seen, images = observed(network().train(), share_statistics=True)
     attack = ATTACKS["ig"].replace(tv=0.0, statistics_weight=0.1)
     objective = Objective(seen, attack, tuple(seen.gradients))
-    problem = Problem(seen.gradients, seen.labels, seen.statistics or {})
+    problem = Problem.of(seen, seen.labels)
     assert objective.loss({"image": images}, problem, ()).max() < 1e-9
     x = torch.rand_like(images).requires_grad_()
     without = Objective(seen, attack.replace(statistics_weight=0.0), tuple(seen.gradients))

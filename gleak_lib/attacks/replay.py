@@ -1,0 +1,101 @@
+"""A step on buffers that stay where they are: on a GPU recorded once as a CUDA graph, and replayed.
+
+A step launches some hundreds of small kernels, and launching them one by one takes longer than they run. A
+CUDA graph launches all of them at once, but reads and writes the same memory at each replay. On other
+devices the same buffers are used with plain calls, so that all but the recording itself can be tested there.
+"""
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_flatten, tree_unflatten
+
+WARM_UP = 3  # calls before the recording, in which libraries choose algorithms and allocate
+
+Run = Callable[[], Any]  # reads the buffers, returns the outputs
+
+
+class Replayed:
+    """A function of nested tuples and dicts of tensors, on static buffers, one set a number of victims.
+
+    What it returns is valid until the next call. A function that cannot be recorded costs one warning and
+    then runs plainly.
+
+    Args:
+        function: maps tensors to a tuple of such trees, and never waits for the host.
+        feedback: whether the first output takes the place of the first argument: it is then written into
+            that argument's buffers, and handing it back in costs no copy.
+    """
+
+    def __init__(self, function: Callable[..., tuple[Any, ...]], *, feedback: bool) -> None:
+        self.function, self.feedback = function, feedback
+        self.recordings: dict[int, tuple[list[Tensor], Run]] = {}  # by the rows of the first tensor
+        self.pool: Any = None  # graphs are replayed one after the other and share their memory
+        self.failed = False
+
+    def __call__(self, *args: Any) -> tuple[Any, ...]:
+        """Run it."""
+        if self.failed:
+            return self.function(*args)
+        given, layout = tree_flatten(args)
+        size = len(given[0])
+        if size not in self.recordings:
+            buffers = [tensor.clone() for tensor in given]
+            try:
+                self.recordings[size] = buffers, self._record(tree_unflatten(buffers, layout))
+            except RuntimeError as error:  # what CUDA and the recorder raise derives from it
+                self.failed = True
+                message = f"The attack step runs without a CUDA graph: {str(error).splitlines()[0]}"
+                warnings.warn(message, stacklevel=2)
+                return self.function(*args)
+        buffers, run = self.recordings[size]
+        for buffer, tensor in zip(buffers, given, strict=True):
+            if buffer is not tensor:
+                buffer.copy_(tensor)
+        first, *others = run()
+        return (first if self.feedback else _clone(first), *map(_clone, others))
+
+    def _record(self, args: tuple[Any, ...]) -> Run:
+        def body() -> tuple[Any, ...]:
+            first, *others = self.function(*args)
+            if self.feedback:
+                first = _write(first, args[0])
+            return first, *others
+
+        if not tree_flatten(args)[0][0].is_cuda:
+            return body
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            for _ in range(WARM_UP):  # on copies: a step may change its memory in place
+                self.function(*_clone(args))
+        torch.cuda.current_stream().wait_stream(stream)
+        graph = torch.cuda.CUDAGraph()
+        self.pool = self.pool or torch.cuda.graph_pool_handle()
+        with torch.cuda.graph(graph, pool=self.pool):
+            outputs = body()
+
+        def replay() -> tuple[Any, ...]:
+            graph.replay()
+            return outputs
+
+        return replay
+
+
+def _clone(tree: Any) -> Any:
+    leaves, layout = tree_flatten(tree)
+    return tree_unflatten([leaf.clone() for leaf in leaves], layout)
+
+
+def _write(tree: Any, into: Any) -> Any:
+    """Copy a tree's tensors into those of another of the same form, and return that."""
+    targets = tree_flatten(into)[0]
+    known = {id(target) for target in targets}
+    pairs = list(zip(targets, tree_flatten(tree)[0], strict=True))
+    pairs = [(t, s.clone() if id(s) in known else s) for t, s in pairs if t is not s]
+    for target, source in pairs:
+        target.copy_(source)
+    return into

@@ -1,0 +1,71 @@
+"""Weight gradients kept in factors: a linear map's is a sum of outer products, which need not be written out.
+
+The gradient of a linear layer's weight is sum_p delta_p x_p^T over its P inputs (of a convolution's, over
+the pixels of its output). With few of them, inner products follow from the factors: <G, T> = sum_p
+delta_p^T T x_p and |G|^2 = sum_pq (delta_p . delta_q)(x_p . x_q). A matching attack needs no more than these,
+and so reads the observed gradient twice a step instead of writing a dummy one of the same size as well.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Outer(NamedTuple):
+    """V weight gradients, each a sum of P outer products.
+
+    Attributes:
+        left: V x P x O, the gradient of the layer's outputs.
+        right: V x P x I, the layer's inputs.
+        shape: of the weight, O x ..., with O * I entries.
+    """
+
+    left: Tensor
+    right: Tensor
+    shape: tuple[int, ...]
+
+    @property
+    def pays(self) -> bool:
+        """Whether to keep it so, see `factors_pay`."""
+        return factors_pay(self.left.shape[1], self.left.shape[2], self.right.shape[2])
+
+    def to(self, dtype: torch.dtype) -> "Outer":
+        """Return the same in another precision."""
+        return self._replace(left=self.left.to(dtype), right=self.right.to(dtype))
+
+    def dense(self) -> Tensor:
+        """Write the gradients out, V x `shape`."""
+        return (self.left.transpose(1, 2) @ self.right).reshape(-1, *self.shape)
+
+    def dot(self, target: Tensor) -> Tensor:
+        """Return the inner products with gradients V x `shape`, V values."""
+        matrix = target.reshape(len(target), self.left.shape[2], self.right.shape[2])
+        return (self.left * (self.right @ matrix.transpose(1, 2))).sum((1, 2))
+
+    def square(self) -> Tensor:
+        """Return the squared norms, V values."""
+        if self.left.shape[1] == 1:
+            return self.left.square().sum((1, 2)) * self.right.square().sum((1, 2))
+        gram = (self.left @ self.left.transpose(1, 2)) * (self.right @ self.right.transpose(1, 2))
+        return gram.sum((1, 2))
+
+
+FactoredGrads = Mapping[str, Tensor | Outer]
+"""Gradients by parameter name, some of them in factors."""
+
+
+def factors_pay(products: int, outputs: int, inputs: int) -> bool:
+    """Return whether inner products by factors take less work than with the gradient written out.
+
+    Written out, an O x I gradient of P products costs P O I to form and 2 P O I to differentiate, and is
+    read and written some five times. In factors the products with the target cost 2 P O I, and the two Gram
+    matrices with their derivatives 3 P^2 (O + I).
+    """
+    return 3 * products * (outputs + inputs) <= outputs * inputs
+
+
+def dense(gradient: Tensor | Outer) -> Tensor:
+    """Return a gradient written out, whichever form it comes in."""
+    return gradient.dense() if isinstance(gradient, Outer) else gradient

@@ -1,0 +1,112 @@
+"""Gradients in factors and the patches of convolutions, against what is written out."""
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from gleak_lib import gradients
+from gleak_lib.attacks.distances import DISTANCES, squared_norm
+from gleak_lib.bottlenecks import CVB, PRECODE
+from gleak_lib.outer import Outer, dense, factors_pay
+from gleak_lib.patches import fold, patches_of
+
+
+def factors(victims=3, products=2, outputs=4, shape=(4, 2, 3), seed=0):
+    g = torch.Generator().manual_seed(seed)
+    left = torch.randn(victims, products, outputs, dtype=torch.double, generator=g)
+    right = torch.randn(victims, products, shape[1] * shape[2], dtype=torch.double, generator=g)
+    return Outer(left, right, shape)
+
+
+@pytest.mark.parametrize("products", [1, 2, 5])
+def test_inner_products_are_those_of_the_gradient_written_out(products):
+    one = factors(products=products)
+    whole = torch.einsum("vpo,vpi->voi", one.left, one.right).reshape(3, 4, 2, 3)
+    target = torch.randn(3, 4, 2, 3, dtype=torch.double)
+    torch.testing.assert_close(one.dense(), whole)
+    torch.testing.assert_close(one.dot(target), (whole * target).sum((1, 2, 3)))
+    torch.testing.assert_close(one.square(), whole.square().sum((1, 2, 3)))
+    assert dense(one).equal(one.dense())
+    assert dense(target) is target
+    assert one.to(torch.float32).dense().dtype == torch.float32
+
+
+def test_factors_pay_where_there_are_few_products():
+    assert factors_pay(1, 64, 800)  # the last convolution of the cnn: one output pixel
+    assert not factors_pay(25, 32, 400)  # its second
+    assert Outer(torch.zeros(2, 1, 64), torch.zeros(2, 1, 800), (64, 800)).pays
+
+
+@pytest.mark.parametrize("name", sorted(DISTANCES))
+@pytest.mark.parametrize("products", [1, 3])
+def test_distances_of_gradients_in_factors(name, products):
+    observed = {"a": factors(seed=1).dense(), "b": torch.randn(3, 5, dtype=torch.double)}
+    left, right = (t.requires_grad_() for t in factors(products=products)[:2])
+    shared = torch.randn(3, 5, dtype=torch.double)
+    values, slopes = [], []
+    for form in (lambda g: g, dense):
+        dummy = {"a": form(Outer(left, right, (4, 2, 3))), "b": shared}
+        value = DISTANCES[name](dummy, observed, squared_norm(observed))
+        values.append(value)
+        slopes.append(torch.autograd.grad(value.sum(), (left, right)))
+    torch.testing.assert_close(*values)
+    torch.testing.assert_close(*slopes)
+    torch.testing.assert_close(DISTANCES[name](dummy, observed), values[0])
+
+
+@pytest.mark.parametrize(
+    ("name", "bottlenecks", "batch"),
+    [("cnn", (), 1), ("cnn", CVB(1, 3), 2), ("mlp", PRECODE(1, 3), 1)],
+)
+def test_factored_gradients_of_a_model(small, name, bottlenecks, batch):
+    options = {"width": 32} if name == "mlp" else {}
+    model = gradients.prepare(small(name, bottlenecks=bottlenecks, **options).double().eval(), batch)
+    x = torch.randn(2 * batch, *model.input_shape, dtype=torch.double)
+    labels = torch.randint(0, 3, (2 * batch,))
+    noise = [torch.randn(len(x), *s, dtype=torch.double) for s in model.noise_shapes]
+    found, _ = gradients.factored_gradients(model, x, labels, victims=2, noise=noise)
+    plain, _ = gradients.per_victim_gradients(model, x, labels, victims=2, noise=noise, method="loop")
+    assert list(found) == list(plain)
+    for parameter, gradient in found.items():
+        torch.testing.assert_close(dense(gradient), plain[parameter])
+    assert any(isinstance(g, Outer) for g in found.values())
+
+
+def test_without_a_fast_rule_nothing_is_in_factors():
+    class Scaled(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.scale = torch.nn.Parameter(torch.rand(2))
+
+        def forward(self, x):
+            return x * self.scale
+
+    model, x, labels = Scaled(), torch.randn(2, 2), torch.zeros(2).long()
+    found, _ = gradients.factored_gradients(model, x, labels, victims=2)
+    plain, _ = gradients.per_victim_gradients(model, x, labels, victims=2, method="loop")
+    torch.testing.assert_close(found, plain)
+
+
+@pytest.mark.parametrize(
+    "geometry", [{}, {"stride": 2}, {"padding": 2, "stride": 2}, {"dilation": 2, "padding": (1, 0)}]
+)
+def test_patches_and_their_derivatives_are_those_of_unfold(geometry):
+    conv = torch.nn.Conv2d(2, 3, (3, 2), **geometry)
+    x = torch.randn(2, 2, 9, 8, dtype=torch.double, requires_grad=True)
+    sizes = (conv.kernel_size, conv.dilation, conv.padding, conv.stride)
+    expected = F.unfold(x, *sizes)
+    assert patches_of(conv, x).equal(expected)
+    weights = torch.randn_like(expected)
+    found = []
+    for patches in (patches_of(conv, x), F.unfold(x, *sizes)):
+        (slope,) = torch.autograd.grad((patches.square() * weights).sum(), x, create_graph=True)
+        found.append((slope, torch.autograd.grad(slope.square().sum(), x)[0]))
+    torch.testing.assert_close(*found)
+    assert torch.autograd.gradgradcheck(lambda x: patches_of(conv, x) ** 2, x)
+
+
+def test_fold_is_an_operation_that_compilers_may_trust():
+    patches = torch.randn(2, 12, 12)
+    args = (patches, 7, 5, [3, 2], [1, 1], [0, 0], [2, 1])
+    assert fold(*args).equal(F.fold(patches, (7, 5), (3, 2), 1, 0, (2, 1)))
+    torch.library.opcheck(fold, args)
