@@ -3,13 +3,17 @@
 import argparse
 import os
 import sys
+import time
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gleak_lib import __version__
-from gleak_lib.errors import GleakError, ParameterError
+from gleak_lib.errors import GleakError, ParameterError, TimeLimitError
+
+if TYPE_CHECKING:
+    from gleak_lib.experiments.outlook import Outlook
 
 DEFAULT_PROFILE = "cpu"
 
@@ -46,20 +50,53 @@ def run(options: argparse.Namespace) -> int:
         parameters.validate(declared, values, source.stem)
         jobs.append((source, values))
     chapters, environment = _destination(options.output, options.profile)
-    limit = None if options.time_limit is None else 60 * options.time_limit
+    outlooks = _announce(jobs, options, environment)
+    if options.dry_run:
+        for outlook in outlooks:
+            print("\n".join(outlook.lines()))
+        return 0
+    environment |= _crew(options)
+    deadline = None if options.time_limit is None else time.time() + 60 * options.time_limit
+    late = []
     for source, values in jobs:
+        left = None if deadline is None else deadline - time.time()
+        if left is not None and left <= 0:
+            late.append(source.stem)
+            continue
         print(f"{source.stem}: profile {options.profile}", flush=True)
         target = chapters / f"{source.stem}.ipynb"
-        execute.execute(source, target, values, environment=environment, time_limit=limit, log=_log)
-        print(f"{source.stem}: wrote {target}", flush=True)
+        try:
+            execute.execute(source, target, values, environment=environment, time_limit=left, log=_log)
+        except TimeLimitError as error:  # a later chapter may have shorter cells
+            print(error, file=sys.stderr, flush=True)
+            late.append(source.stem)
+        else:
+            print(f"{source.stem}: wrote {target}", flush=True)
+    if late:
+        raise TimeLimitError(
+            f"The limit of {options.time_limit:g} min came before the end of {', '.join(late)}. Finished "
+            "cells are stored: run the same command again to go on."
+        )
     return 0
 
 
 def status(options: argparse.Namespace) -> int:
-    """Print how many cells of each chapter are done, missing, failed or damaged."""
-    from gleak_lib.experiments import CHAPTERS, PROFILES, Store, chapter, open_store, parameters, profiles
+    """Print how many cells of each chapter are done, missing, failed or damaged, and what is ahead."""
+    from gleak_lib.experiments import (
+        CHAPTERS,
+        PROFILES,
+        Context,
+        Store,
+        chapter,
+        cost,
+        open_store,
+        outlook,
+        parameters,
+        profiles,
+    )
 
     names = [Path(name).stem for name in options.chapters] or list(CHAPTERS)
+    machine = cost.here()
     for name in names:
         chosen = [options.profile] if options.profile else profiles.profiles_of(name) or list(PROFILES)
         for profile in chosen:
@@ -69,7 +106,9 @@ def status(options: argparse.Namespace) -> int:
             store = Store(Path(options.output) / "results") if options.output else open_store(profile)
             found = store.status(plan.cells(**parameters.validate(declared, values, name)))
             counts = "  ".join(f"{len(cells)} {state}" for state, cells in found._asdict().items())
-            print(f"{name:<24} {profile:<6} {counts}   ({store.folder})")
+            missing = [*found.missing, *found.failed, *found.damaged]
+            ahead = outlook.look(missing, store, Context(store.cache), machine) if missing else ""
+            print(f"{name:<24} {profile:<6} {counts}   ({store.folder})" + (f"   {ahead}" if missing else ""))
             for cell in found.failed:
                 print(f"    failed   {cell.key}  {cell.describe()}: {store.failed(cell)}")
             for cell in found.damaged:
@@ -140,7 +179,26 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument(
         "--output", metavar="DIR", help="write chapters and results there, not into the checkout"
     )
-    one.add_argument("--time-limit", type=_minutes, metavar="MIN", help="minutes a chapter may take")
+    one.add_argument(
+        "--time-limit",
+        type=_minutes,
+        metavar="MIN",
+        help="minutes that all of it may take; run again to go on",
+    )
+    one.add_argument(
+        "--dry-run", action="store_true", help="say what would be computed, and how long it takes"
+    )
+    many = one.add_mutually_exclusive_group()
+    many.add_argument("--workers", type=_count, metavar="N", help="compute in N processes on this machine")
+    many.add_argument(
+        "--scheduler", metavar="ADDRESS", help="compute on a dask cluster, for instance tcp://head:8786"
+    )
+    one.add_argument(
+        "--compile",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="fuse attack steps with torch.compile: a minute at the start, then about twice as fast",
+    )
     one.set_defaults(command=run)
 
     one = commands.add_parser("status", help="which cells are done, missing, failed, damaged")
@@ -185,6 +243,52 @@ def _minutes(text: str) -> float:
     if not value > 0:
         raise argparse.ArgumentTypeError(f"must be positive, got {text}")
     return value
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {text}")
+    return value
+
+
+def _announce(
+    jobs: Sequence[tuple[Path, dict[str, Any]]], options: argparse.Namespace, environment: Mapping[str, str]
+) -> "list[Outlook]":
+    """Say before the run what each chapter will compute and how long that will take."""
+    from gleak_lib.experiments import CHAPTERS, Context, Store, chapter, crew, outlook, parameters, places
+
+    machine, workers = crew.beforehand(options.scheduler, options.workers, options.compile)
+    store = Store(environment[places.RESULTS], environment.get(places.CACHE))
+    outlooks = []
+    for source, values in jobs:
+        if source.stem not in CHAPTERS:
+            continue
+        declared = parameters.of_chapter(source.stem, source)
+        plan = chapter(source.stem).cells(**parameters.validate(declared, values, source.stem))
+        found = store.status(plan)
+        missing = [*found.missing, *found.failed, *found.damaged]
+        ahead = outlook.look(missing, store, Context(store.cache), machine, workers)
+        to_do = f"{len(missing)} missing, {ahead}" if missing else "nothing to compute"
+        print(f"{source.stem}: {len(missing) + len(found.done)} cells, {len(found.done)} done, {to_do}")
+        outlooks.append(ahead)
+    if len(outlooks) > 1:
+        tasks = [task for ahead in outlooks for task in ahead.tasks]
+        print(f"together: {outlook.Outlook(tasks, machine, workers)}")
+    sys.stdout.flush()
+    return outlooks
+
+
+def _crew(options: argparse.Namespace) -> dict[str, str]:
+    """Return the variables that tell notebooks who computes."""
+    from gleak_lib.experiments import crew
+
+    given = {
+        crew.SCHEDULER: options.scheduler,
+        crew.WORKERS: options.workers,
+        crew.COMPILE: int(options.compile),
+    }
+    return {name: str(value) for name, value in given.items() if value is not None}
 
 
 def _destination(output: str | None, profile: str) -> tuple[Path, dict[str, str]]:

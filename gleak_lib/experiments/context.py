@@ -63,6 +63,11 @@ def choose_device(name: str) -> str:
     return "cuda" if name != "cpu" and torch.cuda.is_available() else "cpu"
 
 
+def version() -> tuple[str, str | None]:
+    """Return the version of gleak and the checkout's commit, None outside a checkout."""
+    return __version__, _commit()
+
+
 def device_name(device: str) -> str:
     """Return what "cpu" or "cuda" is called here, as it is written down with each result."""
     return torch.cuda.get_device_name() if device == "cuda" else _processor()

@@ -7,9 +7,9 @@ device there is no estimate.
 
 | kind | unit |
 |---|---|
-| training | one image in one local epoch; all rounds are counted, though patience may end it sooner |
-| attack, tracks, movie | one image of one victim in one step; all steps are counted, though a victim may stop |
-| labels, spread | one image |
+| training | an image in a local epoch; all rounds are counted, though patience may end it sooner |
+| attack, tracks, movie | an image of a victim in a step; all steps are counted, though a victim may stop |
+| labels, spread | an image |
 | any other | the cell |
 """
 
@@ -93,8 +93,7 @@ def _(cell: TrainingCell, images: Mapping[str, int]) -> Work:
     protocol, count = cell.protocol, images.get(cell.dataset)
     share = (protocol.clients_per_round or protocol.clients) / protocol.clients
     epochs = max(protocol.rounds, 1) * protocol.local_epochs * share  # no rounds: the images are only scored
-    groups = tuple(("training", protocol.rounds > 0, name) for name in (cell.architecture, cell.model))
-    return Work(groups, None if count is None else epochs * count)
+    return Work(_models(cell, "training", protocol.rounds > 0), None if count is None else epochs * count)
 
 
 @work.register
@@ -114,16 +113,12 @@ def _(cell: MovieCell, images: Mapping[str, int]) -> Work:
 
 @work.register
 def _(cell: LabelCell, images: Mapping[str, int]) -> Work:
-    training = cell.training
-    groups = tuple(("labels", name) for name in (training.architecture, training.model))
-    return Work(groups, float(cell.victims * cell.batch_size))
+    return Work(_models(cell.training, "labels"), float(cell.victims * cell.batch_size))
 
 
 @work.register
 def _(cell: SpreadCell, images: Mapping[str, int]) -> Work:
-    training = cell.training
-    groups = tuple(("spread", name) for name in (training.architecture, training.model))
-    return Work(groups, float(cell.victims * cell.draws))
+    return Work(_models(cell.training, "spread"), float(cell.victims * cell.draws))
 
 
 def _steps(training: TrainingCell, attack: Attack, count: int) -> Work:
@@ -131,8 +126,13 @@ def _steps(training: TrainingCell, attack: Attack, count: int) -> Work:
     how = attack.optimizer
     steps = 1 if how == "closed-form" else attack.max_steps * attack.draws * attack.trials
     steps *= attack.inner_steps if how == "lbfgs" else 1
-    narrow = ("attack", how, training.architecture, attack.layers, attack.exclude)
-    return Work((narrow, narrow[:3], ("attack", how, training.model)), float(steps * count))
+    same, family = _models(training, "attack", how)
+    return Work(((*same, attack.layers, attack.exclude), same, family), float(steps * count))
+
+
+def _models(training: TrainingCell, *kind: Any) -> tuple[Group, Group]:
+    """The group of one architecture, bottlenecks and all, and that of its family."""
+    return (*kind, "same", training.architecture), (*kind, "family", training.model)
 
 
 def _own(kind: str, attacked: Work) -> Work:
@@ -240,5 +240,7 @@ def _row(row: Mapping[str, Any], device: str, threads: int) -> Iterator[Measured
     size *= Attack().inner_steps if how == "lbfgs" else 1
     seconds = each * float(row["victims"])
     yield Measured(
-        Work((("attack", how, model),), size), Machine(device, threads, method == "compiled"), seconds
+        Work((("attack", how, "family", model),), size),
+        Machine(device, threads, method == "compiled"),
+        seconds,
     )
