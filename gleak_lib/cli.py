@@ -269,7 +269,7 @@ def _announce(
         found = store.status(plan)
         missing = [*found.missing, *found.failed, *found.damaged]
         ahead = outlook.look(missing, store, Context(store.cache), machine, workers)
-        to_do = f"{len(missing)} missing, {ahead}" if missing else "nothing to compute"
+        to_do = f"{len(missing)} to compute, {ahead}" if missing else "nothing missing"
         print(f"{source.stem}: {len(missing) + len(found.done)} cells, {len(found.done)} done, {to_do}")
         outlooks.append(ahead)
     if len(outlooks) > 1:
