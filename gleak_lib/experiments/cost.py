@@ -34,7 +34,8 @@ from gleak_lib.experiments.movie import MovieCell
 from gleak_lib.experiments.spread import SpreadCell
 from gleak_lib.experiments.tracks import TracksCell
 
-NEAREST = 5  # measured cells that decide, those whose size is closest
+NEAREST = 5  # so many measured cells decide at most, those whose size is closest,
+ALIKE = 4  # and none whose size differs by more than this factor beyond the closest
 BENCHMARKS = "benchmarks"  # folder beside stored results, see benchmarks/*.py
 
 Group = tuple[Any, ...]
@@ -175,7 +176,8 @@ class Costs:
                 if found := self._found.get((compiled, group)):
                     best = max(same_threads for same_threads, _, _ in found)
                     near = sorted((abs(math.log(size / s)), rate) for same, s, rate in found if same == best)
-                    return size * median(rate for _, rate in near[:NEAREST])
+                    farthest = near[0][0] + math.log(ALIKE)
+                    return size * median(rate for far, rate in near[:NEAREST] if far <= farthest)
         return None
 
 

@@ -200,8 +200,9 @@ def _complain(
         for cell, error in errors.items():
             alike.setdefault(f"{type(error).__name__}: {error}", []).append(cell)
         shown = "".join(f"\n  {_named(cells)}: {reason}" for reason, cells in alike.items())
+        failed = len(errors.keys() & found.keys())  # without trainings that only others needed
         raise StoreError(
-            f"{len(errors)} of {len(found)} cells failed; the {done} finished ones are stored in "
+            f"{failed} of {len(found)} cells failed; the {done} finished ones are stored in "
             f"{store.folder}, and the next run tries the others again:{shown}"
         ) from next(iter(errors.values()))
     if unfinished:

@@ -86,7 +86,9 @@ def test_the_narrowest_group_decides():
 def test_those_nearest_in_size_decide_by_their_median():
     small = [measured(attack(victims=1, steps=1), 9.0)] * 4
     large = [measured(attack(victims=100, steps=10), seconds) for seconds in (1000, 2000, 1000, 9000, 1000)]
-    assert costs(*small, *large).seconds(attack(victims=200)) == pytest.approx(2000.0)
+    known = costs(*small, *large)
+    assert known.seconds(attack(victims=200)) == pytest.approx(2000.0)
+    assert known.seconds(attack(victims=1, steps=2)) == pytest.approx(18.0)  # the large ones are too far
 
 
 def test_only_this_device_and_the_same_threads_first():

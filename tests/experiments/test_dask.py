@@ -192,7 +192,7 @@ def test_the_scheduler_goes_away(store, tmp_path):
     folder, block, pid = tmp_path / "cluster", tmp_path / "block", tmp_path / "pid"
     folder.mkdir()
     block.touch()
-    own = Cluster(folder, patience=5)
+    own = Cluster(folder, patience=10)
     try:
         own.hire(1)
         cells = [Toy(1.0), Toy(2.0, block=str(block), pid=str(pid))]
