@@ -81,7 +81,7 @@ class Pool(Executor):
         process, self._own.process = getattr(self._own, "process", None), None
         if process is not None:
             self._pids.pop(process, None)
-            process.shutdown(wait=False)
+            process.shutdown()  # nothing of it is left to wait for but its books
 
 
 def share(workers: int) -> int:
