@@ -3,20 +3,22 @@
 import argparse
 import os
 import sys
+import time
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from gleak_lib import __version__
-from gleak_lib.errors import GleakError, ParameterError
+from gleak_lib.errors import GleakError, ParameterError, TimeLimitError
+from gleak_lib.usage import parser
 
-DEFAULT_PROFILE = "cpu"
+if TYPE_CHECKING:
+    from gleak_lib.experiments.outlook import Outlook
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status: 0, or 2 after an error that was explained."""
-    options = _parser().parse_args(arguments)
+    options = parser(run, status, data, show).parse_args(arguments)
     warnings.showwarning = _show_warning
     try:
         return options.command(options)
@@ -46,20 +48,53 @@ def run(options: argparse.Namespace) -> int:
         parameters.validate(declared, values, source.stem)
         jobs.append((source, values))
     chapters, environment = _destination(options.output, options.profile)
-    limit = None if options.time_limit is None else 60 * options.time_limit
+    outlooks = _announce(jobs, options, environment)
+    if options.dry_run:
+        for outlook in outlooks:
+            print("\n".join(outlook.lines()))
+        return 0
+    environment |= _crew(options)
+    deadline = None if options.time_limit is None else time.time() + 60 * options.time_limit
+    late = []
     for source, values in jobs:
+        left = None if deadline is None else deadline - time.time()
+        if left is not None and left <= 0:
+            late.append(source.stem)
+            continue
         print(f"{source.stem}: profile {options.profile}", flush=True)
         target = chapters / f"{source.stem}.ipynb"
-        execute.execute(source, target, values, environment=environment, time_limit=limit, log=_log)
-        print(f"{source.stem}: wrote {target}", flush=True)
+        try:
+            execute.execute(source, target, values, environment=environment, time_limit=left, log=_log)
+        except TimeLimitError as error:  # a later chapter may have shorter cells
+            print(error, file=sys.stderr, flush=True)
+            late.append(source.stem)
+        else:
+            print(f"{source.stem}: wrote {target}", flush=True)
+    if late:
+        raise TimeLimitError(
+            f"The limit of {options.time_limit:g} min came before the end of {', '.join(late)}. Finished "
+            "cells are stored: run the same command again to go on."
+        )
     return 0
 
 
 def status(options: argparse.Namespace) -> int:
-    """Print how many cells of each chapter are done, missing, failed or damaged."""
-    from gleak_lib.experiments import CHAPTERS, PROFILES, Store, chapter, open_store, parameters, profiles
+    """Print how many cells of each chapter are done, missing, failed or damaged, and what is ahead."""
+    from gleak_lib.experiments import (
+        CHAPTERS,
+        PROFILES,
+        Context,
+        Store,
+        chapter,
+        cost,
+        open_store,
+        outlook,
+        parameters,
+        profiles,
+    )
 
     names = [Path(name).stem for name in options.chapters] or list(CHAPTERS)
+    machine = cost.here()
     for name in names:
         chosen = [options.profile] if options.profile else profiles.profiles_of(name) or list(PROFILES)
         for profile in chosen:
@@ -69,7 +104,9 @@ def status(options: argparse.Namespace) -> int:
             store = Store(Path(options.output) / "results") if options.output else open_store(profile)
             found = store.status(plan.cells(**parameters.validate(declared, values, name)))
             counts = "  ".join(f"{len(cells)} {state}" for state, cells in found._asdict().items())
-            print(f"{name:<24} {profile:<6} {counts}   ({store.folder})")
+            missing = [*found.missing, *found.failed, *found.damaged]
+            ahead = outlook.look(missing, store, Context(store.cache), machine) if missing else ""
+            print(f"{name:<24} {profile:<6} {counts}   ({store.folder})" + (f"   {ahead}" if missing else ""))
             for cell in found.failed:
                 print(f"    failed   {cell.key}  {cell.describe()}: {store.failed(cell)}")
             for cell in found.damaged:
@@ -124,67 +161,43 @@ def show(options: argparse.Namespace) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="gleak", description="Run and inspect the book of gradient leakage."
-    )
-    parser.add_argument("--version", action="version", version=f"gleak {__version__}")
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+def _announce(
+    jobs: Sequence[tuple[Path, dict[str, Any]]], options: argparse.Namespace, environment: Mapping[str, str]
+) -> "list[Outlook]":
+    """Say before the run what each chapter will compute and how long that will take."""
+    from gleak_lib.experiments import CHAPTERS, Context, Store, chapter, crew, outlook, parameters, places
 
-    one = commands.add_parser("run", help="execute chapters through papermill")
-    one.add_argument(
-        "chapters", nargs="*", metavar="CHAPTER", help="for instance 03_ignore_attack; none means all"
-    )
-    one.add_argument("--profile", default=DEFAULT_PROFILE, help="quick, cpu or paper (default: %(default)s)")
-    _add_parameters(one)
-    one.add_argument(
-        "--output", metavar="DIR", help="write chapters and results there, not into the checkout"
-    )
-    one.add_argument("--time-limit", type=_minutes, metavar="MIN", help="minutes a chapter may take")
-    one.set_defaults(command=run)
-
-    one = commands.add_parser("status", help="which cells are done, missing, failed, damaged")
-    one.add_argument("chapters", nargs="*", metavar="CHAPTER", help="none means all")
-    one.add_argument("--profile", help="quick, cpu or paper (default: each that the chapter has)")
-    _add_parameters(one)
-    one.add_argument("--output", metavar="DIR", help="look there, as for run")
-    one.add_argument("-v", "--verbose", action="store_true", help="list every cell")
-    one.set_defaults(command=status)
-
-    one = commands.add_parser("data", help="check or fetch image sets")
-    one.add_argument("folder", nargs="?", metavar="DIR", help="default: GLEAK_DATA, else your cache folder")
-    one.add_argument(
-        "--download",
-        nargs="*",
-        metavar="NAME",
-        help="fetch these sets, or, without a name, all that are missing",
-    )
-    one.set_defaults(command=data)
-
-    one = commands.add_parser(
-        "list", help="models, bottlenecks, attacks, defences, image sets, chapters, profiles"
-    )
-    one.set_defaults(command=show)
-    return parser
+    machine, workers = crew.beforehand(options.scheduler, options.workers, options.compile)
+    store = Store(environment[places.RESULTS], environment.get(places.CACHE))
+    outlooks = []
+    for source, values in jobs:
+        if source.stem not in CHAPTERS:
+            continue
+        declared = parameters.of_chapter(source.stem, source)
+        plan = chapter(source.stem).cells(**parameters.validate(declared, values, source.stem))
+        found = store.status(plan)
+        missing = [*found.missing, *found.failed, *found.damaged]
+        ahead = outlook.look(missing, store, Context(store.cache), machine, workers)
+        to_do = f"{len(missing)} to compute, {ahead}" if missing else "nothing missing"
+        print(f"{source.stem}: {len(missing) + len(found.done)} cells, {len(found.done)} done, {to_do}")
+        outlooks.append(ahead)
+    if len(outlooks) > 1:
+        tasks = [task for ahead in outlooks for task in ahead.tasks]
+        print(f"together: {outlook.Outlook(tasks, machine, workers)}")
+    sys.stdout.flush()
+    return outlooks
 
 
-def _add_parameters(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "-p",
-        dest="parameters",
-        nargs=2,
-        action="append",
-        default=[],
-        metavar=("NAME", "VALUE"),
-        help="another value for one of the chapter's parameters; may be given several times",
-    )
+def _crew(options: argparse.Namespace) -> dict[str, str]:
+    """Return the variables that tell notebooks who computes."""
+    from gleak_lib.experiments import crew
 
-
-def _minutes(text: str) -> float:
-    value = float(text)
-    if not value > 0:
-        raise argparse.ArgumentTypeError(f"must be positive, got {text}")
-    return value
+    given = {
+        crew.SCHEDULER: options.scheduler,
+        crew.WORKERS: options.workers,
+        crew.COMPILE: int(options.compile),
+    }
+    return {name: str(value) for name, value in given.items() if value is not None}
 
 
 def _destination(output: str | None, profile: str) -> tuple[Path, dict[str, str]]:

@@ -32,6 +32,10 @@ class StoreError(GleakError, RuntimeError):
     """A stored result or a run that cannot be used."""
 
 
+class TimeLimitError(StoreError):
+    """A run that stopped because its time was up; what was finished is stored."""
+
+
 class MissingDependencyError(GleakError, ImportError):
     """An optional package that is not installed; the message names the extra that brings it."""
 

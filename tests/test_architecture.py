@@ -20,7 +20,7 @@ LAYERS = [
     {"federated"},
     {"plots"},
     {"experiments"},
-    {"cli"},
+    {"usage", "cli"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 

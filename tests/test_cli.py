@@ -12,7 +12,9 @@ import pytest
 
 from gleak_lib import cli, datasets
 from gleak_lib.attacks import ATTACKS
-from gleak_lib.experiments import CHAPTERS, AttackCell, Chapter, TrainingCell, places, run
+from gleak_lib.errors import TimeLimitError
+from gleak_lib.experiments import CHAPTERS, AttackCell, Chapter, TrainingCell, crew, places, run
+from gleak_lib.experiments.pool import share
 from gleak_lib.experiments.store import Store
 
 SOURCE = """# %% [markdown]
@@ -146,6 +148,72 @@ def test_profile_with_a_bad_value_runs_nothing(checkout, capsys):
     assert "victims must be int, got '1e1' (str)" in capsys.readouterr().err
 
 
+def test_dry_run_says_what_is_to_do_and_does_nothing(checkout, capsys):
+    before = files(checkout)
+    assert cli.main(["run", "01_tiny", "--profile", "quick", "--dry-run", "--workers", "3"]) == 0
+    assert files(checkout) == before
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.startswith("01_tiny: 1 cells, 0 done, 1 to compute, no estimate with 3 workers on ")
+    (cell,) = tiny("quick", 3, False)
+    assert second.split()[:3] == ["?", "attack", cell.key]
+
+
+def test_estimates_come_from_what_was_stored(checkout, capsys):
+    (other,) = tiny("quick", 2, False)
+    store = Store(checkout / "_build/quick/results")
+    (result,) = run([other], store, device="cpu", progress=False)
+    path = store.path(other)
+    stored = json.loads(path.read_text())
+    stored["provenance"]["seconds"] = 120.0
+    path.write_text(json.dumps(stored))
+    machine = f"{result.provenance['device']} ({result.provenance['threads']} thread"
+    for command in (["run", "01_tiny", "--profile", "quick", "--dry-run"], ["status", "01_tiny"]):
+        assert cli.main(command) == 0
+        assert f"about 3 min on {machine}" in capsys.readouterr().out  # three victims instead of two
+    assert cli.main(["run", "01_tiny", "--profile", "quick", "--time-limit", "2"]) == 2
+    streams = capsys.readouterr()
+    assert "TimeLimitError" in streams.err and "Left out: ig" in streams.err and "(3 min)" in streams.err
+    assert "The limit of 2 min came before the end of 01_tiny." in streams.err
+    assert (checkout / "book/chapters/01_tiny.ipynb").read_text() == "published"
+
+
+def test_the_time_limit_is_one_for_all_chapters(checkout, capsys, monkeypatch):
+    shutil.copy(checkout / "book/src/01_tiny.py", checkout / "book/src/02_tiny.py")
+    shutil.copytree(checkout / "params/01_tiny", checkout / "params/02_tiny")
+    limits, clock = [], iter([1000.0, 1010.0, 1030.0])
+    monkeypatch.setattr(cli.time, "time", lambda: next(clock))
+
+    def execute(source, *_, time_limit, **__):
+        limits.append((source.stem, time_limit))
+        if source.stem == "01_tiny":
+            raise TimeLimitError("too long")
+
+    monkeypatch.setattr("gleak_lib.experiments.execute.execute", execute)
+    assert cli.main(["run", "--profile", "quick", "--time-limit", "1"]) == 2
+    assert limits == [("01_tiny", 50.0), ("02_tiny", 30.0)]
+    assert "before the end of 01_tiny. Finished cells are stored" in capsys.readouterr().err
+
+
+def test_chapters_are_told_who_computes(checkout, monkeypatch):
+    seen = {}
+    monkeypatch.setattr(
+        "gleak_lib.experiments.execute.execute", lambda *_, environment, **__: seen.update(environment)
+    )
+    assert cli.main(["run", "01_tiny", "--profile", "quick", "--workers", "3", "--compile"]) == 0
+    assert seen[crew.WORKERS] == "3" and seen[crew.COMPILE] == "1" and crew.SCHEDULER not in seen
+    assert crew.compiles(None) is False
+    monkeypatch.setenv(crew.COMPILE, "1")
+    assert crew.compiles(None) is True and crew.compiles(False) is False
+
+
+def test_chapter_computed_by_processes(checkout, capsys):
+    assert cli.main(["run", "01_tiny", "--profile", "quick", "--workers", "2"]) == 0
+    assert "1/1" in capsys.readouterr().out
+    (stored,) = (checkout / "_build/quick/results/attack").glob("*.json")
+    threads = json.loads(stored.read_text())["provenance"]["threads"]
+    assert threads == share(2)
+
+
 def test_status_counts_each_state(checkout, capsys):
     assert cli.main(["status", "01_tiny", "-v"]) == 0
     text = capsys.readouterr().out
@@ -206,11 +274,13 @@ def test_the_command_itself(tmp_path):
 
 
 def test_usage(capsys):
-    for arguments in ([], ["run", "--time-limit", "0"], ["run", "-p", "x"]):
+    both = ["run", "--workers", "2", "--scheduler", "tcp://head:8786"]
+    for arguments in ([], both, ["run", "--workers", "0"], ["run", "--time-limit", "0"], ["run", "-p", "x"]):
         with pytest.raises(SystemExit) as caught:
             cli.main(arguments)
         assert caught.value.code == 2
-    assert "must be positive, got 0" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "must be positive, got 0" in error and "must be at least 1, got 0" in error
     with pytest.raises(SystemExit):
         cli.main(["--version"])
     assert json.dumps(capsys.readouterr().out).startswith('"gleak ')

@@ -28,7 +28,7 @@ class Context:
 
     Attributes:
         cache: folder of trained weights.
-        device: "cpu" or "cuda".
+        device: "cpu" or "cuda"; "auto" on the way to another machine, which then chooses.
         data: folder of the image sets; None means the variable `GLEAK_DATA`, else the user's cache folder.
         progress: whether attacks and trainings show their own bars.
         compile: whether attacks fuse their steps with `torch.compile`.
@@ -61,6 +61,16 @@ def choose_device(name: str) -> str:
     if name == "cuda" and not torch.cuda.is_available():
         raise ParameterError('torch finds no CUDA device here: use device="cpu" or "auto".')
     return "cuda" if name != "cpu" and torch.cuda.is_available() else "cpu"
+
+
+def version() -> tuple[str, str | None]:
+    """Return the version of gleak and the checkout's commit, None outside a checkout."""
+    return __version__, _commit()
+
+
+def device_name(device: str) -> str:
+    """Return what "cpu" or "cuda" is called here, as it is written down with each result."""
+    return torch.cuda.get_device_name() if device == "cuda" else _processor()
 
 
 def signature(dataset: ImageDataset) -> dict[str, Any]:
@@ -96,7 +106,7 @@ def provenance(context: Context, seconds: float, data: Mapping[str, Any] | None)
         "python": platform.python_version(),
         "torch": torch.__version__,
         "numpy": numpy.__version__,
-        "device": torch.cuda.get_device_name() if context.device == "cuda" else _processor(),
+        "device": device_name(context.device),
         "threads": torch.get_num_threads(),
         "compile": context.compile,
         "data": None if data is None else dict(data),

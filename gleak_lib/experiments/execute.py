@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from gleak_lib import errors
-from gleak_lib.errors import StoreError, unknown
+from gleak_lib.errors import StoreError, TimeLimitError, unknown
 from gleak_lib.experiments import places
 from gleak_lib.experiments.files import write_atomically
 from gleak_lib.experiments.progress import PROGRESS
@@ -63,7 +63,8 @@ def execute(
         log: is given a line for each cell of the experiments that ends.
 
     Raises:
-        StoreError: a cell of the notebook failed (the message says which, and why), or the time was up.
+        StoreError: a cell of the notebook failed (the message says which, and why).
+        TimeLimitError: the time was up.
         MissingDependencyError: papermill or jupytext is not installed.
     """
     jupytext, papermill = require("jupytext", "book"), require("papermill", "book")
@@ -92,16 +93,17 @@ def execute(
                     execution_timeout=None if time_limit is None else max(1, int(time_limit) + 1),
                 )
             except papermill.PapermillExecutionError as error:
-                raise StoreError(_failure(source.stem, error)) from error
+                kind = TimeLimitError if error.ename == TimeLimitError.__name__ else StoreError
+                raise kind(_failure(source.stem, error)) from error
             except dead as error:
                 raise StoreError(
                     f"{source.stem}: the kernel died, perhaps for want of memory. Finished cells are stored: "
                     "run again to go on."
                 ) from error
             except TimeoutError as error:  # nbclient's, for a cell that outlasts the limit
-                raise StoreError(
-                    f"{source.stem} took longer than the time limit of {time_limit:g} s. Finished cells are "
-                    "stored: run again to go on."
+                raise TimeLimitError(
+                    f"{source.stem} took longer than the {time_limit:.0f} s that were left. Finished cells "
+                    "are stored: run again to go on."
                 ) from error
         write_atomically(destination, _cleaned(done).encode())
 

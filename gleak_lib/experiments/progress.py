@@ -19,19 +19,22 @@ class Report:
         total: cells asked for.
         done: cells that were stored already.
         show: whether to show anything.
+        outlook: how long it will take.
 
     Attributes:
         inner: whether trainings and attacks may show bars of their own.
     """
 
-    def __init__(self, total: int, done: int, show: bool) -> None:
+    def __init__(self, total: int, done: int, show: bool, outlook: str) -> None:
+        self.outlook = outlook
         self.total, self.done, self.began = total, done, time.monotonic()
         self.file = os.environ.get(PROGRESS) if show else None
         self.bar: Any = _bar(total, done) if show and not self.file else None
         self.inner = self.bar is not None
 
     def __enter__(self) -> "Report":
-        self._write(f"{self.done} of {self.total} cells are stored, {self.total - self.done} to compute")
+        missing = self.total - self.done
+        self._write(f"{self.done} of {self.total} cells are stored, {missing} to compute, {self.outlook}")
         return self
 
     def ended(self, about: str, outcome: object, *, counts: bool) -> None:

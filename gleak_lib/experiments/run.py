@@ -3,29 +3,26 @@
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import BrokenExecutor, Executor, Future, as_completed
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import BrokenExecutor, Executor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
 
-from gleak_lib.errors import GleakError, ParameterError, StoreError
-from gleak_lib.experiments.base import Cell, Output
-from gleak_lib.experiments.cells import TrainingCell, needed_trainings, trajectory
-from gleak_lib.experiments.context import Context, choose_device, provenance, same_data
+from gleak_lib.errors import GleakError, ParameterError, StoreError, TimeLimitError
+from gleak_lib.experiments.base import Cell
+from gleak_lib.experiments.cells import TrainingCell
+from gleak_lib.experiments.context import Context, choose_device, same_data
+from gleak_lib.experiments.crew import Crew, compiles, crew
+from gleak_lib.experiments.dispatch import Outcome, dispatch
+from gleak_lib.experiments.outlook import duration, look
+from gleak_lib.experiments.planner import Queue, Task
 from gleak_lib.experiments.progress import Report
 from gleak_lib.experiments.result import Result
 from gleak_lib.experiments.store import Store
 from gleak_lib.experiments.weights import path_of
 
 DEADLINE = "GLEAK_DEADLINE"  # seconds since the epoch, set by `gleak run --time-limit`
-
-
-class Finished(NamedTuple):
-    """What a worker sends back."""
-
-    output: Output
-    provenance: dict[str, Any]
+NAMED = 5  # cells that a message names
 
 
 def run(
@@ -36,50 +33,104 @@ def run(
     executor: Executor | None = None,
     progress: bool = True,
     time_limit: float | None = None,
-    compile: bool = False,
+    compile: bool | None = None,
     data: str | Path | None = None,
 ) -> list[Result]:
     """Return the results of cells in the order asked, computing those that the store lacks.
 
-    Cells asked for twice run once, and so do trainings whose weights several attacks need. A stored result
-    that was computed on other images of the same name (as far as these are there to compare) is computed
-    again. Each result is stored as it ends: an interruption, even `kill -9`, loses unfinished cells only.
+    Cells asked for twice run once, and so do trainings whose weights several attacks need; a cell that needs
+    trained weights begins as soon as its own training has ended. A stored result that was computed on other
+    images of the same name (as far as these are there to compare) is computed again. Each result is stored
+    as it ends: an interruption, even `kill -9`, loses unfinished cells only.
 
     Args:
         cells: what to compute.
         store: where results are looked for and kept.
-        device: "cpu", "cuda", or "auto" for CUDA where there is one.
+        device: "cpu", "cuda", or "auto" for CUDA where there is one; the workers of a cluster choose.
         executor: any `concurrent.futures` executor, to run several cells at once; processes must be spawned,
-            and the variable OMP_NUM_THREADS should share the cores among them. None runs one at a time.
+            and the variable OMP_NUM_THREADS should share the cores among them. `client.get_executor()` of
+            `dask.distributed` takes the cells to other machines. None runs one at a time, unless
+            `GLEAK_SCHEDULER` or `GLEAK_WORKERS` names workers (`gleak run --scheduler`, `--workers`).
         progress: show a bar over the cells, and, one at a time, those of trainings and attacks.
-        time_limit: seconds after which no further cell is begun.
+        time_limit: seconds after which no further cell is begun. One that is expected to take longer than
+            what is left is not begun either.
         compile: let attacks fuse their steps with `torch.compile`; figures may differ in the last digits.
+            None means `GLEAK_COMPILE` (`gleak run --compile`), else no.
         data: folder of the image sets; None means `GLEAK_DATA`, else the user's cache folder.
 
     Raises:
         DataError, UnknownNameError: at once, where none of the image sets can be read.
-        StoreError: at the end, where cells failed (it names them; the others are stored) or the time was up.
+        StoreError: at the end, where cells failed (it names them; the others are stored).
+        TimeLimitError: at the end, where the time was up (it names what was left out).
         ParameterError: something that is no cell, or a device that there is not.
     """
     asked = list(cells)
     for cell in asked:
         if not isinstance(cell, Cell):
             raise ParameterError(f"run takes cells, got {type(cell).__name__}: {cell!r}.")
-    context = Context(store.cache, choose_device(device), None if data is None else Path(data))
+    deadline = _deadline(time_limit)
+    context = Context(store.cache, device, None if data is None else Path(data), compile=compiles(compile))
+    choose_device("auto" if device == "cuda" else device)  # an unknown name is refused in any case
     found = {cell: _stored(cell, store, context) for cell in dict.fromkeys(asked)}
     missing = [cell for cell, result in found.items() if result is None]
     if missing:
-        _need_some_images(missing, context)
-        with Report(len(found), len(found) - len(missing), progress) as report:
-            one_by_one = executor is None
-            context = replace(context, progress=report.inner and one_by_one, compile=compile)
-            batches = _plan(missing, context)
-            deadline = _deadline(time_limit)
-            work = _in_turn if executor is None else _with(executor)
-            ended = work(batches, context, deadline)
-            errors = _collect(ended, set(missing), found, store, report)
-        _complain(missing, found, errors, store)
+        with crew(executor) as who:
+            tasks = _compute(missing, found, store, context, who, deadline, progress)
+        _complain(missing, found, *tasks, store)
     return [result for cell in asked if (result := found[cell]) is not None]
+
+
+def _compute(
+    missing: Sequence[Cell],
+    found: dict[Cell, Result | None],
+    store: Store,
+    context: Context,
+    who: Crew,
+    deadline: float | None,
+    progress: bool,
+) -> tuple[dict[Cell, BaseException], list[Task]]:
+    """Fill `found` with what was missing; return errors, and tasks that were not begun."""
+    if who.client is None:  # else the workers look for devices and images, maybe on other machines
+        context = replace(context, device=choose_device(context.device))
+        _need_some_images(missing, context)
+    outlook = look(missing, store, context, who.machine(context.device, context.compile), who.slots())
+    queue = Queue(outlook.tasks, parallel=who.executor is not None)
+    stamps = {cell: _stamp(cell, store) for cell in missing}
+
+    def known(task: Task) -> list[Outcome] | None:
+        return _known(task, stamps, store, context)
+
+    with Report(len(found), len(found) - len(missing), progress, str(outlook)) as report:
+        context = replace(context, progress=report.inner and who.executor is None)
+        ended = dispatch(queue, who, context, deadline, known)
+        errors = _collect(ended, set(missing), found, store, report)
+    return errors, queue.left
+
+
+def _known(
+    task: Task, stamps: dict[Cell, int | None], store: Store, context: Context
+) -> list[Outcome] | None:
+    """What somebody else has stored since the run began, where that is the whole task."""
+    outcomes: list[Outcome] = []
+    for cell in task.cells:
+        if cell in stamps:
+            changed = _stamp(cell, store) not in (None, stamps[cell])
+            result = _stored(cell, store, context) if changed else None
+            if result is None:
+                return None
+            outcomes.append((cell, result))
+        elif isinstance(cell, TrainingCell):  # it is there for its weights alone
+            if not all(path_of(cell.at(rounds), context).exists() for rounds in cell.keep):
+                return None
+            outcomes.append((cell, None))
+    return outcomes
+
+
+def _stamp(cell: Cell, store: Store) -> int | None:
+    try:
+        return store.path(cell).stat().st_mtime_ns
+    except OSError:
+        return None
 
 
 def _need_some_images(missing: Sequence[Cell], context: Context) -> None:
@@ -94,19 +145,6 @@ def _need_some_images(missing: Sequence[Cell], context: Context) -> None:
             errors.append(error)
     if errors and len(errors) == len(names):
         raise errors[0]
-
-
-Outcome = tuple[Cell, Finished | BaseException]
-Worker = Callable[[Sequence[Sequence[Cell]], Context, float | None], Iterator[Outcome]]
-
-
-def compute(cell: Cell, context: Context) -> Finished:
-    """Run one cell, here or in another process."""
-    began = time.perf_counter()
-    output = cell.run(context)
-    seconds = time.perf_counter() - began
-    data = context.signature(cell.dataset_name) if cell.dataset_name else None
-    return Finished(output, provenance(context, seconds, data))
 
 
 def _stored(cell: Cell, store: Store, context: Context) -> Result | None:
@@ -126,83 +164,6 @@ def _stored(cell: Cell, store: Store, context: Context) -> Result | None:
     return None
 
 
-def _plan(missing: Sequence[Cell], context: Context) -> tuple[list[Cell], list[Cell]]:
-    """Return what can run at once, trainings first, and then what needs trained weights.
-
-    A training that was asked for keeps the weights that others need; where none was, one is added.
-    """
-    trainings = [cell for cell in missing if isinstance(cell, TrainingCell)]
-    for last, rounds in needed_trainings(missing).items():
-        lacking = tuple(r for r in rounds if not path_of(last.at(r), context).exists())
-        if not lacking:
-            continue
-        fits = [t for t in trainings if t.protocol.rounds >= max(lacking) and _same_path(t, last)]
-        if fits:
-            place = trainings.index(fits[0])
-            trainings[place] = replace(fits[0], keep=tuple(sorted({*fits[0].keep, *lacking})))
-        else:
-            trainings.append(replace(last.at(max(lacking)), keep=lacking))
-    others = [cell for cell in missing if not isinstance(cell, TrainingCell)]
-    later = [cell for cell in others if cell.needs is not None]
-    return [*trainings, *(cell for cell in others if cell.needs is None)], later
-
-
-def _same_path(one: TrainingCell, other: TrainingCell) -> bool:
-    return trajectory(one) == trajectory(other)
-
-
-def _in_turn(
-    batches: Sequence[Sequence[Cell]], context: Context, deadline: float | None
-) -> Iterator[Outcome]:
-    for cell in (cell for batch in batches for cell in batch):
-        if deadline is not None and time.time() >= deadline:
-            return
-        try:
-            yield cell, compute(cell, context)
-        except Exception as error:  # it is recorded, and the other cells go on
-            yield cell, error
-
-
-def _with(executor: Executor) -> Worker:
-    def work(
-        batches: Sequence[Sequence[Cell]], context: Context, deadline: float | None
-    ) -> Iterator[Outcome]:
-        for batch in batches:
-            if deadline is not None and time.time() >= deadline:
-                return
-            futures: dict[Future[Finished], Cell] = {}
-            try:
-                for cell in batch:
-                    futures[executor.submit(compute, cell, context)] = cell
-                yield from _as_they_end(futures, deadline)
-            except BrokenExecutor as error:  # a worker died while cells were handed out
-                yield from ((cell, error) for cell in batch if cell not in futures.values())
-            finally:  # also when the caller is interrupted
-                for future in futures:
-                    future.cancel()
-
-    return work
-
-
-def _as_they_end(futures: dict[Future[Finished], Cell], deadline: float | None) -> Iterator[Outcome]:
-    """Yield outcomes as they come; at the deadline let those that run end, and drop those that wait."""
-    timeout = None if deadline is None else max(0.0, deadline - time.time())
-    left = set(futures)
-    try:
-        for future in as_completed(futures, timeout):
-            left.discard(future)
-            yield futures[future], _outcome(future)
-    except TimeoutError:
-        running = [future for future in left if not future.cancel()]
-        for future in as_completed(running):
-            yield futures[future], _outcome(future)
-
-
-def _outcome(future: Future[Finished]) -> Finished | BaseException:
-    error = future.exception()
-    return future.result() if error is None else error
-
-
 def _collect(
     ended: Iterator[Outcome],
     wanted: set[Cell],
@@ -217,7 +178,9 @@ def _collect(
             errors[cell] = outcome
             if not isinstance(outcome, BrokenExecutor):
                 store.put_failure(cell, outcome)
-        elif cell in wanted:
+        elif isinstance(outcome, Result):  # another run has stored it meanwhile
+            found[cell] = outcome
+        elif outcome is not None and cell in wanted:
             found[cell] = store.put(cell, outcome.output.figures, outcome.provenance, outcome.output.examples)
         report.ended(cell.describe(), outcome, counts=cell in wanted)
     return errors
@@ -227,6 +190,7 @@ def _complain(
     missing: Sequence[Cell],
     found: dict[Cell, Result | None],
     errors: dict[Cell, BaseException],
+    left: Sequence[Task],
     store: Store,
 ) -> None:
     unfinished = [cell for cell in missing if found[cell] is None]
@@ -236,15 +200,25 @@ def _complain(
         for cell, error in errors.items():
             alike.setdefault(f"{type(error).__name__}: {error}", []).append(cell)
         shown = "".join(f"\n  {_named(cells)}: {reason}" for reason, cells in alike.items())
+        failed = len(errors.keys() & found.keys())  # without trainings that only others needed
         raise StoreError(
-            f"{len(errors)} of {len(found)} cells failed; the {done} finished ones are stored in "
+            f"{failed} of {len(found)} cells failed; the {done} finished ones are stored in "
             f"{store.folder}, and the next run tries the others again:{shown}"
         ) from next(iter(errors.values()))
     if unfinished:
-        raise StoreError(
+        raise TimeLimitError(
             f"The time limit came before {len(unfinished)} of {len(found)} cells; the {done} finished ones "
-            f"are stored in {store.folder}: run again to go on."
+            f"are stored in {store.folder}: run again to go on. Left out: {_left_out(left)}."
         )
+
+
+def _left_out(tasks: Sequence[Task]) -> str:
+    shown = [
+        f"{task.cells[0].describe()} ({'no estimate' if task.seconds is None else duration(task.seconds)})"
+        for task in tasks[:NAMED]
+    ]
+    more = len(tasks) - len(shown)
+    return "; ".join([*shown, f"and {more} more"] if more else shown)
 
 
 def _named(cells: Sequence[Cell]) -> str:

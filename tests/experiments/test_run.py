@@ -10,10 +10,11 @@ from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from toy_cells import Toy, runs
+from toy_cells import Toy, process_of, runs
 
-from gleak_lib.errors import ParameterError, StoreError, UnknownNameError
-from gleak_lib.experiments import AttackCell, DamagedResultWarning, Store, TrainingCell, run
+from gleak_lib.errors import ParameterError, StoreError, TimeLimitError, UnknownNameError
+from gleak_lib.experiments import AttackCell, DamagedResultWarning, Output, Store, TrainingCell, cost, run
+from gleak_lib.experiments.weights import path_of
 
 
 def values(results):
@@ -116,6 +117,96 @@ def test_time_limit_lets_running_cells_end(store, tmp_path):
     with ThreadPoolExecutor(1) as executor, pytest.raises(StoreError, match="before 1 of 2"):
         run(cells, store, time_limit=0.3, executor=executor, progress=False)
     assert store.status(cells).done == (cells[0],)
+
+
+def timed(store, cell, seconds):
+    """Store a cell as if it had taken so long here."""
+    machine = cost.here("cpu")
+    origin = {"device": machine.device, "threads": machine.threads, "compile": False, "data": None}
+    store.put(cell, {"square": cell.value**2}, {**origin, "seconds": seconds})
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_cell_that_does_not_fit_into_the_time_left_is_not_begun(store, log, workers):
+    timed(store, Toy(5.0), 100.0)
+    executor = ThreadPoolExecutor(workers) if workers else None
+    options = {"device": "cpu", "progress": False, "executor": executor}
+    with pytest.raises(TimeLimitError, match=r"before 1 of 2 cells.*Left out: toy 1.0 \(2 min\)\."):
+        run([Toy(5.0), Toy(1.0, log=log)], store, time_limit=50, **options)
+    assert runs(log) == {}
+    assert values(run([Toy(1.0, log=log)], store, time_limit=500, **options)) == [1]
+
+
+def test_what_another_run_has_stored_meanwhile_is_not_computed_again(store, log, tmp_path):
+    block, pid = tmp_path / "block", tmp_path / "pid"
+    block.touch()
+    cells = [Toy(1.0, block=str(block), pid=str(pid)), Toy(2.0, log=log)]
+
+    def meanwhile():
+        process_of(pid)
+        store.put(Toy(2.0), {"square": "stored"}, {})
+        block.unlink()
+
+    thread = threading.Thread(target=meanwhile)
+    thread.start()
+    results = run(cells, store, progress=False)
+    thread.join()
+    assert values(results) == [1, "stored"] and runs(log) == {}
+
+
+def test_weights_that_another_run_has_made_meanwhile_are_not_trained_again(store, monkeypatch):
+    attacks = [AttackCell(TrainingCell("digits", seed=seed), rounds=1, victims=1) for seed in (0, 1)]
+    trained = []
+
+    def train(cell, context):  # while the first is trained, another run makes the weights of the second
+        trained.append(cell)
+        for attack in attacks:
+            path_of(attack.training, context).parent.mkdir(parents=True, exist_ok=True)
+            path_of(attack.training, context).write_bytes(b"weights")
+        return Output({})
+
+    monkeypatch.setattr(TrainingCell, "run", train)
+    monkeypatch.setattr(AttackCell, "run", lambda cell, context: Output({"seed": cell.training.seed}))
+    results = run(attacks, store, device="cpu", progress=False)
+    assert [result.figures["seed"] for result in results] == [0, 1]
+    assert trained == [attacks[0].training]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_cells_whose_training_fails_fail_with_it(store, workers, monkeypatch):
+    trained = []
+
+    def train(cell, context):
+        trained.append(cell)
+        raise ValueError("diverged")
+
+    monkeypatch.setattr(TrainingCell, "run", train)
+    attacks = [AttackCell(TrainingCell("digits"), rounds=1, victims=v) for v in (1, 2)]
+    executor = ThreadPoolExecutor(workers) if workers else None
+    with pytest.raises(StoreError, match=r"(?s)2 of 3 cells failed.*and 2 more: ValueError: diverged"):
+        run([*attacks, Toy(2.0)], store, device="cpu", executor=executor, progress=False)
+    assert len(trained) == 1
+    assert store.status([*attacks, Toy(2.0)]).failed == tuple(attacks)
+
+
+def test_an_attack_begins_when_its_own_training_has_ended(store, tmp_path, monkeypatch):
+    """Not when all have: the second training ends only after the attack on the first has begun."""
+    attacks = [AttackCell(TrainingCell("digits", seed=seed), rounds=1, victims=1) for seed in (0, 1)]
+    begun = threading.Event()
+
+    def train(cell, context):
+        assert cell.seed == 0 or begun.wait(60)
+        return Output({})
+
+    def attack(cell, context):
+        begun.set()
+        return Output({"seed": cell.training.seed})
+
+    monkeypatch.setattr(TrainingCell, "run", train)
+    monkeypatch.setattr(AttackCell, "run", attack)
+    with ThreadPoolExecutor(2) as executor:
+        results = run(attacks, store, device="cpu", executor=executor, progress=False)
+    assert [result.figures["seed"] for result in results] == [0, 1]
 
 
 def test_bad_arguments(store):

@@ -21,6 +21,7 @@ class Toy(Cell):
     log: str = field(default="", compare=False)
     block: str = field(default="", compare=False)  # runs until this file is gone
     interrupt: bool = field(default=False, compare=False)
+    pid: str = field(default="", compare=False)  # file that says which process computes it
 
     def describe(self):
         return f"toy {self.value}"
@@ -29,6 +30,8 @@ class Toy(Cell):
         if self.log:
             with open(self.log, "a") as file:
                 file.write(f"{self.value}\n")
+        if self.pid:
+            Path(self.pid).write_text(f"{os.getpid()}\n")
         while self.block and Path(self.block).exists():
             time.sleep(0.02)
         if self.interrupt:
@@ -41,6 +44,17 @@ class Toy(Cell):
             "odd": [float("nan"), float("inf"), 1 / 3],
         }
         return Output(figures, {"truth": np.full((1, 3, 2, 2), int(self.value) % 256, np.uint8)})
+
+
+def process_of(path, timeout=120):
+    """The process that computes a cell, once it does."""
+    until = time.monotonic() + timeout
+    while time.monotonic() < until:
+        text = Path(path).read_text() if Path(path).exists() else ""
+        if text.endswith("\n"):
+            return int(text)
+        time.sleep(0.02)
+    raise TimeoutError(f"nobody wrote {path}")
 
 
 def runs(log):

@@ -1,0 +1,71 @@
+"""Running cells: in this process, in another one of this machine, or on another machine."""
+
+import os
+import platform
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from gleak_lib.errors import GleakError, StoreError
+from gleak_lib.experiments.base import Cell, Output
+from gleak_lib.experiments.context import Context, choose_device, provenance, version
+from gleak_lib.experiments.places import CACHE
+
+
+class Finished(NamedTuple):
+    """What a worker sends back."""
+
+    output: Output
+    provenance: dict[str, Any]
+
+
+def compute(cells: Sequence[Cell], context: Context) -> list[Finished]:
+    """Run the cells of one task; where one fails, the task fails.
+
+    Today they run one after the other. A group of trainings (`planner.together`) would be run at once here.
+    """
+    return [_one(cell, context) for cell in cells]
+
+
+def compute_away(cells: Sequence[Cell], context: Context, asked: tuple[str, str | None]) -> list[Finished]:
+    """Do the same on another machine, with its own device, images and, where `GLEAK_CACHE` says so, cache.
+
+    Args:
+        cells, context: as for `compute`; the device "auto" is chosen here.
+        asked: `context.version()` of whoever asks.
+
+    Raises:
+        StoreError: another version of gleak is installed here.
+        GleakError: whatever a cell raises, with the name of this machine.
+    """
+    try:
+        _same_version(asked)
+        cache = os.environ.get(CACHE)
+        here = replace(
+            context,
+            device=choose_device(context.device),
+            cache=Path(cache).expanduser() if cache else context.cache,
+        )
+        return compute(cells, here)
+    except GleakError as error:
+        raise type(error)(f"{error} (worker on {platform.node()})") from error
+
+
+def _one(cell: Cell, context: Context) -> Finished:
+    began = time.perf_counter()
+    output = cell.run(context)
+    seconds = time.perf_counter() - began
+    data = context.signature(cell.dataset_name) if cell.dataset_name else None
+    return Finished(output, provenance(context, seconds, data))
+
+
+def _same_version(asked: tuple[str, str | None]) -> None:
+    (theirs, their_commit), (own, own_commit) = asked, version()
+    differs = theirs != own or (their_commit and own_commit and their_commit != own_commit)
+    if differs:
+        raise StoreError(
+            f"This worker runs gleak {own} ({own_commit or 'no checkout'}), and the run was started with "
+            f"gleak {theirs} ({their_commit or 'no checkout'}): install the same version and start it again."
+        )

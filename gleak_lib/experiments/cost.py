@@ -1,0 +1,248 @@
+"""How long a cell will take: the seconds that cells like it took on the same device, scaled by their size.
+
+A cell has a *size*, how often one unit of its work is done, and *groups* of cells whose units cost alike, the
+narrowest first. Its cost is its size times the seconds a unit of the measured cells in its narrowest group
+that has any: of the few that are nearest in size, the median. Where nothing like it was measured on this
+device there is no estimate.
+
+| kind | unit |
+|---|---|
+| training | an image in a local epoch; all rounds are counted, though patience may end it sooner |
+| attack, tracks, movie | an image of a victim in a step; all steps are counted, though a victim may stop |
+| labels, spread | an image |
+| any other | the cell |
+"""
+
+import json
+import math
+import platform
+from collections.abc import Iterable, Iterator, Mapping
+from functools import singledispatch
+from pathlib import Path
+from statistics import median
+from typing import Any, NamedTuple
+
+import torch
+
+from gleak_lib.attacks import Attack
+from gleak_lib.errors import GleakError
+from gleak_lib.experiments.base import Cell, from_json
+from gleak_lib.experiments.cells import AttackCell, TrainingCell
+from gleak_lib.experiments.context import choose_device, device_name
+from gleak_lib.experiments.inference import LabelCell
+from gleak_lib.experiments.movie import MovieCell
+from gleak_lib.experiments.spread import SpreadCell
+from gleak_lib.experiments.tracks import TracksCell
+
+NEAREST = 5  # so many measured cells decide at most, those whose size is closest,
+ALIKE = 4  # and none whose size differs by more than this factor beyond the closest
+BENCHMARKS = "benchmarks"  # folder beside stored results, see benchmarks/*.py
+
+Group = tuple[Any, ...]
+
+
+class Machine(NamedTuple):
+    """What decides the cost of a unit, apart from the cell: as written down with each result."""
+
+    device: str
+    threads: int
+    compile: bool = False
+
+    def __str__(self) -> str:
+        threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
+        return f"{self.device} ({threads}{', compiled' if self.compile else ''})"
+
+
+class Work(NamedTuple):
+    """How much a cell computes.
+
+    Attributes:
+        groups: cells whose units cost alike, from the narrowest group to the widest.
+        size: units; None where it is not known.
+    """
+
+    groups: tuple[Group, ...]
+    size: float | None
+
+
+class Measured(NamedTuple):
+    """A cell, or a step of a benchmark, that was timed."""
+
+    work: Work
+    machine: Machine
+    seconds: float
+
+
+def here(device: str = "auto", compile: bool = False) -> Machine:
+    """Return the machine that this process computes on."""
+    return Machine(device_name(choose_device(device)), torch.get_num_threads(), compile)
+
+
+@singledispatch
+def work(cell: Cell, images: Mapping[str, int]) -> Work:
+    """Return how much a cell computes; register a function here for a new kind.
+
+    Args:
+        cell: any cell.
+        images: training images of the sets that are known.
+    """
+    return Work(((cell.kind, cell.dataset_name),), 1.0)
+
+
+@work.register
+def _(cell: TrainingCell, images: Mapping[str, int]) -> Work:
+    protocol, count = cell.protocol, images.get(cell.dataset)
+    share = (protocol.clients_per_round or protocol.clients) / protocol.clients
+    epochs = max(protocol.rounds, 1) * protocol.local_epochs * share  # no rounds: the images are only scored
+    return Work(_models(cell, "training", protocol.rounds > 0), None if count is None else epochs * count)
+
+
+@work.register
+def _(cell: AttackCell, images: Mapping[str, int]) -> Work:
+    return _steps(cell.training, cell.attack, cell.victims * cell.batch_size)
+
+
+@work.register
+def _(cell: TracksCell, images: Mapping[str, int]) -> Work:
+    return _own("tracks", work(cell.attacked, images))
+
+
+@work.register
+def _(cell: MovieCell, images: Mapping[str, int]) -> Work:
+    return _own("movie", _steps(cell.training, cell.attack, cell.victims))
+
+
+@work.register
+def _(cell: LabelCell, images: Mapping[str, int]) -> Work:
+    return Work(_models(cell.training, "labels"), float(cell.victims * cell.batch_size))
+
+
+@work.register
+def _(cell: SpreadCell, images: Mapping[str, int]) -> Work:
+    return Work(_models(cell.training, "spread"), float(cell.victims * cell.draws))
+
+
+def _steps(training: TrainingCell, attack: Attack, count: int) -> Work:
+    """The work of an attack on `count` images."""
+    how = attack.optimizer
+    steps = 1 if how == "closed-form" else attack.max_steps * attack.draws * attack.trials
+    steps *= attack.inner_steps if how == "lbfgs" else 1
+    same, family = _models(training, "attack", how)
+    return Work(((*same, attack.layers, attack.exclude), same, family), float(steps * count))
+
+
+def _models(training: TrainingCell, *kind: Any) -> tuple[Group, Group]:
+    """The group of one architecture, bottlenecks and all, and that of its family."""
+    return (*kind, "same", training.architecture), (*kind, "family", training.model)
+
+
+def _own(kind: str, attacked: Work) -> Work:
+    """A kind of its own that costs about what the attack costs."""
+    return Work((*((kind, *group) for group in attacked.groups), *attacked.groups), attacked.size)
+
+
+class Costs:
+    """Seconds that cells are expected to take on one machine.
+
+    Args:
+        measured: what was timed, on any machine.
+        machine: where the cells are to run.
+        images: training images of image sets, by name.
+    """
+
+    def __init__(
+        self, measured: Iterable[Measured], machine: Machine, images: Mapping[str, int] | None = None
+    ) -> None:
+        self.machine, self.images = machine, dict(images or {})
+        self._found: dict[tuple[bool, Group], list[tuple[bool, float, float]]] = {}
+        for (groups, size), (device, threads, compiled), seconds in measured:
+            if device != machine.device or not size:
+                continue
+            for group in groups:
+                found = self._found.setdefault((compiled, group), [])
+                found.append((threads == machine.threads, size, seconds / size))
+
+    def seconds(self, cell: Cell) -> float | None:
+        """Return how long a cell will take, None where nothing like it was measured on this machine.
+
+        Cells that were compiled, or not, as asked go before others, whatever their group; and within a
+        group those with the same number of threads.
+        """
+        groups, size = work(cell, self.images)
+        if not size:
+            return None
+        for compiled in (self.machine.compile, not self.machine.compile):
+            for group in groups:
+                if found := self._found.get((compiled, group)):
+                    best = max(same_threads for same_threads, _, _ in found)
+                    near = sorted((abs(math.log(size / s)), rate) for same, s, rate in found if same == best)
+                    farthest = near[0][0] + math.log(ALIKE)
+                    return size * median(rate for far, rate in near[:NEAREST] if far <= farthest)
+        return None
+
+
+def read(folders: Iterable[Path], machine: Machine) -> Costs:
+    """Return costs from stored results, and from benchmarks for what no result on this machine tells.
+
+    Args:
+        folders: of results; each may have a folder `benchmarks`.
+        machine: where cells are to run.
+    """
+    images: dict[str, int] = {}
+    there = list(dict.fromkeys(Path(folder).resolve() for folder in folders))
+    stored = [entry for folder in there for entry in _stored(folder, images)]
+    measured = [Measured(work(cell, images), origin, seconds) for cell, origin, seconds in stored]
+    known = {
+        (one.machine.compile, group)
+        for one in measured
+        if one.machine.device == machine.device
+        for group in one.work.groups
+    }
+    steps = [step for folder in there for step in _benchmarks(folder / BENCHMARKS, machine.device)]
+    measured += [one for one in steps if (one.machine.compile, one.work.groups[0]) not in known]
+    return Costs(measured, machine, images)
+
+
+def _stored(folder: Path, images: dict[str, int]) -> Iterator[tuple[Cell, Machine, float]]:
+    """Stored cells with machine and seconds; the numbers of training images are noted on the way."""
+    for path in sorted(folder.glob("*/*.json")):
+        try:
+            stored = json.loads(path.read_text(encoding="utf-8"))
+            origin = stored["provenance"]
+            machine = Machine(origin["device"], int(origin["threads"]), bool(origin["compile"]))
+            seconds, data, cell = float(origin["seconds"]), origin["data"], from_json(stored["cell"])
+            if data:
+                images[data["name"]] = int(data["images"][0])
+        except (OSError, ValueError, TypeError, KeyError, GleakError):
+            continue  # failures, benchmarks, damaged files, cells of other versions
+        yield cell, machine, seconds
+
+
+def _benchmarks(folder: Path, device: str) -> Iterator[Measured]:
+    """Steps that benchmarks/*.py timed on a processor; their files name its family only."""
+    if device != device_name("cpu"):
+        return
+    for path in sorted(folder.glob("*.json")):
+        try:
+            stored = json.loads(path.read_text(encoding="utf-8"))
+            family, threads = stored["machine"]["processor"], int(stored["machine"]["threads"])
+            if family in (platform.processor(), platform.machine(), device):
+                yield from [one for row in stored["rows"] for one in _row(row, device, threads)]
+        except (OSError, ValueError, TypeError, KeyError):
+            continue
+
+
+def _row(row: Mapping[str, Any], device: str, threads: int) -> Iterator[Measured]:
+    """One line of attacks.json (victims' steps a second) or of throughput.json (ms a victim's step)."""
+    method, size, how = row["method"], float(row["victims"]), row.get("optimizer", "adam")
+    if method not in ("engine", "fast", "compiled"):
+        return
+    model = str(row.get("model") or row["case"]).partition(" ")[0]
+    each = row["ms"] / 1000 if "ms" in row else 1 / row["engine_steps_per_s"]
+    size *= Attack().inner_steps if how == "lbfgs" else 1
+    seconds = each * float(row["victims"])
+    yield Measured(
+        Work((("attack", how, "family", model),), size),
+        Machine(device, threads, method == "compiled"),
+        seconds,
+    )

@@ -1,0 +1,105 @@
+"""What a run will compute and how long that will take: said beforehand, and by `gleak status`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from gleak_lib.errors import GleakError
+from gleak_lib.experiments import cost, places
+from gleak_lib.experiments.base import Cell
+from gleak_lib.experiments.context import Context
+from gleak_lib.experiments.planner import Queue, Task, plan
+from gleak_lib.experiments.store import Store
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """Tasks on a machine with so many workers.
+
+    Attributes:
+        tasks: what is to be computed.
+        machine: of each worker, None where it is not known.
+        workers: how many compute at once.
+    """
+
+    tasks: Sequence[Task]
+    machine: cost.Machine | None
+    workers: int = 1
+
+    @property
+    def unknown(self) -> int:
+        """Cells that nothing like was measured."""
+        return sum(len(task.cells) for task in self.tasks if task.seconds is None)
+
+    @property
+    def seconds(self) -> float:
+        """Expected duration of the others: their sum shared out, but no less than the longest chain."""
+        known = [task for task in self.tasks if task.seconds is not None]
+        total = sum(task.seconds or 0.0 for task in known)
+        chains = [task.chain for task in known if task.chain != float("inf")]
+        return max([total / self.workers, *chains], default=0.0)
+
+    def __str__(self) -> str:
+        """For instance "about 6 min on AMD EPYC (2 threads)"."""
+        if self.machine is None:
+            return "no estimate: the workers are not known yet"
+        where = f"on {self.machine}"
+        if self.workers > 1:
+            where = f"with {self.workers} workers {where}"
+        count = sum(len(task.cells) for task in self.tasks)
+        if not count:
+            return "nothing to compute"
+        if self.unknown == count:
+            return f"no estimate {where}: nothing like it was measured there"
+        if self.unknown:
+            known = duration(self.seconds)
+            return f"at least {known} {where}, and no estimate for {self.unknown} of {count} cells"
+        return f"about {duration(self.seconds)} {where}"
+
+    def lines(self) -> list[str]:
+        """Return the tasks as one after the other would take them, a line each."""
+        queue, last, lines = Queue(self.tasks, parallel=self.workers > 1), None, []
+        while (last := queue.take(last)) is not None:
+            time = "?" if last.seconds is None else duration(last.seconds)
+            lines += [f"{time:>10}  {cell.kind} {cell.key}  {cell.describe()}" for cell in last.cells]
+            queue.ended(last)
+        return lines
+
+
+def look(
+    missing: Sequence[Cell], store: Store, context: Context, machine: cost.Machine | None, workers: int = 1
+) -> Outlook:
+    """Return the outlook on missing cells.
+
+    Args:
+        missing: the cells to compute, each once.
+        store: its results, and those of the checkout, tell what cells cost.
+        context: says where trained weights are kept.
+        machine: of each worker; None where it is not known.
+        workers: how many compute at once.
+    """
+    costs = None if machine is None else cost.read(folders(store), machine)
+    return Outlook(plan(missing, context, costs), machine, workers)
+
+
+def folders(store: Store) -> list[Path]:
+    """Return the folders whose results tell what cells cost: the store's, and the checkout's."""
+    try:
+        return [store.folder, places.root() / "results"]
+    except GleakError:
+        return [store.folder]
+
+
+def duration(seconds: float) -> str:
+    """Return a duration in words that claim no more than an estimate knows: "6 min", "3 h 20 min"."""
+    if seconds < 1:
+        return "1 s"
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 60:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 48:
+        return f"{hours} h" if hours >= 10 or not minutes else f"{hours} h {minutes} min"
+    return f"{hours / 24:.0f} days"

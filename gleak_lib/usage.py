@@ -1,0 +1,98 @@
+"""What can be said on the command line, and the help that it prints."""
+
+import argparse
+from collections.abc import Callable
+
+from gleak_lib import __version__
+
+DEFAULT_PROFILE = "cpu"
+
+Command = Callable[[argparse.Namespace], int]
+
+
+def parser(run: Command, status: Command, data: Command, show: Command) -> argparse.ArgumentParser:
+    """Return the parser; what it returns has the chosen function as `command`."""
+    gleak = argparse.ArgumentParser(prog="gleak", description="Run and inspect the book of gradient leakage.")
+    gleak.add_argument("--version", action="version", version=f"gleak {__version__}")
+    commands = gleak.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    one = commands.add_parser("run", help="execute chapters through papermill")
+    one.add_argument(
+        "chapters", nargs="*", metavar="CHAPTER", help="for instance 03_ignore_attack; none means all"
+    )
+    one.add_argument("--profile", default=DEFAULT_PROFILE, help="quick, cpu or paper (default: %(default)s)")
+    _add_parameters(one)
+    one.add_argument(
+        "--output", metavar="DIR", help="write chapters and results there, not into the checkout"
+    )
+    one.add_argument(
+        "--time-limit",
+        type=_minutes,
+        metavar="MIN",
+        help="minutes that all of it may take; run again to go on",
+    )
+    one.add_argument(
+        "--dry-run", action="store_true", help="say what would be computed, and how long it takes"
+    )
+    many = one.add_mutually_exclusive_group()
+    many.add_argument("--workers", type=_count, metavar="N", help="compute in N processes on this machine")
+    many.add_argument(
+        "--scheduler", metavar="ADDRESS", help="compute on a dask cluster, for instance tcp://head:8786"
+    )
+    one.add_argument(
+        "--compile",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="fuse attack steps with torch.compile: a minute at the start, then about twice as fast",
+    )
+    one.set_defaults(command=run)
+
+    one = commands.add_parser("status", help="which cells are done, missing, failed, damaged")
+    one.add_argument("chapters", nargs="*", metavar="CHAPTER", help="none means all")
+    one.add_argument("--profile", help="quick, cpu or paper (default: each that the chapter has)")
+    _add_parameters(one)
+    one.add_argument("--output", metavar="DIR", help="look there, as for run")
+    one.add_argument("-v", "--verbose", action="store_true", help="list every cell")
+    one.set_defaults(command=status)
+
+    one = commands.add_parser("data", help="check or fetch image sets")
+    one.add_argument("folder", nargs="?", metavar="DIR", help="default: GLEAK_DATA, else your cache folder")
+    one.add_argument(
+        "--download",
+        nargs="*",
+        metavar="NAME",
+        help="fetch these sets, or, without a name, all that are missing",
+    )
+    one.set_defaults(command=data)
+
+    one = commands.add_parser(
+        "list", help="models, bottlenecks, attacks, defences, image sets, chapters, profiles"
+    )
+    one.set_defaults(command=show)
+    return gleak
+
+
+def _add_parameters(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "-p",
+        dest="parameters",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("NAME", "VALUE"),
+        help="another value for one of the chapter's parameters; may be given several times",
+    )
+
+
+def _minutes(text: str) -> float:
+    value = float(text)
+    if not value > 0:
+        raise argparse.ArgumentTypeError(f"must be positive, got {text}")
+    return value
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {text}")
+    return value

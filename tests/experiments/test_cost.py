@@ -1,0 +1,153 @@
+"""Estimates against sums made by hand."""
+
+import json
+
+import pytest
+from toy_cells import Toy
+
+from gleak_lib.attacks import ATTACKS
+from gleak_lib.bottlenecks import PRECODE
+from gleak_lib.experiments import AttackCell, Store, TrainingCell, cost, run
+from gleak_lib.experiments.cost import Costs, Machine, Measured, work
+from gleak_lib.experiments.inference import LabelCell
+from gleak_lib.experiments.movie import MovieCell
+from gleak_lib.experiments.spread import SpreadCell
+from gleak_lib.experiments.tracks import TracksCell
+from gleak_lib.federated import Protocol
+
+IMAGES = {"digits": 1000}
+HERE = Machine("this", 2)
+IG = ATTACKS["ig"].replace(max_steps=10)
+PRECODED = TrainingCell("digits", bottlenecks=(PRECODE(1, 8),))
+
+
+def attack(victims=2, steps=10, training=None, batch_size=1, **changes):
+    changed = IG.replace(max_steps=steps, **changes)
+    return AttackCell(
+        training or TrainingCell("digits"), attack=changed, victims=victims, batch_size=batch_size
+    )
+
+
+def measured(cell, seconds, machine=HERE):
+    return Measured(work(cell, IMAGES), machine, seconds)
+
+
+def costs(*cells, machine=HERE):
+    return Costs(cells, machine, IMAGES)
+
+
+@pytest.mark.parametrize(
+    ("cell", "size"),
+    [
+        (attack(victims=3, steps=10), 30),
+        (attack(victims=3, steps=10, batch_size=4), 120),
+        (attack(victims=3, steps=10, trials=2), 60),
+        (attack(victims=3, steps=10, optimizer="lbfgs", inner_steps=20, sign=False), 600),
+        (AttackCell(TrainingCell("digits", "mlp"), attack=ATTACKS["analytic"], victims=7), 7),
+        (TrainingCell("digits", protocol=Protocol(rounds=3, local_epochs=2)), 6000),
+        (TrainingCell("digits", protocol=Protocol(rounds=3, clients=100, clients_per_round=10)), 300),
+        (TrainingCell("digits", protocol=Protocol(rounds=0)), 1000),
+        (TrainingCell("unheard_of"), None),
+        (LabelCell(TrainingCell("digits"), victims=8, batch_size=2), 16),
+        (SpreadCell(PRECODED, victims=8, draws=3), 24),
+        (MovieCell(TrainingCell("digits"), attack=IG, victims=2), 20),
+        (Toy(3.0), 1),
+    ],
+)
+def test_size_of_a_cell(cell, size):
+    assert work(cell, IMAGES).size == (None if size is None else pytest.approx(size))
+
+
+def test_cost_grows_with_victims_images_and_steps():
+    known = costs(measured(attack(victims=2, steps=10), 5.0))  # 0.25 s a step of one image
+    assert known.seconds(attack(victims=4, steps=30)) == pytest.approx(30.0)
+    assert known.seconds(attack(victims=1, batch_size=8)) == pytest.approx(20.0)
+
+
+def test_cost_of_a_training_grows_with_rounds_and_images():
+    one = TrainingCell("digits", protocol=Protocol(rounds=2))
+    known = Costs([measured(one, 8.0)], HERE, {"digits": 1000, "mnist": 60_000})
+    assert known.seconds(TrainingCell("mnist", protocol=Protocol(rounds=5))) == pytest.approx(1200.0)
+    assert known.seconds(TrainingCell("unheard_of", protocol=Protocol(rounds=5))) is None
+    assert known.seconds(TrainingCell("digits", protocol=Protocol(rounds=0))) is None  # it trains nothing
+
+
+def test_the_narrowest_group_decides():
+    plain, ignore = attack(), attack(layers="before-decoder", training=PRECODED)
+    known = costs(measured(plain, 20.0), measured(ignore, 2.0))
+    assert known.seconds(plain) == pytest.approx(20.0)
+    assert known.seconds(ignore) == pytest.approx(2.0)
+    assert known.seconds(attack(training=PRECODED)) == pytest.approx(2.0)  # same model, other layers
+    other = TrainingCell("digits", bottlenecks=(PRECODE(2, 8),))
+    assert known.seconds(attack(training=other)) == pytest.approx(11.0)  # same family: the median
+    assert known.seconds(attack(training=TrainingCell("digits", "lenet"))) is None
+
+
+def test_those_nearest_in_size_decide_by_their_median():
+    small = [measured(attack(victims=1, steps=1), 9.0)] * 4
+    large = [measured(attack(victims=100, steps=10), seconds) for seconds in (1000, 2000, 1000, 9000, 1000)]
+    known = costs(*small, *large)
+    assert known.seconds(attack(victims=200)) == pytest.approx(2000.0)
+    assert known.seconds(attack(victims=1, steps=2)) == pytest.approx(18.0)  # the large ones are too far
+
+
+def test_only_this_device_and_the_same_threads_first():
+    cell = attack()
+    other, one = Machine("other", 2), Machine("this", 1)
+    assert costs(measured(cell, 5.0, other)).seconds(cell) is None
+    assert costs(measured(cell, 5.0, one)).seconds(cell) == pytest.approx(5.0)
+    assert costs(measured(cell, 5.0, one), measured(cell, 3.0)).seconds(cell) == pytest.approx(3.0)
+
+
+def test_compiled_cells_tell_of_compiled_ones():
+    cell, compiled = attack(), Machine("this", 2, True)
+    known = [measured(cell, 8.0), measured(attack(layers="before-decoder"), 3.0, compiled)]
+    assert costs(*known).seconds(cell) == pytest.approx(8.0)
+    assert costs(*known, machine=compiled).seconds(cell) == pytest.approx(3.0)
+    assert costs(known[0], machine=compiled).seconds(cell) == pytest.approx(8.0)
+
+
+def test_a_watched_attack_costs_what_the_attack_costs_until_one_was_measured():
+    cell = TracksCell(attack(victims=4, patience=0, tolerance=0), tail=2)
+    assert costs(measured(cell.attacked, 6.0)).seconds(cell) == pytest.approx(6.0)
+    assert costs(measured(cell.attacked, 6.0), measured(cell, 7.0)).seconds(cell) == pytest.approx(7.0)
+
+
+def test_costs_come_from_stored_results(store):
+    (result,) = run([attack(victims=2, steps=2)], store, device="cpu", progress=False)
+    (store.folder / "attack" / "damaged.json").write_text("{")
+    store.put_failure(Toy(1.0), ValueError("no"))
+    known = cost.read([store.folder, store.folder / "nowhere"], cost.here("cpu"))
+    expected = result.provenance["seconds"] * 10
+    assert known.seconds(attack(victims=4, steps=10)) == pytest.approx(expected, rel=1e-4)
+    assert known.images == {"digits": result.provenance["data"]["images"][0]}
+    elsewhere = cost.read([store.folder], Machine("another device", 1))
+    assert elsewhere.seconds(attack()) is None
+
+
+def benchmark(folder, name, row):
+    machine = {"processor": cost.platform.machine(), "threads": 2}
+    (folder / "benchmarks").mkdir(exist_ok=True)
+    (folder / "benchmarks" / name).write_text(json.dumps({"machine": machine, "rows": [row]}))
+
+
+def test_benchmarks_tell_where_no_result_does(tmp_path):
+    benchmark(tmp_path, "a.json", {"case": "cnn + CVB(1, 5)", "victims": 16, "method": "compiled", "ms": 2.0})
+    row = {"model": "cnn", "attack": "dlg", "optimizer": "lbfgs", "victims": 4, "method": "engine"}
+    benchmark(tmp_path, "b.json", {**row, "engine_steps_per_s": 50.0})
+    (tmp_path / "benchmarks" / "c.json").write_text('{"rows": "others"}')
+    here = cost.here("cpu")
+    known = cost.read([tmp_path], here._replace(compile=True))
+    assert known.seconds(attack(victims=5, steps=100)) == pytest.approx(500 * 0.002)
+    dlg = attack(victims=5, steps=100, optimizer="lbfgs", inner_steps=10, sign=False)
+    assert known.seconds(dlg) == pytest.approx(500 / 50 / 2)  # half the iterations of a step of twenty
+    assert cost.read([tmp_path], Machine("some GPU", 1)).seconds(dlg) is None
+
+
+def test_a_stored_result_goes_before_a_benchmark(tmp_path):
+    benchmark(tmp_path, "a.json", {"case": "cnn", "victims": 16, "method": "fast", "ms": 1e6})
+    store = Store(tmp_path)
+    (result,) = run([attack(victims=2, steps=2)], store, device="cpu", progress=False)
+    known = cost.read([tmp_path], cost.here("cpu"))
+    other = attack(victims=2, steps=2, training=TrainingCell("digits", bottlenecks=(PRECODE(1, 8),)))
+    assert known.seconds(other) == pytest.approx(result.provenance["seconds"], rel=1e-4)
