@@ -13,6 +13,7 @@ from gleak_lib.attacks.precision import Precision, mixed
 from gleak_lib.attacks.priors import label_distance, total_variation
 from gleak_lib.attacks.statistics import batch_statistics, statistics_distance, use_running
 from gleak_lib.attacks.unknowns import Unknowns
+from gleak_lib.outer import FactoredGrads, dense
 from gleak_lib.types import Grads, Observation
 
 
@@ -83,7 +84,7 @@ class Objective:
                 names=self.names,
                 create_graph=True,
             )
-        grads = {name: g.to(x.dtype) for name, g in grads.items()}
+        grads = transformed({n: g.to(x.dtype) for n, g in grads.items()}, problem.target, attack.estimate)
         value = DISTANCES[attack.distance](grads, problem.target, problem.square)
         if attack.tv:
             value = value + attack.tv * total_variation(x)
@@ -108,3 +109,24 @@ class Objective:
         if self.attack.sign:
             grads = [g.sign() for g in grads]
         return loss.detach(), dict(zip(x, grads, strict=True))
+
+
+def transformed(grads: FactoredGrads, target: Grads, estimate: str) -> FactoredGrads:
+    """Apply what the observed gradients tell of the defence to the dummies' gradients (003, T).
+
+    Args:
+        grads, target: of the dummies, and observed, V x shape each.
+        estimate: as in `Attack`.
+    """
+    if estimate == "none":
+        return grads
+    whole = {name: dense(g) for name, g in grads.items()}
+    if estimate == "sparsity":
+        return {name: g * (target[name] != 0) for name, g in whole.items()}
+    return {n: _shortened(g.flatten(1), target[n].flatten(1)).reshape(g.shape) for n, g in whole.items()}
+
+
+def _shortened(rows: Tensor, to: Tensor) -> Tensor:
+    """Scale rows that are longer than those of `to` down to their length."""
+    bound = torch.linalg.vector_norm(to, dim=1, keepdim=True)
+    return rows * (bound / torch.linalg.vector_norm(rows, dim=1, keepdim=True).clamp_min(1e-12)).clamp(max=1)
