@@ -3,7 +3,9 @@
 matplotlib and seaborn are imported when a figure is drawn.
 """
 
+from gleak_lib.plots.agreement import agreement
 from gleak_lib.plots.animation import Animation, animation
+from gleak_lib.plots.classes import classes
 from gleak_lib.plots.comparison import comparison
 from gleak_lib.plots.groups import groups
 from gleak_lib.plots.levels import levels
@@ -13,11 +15,14 @@ from gleak_lib.plots.style import PALETTE, style
 from gleak_lib.plots.sweep import sweep
 from gleak_lib.plots.traces import traces
 from gleak_lib.plots.tracks import tracks
+from gleak_lib.plots.tradeoff import tradeoff
 
 __all__ = [
     "PALETTE",
     "Animation",
+    "agreement",
     "animation",
+    "classes",
     "comparison",
     "groups",
     "levels",
@@ -27,4 +32,5 @@ __all__ = [
     "sweep",
     "traces",
     "tracks",
+    "tradeoff",
 ]
