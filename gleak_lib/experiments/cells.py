@@ -17,11 +17,13 @@ from gleak_lib import attacks, datasets, federated, models
 from gleak_lib.attacks import Attack
 from gleak_lib.bottlenecks import CVB, PRECODE, BottleneckSpec
 from gleak_lib.datasets import ImageDataset
-from gleak_lib.defenses import DEFENSES, Defense, chain
+from gleak_lib.defenses import Defense
 from gleak_lib.errors import ParameterError, unknown
 from gleak_lib.experiments import figures, weights
 from gleak_lib.experiments.base import Cell, Output, WeightsCell, from_json
 from gleak_lib.experiments.context import Context
+from gleak_lib.experiments.defended import Pairs, as_pairs, said, transformation
+from gleak_lib.experiments.fields import count, integers, put, short
 from gleak_lib.experiments.serial import storable
 from gleak_lib.federated import Protocol
 from gleak_lib.types import Observation
@@ -46,6 +48,8 @@ class TrainingCell(Cell):
         seed: of the weights, the partition, the batches and the noise.
         keep: rounds whose weights are kept for attacks, besides the last. It changes no figure and is no
             part of the key.
+        defense: what each client does to the gradients of every local step, in this order: pairs (name in
+            `defenses.DEFENSES`, options), the options a dict or pairs themselves.
     """
 
     kind: ClassVar[str] = "training"
@@ -57,14 +61,16 @@ class TrainingCell(Cell):
     protocol: Protocol = field(default_factory=Protocol)
     seed: int = 0
     keep: tuple[int, ...] = field(default=(), compare=False)
+    defense: Pairs = ()
 
     def __post_init__(self) -> None:
         given = self.bottlenecks
         specs = (given,) if isinstance(given, (PRECODE, CVB)) else tuple(given)
         pairs = self.options.items() if isinstance(self.options, dict) else self.options
-        _set(self, bottlenecks=tuple(sorted(specs, key=lambda spec: spec.position)))
-        _set(self, options=tuple(sorted((str(name), value) for name, value in pairs)), keep=tuple(self.keep))
-        _integers(self, seed=None)
+        put(self, bottlenecks=tuple(sorted(specs, key=lambda spec: spec.position)))
+        put(self, options=tuple(sorted((str(name), value) for name, value in pairs)), keep=tuple(self.keep))
+        put(self, defense=as_pairs(self.defense))
+        integers(self, seed=None)
 
     @property
     def dataset_name(self) -> str:
@@ -76,10 +82,17 @@ class TrainingCell(Cell):
 
         How many rounds were planned and when to stop early changes no round that was reached: weights
         after r rounds are the same whatever the protocol says about that, and so is their key. Fresh
-        weights do not depend on the protocol at all.
+        weights depend neither on the protocol nor on the defence.
         """
-        protocol = self.protocol.replace(rounds=rounds, patience=None) if rounds else Protocol(rounds=0)
-        return dataclasses.replace(self, protocol=protocol, keep=())
+        if not rounds:
+            return dataclasses.replace(self, protocol=Protocol(rounds=0), keep=(), defense=())
+        return dataclasses.replace(
+            self, protocol=self.protocol.replace(rounds=rounds, patience=None), keep=()
+        )
+
+    def transformation(self) -> Defense | None:
+        """Return the defence that the clients apply in training, None where there is none."""
+        return transformation(self.defense)
 
     def build(self, dataset: ImageDataset) -> nn.Module:
         """Return the model with fresh weights."""
@@ -96,15 +109,15 @@ class TrainingCell(Cell):
     def describe(self) -> str:
         """Return one line for people."""
         rounds = self.protocol.rounds
-        weights = f"training over {_count(rounds, 'round')}" if rounds else "fresh weights"
-        return f"{self.dataset}, {self.architecture}, {weights}, seed {self.seed}"
+        weights = f"training over {count(rounds, 'round')}" if rounds else "fresh weights"
+        return f"{self.dataset}, {self.architecture}, {weights}{said(self.defense)}, seed {self.seed}"
 
     @property
     def architecture(self) -> str:
         """Model, options and bottlenecks in one word, for instance `cnn+precode(position=1, k=8)`."""
         options = ", ".join(f"{name}={value}" for name, value in self.options)
         name = f"{self.model}({options})" if options else self.model
-        return "+".join([name, *map(_short, self.bottlenecks)])
+        return "+".join([name, *map(short, self.bottlenecks)])
 
     def run(self, context: Context) -> Output:
         """Train, keep the weights, and return the curves."""
@@ -122,6 +135,7 @@ class TrainingCell(Cell):
                 test=dataset.test,
                 mean=dataset.mean,
                 std=dataset.std,
+                defense=self.transformation(),
                 keep=self.keep,
                 progress=context.progress,
             )
@@ -187,36 +201,27 @@ class AttackCell(WeightsCell):
     share_noise: bool = False
     seed: int = 0
     mode: Literal["train", "eval"] = "train"
-    defense: tuple[tuple[str, tuple[tuple[str, Any], ...]], ...] = ()
+    defense: Pairs = ()
 
     def __post_init__(self) -> None:
-        _integers(self, rounds=0, victims=1, batch_size=1, victim_seed=0, seed=None)
+        integers(self, rounds=0, victims=1, batch_size=1, victim_seed=0, seed=None)
         if self.mode not in ("train", "eval"):
             raise unknown("mode", self.mode, ("train", "eval"))
-        _set(self, training=self.training.at(self.rounds), defense=tuple(map(_defense, self.defense)))
-        self.transformation()  # an unknown name or option is refused here, not when the cell runs
+        put(self, training=self.training.at(self.rounds), defense=as_pairs(self.defense))
 
     def transformation(self) -> Defense | None:
-        """Return the defence that the clients apply, None where there is none.
-
-        Raises:
-            UnknownNameError, ParameterError: a defence, or a setting of one, that there is not.
-        """
-        if not self.defense:
-            return None
-        try:
-            return chain(*(DEFENSES[name](**dict(options)) for name, options in self.defense))
-        except TypeError as error:
-            raise ParameterError(f"A defence does not take these settings: {error}.") from error
+        """Return the defence that the clients apply, None where there is none."""
+        return transformation(self.defense)
 
     def describe(self) -> str:
         """Return one line for people."""
-        weights = f"weights after {_count(self.rounds, 'round')}" if self.rounds else "fresh weights"
+        weights = f"weights after {count(self.rounds, 'round')}" if self.rounds else "fresh weights"
+        weights += said(self.training.defense)
         batch = f" of {self.batch_size} images" if self.batch_size > 1 else ""
         layers = self.attack.layers if isinstance(self.attack.layers, str) else "+".join(self.attack.layers)
         layers += "".join(f" but {group}" for group in self.attack.exclude)
         attacked = f"{self.training.dataset}, {self.training.architecture}, {weights}"
-        victims = f"{_count(self.victims, 'victim')}{batch}"
+        victims = f"{count(self.victims, 'victim')}{batch}"
         if self.mode == "eval":
             victims += " in eval mode"
         if defense := self.transformation():
@@ -261,44 +266,6 @@ class AttackCell(WeightsCell):
         return Output(
             figures.attack(observation, self.attack, found, images, labels), figures.examples(found, images)
         )
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
-def _short(spec: BottleneckSpec) -> str:
-    """`precode(position=1, k=8)`: what is not a default, and the position always."""
-    values = [
-        f"{f.name}={getattr(spec, f.name)}"
-        for f in dataclasses.fields(spec)
-        if f.name in ("position", "k") or getattr(spec, f.name) != f.default
-    ]
-    return f"{type(spec).__name__.lower()}({', '.join(values)})"
-
-
-def _defense(given: Any) -> tuple[str, tuple[tuple[str, Any], ...]]:
-    """A pair (name, options) in the one form that keys know."""
-    if isinstance(given, str) or len(given) != 2:
-        raise ParameterError(
-            f"A defence is a pair (name, options), for instance ('gaussian', {{}}), got {given!r}."
-        )
-    name, options = given
-    pairs = options.items() if isinstance(options, dict) else options
-    return str(name), tuple(sorted((str(key), value) for key, value in pairs))
-
-
-def _integers(cell: Cell, **least: int | None) -> None:
-    for name, minimum in least.items():
-        value = getattr(cell, name)
-        if not isinstance(value, int) or isinstance(value, bool) or (minimum is not None and value < minimum):
-            expected = "an integer" if minimum is None else f"an integer of at least {minimum}"
-            raise ParameterError(f"{name} must be {expected}, got {value!r}.")
-
-
-def _set(cell: Cell, **values: Any) -> None:
-    for name, value in values.items():
-        object.__setattr__(cell, name, value)
 
 
 def needed_trainings(cells: Sequence[Cell]) -> dict[TrainingCell, tuple[int, ...]]:

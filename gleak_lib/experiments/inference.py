@@ -9,6 +9,7 @@ from gleak_lib import attacks, datasets
 from gleak_lib.experiments.base import Output, WeightsCell
 from gleak_lib.experiments.cells import TrainingCell
 from gleak_lib.experiments.context import Context
+from gleak_lib.experiments.defended import said
 from gleak_lib.experiments.serial import storable
 
 
@@ -40,7 +41,8 @@ class LabelCell(WeightsCell):
         batches = "distinct classes" if self.distinct else "random images"
         return (
             f"labels inferred on {self.training.dataset}, {self.training.architecture}, after {self.rounds} "
-            f"rounds, {self.victims} batches of {self.batch_size}, {batches}, seed {self.seed}"
+            f"rounds{said(self.training.defense)}, {self.victims} batches of {self.batch_size}, {batches}, "
+            f"seed {self.seed}"
         )
 
     def run(self, context: Context) -> Output:

@@ -15,6 +15,7 @@ from gleak_lib.errors import ParameterError
 from gleak_lib.experiments.base import Output, WeightsCell
 from gleak_lib.experiments.cells import TrainingCell
 from gleak_lib.experiments.context import Context
+from gleak_lib.experiments.defended import said
 from gleak_lib.experiments.serial import storable
 from gleak_lib.models import parameter_groups
 from gleak_lib.pixels import denormalize
@@ -64,7 +65,8 @@ class MovieCell(WeightsCell):
         """Return one line for people."""
         return (
             f"movie of {self.attack.name} on {self.training.architecture}, {self.training.dataset}, "
-            f"after {self.rounds} rounds, {self.victims} victims, {self.attack.max_steps} steps"
+            f"after {self.rounds} rounds{said(self.training.defense)}, {self.victims} victims, "
+            f"{self.attack.max_steps} steps"
         )
 
     def run(self, context: Context) -> Output:

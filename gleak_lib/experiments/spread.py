@@ -14,6 +14,7 @@ from gleak_lib.bottlenecks import VariationalBottleneck
 from gleak_lib.experiments.base import Output, WeightsCell
 from gleak_lib.experiments.cells import TrainingCell
 from gleak_lib.experiments.context import Context
+from gleak_lib.experiments.defended import said
 from gleak_lib.experiments.serial import storable
 from gleak_lib.pixels import normalize
 
@@ -46,7 +47,7 @@ class SpreadCell(WeightsCell):
         """Return one line for people."""
         return (
             f"spread of gradients over {self.draws} pairs of noise draws, {self.training.architecture}, "
-            f"after {self.rounds} rounds, {self.victims} victims"
+            f"after {self.rounds} rounds{said(self.training.defense)}, {self.victims} victims"
         )
 
     def run(self, context: Context) -> Output:

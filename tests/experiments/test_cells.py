@@ -190,6 +190,25 @@ def test_mode_and_defence_leave_old_keys_alone():
     assert from_json(stored) == ATTACK
 
 
+def test_a_defence_in_training_stays_with_the_weights_and_leaves_old_keys_alone():
+    assert dataclasses.replace(TRAINING, defense=()).key == TRAINING.key
+    stored = serial.encode(TRAINING)
+    del stored["defense"]
+    assert from_json(stored) == TRAINING
+    given = [(("gaussian", {"std": 0.1}),), [["gaussian", [["std", 0.1]]]]]
+    noisy, same = (dataclasses.replace(TRAINING, defense=defense) for defense in given)
+    assert noisy == same and noisy.key == same.key != TRAINING.key
+    assert from_json(json.loads(json.dumps(serial.encode(noisy)))) == noisy
+    assert "30 rounds with gaussian(std=0.1), seed 3" in noisy.describe()
+    assert noisy.at(5).defense == noisy.defense and noisy.at(0) == TRAINING.at(0)
+    attack = dataclasses.replace(ATTACK, training=noisy)
+    assert attack.training == noisy.at(5) and attack.key != ATTACK.key and attack.defense == ()
+    assert "weights after 5 rounds with gaussian(std=0.1), 4 victims" in attack.describe()
+    assert needed_trainings([attack, ATTACK]) == {noisy.at(5): (5,), TRAINING.at(5): (5,)}
+    with pytest.raises(ParameterError, match="does not take these settings"):
+        dataclasses.replace(TRAINING, defense=(("gaussian", {"sigma": 1}),))
+
+
 def test_defences_are_written_alike_however_they_are_given():
     given = [(("gaussian", {"std": 0.1}),), [["gaussian", [["std", 0.1]]]]]
     cells = [dataclasses.replace(ATTACK, defense=defense) for defense in given]

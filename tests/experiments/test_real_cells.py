@@ -11,6 +11,7 @@ import torch
 from gleak_lib import attacks, datasets, federated, metrics, models, plots
 from gleak_lib.attacks import ATTACKS
 from gleak_lib.bottlenecks import CVB
+from gleak_lib.defenses import compression
 from gleak_lib.errors import DataError, StoreError, UnknownNameError
 from gleak_lib.experiments import AttackCell, Context, Store, TrainingCell, cells, run, weights
 
@@ -54,6 +55,16 @@ def test_training_figures(shared):
     assert figures["accuracy"] == pytest.approx(history.accuracy, rel=1e-5)
     assert figures["val_loss"] == pytest.approx(history.val_loss, rel=1e-5)
     assert figures["train_loss"][0] is None
+
+
+def test_training_with_a_defence(store):
+    defended = dataclasses.replace(TRAINING, defense=(("compression", {"p": 0.99}),))
+    (result,) = run([defended], store, device="cpu", progress=False)
+    history = _history(defense=compression(0.99))
+    assert result.figures["val_loss"] == pytest.approx(history.val_loss, rel=1e-5)
+    assert result.figures["val_loss"][2] != pytest.approx(_history().val_loss[2], rel=1e-3)
+    trained = defended.at(2).trained(Context(store.cache))
+    assert all(torch.equal(value, history.last_state[n]) for n, value in trained.state_dict().items())
 
 
 @pytest.mark.parametrize("which", [1, 2])

@@ -1,0 +1,44 @@
+"""Fields of cells: checked, put in their one form, and said in a few words."""
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+from gleak_lib.bottlenecks import BottleneckSpec
+from gleak_lib.errors import ParameterError
+
+if TYPE_CHECKING:
+    from gleak_lib.experiments.base import Cell
+
+
+def integers(cell: "Cell", **least: int | None) -> None:
+    """Refuse fields that are no integers, or smaller than the least value given (None: any).
+
+    Raises:
+        ParameterError: such a field; the message names it.
+    """
+    for name, minimum in least.items():
+        value = getattr(cell, name)
+        if not isinstance(value, int) or isinstance(value, bool) or (minimum is not None and value < minimum):
+            expected = "an integer" if minimum is None else f"an integer of at least {minimum}"
+            raise ParameterError(f"{name} must be {expected}, got {value!r}.")
+
+
+def put(cell: "Cell", **values: Any) -> None:
+    """Set fields of a frozen cell while it is made."""
+    for name, value in values.items():
+        object.__setattr__(cell, name, value)
+
+
+def count(number: int, noun: str) -> str:
+    """Return `1 round`, `2 rounds`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def short(spec: BottleneckSpec) -> str:
+    """Return `precode(position=1, k=8)`: what is not a default, and the position always."""
+    values = [
+        f"{f.name}={getattr(spec, f.name)}"
+        for f in dataclasses.fields(spec)
+        if f.name in ("position", "k") or getattr(spec, f.name) != f.default
+    ]
+    return f"{type(spec).__name__.lower()}({', '.join(values)})"
