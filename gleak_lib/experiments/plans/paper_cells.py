@@ -64,7 +64,6 @@ class Scale:
 
 def training(row: Row, scale: Scale, seed: int) -> TrainingCell:
     """Return the federated training of a row with one seed."""
-    more: dict[str, Any] = {"defense": row.transformation()} if row.transformation() else {}
     return TrainingCell(
         row.dataset,
         row.model,
@@ -72,7 +71,7 @@ def training(row: Row, scale: Scale, seed: int) -> TrainingCell:
         protocol=Protocol(rounds=scale.training_rounds),
         seed=seed,
         keep=(scale.rounds,) if scale.rounds else (),
-        **more,
+        defense=row.transformation(),
     )
 
 
@@ -115,9 +114,7 @@ def cells(rows: Iterable[Row], scale: Scale, *, untrained: Sequence[str] = ()) -
     return list(dict.fromkeys(found))
 
 
-def table(
-    rows: Sequence[Row], scale: Scale, results: Results, *, scaling: str = "minmax"
-) -> "DataFrame":
+def table(rows: Sequence[Row], scale: Scale, results: Results, *, scaling: str = "minmax") -> "DataFrame":
     """Return a line a row, ours with the paper's figures; what `results` lack is NaN.
 
     Returns:

@@ -11,6 +11,7 @@ from gleak_lib.attacks import ATTACKS, Attack
 from gleak_lib.bottlenecks import CVB, PRECODE, BottleneckSpec
 from gleak_lib.errors import ParameterError, unknown
 from gleak_lib.experiments import tables
+from gleak_lib.experiments.defended import Pairs
 
 TABLES = ("VIII", "IX", "X", "XI", "XII")
 NAMES = {"none": "none", "dp": "DP", "gc": "GC", "precode": "PRECODE", "cvb": "CVB"}
@@ -25,8 +26,6 @@ SYMBOLS = {"sigma": "σ", "beta": "β"}
 FIGURES = ("ssim", "asr", "psnr", "mse", "lpips", "accuracy")
 PRECODE_BETA = 0.01  # 001 §VI-C
 PRIORS = {"vit": 1e-4}  # the CVB paper's code; its text has 0.01 for all models
-
-Pairs = tuple[tuple[str, dict[str, float]], ...]
 
 
 @dataclass(frozen=True)
@@ -108,9 +107,9 @@ class Row:
         """Return what clients do to their gradients, as cells take it: pairs (name, options)."""
         if self.defense == "dp":
             bound, noise = (self._number(self.settings[name]) for name in ("C", "sigma"))
-            return (("dp", {"max_grad_norm": bound, "noise_multiplier": noise}),)
+            return (("dp", (("max_grad_norm", bound), ("noise_multiplier", noise))),)
         if self.defense == "gc":
-            return (("compression", {"p": self._number(self.settings["p"])}),)
+            return (("compression", (("p", self._number(self.settings["p"])),)),)
         return ()
 
     def attacker(self, tv: float | None = None) -> Attack:
@@ -131,7 +130,9 @@ class Row:
         try:
             return float(Fraction(text))
         except (ValueError, ZeroDivisionError) as error:
-            raise ParameterError(f"{text!r} in {self.params!r} is no number such as 5, 1/2 or 1e-1.") from error
+            raise ParameterError(
+                f"{text!r} in {self.params!r} is no number such as 5, 1/2 or 1e-1."
+            ) from error
 
 
 def named_attack(name: str) -> Attack:
