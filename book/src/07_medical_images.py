@@ -102,8 +102,8 @@ tables.show(
 
 # %% [markdown]
 # <!-- TODO-AFTER-RUN: which rows agree with the paper (SSIM within 0.05, ASR within 10 points), and where the CVB leaves most (paper: Pneumonia, 7.8 %). -->
-# The paper attributes the successes behind the CVB on Pneumonia to grey, simple images. The bottleneck differs as well: with $\beta = 10^{-3}$ little holds its
-# $\sigma$ up once training begins, but on fresh weights $\beta$ plays a minor part.
+# The paper attributes the successes behind the CVB on Pneumonia to grey, simple images. Its $\beta$ differs as well, but
+# on fresh weights that is a small matter: $\beta$ only weighs what the KL term adds to the gradient.
 
 # %% [markdown]
 # ## Attacks on trained weights

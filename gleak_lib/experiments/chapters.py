@@ -51,9 +51,12 @@ CHAPTERS: dict[str, Chapter] = {
     "01_how_gradients_leak": Chapter("How gradients leak", "gleak_lib.experiments.plans.leak"),
     "02_gradient_analysis": Chapter("Gradient analysis", "gleak_lib.experiments.plans.analysis"),
     "03_ignore_attack": Chapter("The Ignore attack", "gleak_lib.experiments.plans.ignore"),
+    "06_other_architectures": Chapter("Other architectures", "gleak_lib.experiments.plans.architectures"),
+    "07_medical_images": Chapter("Medical images", "gleak_lib.experiments.plans.medical"),
     "10_closed_form_inversion": Chapter(
         "Closed-form inversion and biases", "gleak_lib.experiments.plans.closed_form"
     ),
+    "11_ours_beside_theirs": Chapter("Ours beside theirs", "gleak_lib.experiments.plans.beside"),
 }
 
 

@@ -1,4 +1,4 @@
-"""Whether a reconstruction points to its original among all images of the set: re-identification by matching."""
+"""Whether a reconstruction points to its original among all images: re-identification by matching."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
@@ -25,8 +25,8 @@ CHUNK = 4096  # candidates at once; as floats they take 50 MB
 class LinkageCell(Cell):
     """The rank of each victim's own image among all training images, by likeness to its reconstruction.
 
-    Likeness is the correlation of the pixels, which brightness and contrast do not change. It is what somebody
-    could compute who holds the archive, a hospital for instance, and a reconstruction without a name.
+    Likeness is the correlation of the pixels, which brightness and contrast do not change. It is what
+    somebody could compute who holds the archive, a hospital for instance, and a picture without a name.
 
     Attributes:
         attack: at most 8 victims, the images that a result keeps.
@@ -72,7 +72,7 @@ class LinkageCell(Cell):
 
 
 def ranks(found: Tensor, truth: Tensor, candidates: Pixels) -> Tensor:
-    """Return for each of V reconstructions 1 + the number of candidates that are more alike than its original.
+    """Return for each of V reconstructions 1 + the number of candidates more alike than its original.
 
     Args:
         found, truth: V x C x H x W in [0, 1].

@@ -22,6 +22,12 @@ Groups = Mapping[str, Result | Sequence[Result]]
 
 DIGITS = {"mse": 4, "ssim": 2, "psnr": 2, "lpips": 2, "asr": 1, "loss": 4}
 DIGITS |= {"accuracy": 2, "balanced_accuracy": 2, "auc": 3}
+HEADINGS = {
+    "asr": "ASR %",
+    "psnr": "PSNR dB",
+    "accuracy": "accuracy %",
+    "balanced_accuracy": "balanced accuracy %",
+}
 MISSING = "–"
 
 
@@ -248,7 +254,7 @@ def _base(column: str) -> str:
 
 def _heading(column: str) -> str:
     base = _base(column)
-    name = {"asr": "ASR %", "psnr": "PSNR dB", "accuracy": "accuracy %"}.get(base)
+    name = HEADINGS.get(base)
     name = name or (base.upper() if base in DIGITS and base not in ("loss",) else base.replace("_", " "))
     return name + {"_paper": " (paper)", "_difference": " (difference)"}.get(column[len(base) :], "")
 

@@ -38,7 +38,9 @@ def scales(*, models: Sequence[str], **chapter: Any) -> dict[str, Scale]:
             raise unknown("model of Table XI", model, TITLES)
     for name in EACH:
         if len(chapter[name]) != len(models):
-            raise ParameterError(f"{name} needs one value a model: {list(models)}, got {list(chapter[name])}.")
+            raise ParameterError(
+                f"{name} needs one value a model: {list(models)}, got {list(chapter[name])}."
+            )
     found = {}
     for place, model in enumerate(models):
         own = {name: chapter[name][place] for name in EACH}
@@ -53,7 +55,7 @@ def scales(*, models: Sequence[str], **chapter: Any) -> dict[str, Scale]:
 
 
 def rows(dataset: str, model: str) -> list[Row]:
-    """Return the rows of Table XI of a model, without and with CVB; on other images the paper has no figures."""
+    """Return the two rows of Table XI of a model; on other images the paper has no figures."""
     lines = paper_rows.read("XI", dataset=dataset, model=model)
     return lines or [row.on(dataset) for row in paper_rows.read("XI", dataset="cifar10", model=model)]
 
@@ -79,9 +81,7 @@ def priors(
     """
     by_model = scales(**chapter)
     if len(tv_victims) != len(by_model):
-        raise ParameterError(
-            f"tv_victims needs one value a model: {list(by_model)}, got {list(tv_victims)}."
-        )
+        raise ParameterError(f"tv_victims needs one value a model: {list(by_model)}, got {list(tv_victims)}.")
     return {
         (model, tv): paper_cells.attack(
             rows(datasets[-1], model)[0], replace(scale, tv=float(tv), victims=victims)

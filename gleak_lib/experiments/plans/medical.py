@@ -57,7 +57,9 @@ def attacks(*, datasets: Sequence[str], rounds: Sequence[int], **chapter: Any) -
             f"({chapter['training_rounds']}) at most, got {list(rounds)}."
         )
     return {
-        (dataset, r): [(row, paper_cells.attack(row, scale_of(chapter, r))) for row in rows(dataset, **chapter)]
+        (dataset, r): [
+            (row, paper_cells.attack(row, scale_of(chapter, r))) for row in rows(dataset, **chapter)
+        ]
         for dataset in datasets
         for r in rounds
         if r == 0 or trainable(dataset)

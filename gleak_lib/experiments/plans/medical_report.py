@@ -54,7 +54,7 @@ def scores_table(parameters: Mapping[str, Any], results: Results) -> "DataFrame"
 
 
 def trained_table(parameters: Mapping[str, Any], results: Results) -> "DataFrame":
-    """Return the same attacks on trained weights, beside ours on fresh ones; a row a set, defence and round."""
+    """Return the same attacks on fresh and on trained weights, a row a set, defence and round."""
     cells = medical.attacks(**parameters)
     rows = []
     for (dataset, r), pairs in cells.items():
