@@ -70,7 +70,10 @@ TINY = {
         "training_rounds": 1,
         "examples": 2,
     },
+    "11_ours_beside_theirs": {},
 }
+
+COLLECTING = {"11_ours_beside_theirs"}  # they compute nothing
 
 
 def test_every_chapter_with_experiments_has_a_tiny_size():
@@ -85,7 +88,7 @@ def test_parameter_files_fit_the_notebook(name, profile):
     settings = parameters.validate(found, values, name)
     inferred = papermill.inspect_notebook(f"book/chapters/{name}.ipynb")
     assert set(values) <= set(inferred) == set(found)
-    assert chapter(name).cells(**settings)
+    assert bool(chapter(name).cells(**settings)) == (name not in COLLECTING)
 
 
 @pytest.mark.slow

@@ -64,7 +64,7 @@ def tradeoff(frame: "DataFrame", *, threshold: float = 0.5) -> "Figure":
                     ha="center",
                 )
             ax.axvline(1 - threshold, color=PALETTE[1], linestyle=":", linewidth=1)
-            ax.set(title=panel, xlabel="1 − SSIM (privacy)", xlim=(0, 1))
+            ax.set(title=panel, xlabel="1 − SSIM (privacy)", xlim=(0, 1.05))
         axes[0][0].set_ylabel("test accuracy %")
         dot = {"linestyle": "none", "markersize": 7}
         handles = [

@@ -64,14 +64,6 @@ REASONS = (
         "the one-hot form that the text means.",
     ),
     Reason(
-        ("ssim", "asr"),
-        ("cnn",),
-        ("ig",),
-        ("none",),
-        "Not found. Text and code disagree about λ (0.01 and 0.1); neither gives the paper's SSIM, and "
-        "attacks that have converged gain nothing from more steps.",
-    ),
-    Reason(
         (),
         (),
         (),
