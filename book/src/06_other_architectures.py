@@ -21,11 +21,11 @@ profile: str = "quick"  # quick, cpu or paper
 datasets: list[str] = ["digits"]  # image sets, or your own archives
 models: list[str] = ["cnn", "resnet18", "vit"]  # of Table XI
 victims: list[int] = [4, 1, 1]  # attacked images, one number a model
-steps: list[int] = [200, 40, 120]  # attack steps at most, for each model
+steps: list[int] = [200, 30, 100]  # attack steps at most, for each model
 plateau: list[int] = [25, 10, 15]  # steps without progress before lr falls
 training_rounds: list[int] = [2, 0, 0]  # federated rounds; 0: not trained
 tv: list[float] = [0.01, 0.01, 1e-4]  # weight of the prior, for each model
-tv_tried: list[float] = [0.1, 0.01, 1e-4]  # weights that are compared
+tv_tried: list[float] = [0.01, 1e-4]  # weights that are compared
 tv_victims: list[int] = [4, 1, 1]  # attacked images there
 rounds: int = 0  # whose weights are attacked; 0: fresh
 seeds: int = 1  # models trained; the first is attacked
@@ -199,7 +199,7 @@ for dataset in datasets:
 # the paper calls a model private. Only models that were both attacked and trained have a point.
 
 # %%
-plots.tradeoff(architectures_report.tradeoff(settings, found))
+plots.utility(architectures_report.tradeoff(settings, found))
 
 # %% [markdown]
 # In the paper each model moves to the right and slightly up when the CVB is put in: it protects against these attacks and costs no accuracy. The

@@ -200,7 +200,7 @@ tables.show(
 # Tables VI and XII of 75.02 against 74.87, which is 0.15 points.)
 
 # %%
-plots.tradeoff(medical_report.tradeoff(settings, found))
+plots.utility(medical_report.tradeoff(settings, found))
 
 # %% [markdown]
 # Ours and the paper's Fig. 11b: to the right is private, the top is useful, empty markers have no bottleneck, and the dotted line marks a mean SSIM

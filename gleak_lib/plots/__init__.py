@@ -15,7 +15,7 @@ from gleak_lib.plots.style import PALETTE, style
 from gleak_lib.plots.sweep import sweep
 from gleak_lib.plots.traces import traces
 from gleak_lib.plots.tracks import tracks
-from gleak_lib.plots.tradeoff import tradeoff
+from gleak_lib.plots.utility import utility
 
 __all__ = [
     "PALETTE",
@@ -32,5 +32,5 @@ __all__ = [
     "sweep",
     "traces",
     "tracks",
-    "tradeoff",
+    "utility",
 ]

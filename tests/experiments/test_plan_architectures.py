@@ -113,7 +113,7 @@ def test_tradeoff_has_a_panel_for_the_paper(results):
     frame = architectures_report.tradeoff(CHAPTER, results)
     assert frame["panel"].tolist() == ["ours"] * 12 + ["paper"] * 12
     assert frame.dropna()["panel"].value_counts().to_dict() == {"ours": 4, "paper": 12}
-    assert len(plots.tradeoff(frame).axes) == 2
+    assert len(plots.utility(frame).axes) == 2
 
 
 def test_other_images_have_no_figures_of_the_papers():

@@ -53,7 +53,7 @@ MODELS = pd.DataFrame(
 
 
 def test_tradeoff_places_and_fills_its_markers():
-    figure = plots.tradeoff(MODELS)
+    figure = plots.utility(MODELS)
     left, right = figure.axes
     (defended, plain), threshold = left.lines[:2], left.lines[2]
     assert defended.get_xydata().tolist() == [[0.8, 60.0]] and plain.get_xydata()[0, 0] == pytest.approx(0.1)
@@ -62,9 +62,9 @@ def test_tradeoff_places_and_fills_its_markers():
     assert right.get_title() == "paper" and "nothing" in right.texts[0].get_text()
     assert legend(figure) == ["a", "b", "CNN", "ViT", "without defence", "defended"]
     with pytest.raises(ParameterError, match="missing: ssim"):
-        plots.tradeoff(MODELS.drop(columns="ssim"))
+        plots.utility(MODELS.drop(columns="ssim"))
     with pytest.raises(ParameterError, match="missing: rows"):
-        plots.tradeoff(MODELS.iloc[:0])
+        plots.utility(MODELS.iloc[:0])
 
 
 def test_classes_fill_a_bar():

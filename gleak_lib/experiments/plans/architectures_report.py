@@ -100,7 +100,7 @@ def prior_table(parameters: Mapping[str, Any], results: Results) -> "DataFrame":
 
 
 def tradeoff(parameters: Mapping[str, Any], results: Results) -> "DataFrame":
-    """Return ours and the paper's models for `plots.tradeoff` (Fig. 11a)."""
+    """Return ours and the paper's models for `plots.utility` (Fig. 11a)."""
     lines = []
     for dataset in parameters["datasets"]:
         table = scores_table(parameters, results, dataset)

@@ -114,7 +114,7 @@ def linkage_table(parameters: Mapping[str, Any], results: Results) -> "DataFrame
 
 
 def tradeoff(parameters: Mapping[str, Any], results: Results) -> "DataFrame":
-    """Return ours and the paper's models for `plots.tradeoff` (Fig. 11b)."""
+    """Return ours and the paper's models for `plots.utility` (Fig. 11b)."""
     lines = []
     for panel, ending in (("ours", ""), ("paper", "_paper")):
         for line in scores_table(parameters, results).to_dict("records"):

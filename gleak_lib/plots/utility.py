@@ -13,7 +13,7 @@ COLUMNS = ("panel", "dataset", "model", "defended", "ssim", "accuracy")
 MARKERS = ("o", "s", "^", "D", "v")
 
 
-def tradeoff(frame: "DataFrame", *, threshold: float = 0.5) -> "Figure":
+def utility(frame: "DataFrame", *, threshold: float = 0.5) -> "Figure":
     """Draw accuracy against 1 - SSIM: the better model stands further to the top, the safer to the right.
 
     Colours tell image sets apart, markers models; an empty marker is a model without defence. What was
