@@ -5,6 +5,7 @@ matplotlib and seaborn are imported when a figure is drawn.
 
 from gleak_lib.plots.animation import Animation, animation
 from gleak_lib.plots.comparison import comparison
+from gleak_lib.plots.dual import dual
 from gleak_lib.plots.groups import groups
 from gleak_lib.plots.levels import levels
 from gleak_lib.plots.reconstructions import reconstructions
@@ -13,12 +14,14 @@ from gleak_lib.plots.style import PALETTE, style
 from gleak_lib.plots.sweep import sweep
 from gleak_lib.plots.traces import traces
 from gleak_lib.plots.tracks import tracks
+from gleak_lib.plots.tradeoff import tradeoff
 
 __all__ = [
     "PALETTE",
     "Animation",
     "animation",
     "comparison",
+    "dual",
     "groups",
     "levels",
     "reconstructions",
@@ -27,4 +30,5 @@ __all__ = [
     "sweep",
     "traces",
     "tracks",
+    "tradeoff",
 ]
