@@ -20,9 +20,14 @@ QUANTILES = {"min": 0.0, "q25": 0.25, "median": 0.5, "q75": 0.75, "max": 1.0}
 
 
 def training(history: History, model: nn.Module) -> dict[str, Any]:
-    """Return a training's curves (one value a round, round 0 first), best round and accuracies (shares)."""
+    """Return a training's curves (one value a round, round 0 first), best round and accuracies (shares).
+
+    Where the clients' gradients were differentially private there are `epsilon`, one value a client, and
+    `delta`.
+    """
     curves = history.to_dict()
-    kept = ("train_loss", "val_loss", "val_accuracy", "test_accuracy", "lr", "client_sizes")
+    kept = ["train_loss", "val_loss", "val_accuracy", "test_accuracy", "lr", "client_sizes"]
+    kept += ["epsilon", "delta"] if history.epsilon is not None else []
     return {
         "parameters": models.count_parameters(model),
         "rounds": history.rounds,
@@ -48,11 +53,10 @@ def attack(
         found: what `invert` returned.
         images, labels: the truth.
     """
-    groups = models.parameter_groups(observation.model)
     sizes = {name: value[0].numel() for name, value in observation.gradients.items()}
     result: dict[str, Any] = {
         "parameters": models.count_parameters(observation.model),
-        "entries_matched": sum(sizes[n] for n in attacks.select(attack.layers, attack.exclude, groups)),
+        "entries_matched": sum(sizes[n] for n in attacks.matched(observation, attack)),
         "entries_total": sum(sizes.values()),
         "labels": labels.flatten().tolist(),
         "loss": found.loss.tolist(),
