@@ -4,7 +4,7 @@ from gleak_lib.attacks.attack import Attack
 from gleak_lib.attacks.distances import DISTANCES
 from gleak_lib.attacks.engine import Watch, invert
 from gleak_lib.attacks.labels import infer, infer_batch, infer_single, label_accuracy
-from gleak_lib.attacks.masks import select
+from gleak_lib.attacks.masks import matched, select
 from gleak_lib.attacks.observe import observe
 from gleak_lib.attacks.presets import ATTACKS
 from gleak_lib.attacks.priors import total_variation
@@ -19,6 +19,7 @@ __all__ = [
     "infer_single",
     "invert",
     "label_accuracy",
+    "matched",
     "observe",
     "select",
     "total_variation",

@@ -35,7 +35,11 @@ class Attack:
         line_search: L-BFGS's steps of fixed length `lr` (`none`) or `strong-wolfe`.
         layers: parameter groups whose gradients are matched: `all`, `before-decoder` (001 Eq. 4), or
             group names as `parameter_groups(model)` gives them.
-        exclude: group names taken out of `layers`; `last` is the model's last group, its classifier.
+        exclude: group names taken out of `layers`; `last` is the layer that the observation's defence
+            targets, as far as it targets one, else the model's last group, its classifier.
+        estimate: what of the defence is estimated from the observed gradients and applied to the dummies',
+            too (003): nothing (`none`), a mask of the observed zeros (`sparsity`: compression, Soteria), or
+            a clipping bound for each parameter tensor, the norm observed (`clipping`).
         labels: those that the server knows, else read off the gradients (`known`); read off in any case
             (`infer`); or soft labels optimised with the images (`optimize`, Zhu et al. 2019).
         label_term: what `label_weight` multiplies: the squared distance between the dummies' logits and
@@ -80,6 +84,7 @@ class Attack:
     line_search: Literal["none", "strong-wolfe"] = "none"
     layers: str | tuple[str, ...] = "all"
     exclude: tuple[str, ...] = ()
+    estimate: Literal["none", "sparsity", "clipping"] = "none"
     labels: Literal["known", "infer", "optimize"] = "known"
     label_term: Literal["one-hot", "paper-code"] = "one-hot"
     label_weight: float = 0.0
@@ -141,6 +146,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "optimizer": ("adam", "lbfgs", "closed-form"),
     "init": ("normal", "uniform"),
     "line_search": ("none", "strong-wolfe"),
+    "estimate": ("none", "sparsity", "clipping"),
     "labels": ("known", "infer", "optimize"),
     "label_term": ("one-hot", "paper-code"),
     "noise": ("resample", "fixed", "given"),

@@ -9,13 +9,12 @@ from gleak_lib import gradients as per_victim
 from gleak_lib.attacks import closed_form, schedules, unknowns
 from gleak_lib.attacks.attack import Attack
 from gleak_lib.attacks.labels import classifier, infer
-from gleak_lib.attacks.masks import select
+from gleak_lib.attacks.masks import matched
 from gleak_lib.attacks.objective import Problem
 from gleak_lib.attacks.observe import sample_noise
 from gleak_lib.attacks.step import State, Step
 from gleak_lib.errors import ParameterError
 from gleak_lib.extras import require
-from gleak_lib.models.base import parameter_groups
 from gleak_lib.pixels import denormalize
 from gleak_lib.types import Observation, Reconstruction
 
@@ -58,7 +57,7 @@ def invert(
             needs and the observation lacks.
     """
     per_victim.check(observation.gradients, observation.model)
-    names = select(attack.layers, attack.exclude, parameter_groups(observation.model))
+    names = matched(observation, attack)
     if attack.optimizer == "closed-form":
         known = _labels(observation, attack, required=attack.route == "direction")
         return closed_form.solve(observation, attack, known, generator)

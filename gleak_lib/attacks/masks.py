@@ -1,10 +1,29 @@
 """Which layers' gradients an attack matches."""
 
+from gleak_lib.attacks.attack import Attack
+from gleak_lib.defenses import Defense
 from gleak_lib.errors import ParameterError, unknown
-from gleak_lib.models.base import before_decoder
+from gleak_lib.models.base import before_decoder, parameter_groups
+from gleak_lib.types import Observation
 
 LAST = "last"
-"""In `Attack.exclude`: the last parameter group, the classifier that layer-targeted defences prune."""
+"""In `Attack.exclude`: the layer that the defence is known to target, else the last parameter group, the
+classifier that such defences prune."""
+
+
+def matched(observation: Observation, attack: Attack) -> tuple[str, ...]:
+    """Return the names of the parameters whose gradients an attack matches, in the model's order.
+
+    Raises:
+        UnknownNameError, ParameterError: as `select`.
+    """
+    groups, defense = parameter_groups(observation.model), observation.defense
+    if LAST not in attack.exclude or not isinstance(defense, Defense) or defense.targets is None:
+        return select(attack.layers, attack.exclude, groups)
+    others = tuple(group for group in attack.exclude if group != LAST)
+    targets = set(defense.targets(observation.model))
+    left = {group: tuple(n for n in names if n not in targets) for group, names in groups.items()}
+    return select(attack.layers, others, left)
 
 
 def select(

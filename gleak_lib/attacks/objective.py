@@ -62,7 +62,9 @@ class Objective:
             names=self.names,
             create_graph=True,
         )
-        value = DISTANCES[attack.distance](grads, problem.target)
+        value = DISTANCES[attack.distance](
+            transformed(grads, problem.target, attack.estimate), problem.target
+        )
         if attack.tv:
             value = value + attack.tv * total_variation(x)
         if attack.label_weight:
@@ -86,3 +88,23 @@ class Objective:
         if self.attack.sign:
             grads = [g.sign() for g in grads]
         return loss.detach(), dict(zip(x, grads, strict=True))
+
+
+def transformed(grads: Grads, target: Grads, estimate: str) -> Grads:
+    """Apply what the observed gradients tell of the defence to the dummies' gradients (003, T).
+
+    Args:
+        grads, target: of the dummies, and observed, V x shape each.
+        estimate: as in `Attack`.
+    """
+    if estimate == "sparsity":
+        return {name: g * (target[name] != 0) for name, g in grads.items()}
+    if estimate == "clipping":
+        return {n: _shortened(g.flatten(1), target[n].flatten(1)).reshape(g.shape) for n, g in grads.items()}
+    return grads
+
+
+def _shortened(rows: Tensor, to: Tensor) -> Tensor:
+    """Scale rows that are longer than those of `to` down to their length."""
+    bound = torch.linalg.vector_norm(to, dim=1, keepdim=True)
+    return rows * (bound / torch.linalg.vector_norm(rows, dim=1, keepdim=True).clamp_min(1e-12)).clamp(max=1)

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from gleak_lib import gradients as engine
 from gleak_lib.attacks.statistics import batch_statistics
+from gleak_lib.defenses import Batch, Defense
 from gleak_lib.errors import ParameterError, ShapeError
 from gleak_lib.pixels import normalize
 from gleak_lib.types import Observation
@@ -19,7 +20,7 @@ def observe(
     images: Tensor,
     labels: Tensor,
     *,
-    defense: object | None = None,
+    defense: Defense | None = None,
     generator: torch.Generator | None = None,
     mean: Sequence[float] | float = 0.0,
     std: Sequence[float] | float = 1.0,
@@ -33,7 +34,8 @@ def observe(
         model: the network with the server's weights, in the mode (train or eval) that clients use.
         images: V x C x H x W, one image a victim, or V x B x C x H x W; pixels in [0, 1].
         labels: V or V x B class indices.
-        defense: a gradient transformation (see `gleak_lib.defenses`) that every client applies.
+        defense: a gradient transformation (see `gleak_lib.defenses`) that every client applies, bound to
+            its own batch. The server knows which one it is, and not what it was bound to.
         generator: source of the bottlenecks' and the defence's noise; None uses torch's global one.
         mean, std: pixel statistics, one value or one a channel; the model sees (pixel - mean) / std.
         share_labels: whether the server knows the labels (001 §V-B grants them).
@@ -43,7 +45,7 @@ def observe(
 
     Raises:
         ShapeError: images or labels with wrong shapes or ranges.
-        ParameterError: statistics shared of a model that takes none.
+        ParameterError: statistics shared of a model that takes none, or one that the defence cannot protect.
         GradientError: gradients that are NaN or infinite.
     """
     batched = images.dim() == 5
@@ -99,7 +101,8 @@ def observe(
     if share_statistics and not batches[0]:
         raise ParameterError("share_statistics needs a model with BatchNorm in training mode: call train().")
     if defense is not None:
-        gradients = defense(gradients, generator=generator)  # type: ignore[operator]
+        batch = Batch(model, x, classes, victims, noise)
+        gradients = defense.bound(batch)(gradients, generator=generator)
     engine.check(gradients, model)
     return Observation(
         model=model,

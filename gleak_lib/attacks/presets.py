@@ -36,8 +36,8 @@ ATTACKS: dict[str, Attack] = Registry(
         "ig": _IG,
         # the same over the gradients before the first bottleneck's decoder only (001 §III-B, Eq. 4)
         "ignore": _IG.replace(name="ignore", layers="before-decoder"),
-        # the layer that a layer-targeted defence prunes is left out (004 Table II, "PLD-muted"): here the
-        # classifier; any other by exclude=(...), and 004's two attacks by replacing it in "dga" and "gia"
+        # the layer that a layer-targeted defence prunes is left out (004 Table II, "PLD-muted"): the one the
+        # defence is known to target, else the classifier; 004's two: "dga", "gia" with the same `exclude`
         "muted": _IG.replace(name="muted", exclude=("last",)),
         # 004 §6: "deep gradient attack", Euclidean, 500 steps of L-BFGS, label known; the step length
         # is not said and is DLG's

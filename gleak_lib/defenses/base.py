@@ -2,15 +2,42 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor, nn
 
+from gleak_lib.errors import GradientError, ParameterError
 from gleak_lib.types import Grads
 
 State = Any
 Init = Callable[[Grads], State]
 Update = Callable[[Grads, State, "torch.Generator | None"], tuple[Grads, State]]
+
+
+class Batch(NamedTuple):
+    """What the gradients of V updates were computed from: known to the clients, never to the server.
+
+    Attributes:
+        model: the network with the weights and in the mode (train or eval) that the clients used.
+        x: N x C x H x W, normalised, N = V * B with an update's images next to each other.
+        labels: N class indices.
+        victims: V, independent updates.
+        noise: the bottlenecks' noise in those passes, N x map each.
+    """
+
+    model: nn.Module
+    x: Tensor
+    labels: Tensor
+    victims: int = 1
+    noise: tuple[Tensor, ...] = ()
+
+
+class Privacy(NamedTuple):
+    """What a privacy accountant needs of a mechanism: sigma in units of the sensitivity, and delta."""
+
+    noise_multiplier: float
+    delta: float
 
 
 @dataclass(frozen=True)
@@ -19,30 +46,71 @@ class Defense:
 
     Gradients carry a leading axis of independent updates (V x the parameter's shape) and are transformed
     for each on its own. Calling a defence transforms once, from a fresh state; training loops call `init`
-    once and `update` at each step.
+    once and `update` at each step. What has a batch at hand calls `defense.bound(batch)(grads)`, which is
+    the same for defences that need the gradients alone.
 
     Attributes:
         name: what tables call it, settings included.
         init: grads -> state before the first update.
         update: (grads, state, generator) -> (transformed grads, next state).
+        bind: batch -> the defence of the gradients of that batch, for those that need more than them.
+        replaces: whether the bound defence computes the gradients anew, example by example, and reads only
+            the names of those it is given. Such a defence comes first in a chain.
+        privacy: of a differentially private mechanism, else None.
+        targets: model -> names of the parameters of the one layer that it protects, for defences that
+            leave the others alone; an attacker who knows the defence leaves that layer out (004 Table II).
+        bits: bits of one value as it is sent; None where the values that are not zero stay as they came.
     """
 
     name: str
     init: Init
     update: Update
+    bind: "Callable[[Batch], Defense] | None" = None
+    replaces: bool = False
+    privacy: Privacy | None = None
+    targets: Callable[[nn.Module], tuple[str, ...]] | None = None
+    bits: int | None = 32
 
     def __call__(self, grads: Grads, *, generator: torch.Generator | None = None) -> Grads:
         """Return the gradients as shared after one update from a fresh state."""
         return self.update(grads, self.init(grads), generator)[0]
 
+    def bound(self, batch: Batch) -> "Defense":
+        """Return the defence of the gradients that were computed from `batch`.
 
-def stateless(name: str, transform: Callable[[Grads, torch.Generator | None], Grads]) -> Defense:
-    """Make a defence that remembers nothing from a function (grads, generator) -> grads."""
-    return Defense(name, lambda _grads: None, lambda grads, state, rng: (transform(grads, rng), state))
+        Raises:
+            ParameterError: a model that the defence cannot protect.
+        """
+        return self if self.bind is None else self.bind(batch)
+
+
+def stateless(
+    name: str, transform: Callable[[Grads, torch.Generator | None], Grads], **options: Any
+) -> Defense:
+    """Make a defence that remembers nothing from a function (grads, generator) -> grads.
+
+    Args:
+        name: what tables call it, settings included.
+        transform: the function.
+        options: further attributes of `Defense`.
+    """
+    return Defense(
+        name, lambda _grads: None, lambda grads, state, rng: (transform(grads, rng), state), **options
+    )
 
 
 def chain(*defenses: Defense) -> Defense:
-    """Return the defence that applies these in order; an empty chain changes nothing."""
+    """Return the defence that applies these in order; an empty chain changes nothing.
+
+    Raises:
+        ParameterError: a defence that works on every example's own gradient stands behind another.
+    """
+    for defense in defenses[1:]:
+        if defense.replaces:
+            raise ParameterError(
+                f"{defense.name} works on every example's own gradient, which is gone behind "
+                f"{defenses[0].name}: put it first in the chain."
+            )
 
     def init(grads: Grads) -> State:
         return tuple(d.init(grads) for d in defenses)
@@ -54,4 +122,36 @@ def chain(*defenses: Defense) -> Defense:
             states.append(one)
         return grads, tuple(states)
 
-    return Defense(" + ".join(d.name for d in defenses) or "none", init, update)
+    def targets(model: nn.Module) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(name for d in defenses if d.targets for name in d.targets(model)))
+
+    return Defense(
+        " + ".join(d.name for d in defenses) or "none",
+        init,
+        update,
+        bind=(lambda batch: chain(*(d.bound(batch) for d in defenses)))
+        if any(d.bind for d in defenses)
+        else None,
+        replaces=bool(defenses) and defenses[0].replaces,
+        privacy=defenses[0].privacy if defenses else None,
+        targets=targets if any(d.targets for d in defenses) else None,
+        bits=next((d.bits for d in reversed(defenses) if d.bits is not None), None),
+    )
+
+
+def updates(grads: Grads) -> int:
+    """Return the number of independent updates, V."""
+    return next(iter(grads.values())).shape[0]
+
+
+def check_fits(batch: Batch, grads: Grads) -> None:
+    """Refuse gradients of another number of updates than a defence was bound to.
+
+    Raises:
+        GradientError: so it is.
+    """
+    if updates(grads) != batch.victims:
+        raise GradientError(
+            f"The defence was bound to a batch of {batch.victims} updates, got gradients of "
+            f"{updates(grads)}: bind it to the batch that they were computed from."
+        )

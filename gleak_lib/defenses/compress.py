@@ -16,16 +16,45 @@ def compression(p: float = 0.9) -> Defense:
     Raises:
         ParameterError: p outside [0, 1).
     """
+    check_share(p)
+
+    def transform(grads: Grads, _generator: torch.Generator | None) -> Grads:
+        return {name: _prune(g.flatten(1), p).reshape(g.shape) for name, g in grads.items()}
+
+    return stateless(f"compression(p={p:g})", transform, bits=None)
+
+
+def prune_small(p: float = 0.2) -> Defense:
+    """Set the share p of smallest magnitude of the whole gradient to zero, over all layers together (002).
+
+    Each update loses exactly floor(p * the number of all entries) of them; layers with small gradients
+    lose more than others, unlike with `compression`. 002 names the defence ("small") and says neither
+    share nor scope; it speaks of sparsity above 20 % as a protection, hence the default.
+
+    Raises:
+        ParameterError: p outside [0, 1).
+    """
+    check_share(p)
+
+    def transform(grads: Grads, _generator: torch.Generator | None) -> Grads:
+        whole = _prune(torch.cat([g.flatten(1) for g in grads.values()], dim=1), p)
+        parts = whole.split([g[0].numel() for g in grads.values()], dim=1)
+        return {name: part.reshape(g.shape) for (name, g), part in zip(grads.items(), parts, strict=True)}
+
+    return stateless(f"prune-small(p={p:g})", transform, bits=None)
+
+
+def check_share(p: float) -> None:
+    """Refuse a pruning ratio outside [0, 1).
+
+    Raises:
+        ParameterError: so it is.
+    """
     if not 0 <= p < 1:
         raise ParameterError(f"The pruning ratio p must be in [0, 1), got {p}.")
 
-    def prune(g: Tensor) -> Tensor:
-        flat = g.flatten(1)
-        count = int(p * flat.shape[1])
-        smallest = flat.abs().argsort(dim=1)[:, :count]
-        return flat.scatter(1, smallest, 0.0).reshape(g.shape)
 
-    def transform(grads: Grads, _generator: torch.Generator | None) -> Grads:
-        return {name: prune(g) for name, g in grads.items()}
-
-    return stateless(f"compression(p={p:g})", transform)
+def _prune(rows: Tensor, p: float) -> Tensor:
+    """Set floor(p * columns) entries of smallest magnitude of every row to zero."""
+    smallest = rows.abs().argsort(dim=1)[:, : int(p * rows.shape[1])]
+    return rows.scatter(1, smallest, 0.0)

@@ -24,21 +24,21 @@ def training(history: History, model: nn.Module) -> dict[str, Any]:
     """Return a training's curves (one value a round, round 0 first), best round and accuracies (shares).
 
     Balanced accuracy and AUC (see `metrics.classification`) are those of the best round's model, as the
-    accuracy is; they are left out where scikit-learn is not installed.
+    accuracy is; they are left out where scikit-learn is not installed. Where the clients' gradients were
+    differentially private there are `epsilon`, one value a client, and `delta`.
     """
     curves = history.to_dict()
-    kept = ("train_loss", "val_loss", "val_accuracy", "test_accuracy", "lr", "client_sizes")
-    return (
-        {
-            "parameters": models.count_parameters(model),
-            "rounds": history.rounds,
-            "best_round": history.best_round,
-            "stopped_early": history.stopped_early,
-            "accuracy": curves["accuracy"],
-        }
-        | {name: curves[name] for name in kept}
-        | _balanced(history)
-    )
+    kept = ["train_loss", "val_loss", "val_accuracy", "test_accuracy", "lr", "client_sizes"]
+    kept += ["epsilon", "delta"] if history.epsilon is not None else []
+    return {
+        "parameters": models.count_parameters(model),
+        "rounds": history.rounds,
+        "best_round": history.best_round,
+        "stopped_early": history.stopped_early,
+        "accuracy": curves["accuracy"],
+        **{name: curves[name] for name in kept},
+        **_balanced(history),
+    }
 
 
 def _balanced(history: History) -> dict[str, float]:
@@ -67,11 +67,10 @@ def attack(
         found: what `invert` returned.
         images, labels: the truth.
     """
-    groups = models.parameter_groups(observation.model)
     sizes = {name: value[0].numel() for name, value in observation.gradients.items()}
     result: dict[str, Any] = {
         "parameters": models.count_parameters(observation.model),
-        "entries_matched": sum(sizes[n] for n in attacks.select(attack.layers, attack.exclude, groups)),
+        "entries_matched": sum(sizes[n] for n in attacks.matched(observation, attack)),
         "entries_total": sum(sizes.values()),
         "labels": labels.flatten().tolist(),
         "loss": found.loss.tolist(),

@@ -17,7 +17,6 @@ from gleak_lib.experiments.cells import TrainingCell
 from gleak_lib.experiments.context import Context
 from gleak_lib.experiments.defended import said
 from gleak_lib.experiments.serial import storable
-from gleak_lib.models import parameter_groups
 from gleak_lib.pixels import denormalize
 from gleak_lib.types import Observation
 
@@ -95,7 +94,7 @@ def watch(
     observation: Observation, attack: Attack, steps: list[int], generator: torch.Generator
 ) -> tuple[dict[int, np.ndarray], list[list[float]]]:
     """Run an attack; return the dummies after each of `steps` (uint8, V x C x H x W) and their losses."""
-    names = attacks.select(attack.layers, attack.exclude, parameter_groups(observation.model))
+    names = attacks.matched(observation, attack)
     device = next(iter(observation.gradients.values())).device
     seed = int(torch.randint(2**62, (1,), generator=generator))  # as `invert` does
     stream = torch.Generator(device).manual_seed(seed)

@@ -11,11 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from gleak_lib.datasets.base import Split
+from gleak_lib.defenses import Defense as Transformation
 from gleak_lib.errors import MissingDependencyError, ParameterError, ShapeError
+from gleak_lib.extras import require
 from gleak_lib.federated.data import Images
 from gleak_lib.federated.history import History
 from gleak_lib.federated.local import Defense, measure, objective, predict
 from gleak_lib.federated.partition import Client, by_class, hold_out, iid
+from gleak_lib.federated.privacy import spent
 from gleak_lib.federated.protocol import Protocol
 from gleak_lib.federated.randomness import contained, streams
 from gleak_lib.federated.server import Federation, snapshot
@@ -56,7 +59,8 @@ def train(
         mean: pixel statistics, one value a channel; the model sees (pixel - mean) / std. None takes those
             of `split`; what was used is in the history.
         std: as `mean`.
-        defense: a transformation of every local step's gradients, see `Defense`.
+        defense: a transformation of every local step's gradients, see `Defense`; what a differentially
+            private one costs in privacy is in the history (needs Opacus).
         keep: rounds after which the weights go to `History.snapshots`; 0 is the fresh model.
         progress: whether to show a bar over the rounds (needs tqdm).
 
@@ -74,6 +78,9 @@ def train(
         tests = Images(test, mean=images.mean, std=images.std, like=_trainable(model), what="test split")
     stream = streams(generator, STREAMS, device=device, on_device=ON_DEVICE)
     clients = _partition(images.labels, protocol, stream["partition"])
+    private = defense.privacy if isinstance(defense, Transformation) else None
+    if private is not None:
+        require("opacus", "defenses")  # now, not after hours of training
     federation = Federation(model, objective(model), images, clients, protocol, stream, defense)
     history = History(protocol, images.mean, images.std, clients, model)
     lr = protocol.lr
@@ -96,6 +103,8 @@ def train(
                 break
             if protocol.halve_lr_after and stale and stale % protocol.halve_lr_after == 0:
                 lr /= 2
+    if private is not None:
+        history.epsilon, history.delta = spent(private, clients, federation.taken, protocol), private.delta
     history.last_state = snapshot(model)
     model.load_state_dict(history.best_state)
     model.eval()

@@ -37,6 +37,9 @@ class History:
         best_state, last_state: weights and buffers after `best_round` and after the last round.
         snapshots: weights and buffers after the rounds that were asked for, as far as they were reached.
         stopped_early: whether patience ended the training.
+        epsilon: each client's privacy loss over all its rounds, where the defence is differentially private
+            (see `federated.privacy.spent`), else None; infinite without noise.
+        delta: the probability that goes with it.
         model: a copy of the given model with the weights of `best_round`, in evaluation mode.
     """
 
@@ -58,6 +61,8 @@ class History:
     last_state: State = field(default_factory=dict)
     snapshots: dict[int, State] = field(default_factory=dict)
     stopped_early: bool = False
+    epsilon: list[float] | None = None
+    delta: float | None = None
 
     @property
     def rounds(self) -> int:
@@ -86,4 +91,6 @@ class History:
             "best_round": self.best_round,
             "stopped_early": self.stopped_early,
             "accuracy": self.accuracy if self.test_accuracy else None,
+            "epsilon": self.epsilon,
+            "delta": self.delta,
         } | {name: [None if math.isnan(v) else v for v in getattr(self, name)] for name in MEASURES}

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from gleak_lib.attacks.observe import sample_noise
+from gleak_lib.defenses import Batch
 from gleak_lib.defenses import Defense as Transformation
 from gleak_lib.errors import GradientError
 from gleak_lib.federated.data import Images
@@ -17,27 +19,33 @@ Defense = Callable[[Grads], Grads] | Transformation
 gradient by parameter name), before the client's optimiser sees them. It returns the same names and shapes;
 what it does not return keeps its gradient."""
 
-Objective = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
+Objective = Callable[..., tuple[Tensor, Tensor]]
+"""(x, labels, generator, drawn=None) -> N losses and N x K logits; `drawn` is noise that replaces a draw."""
 
 EVALUATION_BATCH = 500  # large enough to amortise the overhead, small enough for the CPU's cache
 
 
 def objective(model: nn.Module) -> Objective:
-    """Return (x, labels, generator) -> (loss, logits): N values of cross-entropy + KL, and N x K logits.
+    """Return (x, labels, generator, drawn) -> (loss, logits): N values of cross-entropy + KL, N x K logits.
 
     The KL term, already weighted by beta, is there for models with bottlenecks only (001 Eq. 3); their
-    noise comes from the generator.
+    noise is `drawn` (N x map each), or comes from the generator.
     """
     if isinstance(model, VariationalModel):
         run = model.run
 
-        def variational(x: Tensor, labels: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-            out = run(x, generator=generator)
+        def variational(
+            x: Tensor,
+            labels: Tensor,
+            generator: torch.Generator,
+            drawn: tuple[Tensor, ...] | None = None,
+        ) -> tuple[Tensor, Tensor]:
+            out = run(x, drawn, generator)
             return F.cross_entropy(out.logits, labels, reduction="none") + out.kl, out.logits
 
         return variational
 
-    def plain(x: Tensor, labels: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def plain(x: Tensor, labels: Tensor, generator: torch.Generator, drawn: object = None):
         logits = model(x)
         return F.cross_entropy(logits, labels, reduction="none"), logits
 
@@ -64,17 +72,24 @@ def train_locally(
     model.train()
     least = 2 if any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules()) else 1
     parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    replaced = isinstance(defense, Transformation) and defense.replaces
     optimizer = _optimizer(list(parameters.values()), protocol, lr)
     total, seen = torch.zeros((), device=images.labels.device, dtype=torch.float64), 0
     for batch in _batches(index, protocol, shuffle):
         if len(batch) < min(least, len(index)):
             continue
         x, labels = images[batch.to(images.labels.device)]
-        loss = loss_of(x, labels, noise)[0].mean()
+        drawn = sample_noise(model, len(x), x, noise)
+        with torch.set_grad_enabled(not replaced):
+            loss = loss_of(x, labels, noise, drawn)[0].mean()
         optimizer.zero_grad()
-        loss.backward()
+        if replaced:  # the defence takes the gradients itself, and wants to know of which parameters
+            for p in parameters.values():
+                p.grad = torch.zeros_like(p)
+        else:
+            loss.backward()
         if defense is not None:
-            _defend(parameters, defense, noise)
+            _defend(parameters, defense, Batch(model, x, labels, 1, drawn), noise)
         optimizer.step()
         total += loss.detach() * len(batch)
         seen += len(batch)
@@ -119,11 +134,13 @@ def _optimizer(parameters: list[nn.Parameter], protocol: Protocol, lr: float) ->
     return torch.optim.Adam(parameters, lr=lr, betas=protocol.betas, fused=True)
 
 
-def _defend(parameters: dict[str, nn.Parameter], defense: Defense, noise: torch.Generator) -> None:
+def _defend(
+    parameters: dict[str, nn.Parameter], defense: Defense, batch: Batch, noise: torch.Generator
+) -> None:
     grads = {name: p.grad for name, p in parameters.items() if p.grad is not None}
     if isinstance(defense, Transformation):  # of the registry: transforms a stack of updates, here of one
         stacked = {name: g.unsqueeze(0) for name, g in grads.items()}
-        shared = {name: g.squeeze(0) for name, g in defense(stacked, generator=noise).items()}
+        shared = {n: g.squeeze(0) for n, g in defense.bound(batch)(stacked, generator=noise).items()}
     else:
         shared = defense(grads)
     for name, grad in shared.items():

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +20,8 @@ State = dict[str, Tensor]
 class Federation:
     """The parties of a training: the global model, which a round changes in place, and who trains it on what.
 
-    `streams` has the generators `participants` and `shuffle` (CPU), `noise` and `val` (the model's device).
+    `streams` has the generators `participants` and `shuffle` (CPU), `noise` and `val` (the model's device);
+    `taken` counts the rounds in which each client took part.
     """
 
     model: nn.Module
@@ -30,6 +31,10 @@ class Federation:
     protocol: Protocol
     streams: dict[str, torch.Generator]
     defense: Defense | None = None
+    taken: list[int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.taken = [0] * len(self.clients)
 
     def run_round(self, number: int, lr: float) -> float:
         """Let the participants train from the global weights and average them; return the mean loss.
@@ -38,6 +43,8 @@ class Federation:
             GradientError: a participant's loss is not finite.
         """
         chosen = self._participants()
+        for client in chosen:
+            self.taken[client] += 1
         weights = [float(len(self.clients[c].train)) if self.protocol.weighted else 1.0 for c in chosen]
         start, losses = snapshot(self.model), []
 

@@ -7,6 +7,7 @@ from gleak_lib.plots.agreement import agreement
 from gleak_lib.plots.animation import Animation, animation
 from gleak_lib.plots.classes import classes
 from gleak_lib.plots.comparison import comparison
+from gleak_lib.plots.dual import dual
 from gleak_lib.plots.groups import groups
 from gleak_lib.plots.levels import levels
 from gleak_lib.plots.reconstructions import reconstructions
@@ -15,6 +16,7 @@ from gleak_lib.plots.style import PALETTE, style
 from gleak_lib.plots.sweep import sweep
 from gleak_lib.plots.traces import traces
 from gleak_lib.plots.tracks import tracks
+from gleak_lib.plots.tradeoff import tradeoff
 from gleak_lib.plots.utility import utility
 
 __all__ = [
@@ -24,6 +26,7 @@ __all__ = [
     "animation",
     "classes",
     "comparison",
+    "dual",
     "groups",
     "levels",
     "reconstructions",
@@ -32,5 +35,6 @@ __all__ = [
     "sweep",
     "traces",
     "tracks",
+    "tradeoff",
     "utility",
 ]

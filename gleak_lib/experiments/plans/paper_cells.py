@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from gleak_lib.errors import unknown
 from gleak_lib.experiments import tables
 from gleak_lib.experiments.cells import AttackCell, Cell, TrainingCell
 from gleak_lib.experiments.plans.paper_rows import NAMES, Row
@@ -118,9 +119,10 @@ def table(rows: Sequence[Row], scale: Scale, results: Results, *, scaling: str =
     """Return a line a row, ours with the paper's figures; what `results` lack is NaN.
 
     Returns:
-        Columns label, table, dataset, model, attack, defense (for people), setting; victims, rounds (trained
-        at most), seeds; for each v of ssim, asr, psnr, mse and accuracy: v, v_std, v_paper, v_paper_std,
-        v_difference; and `ssim_mark`, `asr_mark`, `accuracy_mark`, see `mark`. Rows that are equal come once.
+        Columns label, table, dataset, model, attack, defense (for people), setting; parameters (of the
+        model); victims, rounds (trained at most), seeds; for each v of ssim, asr, psnr, mse and accuracy: v,
+        v_std, v_paper, v_paper_std, v_difference; and `ssim_mark`, `asr_mark`, `accuracy_mark`, see `mark`.
+        Rows that are equal come once.
     """
     lines = []
     for row in dict.fromkeys(rows):
@@ -133,6 +135,7 @@ def table(rows: Sequence[Row], scale: Scale, results: Results, *, scaling: str =
             "attack": row.attack,
             "defense": NAMES[row.defense],
             "setting": row.setting,
+            "parameters": ours.get("parameters", math.nan),
             "victims": scale.victims,
             "rounds": scale.training_rounds,
             "seeds": scale.seeds,
@@ -178,6 +181,38 @@ def is_full(name: str, row: Row, scale: Scale) -> bool:
         return scale.training_rounds >= FULL_ROUNDS and scale.seeds >= FULL_SEEDS
     steps = attack(row, scale).attack.max_steps
     return scale.rounds == 0 and scale.victims >= LEAST_VICTIMS and steps >= LEAST_STEPS
+
+
+def caption(scale: Scale, chapter: Mapping[str, Any], what: str) -> str:
+    """Return what belongs above a table of these rows, the paper's scale included.
+
+    Args:
+        scale: how much was run.
+        chapter: its parameters `profile`, `dataset` (or `datasets`) and `scaling`.
+        what: `privacy` (the attacks) or `utility` (the trainings).
+
+    Raises:
+        UnknownNameError: neither of the two.
+    """
+    images = ", ".join(chapter.get("datasets") or [chapter["dataset"]])
+    head = f"Profile {chapter['profile']}, {images}: "
+    if what == "privacy":
+        weights = f"weights after {scale.rounds} rounds" if scale.rounds else "fresh weights"
+        scaled = (
+            "each image min–max scaled" if chapter["scaling"] == "minmax" else "images scored as they are"
+        )
+        return (
+            f"{head}{scale.victims} victims, {weights}, at most {scale.steps:,} steps, {scaled}. "
+            "The paper: 128 victims, at most 20,000 steps."
+        )
+    if what == "utility":
+        rounds = f"{scale.training_rounds} federated round{'s' if scale.training_rounds > 1 else ''}"
+        seeds = f"{scale.seeds} seed{'s' if scale.seeds > 1 else ''}"
+        return (
+            f"{head}best of at most {rounds} by validation loss, {seeds}. "
+            "The paper: at most 300 rounds, three seeds."
+        )
+    raise unknown("kind of caption", what, ("privacy", "utility"))
 
 
 def _figures(row: Row, scale: Scale, results: Results, scaling: str) -> dict[str, float]:
