@@ -54,7 +54,7 @@ Markdown(beside_report.summary(frame))
 # ## How many
 #
 # Each row has up to three figures: the mean SSIM, the attack success rate, the accuracy. (The tables' PSNR, MSE and LPIPS say the same as the SSIM with less
-# contrast, and are not counted.)
+# contrast, and are not counted.) A setting that stands in several tables counts in each.
 
 # %%
 tables.show(beside_report.counts(frame))
@@ -70,7 +70,7 @@ plots.agreement(
     by="mark",
     quantity="SSIM",
     tolerance=0.05,
-    limits=(0, 1),
+    limits=(-0.05, 1.05),
 )
 
 # %%

@@ -33,7 +33,7 @@ def agreement(
         raise ParameterError(f"This figure lacks {', '.join(missing)}; it has {', '.join(frame)}.")
     drawn = frame.dropna(subset=["ours", "paper"])
     with themed() as pyplot:
-        figure, axes = pyplot.subplots(figsize=(0.7 * WIDTH, 0.6 * WIDTH), layout="constrained")
+        figure, axes = pyplot.subplots(figsize=(0.62 * WIDTH, 0.65 * WIDTH), layout="constrained")
         low, high = limits
         axes.plot(limits, limits, color="0.4", linewidth=1)
         axes.fill_between(
@@ -52,7 +52,7 @@ def agreement(
         if drawn.empty:
             axes.text(0.5, 0.5, "no row has both figures yet", transform=axes.transAxes, ha="center")
         else:
-            figure.legend(loc="outside right upper")
+            figure.legend(loc="outside lower center", ncols=3)
         axes.set(xlabel=f"{quantity}, paper", ylabel=f"{quantity}, ours", xlim=limits, ylim=limits)
         axes.set_aspect("equal")
         return figure

@@ -43,7 +43,8 @@ def utility(frame: "DataFrame", *, threshold: float = 0.5) -> "Figure":
             layout="constrained",
         )
         for ax, panel in zip(axes[0], panels, strict=True):
-            own = frame[frame["panel"] == panel].dropna(subset=["ssim", "accuracy"])
+            there = (frame["panel"] == panel) & frame["ssim"].notna() & frame["accuracy"].notna()
+            own = frame.loc[there]
             for line in own.to_dict("records"):
                 color = PALETTE[sets.index(line["dataset"]) % len(PALETTE)]
                 ax.plot(
