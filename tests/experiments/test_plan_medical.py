@@ -82,7 +82,7 @@ def test_victims_only_sets_are_attacked_on_fresh_weights_and_never_trained():
     assert len(few) == 4 and {c.rounds for c in few} == {0}
     assert len([c for c in cells if isinstance(c, TrainingCell)]) == 2 * 2 * 2
     assert len([c for c in cells if isinstance(c, AttackCell)]) == 2 * 4 + 4
-    assert len([c for c in cells if isinstance(c, LinkageCell)]) == 2 * 2
+    assert len([c for c in cells if isinstance(c, LinkageCell)]) == 2 * 4
     assert len(set(cells)) == len(cells)
 
 
@@ -115,7 +115,7 @@ def test_other_tables_and_figures(results):
     trained = medical_report.trained_table(CHAPTER, results)
     assert trained["weights"].tolist() == ["fresh", "fresh", "after 40 rounds", "after 40 rounds"] * 2
     linked = medical_report.linkage_table(CHAPTER, results)
-    assert linked["first"].tolist() == ["2 of 3"] * 4 and linked["median"].tolist() == [1.0] * 4
+    assert linked["first"].tolist() == ["2 of 3"] * 8 and linked["median"].tolist() == [1.0] * 8
     frame = medical_report.tradeoff(CHAPTER, results)
     assert frame.dropna()["panel"].value_counts().to_dict() == {"paper": 8, "ours": 4}
     counts = medical_report.classes_table(CHAPTER, results)
@@ -162,7 +162,7 @@ def test_an_archive_of_ones_own(store, tmp_path, monkeypatch):
     assert scores["ssim"].notna().all() and scores["ssim_paper"].isna().all()
     accuracy = medical_report.accuracy_table(chapter, found)
     assert accuracy["largest"].tolist() == [75, 75] and accuracy["balanced_accuracy"].notna().all()
-    assert medical_report.linkage_table(chapter, found)["candidates"].tolist() == [40, 40]
+    assert medical_report.linkage_table(chapter, found)["candidates"].tolist() == [40] * 4
     assert medical_report.bottleneck_table(chapter)["chosen"].tolist() == ["this chapter's parameters"]
 
 

@@ -66,18 +66,20 @@ def attacks(*, datasets: Sequence[str], rounds: Sequence[int], **chapter: Any) -
     }
 
 
-def links(*, link_images: int, **chapter: Any) -> dict[tuple[str, str], LinkageCell]:
-    """Return by (image set, defence) whether reconstructions on fresh weights point to their originals.
+def links(*, link_images: int, **chapter: Any) -> dict[tuple[str, int, str], LinkageCell]:
+    """Return by (image set, weights, defence) whether reconstructions point to their originals.
 
     Empty where `link_images` is 0. Victims-only sets are left out: they hold too few other images.
     """
     if not link_images:
         return {}
     return {
-        (dataset, row.defense): LinkageCell(dataclasses.replace(cell, victims=min(link_images, cell.victims)))
+        (dataset, r, row.defense): LinkageCell(
+            dataclasses.replace(cell, victims=min(link_images, cell.victims))
+        )
         for (dataset, r), pairs in attacks(**chapter).items()
         for row, cell in pairs
-        if r == 0 and trainable(dataset)
+        if trainable(dataset)
     }
 
 

@@ -62,7 +62,7 @@ def trained_table(parameters: Mapping[str, Any], results: Results) -> "DataFrame
             scores = tables.attack_table({"": results[cell]}, scaling=parameters["scaling"]).iloc[0]
             about = {"label": title(dataset), "defense": NAMES[row.defense]}
             values = {name: scores[name] for name in ("ssim", "ssim_std", "asr", "loss")}
-            rows.append(about | {"weights": f"after {r} rounds" if r else "fresh"} | values)
+            rows.append(about | {"weights": _weights(r)} | values)
     frame = require("pandas", "metrics").DataFrame(rows)
     return frame[frame.groupby("label")["weights"].transform("nunique") > 1].reset_index(drop=True)
 
@@ -95,21 +95,22 @@ def accuracy_table(parameters: Mapping[str, Any], results: Results) -> "DataFram
 
 
 def linkage_table(parameters: Mapping[str, Any], results: Results) -> "DataFrame":
-    """Return a row a set and defence: how many reconstructions are most alike to their own original."""
+    """Return a row a set, round and defence: how many reconstructions are most alike to their original."""
     rows = []
-    for (dataset, defense), cell in medical.links(**parameters).items():
+    for (dataset, r, defense), cell in medical.links(**parameters).items():
         figures = results[cell].figures
         ranks = np.array(figures["ranks"])
         rows.append(
             {
                 "label": title(dataset),
                 "defense": NAMES[defense],
+                "weights": _weights(r),
                 "first": f"{int((ranks == 1).sum())} of {len(ranks)}",
                 "median": float(np.median(ranks)),
                 "candidates": figures["candidates"],
             }
         )
-    columns = ["label", "defense", "first", "median", "candidates"]
+    columns = ["label", "defense", "weights", "first", "median", "candidates"]
     return require("pandas", "metrics").DataFrame(rows, columns=columns)
 
 
@@ -129,7 +130,7 @@ def pictures(
 ) -> "tuple[Tensor, dict[str, Tensor]]":
     """Return a set's originals, and what each attack found on fresh and on trained weights (Fig. 12)."""
     found = {
-        f"{NAMES[row.defense]}, {f'after {r} rounds' if r else 'fresh'}": results[cell]
+        f"{NAMES[row.defense]}, {_weights(r)}": results[cell]
         for (name, r), pairs in medical.attacks(**parameters).items()
         for row, cell in pairs
         if name == dataset
@@ -166,6 +167,10 @@ def caption(parameters: Mapping[str, Any]) -> str:
         f"Profile {parameters['profile']}: {parameters['victims']} victims, at most "
         f"{parameters['steps']:,} steps, {scaled}."
     )
+
+
+def _weights(rounds: int) -> str:
+    return f"after {rounds} rounds" if rounds else "fresh"
 
 
 def _chapter(parameters: Mapping[str, Any]) -> dict[str, Any]:
