@@ -23,7 +23,7 @@
 # | position $P$ | the stage that the bottleneck follows | how many gradients stand before the first decoder, where Ignore looks |
 # | kernel size $k_E$ | the encoder's window | parameters, and entries in the gradient of the encoder |
 # | scale $s_E$ | channels of $b$ over channels of $z$ | the same; below 1 the bottleneck is narrow |
-# | weight $\beta$ | how much the KL term counts | nothing before training; afterwards $\mu$ and $\sigma$ |
+# | weight $\beta$ | how much the KL term counts | little before training; afterwards $\mu$ and $\sigma$ |
 #
 # With $c$ channels in front and $K_E = s_E\, c$ it costs $2 k_E^2\, c\, K_E + K_E\, c$ parameters.
 
@@ -90,10 +90,10 @@ plots.dual(
 #
 # ## Privacy
 #
-# With fresh weights the weight $\beta$ of the KL term changes next to nothing: the encoder and the noise are the same, and the term enters the
-# gradients through $\beta$ alone. What the attack can use is the gradient of the layers before the decoder. $k_E$ and $s_E$ set how many
-# entries the encoder adds to it, and an encoder with more kernels shows the attacker more projections of the same feature map. The paper finds
-# the same order in $s_E$: its SSIM rises from 0.10 to 0.44.
+# What Ignore can use are the gradients before the decoder. The position decides which layers these are, and $k_E$ and $s_E$ how
+# many entries the encoder adds to them: an encoder with more kernels shows the attacker more projections of the same feature map. The paper finds
+# that order along $s_E$, where its SSIM rises from 0.10 to 0.44. $\beta$ changes neither the fresh network nor its noise. It comes in through the KL term's own gradient only,
+# which is a function of $\mu$ and $\sigma$ and so free of noise.
 #
 # The mark says whether ours lies within 0.05 (SSIM) or 10 points (ASR) of the paper's figure. It is given from 16 victims and 2,000 steps on.
 
@@ -155,8 +155,8 @@ tables.show(
 # %% [markdown]
 # <!-- TODO-AFTER-RUN: SSIM of both forms (expected alike on fresh weights), sigma by round at each weight, which accuracy is nearer the paper's 67.17 and 63.55 (not decidable at few rounds?) -->
 #
-# The two agree where nothing has been trained, so the privacy columns cannot tell which one made the paper's table. The development of
-# $\sigma$ can tell what a training does with each. A bottleneck whose noise fades protects its trained
+# Before training $\mu$, $\sigma$ and the noise are the same under both forms, and only the term's own gradient differs, by a factor of $\beta$. So the columns of
+# the attack say little about which form made the paper's table. What training does to $\sigma$ says more: a bottleneck whose noise fades protects its trained
 # model less, whatever the fresh one shows.
 #
 # ## Try it

@@ -30,14 +30,14 @@ datasets: list[str] = ["digits"]  # image sets of the tables
 model: str = "cnn"  # a model of gleak_lib.models.MODELS
 defences: list[str] = ["dp", "gc", "precode", "cvb"]  # kinds that are computed
 precode_sizes: list[int] = [8, 32]  # K of PRECODE that are computed
-more: list[str] = []  # further settings, for instance gc p=0.5
+more: list[str] = []  # further settings, for instance gc 0.5
 attacks: list[str] = ["idlg", "cpl", "ig"]  # compared with each other
 compared: list[str] = [
     "none",
-    "dp C=20;sigma=1e-3",
-    "gc p=0.9",
-    "precode P=1;K=8",
-    "cvb P=1;k=5;s=1/2;beta=1e-1",
+    "dp 20 1e-3",
+    "gc 0.9",
+    "precode 1 8",
+    "cvb 1 5 1/2 1e-1",
 ]  # settings on which the attacks are compared
 victims: int = 4  # attacked images
 steps: int = 120  # steps at most of attacks with Adam
@@ -72,29 +72,21 @@ Markdown(tables.note(found.values(), profile))
 # on; a dash is a setting that this profile does not compute.
 
 # %%
-table = report.table(settings, found, datasets[0])
+table = report.table(settings, found)
 tables.show(
     table,
     columns=report.PRIVACY_COLUMNS,
-    caption=report.caption(settings, "privacy", datasets[0]),
-)
-
-# %%
-last = report.table(settings, found, datasets[-1])
-tables.show(
-    last,
-    columns=report.PRIVACY_COLUMNS,
-    caption=report.caption(settings, "privacy", datasets[-1]),
+    caption=report.caption(settings, "privacy"),
 )
 
 # %% [markdown]
 # <!-- TODO-AFTER-RUN: per image set, how many rows are reproduced; which differ and how; smallest sigma and p at which ASR is 0; PRECODE by K -->
 #
-# DP's noise has a length that does not depend on the gradient, so the same $\sigma$ hurts a short gradient more than a long one. A gradient of the
-# CNN has some ten thousand entries, and noise of deviation $C\sigma = 20 \cdot 10^{-2}$ in each of them is longer than most
-# gradients are. Compression keeps the largest entries as they are: at $p = 0.9$ the direction of the gradient survives rather well, and the
-# cosine distance asks for nothing else. PRECODE's encoder grows with $K$, and its gradient stands *before* the decoder. The wider the
-# bottleneck, the more clean entries the attacker gets.
+# DP's noise has a length of its own, whatever the gradient's. The CNN has 65,962 parameters, so that noise of deviation $C\sigma = 20 \cdot 10^{-2}$ in each of
+# them is about 51 long, and the gradient that it hides was clipped to at most 20. One thing speaks for DP here: every update comes from a single image and carries
+# the noise of a whole step. In training, a batch of 64 images shares it. Compression keeps the largest entries as they are, and the cosine distance
+# asks for the direction only. PRECODE's encoder grows with $K$, and its gradient stands *before* the decoder: the wider the
+# bottleneck, the more of the gradient can be matched.
 #
 # The first images, with the weakest and the strongest setting of each kind:
 
@@ -128,24 +120,17 @@ tables.show(
 tables.show(
     table,
     columns=report.UTILITY_COLUMNS,
-    digits={"gain": 2, "gain_paper": 2, "epsilon": 1},
-    caption=report.caption(settings, "utility", datasets[0]),
-)
-
-# %%
-tables.show(
-    last,
-    columns=report.UTILITY_COLUMNS,
-    digits={"gain": 2, "gain_paper": 2, "epsilon": 1},
-    caption=report.caption(settings, "utility", datasets[-1]),
+    digits={"gain": 2, "gain_paper": 2},
+    caption=report.caption(settings, "utility"),
 )
 
 # %% [markdown]
 # <!-- TODO-AFTER-RUN: order of the defences in accuracy after so few rounds; who gains; GC at p=0.99 -->
 #
 # DP is the only one of the four that comes with a guarantee. The last column is $\varepsilon$ at $\delta = 10^{-5}$ for the rounds that were
-# run, from Opacus' accountant {cite:p}`yousefpour2021opacus`, the largest of the ten clients. Values of one to ten count as meaningful. What the
-# table has for the weaker noise is far beyond: there DP stops this *attack*, and guarantees nothing.
+# run, from Opacus' accountant {cite:p}`yousefpour2021opacus`, the largest of all clients. It limits by what factor, $e^{\varepsilon}$, one image can
+# change the odds of anything that a client sends; a number in the hundreds guarantees nothing. So DP can stop this *attack* at a strength at which it no longer
+# is a guarantee.
 #
 # ## The trade-off
 #
@@ -174,14 +159,19 @@ plots.tradeoff(
 tables.show(
     report.cost_table(settings, found),
     columns=report.COST_COLUMNS,
-    digits={"kilobytes": 1, "seconds": 1},
+    digits={
+        "kilobytes": 1,
+        "seconds": 1,
+        "relative_bytes": 2,
+        "relative_seconds": 2,
+    },
     caption=report.cost_caption(settings, found),
 )
 
 # %% [markdown]
 # <!-- TODO-AFTER-RUN: factor of DP in time (per-example gradients), of PRECODE K=512 in bytes -->
 #
-# DP needs the gradient of each example by itself, and this is where its time goes. PRECODE's size is its cost: at position 1 every unit of
+# DP needs the gradient of each example by itself. PRECODE's size is its cost: at position 1 every unit of
 # the bottleneck has a weight from every pixel of the feature map, twice, and one back.
 #
 # ## Try it
@@ -189,7 +179,7 @@ tables.show(
 # Another strength, another image set, one kind of defence only:
 #
 # ```console
-# gleak run 05_attacks_and_defences --profile quick -p more "['gc p=0.5']" --output tryout
+# gleak run 05_attacks_and_defences --profile quick -p more "['gc 0.5']" --output tryout
 # gleak run 05_attacks_and_defences --profile quick -p defences "['dp', 'cvb']" --output tryout
 # gleak run 05_attacks_and_defences --profile cpu -p precode_sizes "[8, 512]"
 # ```

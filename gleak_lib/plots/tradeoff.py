@@ -24,7 +24,8 @@ def tradeoff(
     """Draw a grid of panels, with a line a family of settings; its first and last setting are named.
 
     Args:
-        frame: columns row and column (the panel), family, setting (text), x and y; NaN where there is none.
+        frame: columns row and column (the panel), family, setting (text, maybe empty), x and y; NaN where
+            there is none.
         xlabel, ylabel: the quantities.
         threshold: a value of y to mark by a dotted line.
         linear: width of the linear part of a logarithmic x axis with both signs; None draws a linear axis.
@@ -57,9 +58,10 @@ def tradeoff(
                         marker=MARKERS[number % len(MARKERS)],
                         label=family,
                     )
-                    for end in (0, -1)[: len(points)]:
-                        text, at = points["setting"].iloc[end], (points["x"].iloc[end], points["y"].iloc[end])
-                        axes.annotate(text, at, (4, 4), textcoords="offset points", fontsize=7, color=color)
+                    for end, below in {len(points) - 1: 4, 0: -10}.items() if len(points) else ():
+                        text, x, y = points[["setting", "x", "y"]].iloc[end]
+                        offset = {"xytext": (4, below), "textcoords": "offset points"}
+                        axes.annotate(text, (x, y), fontsize=7, color=color, **offset)
                 if linear is not None:
                     axes.set_xscale("symlog", linthresh=linear)
                 if threshold is not None:

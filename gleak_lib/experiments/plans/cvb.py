@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from gleak_lib.bottlenecks import BottleneckSpec
-from gleak_lib.errors import ParameterError
+from gleak_lib.errors import ParameterError, unknown
 from gleak_lib.experiments.cells import Cell
 from gleak_lib.experiments.plans import paper_cells, paper_rows
 from gleak_lib.experiments.plans.paper_cells import Scale
@@ -89,8 +89,15 @@ def kl_rows(**chapter: Any) -> list[Row]:
 
 
 def scale_of(chapter: Mapping[str, Any], kl: str | None = None) -> Scale:
-    """Return the chapter's scale, with its own form of the KL term or another."""
-    return Scale.of(chapter, kl=kl or chapter["kl"])
+    """Return the chapter's scale, with its own form of the KL term or another.
+
+    Raises:
+        UnknownNameError: a form that there is not.
+    """
+    form = kl or chapter["kl"]
+    if form not in KL_FORMS:
+        raise unknown("form of the KL term", form, KL_FORMS)
+    return Scale.of(chapter, kl=form)
 
 
 def sigmas(**chapter: Any) -> dict[tuple[str, Row, int], SpreadCell]:

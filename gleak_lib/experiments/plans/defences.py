@@ -20,26 +20,31 @@ ATTACK_NAMES = {"idlg": "iDLG", "cpl": "CPL", "ig": "IG"}
 
 def lines(dataset: str, *, model: str, more: Sequence[str], **_others: Any) -> list[Row]:
     """Return all rows of Table X for an image set, on another one those of CIFAR-10, and then `more`."""
-    source = dataset if dataset in PAPERS else "cifar10"
-    found = [row.on(dataset, model) for row in paper_rows.read("X", dataset=source)]
+    found = [row.on(dataset, model) for row in paper_rows.read("X", dataset=_source(dataset))]
     known = {_identity(row): row for row in found}
     added = [setting(text, dataset, model) for text in more]
     return [*found, *(row for row in added if _identity(row) not in known)]
 
 
 def setting(text: str, dataset: str, model: str) -> Row:
-    """Return the row of a defence and its settings in one text, for instance `gc p=0.5`.
+    """Return the row of a defence and its settings in one text: `gc 0.5`, `dp 20 1e-3`, `precode 1 8`.
 
-    A setting that Table X has is its row, with the paper's figures where images and model are the paper's.
+    The order is that of `paper_rows.SETTINGS`. A setting that Table X has is its row, with the paper's
+    figures where images and model are the paper's.
 
     Raises:
         UnknownNameError, ParameterError: a defence, or settings, that there are not.
     """
-    defense, _, params = text.strip().partition(" ")
+    defense, *values = text.split() or [""]
+    if defense not in SETTINGS:
+        raise unknown("defence", defense, SETTINGS)
+    names = SETTINGS[defense]
+    if len(values) != len(names):
+        raise ParameterError(f"Write {' '.join([defense, *names])} with a value for each name, got {text!r}.")
+    params = ";".join(f"{name}={value}" for name, value in zip(names, values, strict=True))
     attack = "ig+ignore" if defense in BOTTLENECKS else "ig"
-    row = Row("X", dataset, model, attack, defense, params=params.strip())
-    source = dataset if dataset in PAPERS else "cifar10"
-    theirs = {_identity(r): r for r in paper_rows.read("X", dataset=source)}
+    row = Row("X", dataset, model, attack, defense, params=params)
+    theirs = {_identity(r): r for r in paper_rows.read("X", dataset=_source(dataset))}
     found = theirs.get(_identity(row))
     return row if found is None else found.on(dataset, model)
 
@@ -118,6 +123,11 @@ def cells(**chapter: Any) -> list[Cell]:
     found = paper_cells.cells([row for d in datasets for row in computed(d, **others)], scale_of(chapter))
     costs = [cost(row, chapter) for row in computed(dataset, **others)]
     return list(dict.fromkeys([*found, *matrix(**chapter).values(), *costs]))
+
+
+def _source(dataset: str) -> str:
+    """The image set of Table X whose rows are taken."""
+    return dataset if dataset in PAPERS else "cifar10"
 
 
 def _identity(row: Row) -> tuple[Any, ...]:

@@ -1,6 +1,5 @@
 """Tables and figures of the chapter "Attacks and defences side by side", ours beside 001 Table X."""
 
-import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
 Results = Mapping[Cell, Result]
 
 PRIVACY_COLUMNS = {
+    "dataset": "images",
     "label": "defence",
     "ssim": "SSIM",
     "ssim_paper": "paper's SSIM",
@@ -27,6 +27,7 @@ PRIVACY_COLUMNS = {
     "asr_mark": "ASR is",
 }
 UTILITY_COLUMNS = {
+    "dataset": "images",
     "label": "defence",
     "accuracy": "accuracy %",
     "gain": "against no defence",
@@ -44,43 +45,49 @@ COST_COLUMNS = {
 }
 
 
-def table(parameters: Mapping[str, Any], results: Results, dataset: str) -> "DataFrame":
-    """Return Table X for an image set: a line a setting that we or the paper have figures for.
+def table(parameters: Mapping[str, Any], results: Results) -> "DataFrame":
+    """Return Table X: a line an image set and setting, as far as we or the paper have figures for it.
 
     Returns:
         What `paper_cells.table` gives, `family` (the kind of defence), `gain` and `gain_paper` (accuracy
-        minus that without defence, points), and `epsilon` (the largest of the clients', of the first seed;
-        NaN where nothing is private) with `delta`.
+        minus that without defence, points), and `epsilon` as a text (the largest of the clients', of the
+        first seed; empty where nothing is private).
     """
     others = {name: value for name, value in parameters.items() if name != "dataset"}
     scale = defences.scale_of(parameters)
-    rows = defences.lines(dataset, **others)
-    frame = paper_cells.table(rows, scale, results, scaling=parameters["scaling"])
-    frame["family"] = [NAMES[row.defense] for row in rows]
-    for name in ("accuracy", "accuracy_paper"):
-        frame[name.replace("accuracy", "gain")] = frame[name] - frame[name].iloc[0]
-    private = [_privacy(row, parameters, results) for row in rows]
-    frame["epsilon"], frame["delta"] = [e for e, _ in private], [d for _, d in private]
-    kept = frame["ssim"].notna() | frame["ssim_paper"].notna()
-    return frame.loc[kept].reset_index(drop=True)
+    frames = []
+    for dataset in parameters["datasets"]:
+        rows = defences.lines(dataset, **others)
+        frame = paper_cells.table(rows, scale, results, scaling=parameters["scaling"])
+        for name in ("accuracy", "accuracy_paper"):
+            frame[name.replace("accuracy", "gain")] = frame[name] - frame[name].iloc[0]
+        frame["family"] = [NAMES[row.defense] for row in rows]
+        frame["epsilon"] = [_epsilon(row, parameters, results) for row in rows]
+        frames.append(frame)
+    frame = require("pandas", "metrics").concat(frames)
+    return frame.loc[frame["ssim"].notna() | frame["ssim_paper"].notna()].reset_index(drop=True)
 
 
 def tradeoff(parameters: Mapping[str, Any], results: Results, value: str = "ssim") -> "DataFrame":
     """Return what `plots.tradeoff` takes: accuracy gained and the attack's `value`, ours and theirs.
+
+    Settings are named by what changes within their kind of defence.
 
     Args:
         parameters, results: of the chapter.
         value: `ssim` or `asr`.
     """
     lines = []
-    for dataset in parameters["datasets"]:
-        for line in table(parameters, results, dataset).to_dict("records"):
-            for row, ending in (("ours", ""), ("paper", "_paper")):
-                place = {"row": row, "column": dataset, "family": line["family"], "setting": line["setting"]}
+    for _, frame in table(parameters, results).groupby(["dataset", "family"], sort=False):
+        settings = [set(text.split(", ")) for text in frame["setting"]]
+        common = set.intersection(*settings)
+        for line in frame.to_dict("records"):
+            text = ", ".join(part for part in line["setting"].split(", ") if part not in common)
+            for row, ending in ((f"ours ({parameters['profile']})", ""), ("paper", "_paper")):
+                place = {"row": row, "column": line["dataset"], "family": line["family"], "setting": text}
                 lines.append(place | {"x": line[f"gain{ending}"], "y": line[f"{value}{ending}"]})
-    frame = require("pandas", "metrics").DataFrame(lines)
-    kept = frame.groupby("row")["y"].transform("count") > 0
-    return frame.loc[kept].reset_index(drop=True)
+    found = require("pandas", "metrics").DataFrame(lines)
+    return found.loc[found.groupby("row")["y"].transform("count") > 0].reset_index(drop=True)
 
 
 def attack_table(parameters: Mapping[str, Any], results: Results, value: str) -> "DataFrame":
@@ -147,9 +154,9 @@ def pictures(parameters: Mapping[str, Any], results: Results) -> "tuple[Tensor, 
     return originals, {label: result.images("reconstruction") for label, result in found.items()}
 
 
-def caption(parameters: Mapping[str, Any], what: str, dataset: str) -> str:
-    """Return what belongs above a table of one image set, see `paper_cells.caption`."""
-    chapter = {**parameters, "dataset": dataset, "datasets": [dataset]}
+def caption(parameters: Mapping[str, Any], what: str, dataset: str | None = None) -> str:
+    """Return what belongs above a table of all image sets, or of one; see `paper_cells.caption`."""
+    chapter = {**parameters, "datasets": [dataset] if dataset else parameters["datasets"]}
     return paper_cells.caption(defences.scale_of(parameters), chapter, what)
 
 
@@ -168,10 +175,9 @@ def _computed(parameters: Mapping[str, Any]) -> list[Row]:
     return defences.computed(**parameters)
 
 
-def _privacy(row: Row, parameters: Mapping[str, Any], results: Results) -> tuple[float, float]:
-    """Epsilon and delta of a row's training, NaN where there are none."""
+def _epsilon(row: Row, parameters: Mapping[str, Any], results: Results) -> str:
+    """Epsilon of a row's training with three digits, nothing where there is none."""
     scale = defences.scale_of(parameters)
     found = results.get(paper_cells.training(row, scale, scale.seed))
-    if found is None or found.figures.get("epsilon") is None:
-        return math.nan, math.nan
-    return max(found.figures["epsilon"]), found.figures["delta"]
+    epsilon = None if found is None else found.figures.get("epsilon")
+    return "" if epsilon is None else f"{max(epsilon):,.3g}"
