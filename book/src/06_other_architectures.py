@@ -90,8 +90,8 @@ tables.show(
 # ## How smooth is an image?
 #
 # Inverting Gradients adds $\lambda \cdot \mathrm{TV}(x')$, a prior for images whose neighbouring pixels are alike. The paper's text says $\lambda =
-# 0.01$ for everything; its public code runs 0.1 for the CNN and the ResNet and $10^{-4}$ for the ViT. They cannot all be best, since the
-# cosine distance has a scale of its own in every model. So here is each on each, without a bottleneck:
+# 0.01$ for everything; its public code runs 0.1 for the CNN and the ResNet and $10^{-4}$ for the ViT. How far the cosine
+# distance falls differs from model to model, so the same $\lambda$ need not suit all. Here is each on each, without a bottleneck:
 
 # %%
 last = datasets[-1]

@@ -58,7 +58,8 @@ Markdown(tables.note(found.values(), profile))
 # %% [markdown]
 # ## The sets, and their bottlenecks
 #
-# All images are 28×28 pixels, shown to the model as 3×32×32. Classes are as unequal as diseases are:
+# All images are 28×28 pixels, shown to the model as 3×32×32. Classes are as unequal as diseases are. Where only the attacked images are there, these are
+# counted. (Those of Blood are 16 of each class, which a draw at random, as the paper's text has it, would hardly give.)
 
 # %%
 plots.classes(medical_report.classes_table(settings, found))

@@ -35,13 +35,16 @@ def auc(scores: Tensor, labels: Tensor) -> float:
 
     Args:
         scores: N x K logits.
-        labels: N class indices. Classes that no image or every image has do not count; NaN if none is left.
+        labels: N class indices. Classes that no image or every image has do not count; NaN if none is left,
+            or if a score is not finite.
 
     Raises:
         ShapeError: scores and labels that do not fit.
         MissingDependencyError: scikit-learn is not installed.
     """
     found, truth = _arrays(scores.double().softmax(1) if scores.ndim == 2 else scores, labels)
+    if not np.isfinite(found).all():
+        return float("nan")
     area = require("sklearn.metrics", "data").roc_auc_score
     classes = [1] if found.shape[1] == 2 else range(found.shape[1])
     areas = [area(truth == k, found[:, k]) for k in classes if 0 < np.count_nonzero(truth == k) < len(truth)]

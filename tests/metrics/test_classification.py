@@ -47,6 +47,12 @@ def test_classes_without_an_image_do_not_count():
     assert math.isnan(auc(scores[:1, :2], labels[:1]))
 
 
+def test_scores_that_are_not_finite_have_no_area():
+    scores = torch.tensor([[float("inf"), 0.0], [0.0, 1.0]])
+    assert math.isnan(auc(scores, torch.tensor([0, 1])))
+    assert balanced_accuracy(scores, torch.tensor([0, 1])) == 1.0
+
+
 @pytest.mark.parametrize("measure", [auc, balanced_accuracy])
 @pytest.mark.parametrize(("shape", "count"), [((4,), 4), ((4, 1), 4), ((4, 3), 5), ((0, 3), 0)])
 def test_what_does_not_fit_is_refused(measure, shape, count):

@@ -80,7 +80,7 @@ def claims(names: Sequence[str] = TABLES) -> list[Claim]:
 
 
 def shelf(store: Store) -> Shelf:
-    """Return the best that a store has: most victims, then most steps; most rounds, then most seeds."""
+    """Return the best that a store has: most victims, then most steps; most rounds, with all their seeds."""
     attacks: dict[AttackCell, Result] = {}
     for result in store.results(AttackCell.kind):
         assert isinstance(result.cell, AttackCell)
