@@ -54,7 +54,8 @@ class Observation:
             (pixel - mean) / std.
         labels: V x B class indices if the server knows them, else None.
         batched: whether images come and go as V x B x C x H x W (True) or V x C x H x W (False).
-        defense: what the server knows of the defence that the gradients passed, else None.
+        defense: what the server knows of the defence that the gradients passed, else None: a `Defense` that
+            is bound to no client's batch, with its name, its settings and the layer that it targets.
         noise: the bottlenecks' noise, N x map each, only where an oracle experiment grants it.
         statistics: by layer, V x 2 x C, means and variances of what the victims' batches sent into each
             BatchNorm in training mode, where the server learns them, else None.

@@ -55,6 +55,12 @@ def check_share(p: float) -> None:
 
 
 def _prune(rows: Tensor, p: float) -> Tensor:
-    """Set floor(p * columns) entries of smallest magnitude of every row to zero."""
-    smallest = rows.abs().argsort(dim=1)[:, : int(p * rows.shape[1])]
-    return rows.scatter(1, smallest, 0.0)
+    """Set floor(p * columns) entries of smallest magnitude of every row to zero, of equal ones the first."""
+    count = int(p * rows.shape[1])
+    if count == 0:
+        return rows.clone()
+    size = rows.abs()
+    threshold = size.kthvalue(count, dim=1, keepdim=True).values  # several times faster than sorting
+    below, equal = size < threshold, size == threshold
+    pruned = below | (equal & (equal.cumsum(1) <= count - below.sum(1, keepdim=True)))
+    return rows.masked_fill(pruned, 0.0)

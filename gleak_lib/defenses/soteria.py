@@ -17,11 +17,12 @@ def soteria(p: float = 0.8, layer: str | None = None, probes: int | None = None)
     """Prune the representation in front of the fully connected layer (Sun et al. 2021; 003: 80 %).
 
     With r the layer's input and J_i the Jacobian of r_i with respect to the image, the features to prune
-    are those with the largest |r_i| / |J_i|: they reveal the image most. As in the public code of 004's
-    authors, the floor(p * F) features with the smallest sum over the batch of |J_i| / (|r_i| + 0.1) lose
-    their column in the gradient of that layer's weight, and nothing else changes: the other layers'
-    gradients are shared as they are, and who leaves this layer out attacks them undisturbed (`muted`). (003
-    speaks of gradients taken on the perturbed representation, which would change the others, too.)
+    are those with the largest |r_i| / |J_i|: they reveal the image most. As in code that 004's first author
+    has published, the floor(p * F) features with the smallest sum over the batch of |J_i| / (|r_i| + 0.1)
+    lose their column in the gradient of that layer's weight; units that are dead throughout the batch score
+    zero and are among the first. Nothing else changes: the other layers' gradients are shared as they are,
+    and who leaves this layer out attacks them undisturbed (`muted`). (003 speaks of gradients taken on the
+    perturbed representation, which would change the others, too; that is not implemented.)
 
     The mask depends on the client's images, so the defence must be bound to the batch, as `observe` and
     `federated.train` do it.

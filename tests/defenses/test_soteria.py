@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from gleak_lib import attacks
+from gleak_lib import attacks, models
 from gleak_lib.attacks import ATTACKS, observe
 from gleak_lib.attacks.observe import sample_noise
 from gleak_lib.bottlenecks import CVB
@@ -78,6 +78,21 @@ def test_probes_estimate_the_norms(small):
         soteria(probes=4).bound(batch)(grads, generator=torch.Generator().manual_seed(3)) for _ in range(2)
     )
     assert all(torch.equal(one[n], two[n]) for n in one)
+
+
+@pytest.mark.parametrize("name", sorted(models.MODELS))
+def test_every_model(name, small):
+    model = small(name)
+    images = torch.rand(2, 2, *model.input_shape, generator=torch.Generator().manual_seed(0))
+    labels = torch.tensor([[0, 1], [2, 0]])
+    plain = observe(model, images, labels).gradients
+    for probes in (None, 2):
+        rng = torch.Generator().manual_seed(0)
+        seen = observe(model, images, labels, defense=soteria(0.5, probes=probes), generator=rng)
+        weight = seen.defense.targets(model)[0]
+        columns = (seen.gradients[weight] == 0).all(1)
+        assert (columns.sum(1) >= columns.shape[1] // 2).all()
+        assert all(torch.equal(g, plain[n]) for n, g in seen.gradients.items() if n != weight)
 
 
 def test_another_layer(small):

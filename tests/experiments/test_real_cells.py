@@ -11,7 +11,7 @@ import torch
 from gleak_lib import attacks, datasets, federated, metrics, models, plots
 from gleak_lib.attacks import ATTACKS
 from gleak_lib.bottlenecks import CVB
-from gleak_lib.defenses import compression
+from gleak_lib.defenses import compression, dp
 from gleak_lib.errors import DataError, StoreError, UnknownNameError
 from gleak_lib.experiments import AttackCell, Context, Store, TrainingCell, cells, run, weights
 
@@ -65,6 +65,21 @@ def test_training_with_a_defence(store):
     assert result.figures["val_loss"][2] != pytest.approx(_history().val_loss[2], rel=1e-3)
     trained = defended.at(2).trained(Context(store.cache))
     assert all(torch.equal(value, history.last_state[n]) for n, value in trained.state_dict().items())
+
+
+def test_private_training_and_an_attack_on_private_gradients(store):
+    private = (("dp", {"max_grad_norm": 1.0, "noise_multiplier": 0.5}),)
+    training = dataclasses.replace(TRAINING, defense=private)
+    attack = AttackCell(
+        training, rounds=1, attack=IGNORE, victims=2, batch_size=2, defense=(*private, ("compression", {}))
+    )
+    trained, attacked = run([training, attack], store, device="cpu", progress=False)
+    history = _history(defense=dp(1.0, 0.5))
+    assert trained.figures["epsilon"] == pytest.approx(history.epsilon, rel=1e-5)
+    assert trained.figures["delta"] == 1e-5 and len(trained.figures["epsilon"]) == 2
+    assert len(attacked.figures["loss"]) == 2 and np.isfinite(attacked.figures["loss"]).all()
+    (plain,) = run([TRAINING], store, device="cpu", progress=False)
+    assert "epsilon" not in plain.figures
 
 
 @pytest.mark.parametrize("which", [1, 2])
