@@ -5,7 +5,7 @@ import torch
 
 from gleak_lib.errors import ParameterError, UnknownNameError
 from gleak_lib.experiments import AttackCell, Context, Result, TrainingCell
-from gleak_lib.experiments.cost import CostCell
+from gleak_lib.experiments.traffic import TrafficCell
 from gleak_lib.experiments.plans import defences, defences_report, paper_cells, paper_rows
 
 CHAPTER = {
@@ -36,7 +36,7 @@ def test_all_thirty_rows_of_table_x_are_computed():
     rows = [r for d in CHAPTER["datasets"] for r in defences.computed(**CHAPTER | {"dataset": d})]
     assert rows == paper_rows.read("X")
     cells = defences.cells(**CHAPTER)
-    kinds = [sum(isinstance(c, kind) for c in cells) for kind in (AttackCell, TrainingCell, CostCell)]
+    kinds = [sum(isinstance(c, kind) for c in cells) for kind in (AttackCell, TrainingCell, TrafficCell)]
     assert kinds == [30 + 7, 30, 15]  # IG of three compared settings is a cell of the rows
     assert len(set(cells)) == len(cells)
     private = [c for c in cells if isinstance(c, AttackCell) and "'dp'" in str(c.defense)]
@@ -178,7 +178,7 @@ def test_what_the_plan_refuses(changes, error, message):
 @pytest.mark.parametrize(("pairs", "share"), [((), 1.0), ((("compression", {"p": 0.9}),), 0.2)])
 def test_bytes_of_a_shared_gradient(tmp_path, pairs, share):
     training = TrainingCell("digits")
-    cell = CostCell(training, victims=1, batch_size=8, defense=pairs)
+    cell = TrafficCell(training, victims=1, batch_size=8, defense=pairs)
     figures = cell.run(Context(tmp_path)).figures
     assert figures["dense"] == 4 * figures["parameters"] == 4 * 65_962
     assert figures["bytes"] / figures["dense"] == pytest.approx(share, abs=0.001)  # 64 bits for 32
@@ -189,4 +189,4 @@ def test_bytes_of_a_shared_gradient(tmp_path, pairs, share):
 @pytest.mark.parametrize("changes", [{"victims": 0}, {"batch_size": 0}, {"rounds": -1}, {"seed": 1.5}])
 def test_a_cost_cell_refuses(changes):
     with pytest.raises(ParameterError, match=next(iter(changes))):
-        CostCell(TrainingCell("digits"), **changes)
+        TrafficCell(TrainingCell("digits"), **changes)

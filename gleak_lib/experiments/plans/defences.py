@@ -7,7 +7,7 @@ from typing import Any
 from gleak_lib.errors import ParameterError, unknown
 from gleak_lib.experiments.base import Cell
 from gleak_lib.experiments.cells import AttackCell
-from gleak_lib.experiments.cost import CostCell
+from gleak_lib.experiments.traffic import TrafficCell
 from gleak_lib.experiments.plans import paper_cells, paper_rows
 from gleak_lib.experiments.plans.paper_cells import Scale
 from gleak_lib.experiments.plans.paper_rows import SETTINGS, Row
@@ -103,11 +103,11 @@ def matrix(
     }
 
 
-def cost(row: Row, chapter: Mapping[str, Any]) -> CostCell:
+def cost(row: Row, chapter: Mapping[str, Any]) -> TrafficCell:
     """Return the cell that counts the bytes of one shared gradient."""
     scale = scale_of(chapter)
     training = paper_cells.training(row, scale, scale.seed)
-    return CostCell(training, victim_seed=scale.victim_seed, seed=scale.seed, defense=row.transformation())
+    return TrafficCell(training, victim_seed=scale.victim_seed, seed=scale.seed, defense=row.transformation())
 
 
 def cells(**chapter: Any) -> list[Cell]:

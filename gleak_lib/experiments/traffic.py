@@ -18,7 +18,7 @@ from gleak_lib.experiments.serial import storable
 
 @storable
 @dataclass(frozen=True)
-class CostCell(WeightsCell):
+class TrafficCell(WeightsCell):
     """Bytes of a gradient as it is shared, see `defenses.bytes_shared`; nothing is attacked.
 
     Attributes:
@@ -27,7 +27,7 @@ class CostCell(WeightsCell):
         batch_size: images behind an update; 64 is the local batch of 001 §V-A.
     """
 
-    kind: ClassVar[str] = "cost"
+    kind: ClassVar[str] = "traffic"
 
     training: TrainingCell
     rounds: int = 0
