@@ -39,6 +39,50 @@ TINY = {
         "partial": [3],
         "examples": 2,
     },
+    "04_cvb_hyperparameters": {
+        "positions": ["1", "1+3"],
+        "kernel_sizes": [1],
+        "scales": ["1/16", "1/2"],
+        "betas": [0.1],
+        "kl_betas": [0.1],
+        "sigma_rounds": [0, 1],
+        "kernel_size": 3,
+        "victims": 2,
+        "steps": 3,
+        "training_rounds": 1,
+        "examples": 2,
+    },
+    "05_attacks_and_defences": {
+        "precode_sizes": [8],
+        "defences": ["dp", "gc", "precode"],
+        "more": ["gc 0.5"],
+        "attacks": ["idlg", "ig"],
+        "compared": ["none", "precode 1 8"],
+        "victims": 2,
+        "steps": 3,
+        "lbfgs_steps": 1,
+        "training_rounds": 1,
+        "examples": 2,
+    },
+    "06_other_architectures": {
+        "models": ["cnn", "vit"],
+        "victims": [2, 1],
+        "steps": [3, 2],
+        "plateau": [2, 2],
+        "training_rounds": [1, 0],
+        "tv": [0.01, 1e-4],
+        "tv_tried": [0.01, 1e-4],
+        "tv_victims": [2, 1],
+        "examples": 2,
+    },
+    "07_medical_images": {
+        "victims": 2,
+        "steps": 3,
+        "training_rounds": 1,
+        "rounds": [0, 1],
+        "link_images": 2,
+        "examples": 2,
+    },
     "10_closed_form_inversion": {
         "width": 16,
         "size": 4,
@@ -51,7 +95,10 @@ TINY = {
         "training_rounds": 1,
         "examples": 2,
     },
+    "11_ours_beside_theirs": {},
 }
+
+COLLECTING = {"11_ours_beside_theirs"}  # they compute nothing
 
 
 def test_every_chapter_with_experiments_has_a_tiny_size():
@@ -66,7 +113,7 @@ def test_parameter_files_fit_the_notebook(name, profile):
     settings = parameters.validate(found, values, name)
     inferred = papermill.inspect_notebook(f"book/chapters/{name}.ipynb")
     assert set(values) <= set(inferred) == set(found)
-    assert chapter(name).cells(**settings)
+    assert bool(chapter(name).cells(**settings)) == (name not in COLLECTING)
 
 
 @pytest.mark.slow

@@ -51,9 +51,16 @@ CHAPTERS: dict[str, Chapter] = {
     "01_how_gradients_leak": Chapter("How gradients leak", "gleak_lib.experiments.plans.leak"),
     "02_gradient_analysis": Chapter("Gradient analysis", "gleak_lib.experiments.plans.analysis"),
     "03_ignore_attack": Chapter("The Ignore attack", "gleak_lib.experiments.plans.ignore"),
+    "04_cvb_hyperparameters": Chapter("CVB hyper-parameters", "gleak_lib.experiments.plans.cvb"),
+    "05_attacks_and_defences": Chapter(
+        "Attacks and defences side by side", "gleak_lib.experiments.plans.defences"
+    ),
+    "06_other_architectures": Chapter("Other architectures", "gleak_lib.experiments.plans.architectures"),
+    "07_medical_images": Chapter("Medical images", "gleak_lib.experiments.plans.medical"),
     "10_closed_form_inversion": Chapter(
         "Closed-form inversion and biases", "gleak_lib.experiments.plans.closed_form"
     ),
+    "11_ours_beside_theirs": Chapter("Ours beside theirs", "gleak_lib.experiments.plans.beside"),
 }
 
 

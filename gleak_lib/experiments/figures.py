@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from gleak_lib import attacks, metrics, models
 from gleak_lib.attacks import Attack
+from gleak_lib.errors import MissingDependencyError
 from gleak_lib.federated import History
 from gleak_lib.types import Observation, Reconstruction
 
@@ -22,8 +23,9 @@ QUANTILES = {"min": 0.0, "q25": 0.25, "median": 0.5, "q75": 0.75, "max": 1.0}
 def training(history: History, model: nn.Module) -> dict[str, Any]:
     """Return a training's curves (one value a round, round 0 first), best round and accuracies (shares).
 
-    Where the clients' gradients were differentially private there are `epsilon`, one value a client, and
-    `delta`.
+    Balanced accuracy and AUC (see `metrics.classification`) are those of the best round's model, as the
+    accuracy is; they are left out where scikit-learn is not installed. Where the clients' gradients were
+    differentially private there are `epsilon`, one value a client, and `delta`.
     """
     curves = history.to_dict()
     kept = ["train_loss", "val_loss", "val_accuracy", "test_accuracy", "lr", "client_sizes"]
@@ -34,7 +36,19 @@ def training(history: History, model: nn.Module) -> dict[str, Any]:
         "best_round": history.best_round,
         "stopped_early": history.stopped_early,
         "accuracy": curves["accuracy"],
-    } | {name: curves[name] for name in kept}
+        **{name: curves[name] for name in kept},
+        **_balanced(history),
+    }
+
+
+def _balanced(history: History) -> dict[str, float]:
+    if history.test_logits is None or history.test_labels is None:
+        return {}
+    given = (history.test_logits, history.test_labels)
+    try:
+        return {"balanced_accuracy": metrics.balanced_accuracy(*given), "auc": metrics.auc(*given)}
+    except MissingDependencyError:  # hours of training are not thrown away for it
+        return {}
 
 
 def untrained(model: nn.Module) -> dict[str, Any]:

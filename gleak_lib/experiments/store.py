@@ -6,7 +6,7 @@ import math
 import traceback
 import warnings
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -66,6 +66,21 @@ class Store:
         except StoreError as error:
             warnings.warn(f"{error} It counts as missing.", DamagedResultWarning, stacklevel=2)
             return None
+
+    def results(self, kind: str) -> Iterator[Result]:
+        """Yield all finished cells of a kind ("attack", "training" ...) in the order of their keys.
+
+        A file that cannot be used is warned of (`DamagedResultWarning`) and left out.
+        """
+        for path in sorted((self.folder / kind).glob("*.json")):
+            try:
+                cell = from_json(json.loads(path.read_text(encoding="utf-8"))["cell"])
+            except (OSError, ValueError, TypeError, KeyError, GleakError) as error:
+                problem = f"{path} is damaged ({type(error).__name__}: {error}). It is left out."
+                warnings.warn(problem, DamagedResultWarning, stacklevel=2)
+                continue
+            if (result := self.get(cell)) is not None:
+                yield result
 
     def put(
         self,

@@ -20,7 +20,14 @@ if TYPE_CHECKING:
 Groups = Mapping[str, Result | Sequence[Result]]
 """Rows by label; several results in one row are seeds of the same thing."""
 
-DIGITS = {"mse": 4, "ssim": 2, "psnr": 2, "lpips": 2, "asr": 1, "accuracy": 2, "loss": 4}
+DIGITS = {"mse": 4, "ssim": 2, "psnr": 2, "lpips": 2, "asr": 1, "loss": 4}
+DIGITS |= {"accuracy": 2, "balanced_accuracy": 2, "auc": 3}
+HEADINGS = {
+    "asr": "ASR %",
+    "psnr": "PSNR dB",
+    "accuracy": "accuracy %",
+    "balanced_accuracy": "balanced accuracy %",
+}
 MISSING = "–"
 
 
@@ -84,12 +91,15 @@ def training_table(groups: Groups) -> "DataFrame":
 
     Returns:
         Columns label, dataset, rounds (mean number run), best_round (mean), seeds, accuracy, accuracy_std
-        (over the seeds, ddof 0), parameters.
+        (over the seeds, ddof 0), the same for balanced_accuracy (percent) and auc (a share; both NaN where a
+        stored result is older than they are), parameters.
     """
     rows = []
     for label, results in _lists(groups, TrainingCell):
-        accuracy = 100 * _pool([result.figures["accuracy"]] for result in results)
-        mean, std = _mean_std(accuracy)
+        measured = {}
+        for name, unit in {"accuracy": 100, "balanced_accuracy": 100, "auc": 1}.items():
+            mean, std = _mean_std(unit * _pool([result.figures.get(name)] for result in results))
+            measured |= {name: mean, f"{name}_std": std if len(results) > 1 else np.nan}
         rows.append(
             {
                 "label": label,
@@ -97,8 +107,7 @@ def training_table(groups: Groups) -> "DataFrame":
                 "rounds": float(np.mean([result.figures["rounds"] for result in results])),
                 "best_round": float(np.mean([result.figures["best_round"] for result in results])),
                 "seeds": len(results),
-                "accuracy": mean,
-                "accuracy_std": std if len(results) > 1 else np.nan,
+                **measured,
                 "parameters": _common(result.figures["parameters"] for result in results),
             }
         )
@@ -245,7 +254,7 @@ def _base(column: str) -> str:
 
 def _heading(column: str) -> str:
     base = _base(column)
-    name = {"asr": "ASR %", "psnr": "PSNR dB", "accuracy": "accuracy %"}.get(base)
+    name = HEADINGS.get(base)
     name = name or (base.upper() if base in DIGITS and base not in ("loss",) else base.replace("_", " "))
     return name + {"_paper": " (paper)", "_difference": " (difference)"}.get(column[len(base) :], "")
 

@@ -16,7 +16,7 @@ from gleak_lib.errors import MissingDependencyError, ParameterError, ShapeError
 from gleak_lib.extras import require
 from gleak_lib.federated.data import Images
 from gleak_lib.federated.history import History
-from gleak_lib.federated.local import Defense, measure, objective
+from gleak_lib.federated.local import Defense, measure, objective, predict
 from gleak_lib.federated.partition import Client, by_class, hold_out, iid
 from gleak_lib.federated.privacy import spent
 from gleak_lib.federated.protocol import Protocol
@@ -148,8 +148,10 @@ def _measure_round(history: History, federation: Federation, tests: Images | Non
     history.val_accuracy.append(accuracy)
     if tests is not None:
         noise = federation.streams["test"]
-        hits = measure(federation.model, federation.loss_of, tests, None, noise)[1]
-        history.test_accuracy.append(float(hits.mean()))
+        logits = predict(federation.model, federation.loss_of, tests, noise)
+        history.test_accuracy.append(float((logits.argmax(1) == tests.labels).double().mean()))
+        if history.best_round == number:
+            history.test_logits, history.test_labels = logits.cpu(), tests.labels.cpu()
 
 
 def _partition(labels: Tensor, protocol: Protocol, generator: torch.Generator) -> tuple[Client, ...]:

@@ -5,7 +5,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from gleak_lib.errors import ParameterError
 from gleak_lib.federated.partition import Client
@@ -29,6 +29,8 @@ class History:
         train_loss: mean loss over the round's local steps, averaged as the weights are; NaN at 0.
         val_loss, val_accuracy: of the global model, mean over all clients' validation splits.
         test_accuracy: of the global model; empty where no test split was given.
+        test_logits, test_labels: N x K and N, what the model of `best_round` said of the test split (the same
+            draw of noise as its accuracy); None where none was given.
         lr: the clients' learning rate in that round.
         seconds: wall-clock time of the round, evaluation included.
         best_round: round of the smallest validation loss, the earliest of equals.
@@ -50,6 +52,8 @@ class History:
     val_loss: list[float] = field(default_factory=list)
     val_accuracy: list[float] = field(default_factory=list)
     test_accuracy: list[float] = field(default_factory=list)
+    test_logits: Tensor | None = None
+    test_labels: Tensor | None = None
     lr: list[float] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
     best_round: int = 0

@@ -101,15 +101,26 @@ def measure(
     model: nn.Module, loss_of: Objective, images: Images, index: Tensor | None, noise: torch.Generator
 ) -> tuple[Tensor, Tensor]:
     """Return N losses and N hits (1.0 where the largest logit is the label's) of `images[index]`."""
-    model.eval()
     index = torch.arange(len(images)) if index is None else index
-    losses, hits = [], []
-    for batch in index.to(images.labels.device).split(EVALUATION_BATCH):
-        x, labels = images[batch]
-        loss, logits = loss_of(x, labels, noise)
-        losses.append(loss)
-        hits.append((logits.argmax(1) == labels).double())
-    return torch.cat(losses), torch.cat(hits)
+    losses, logits = _forward(model, loss_of, images, index, noise)
+    return losses, (logits.argmax(1) == images.labels[index.to(logits.device)]).double()
+
+
+@torch.no_grad()
+def predict(model: nn.Module, loss_of: Objective, images: Images, noise: torch.Generator) -> Tensor:
+    """Return N x K logits of all images, in evaluation mode."""
+    return _forward(model, loss_of, images, torch.arange(len(images)), noise)[1]
+
+
+def _forward(
+    model: nn.Module, loss_of: Objective, images: Images, index: Tensor, noise: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    model.eval()
+    parts = [
+        loss_of(*images[batch], noise) for batch in index.to(images.labels.device).split(EVALUATION_BATCH)
+    ]
+    losses, logits = zip(*parts, strict=True)
+    return torch.cat(losses), torch.cat(logits)
 
 
 def _batches(index: Tensor, protocol: Protocol, shuffle: torch.Generator) -> Iterator[Tensor]:

@@ -1,5 +1,6 @@
 """Image metrics, the table of scores, and what counts as a successful attack."""
 
+from gleak_lib.metrics.classification import auc, balanced_accuracy
 from gleak_lib.metrics.features import mse_features, penultimate
 from gleak_lib.metrics.image import minmax, mse, psnr, ssim
 from gleak_lib.metrics.perceptual import Perceptual, lpips
@@ -22,6 +23,8 @@ __all__ = [
     "Perceptual",
     "assign",
     "attack_success_rate",
+    "auc",
+    "balanced_accuracy",
     "denormalize",
     "lpips",
     "lpips_below",

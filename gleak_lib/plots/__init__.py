@@ -3,8 +3,11 @@
 matplotlib and seaborn are imported when a figure is drawn.
 """
 
+from gleak_lib.plots.agreement import agreement
 from gleak_lib.plots.animation import Animation, animation
+from gleak_lib.plots.classes import classes
 from gleak_lib.plots.comparison import comparison
+from gleak_lib.plots.dual import dual
 from gleak_lib.plots.groups import groups
 from gleak_lib.plots.levels import levels
 from gleak_lib.plots.reconstructions import reconstructions
@@ -13,12 +16,17 @@ from gleak_lib.plots.style import PALETTE, style
 from gleak_lib.plots.sweep import sweep
 from gleak_lib.plots.traces import traces
 from gleak_lib.plots.tracks import tracks
+from gleak_lib.plots.tradeoff import tradeoff
+from gleak_lib.plots.utility import utility
 
 __all__ = [
     "PALETTE",
     "Animation",
+    "agreement",
     "animation",
+    "classes",
     "comparison",
+    "dual",
     "groups",
     "levels",
     "reconstructions",
@@ -27,4 +35,6 @@ __all__ = [
     "sweep",
     "traces",
     "tracks",
+    "tradeoff",
+    "utility",
 ]

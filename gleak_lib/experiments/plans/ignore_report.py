@@ -65,7 +65,7 @@ def mask_table(parameters: Mapping[str, Any], results: Results, rounds: int) -> 
     ours = tables.attack_table({row.label: results[row.cell] for row in rows}, scaling=parameters["scaling"])
     ours.insert(0, "P", [row.position or "–" for row in rows])
     ours.insert(1, "gradients", [row.matched for row in rows])
-    theirs = {row.label: _paper_asr(row, parameters) for row in rows}
+    theirs = {row.label: paper_asr(row, parameters) for row in rows}
     frame = require("pandas", "metrics").DataFrame({"label": list(theirs), "asr": list(theirs.values())})
     return tables.beside(ours, frame, values=["asr"])
 
@@ -149,7 +149,7 @@ def _is_the_papers(parameters: Mapping[str, Any]) -> bool:
     return all(parameters[name] == value for name, value in theirs.items())
 
 
-def _paper_asr(row: ignore.Row, parameters: Mapping[str, Any]) -> float:
+def paper_asr(row: ignore.Row, parameters: Mapping[str, Any]) -> float:
     """Return the ASR of 001 Table I for a row, NaN where it has none."""
     if not _is_the_papers(parameters):
         return np.nan

@@ -12,6 +12,7 @@ from gleak_lib.experiments import tables
 from gleak_lib.experiments.cells import AttackCell, Cell, TrainingCell
 from gleak_lib.experiments.inference import LabelCell
 from gleak_lib.experiments.movie import MovieCell
+from gleak_lib.experiments.plans.paper_rows import named_attack
 from gleak_lib.experiments.result import Result
 from gleak_lib.extras import require
 from gleak_lib.federated import Protocol
@@ -104,7 +105,7 @@ def table_iii(**chapter: Any) -> dict[tuple[str, str, str], AttackCell]:
     attacks["cpl-code"] = ATTACKS["cpl"].replace(label_term="paper-code", label_weight=0.1)
     return {
         (dataset, defense, name): _cell(
-            attacks[name].replace(layers="before-decoder") if defense == "CVB" else attacks[name],
+            named_attack(f"{name}+ignore") if defense == "CVB" else attacks[name],
             dataset,
             defense == "CVB",
             chapter,

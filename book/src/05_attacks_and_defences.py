@@ -1,0 +1,185 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Attacks and defences side by side
+#
+# A client that wants to keep its images to itself has two places to act. It can change the gradient before it is sent, or it can train a
+# network whose gradient tells less. This chapter sets both kinds against the same attacks, on the same images, and asks what each
+# costs. It is the comparison of {cite:t}`scheliga2023cvb`, Table IV (in full Table X).
+#
+# | defence | what it does | its setting |
+# |---|---|---|
+# | DP {cite:p}`abadi2016dpsgd` | clips each example's gradient to length $C$ and adds Gaussian noise of deviation $C\sigma$ | $C$, $\sigma$ |
+# | GC (gradient compression) | sets the share $p$ of smallest entries to zero, layer by layer | $p$ |
+# | PRECODE {cite:p}`scheliga2022precode` | a fully connected variational bottleneck behind the first convolution | $K$, $\beta = 0.01$ |
+# | CVB {cite:p}`scheliga2023cvb` | a convolutional one, with the values chosen {doc}`before <04_cvb_hyperparameters>` | $k_E$, $s_E$, $\beta$ |
+#
+# DP and GC act on the gradient, so every entry that the attacker sees is changed. A bottleneck leaves the gradients before its decoder nearly
+# clean; what it counts on is that they are few.
+
+# %% tags=["parameters"]
+profile: str = "quick"  # quick, cpu or paper
+dataset: str = "digits"  # where attacks and costs are compared
+datasets: list[str] = ["digits"]  # image sets of the tables
+model: str = "cnn"  # a model of gleak_lib.models.MODELS
+defences: list[str] = ["dp", "gc", "precode", "cvb"]  # kinds that are computed
+precode_sizes: list[int] = [8, 32]  # K of PRECODE that are computed
+more: list[str] = []  # further settings, for instance gc 0.5
+attacks: list[str] = ["idlg", "cpl", "ig"]  # compared with each other
+compared: list[str] = [
+    "none",
+    "dp 20 1e-3",
+    "gc 0.9",
+    "precode 1 8",
+    "cvb 1 5 1/2 1e-1",
+]  # settings on which the attacks are compared
+victims: int = 4  # attacked images
+steps: int = 120  # steps at most of attacks with Adam
+plateau: int = 30  # of these without progress before lr falls
+lbfgs_steps: int = 10  # steps at most of attacks with L-BFGS
+tv: float = 0.01  # weight of the total variation prior
+training_rounds: int = 4  # federated rounds at most
+seeds: int = 1  # trainings a setting; the first is attacked
+seed: int = 0  # of the first training, of dummies and noise
+victim_seed: int = 0  # which images are attacked
+scaling: str = "minmax"  # or none: images scored as they are
+examples: int = 8  # images in the figures, at most 8
+
+# %% tags=["remove-input"]
+from gleak_lib import plots
+from gleak_lib.experiments import open_store, parameters, run, tables
+from gleak_lib.experiments.plans import defences as plan
+from gleak_lib.experiments.plans import defences_report as report
+from IPython.display import Markdown
+
+settings = parameters.check("05_attacks_and_defences", globals())
+cells = plan.cells(**settings)
+store = open_store(profile)
+found = dict(zip(cells, run(cells, store), strict=True))
+Markdown(tables.note(found.values(), profile))
+
+# %% [markdown]
+# ## What the attacker finds
+#
+# Models without a bottleneck are attacked by IG, those with one by Ignore: the paper's tables report this one attack for each, on
+# fresh weights. The mark says whether ours lies within 0.05 (SSIM) or 10 points (ASR) of the paper's figure. It is given from 16 victims and 2,000 steps
+# on; a dash is a setting that this profile does not compute.
+
+# %%
+table = report.table(settings, found)
+tables.show(
+    table,
+    columns=report.PRIVACY_COLUMNS,
+    caption=report.caption(settings, "privacy"),
+)
+
+# %% [markdown]
+# <!-- TODO-AFTER-RUN: per image set, how many rows are reproduced; which differ and how; smallest sigma and p at which ASR is 0; PRECODE by K -->
+#
+# DP's noise has a length of its own, whatever the gradient's. The CNN has 65,962 parameters, so that noise of deviation $C\sigma = 20 \cdot 10^{-2}$ in each of
+# them is about 51 long, and the gradient that it hides was clipped to at most 20. One thing speaks for DP here: every update comes from a single image and carries
+# the noise of a whole step. In training, a batch of 64 images shares it. Compression keeps the largest entries as they are, and the cosine distance
+# asks for the direction only. PRECODE's encoder grows with $K$, and its gradient stands *before* the decoder: the wider the
+# bottleneck, the more of the gradient can be matched.
+#
+# The first images, with the weakest and the strongest setting of each kind:
+
+# %%
+originals, pictures = report.pictures(settings, found)
+plots.reconstructions(originals, pictures, columns=examples, scaling=scaling)
+
+# %% [markdown]
+# ## Which attack
+#
+# IG is what the tables report. Are there defences against which an older attack does better? Against the bottlenecks each attack ignores the
+# gradients behind the encoder, and the last column shows IG without this mask.
+
+# %%
+tables.show(
+    report.attack_table(settings, found, "ssim"),
+    columns=report.attack_columns(settings),
+    digits=dict.fromkeys(report.attack_columns(settings), 2),
+    caption="SSIM. " + report.caption(settings, "privacy", dataset),
+)
+
+# %% [markdown]
+# <!-- TODO-AFTER-RUN: is IG the strongest in every row; what noise does to L-BFGS with the squared distance -->
+#
+# ## What it costs in accuracy
+#
+# The defence is applied to the gradient of every local step of every client, as a client would have to whose every gradient may be seen.
+# Accuracies after a few rounds are no reproduction of accuracies after up to 300, so they carry no mark.
+
+# %%
+tables.show(
+    table,
+    columns=report.UTILITY_COLUMNS,
+    digits={"gain": 2, "gain_paper": 2},
+    caption=report.caption(settings, "utility"),
+)
+
+# %% [markdown]
+# <!-- TODO-AFTER-RUN: order of the defences in accuracy after so few rounds; who gains; GC at p=0.99 -->
+#
+# DP is the only one of the four that comes with a guarantee. The last column is $\varepsilon$ at $\delta = 10^{-5}$ for the rounds that were
+# run, from Opacus' accountant {cite:p}`yousefpour2021opacus`, the largest of all clients. It limits by what factor, $e^{\varepsilon}$, one image can
+# change the odds of anything that a client sends; a number in the hundreds guarantees nothing. So DP can stop this *attack* at a strength at which it no longer
+# is a guarantee.
+#
+# ## The trade-off
+#
+# A good defence stands at the bottom right: the attack finds nothing, and the accuracy is that of the plain network or better. The horizontal axis is
+# linear within one point of no defence, and logarithmic beyond. The dotted line is the SSIM from which an attack counts as a success.
+
+# %%
+plots.tradeoff(
+    report.tradeoff(settings, found),
+    xlabel="accuracy gained, points",
+    ylabel="SSIM of the attack",
+    threshold=0.5,
+    linear=1.0,
+)
+
+# %% [markdown]
+# <!-- TODO-AFTER-RUN: which settings no other one dominates, ours and the paper's -->
+#
+# ## What it costs otherwise
+#
+# A bottleneck has parameters, and they have to be sent. Compression saves bytes, but only if its zeros are not: each entry that is left then
+# goes out with its index, 64 bits instead of 32. And this holds for a single gradient. A client that sums up an epoch of compressed gradients
+# before it sends anything has hardly a zero left.
+
+# %%
+tables.show(
+    report.cost_table(settings, found),
+    columns=report.COST_COLUMNS,
+    digits={
+        "kilobytes": 1,
+        "seconds": 1,
+        "relative_bytes": 2,
+        "relative_seconds": 2,
+    },
+    caption=report.cost_caption(settings, found),
+)
+
+# %% [markdown]
+# <!-- TODO-AFTER-RUN: factor of DP in time (per-example gradients), of PRECODE K=512 in bytes -->
+#
+# DP needs the gradient of each example by itself. PRECODE's size is its cost: at position 1 every unit of
+# the bottleneck has a weight from every pixel of the feature map, twice, and one back.
+#
+# ## Try it
+#
+# Another strength, another image set, one kind of defence only:
+#
+# ```console
+# gleak run 05_attacks_and_defences --profile quick -p more "['gc 0.5']" --output tryout
+# gleak run 05_attacks_and_defences --profile quick -p defences "['dp', 'cvb']" --output tryout
+# gleak run 05_attacks_and_defences --profile cpu -p precode_sizes "[8, 512]"
+# ```

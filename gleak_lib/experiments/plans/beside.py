@@ -1,0 +1,182 @@
+"""Every row of every table of 001, and the best stored result for it: the chapter "Ours beside theirs".
+
+The chapter computes nothing. It looks through all stored results for those that differ from a row of a table
+in their scale only: victims, steps, rounds, seeds. What the cells of Tables I, II and VII are is decided by
+the profile `paper` of the chapters that reproduce them.
+"""
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from gleak_lib.errors import unknown
+from gleak_lib.experiments import parameters, profiles, tables
+from gleak_lib.experiments.cells import AttackCell, Cell, TrainingCell
+from gleak_lib.experiments.plans import closed_form, ignore, ignore_report, medical, paper_cells, paper_rows
+from gleak_lib.experiments.plans.paper_cells import Scale
+from gleak_lib.experiments.result import Result
+from gleak_lib.experiments.store import Store
+
+TABLES = ("I", "II", "V", "VII", *paper_rows.TABLES)
+FULL = Scale()
+FIGURES = ("ssim", "asr", "accuracy")
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One row of one table.
+
+    Attributes:
+        table: its number.
+        dataset, model: as `datasets.load` and `models.build` know them.
+        attack: the attack's name in the tables.
+        defense: none, dp, gc, precode, cvb.
+        setting: what else the row says, for people.
+        paper: the paper's figures by name (`ssim`, `asr` and `accuracy` in percent).
+        attacked: the attack at full scale; None where the row reports none.
+        trained: the training at full scale with seed 0; None where the row reports no accuracy.
+    """
+
+    table: str
+    dataset: str
+    model: str
+    attack: str
+    defense: str
+    setting: str
+    paper: Mapping[str, float] = field(compare=False)
+    attacked: AttackCell | None = None
+    trained: TrainingCell | None = None
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """Stored results by what they are at full scale: the best attack, and the trainings with most rounds."""
+
+    attacks: Mapping[AttackCell, Result]
+    trainings: Mapping[TrainingCell, Sequence[Result]]
+
+
+def cells(**_parameters: Any) -> list[Cell]:
+    """Return nothing: the chapter collects what others have stored."""
+    return []
+
+
+def claims(names: Sequence[str] = TABLES) -> list[Claim]:
+    """Return the rows of some tables; one that is printed several times in a table comes once.
+
+    Of Table V, which repeats Table XI in short, only the rows that disagree with it come.
+
+    Raises:
+        UnknownNameError: no such table.
+    """
+    if wrong := [name for name in names if name not in TABLES]:
+        raise unknown("table", wrong[0], TABLES)
+    special = {"I": _table_i, "II": _table_ii, "V": _table_v, "VII": _table_vii}
+    found: list[Claim] = []
+    for name in names:
+        found += special[name]() if name in special else map(_of_row, paper_rows.read(name))
+    return list(dict.fromkeys(found))
+
+
+def shelf(store: Store) -> Shelf:
+    """Return the best that a store has: most victims, then most steps; most rounds, with all their seeds."""
+    attacks: dict[AttackCell, Result] = {}
+    for result in store.results(AttackCell.kind):
+        assert isinstance(result.cell, AttackCell)
+        key = whole_attack(result.cell)
+        if key not in attacks or _size(result) > _size(attacks[key]):
+            attacks[key] = result
+    groups: dict[TrainingCell, dict[int, list[Result]]] = {}
+    for result in store.results(TrainingCell.kind):
+        assert isinstance(result.cell, TrainingCell)
+        by_rounds = groups.setdefault(whole_training(result.cell), {})
+        by_rounds.setdefault(result.cell.protocol.rounds, []).append(result)
+    return Shelf(attacks, {key: by_rounds[max(by_rounds)] for key, by_rounds in groups.items()})
+
+
+def whole_attack(cell: AttackCell) -> AttackCell:
+    """Return the same attack at full scale, on the images of the whole set."""
+    lbfgs = cell.attack.optimizer == "lbfgs"
+    scale = {"max_steps": FULL.lbfgs_steps} if lbfgs else {"max_steps": FULL.steps, "plateau": FULL.plateau}
+    training = cell.training
+    name = training.dataset.removesuffix(medical.VICTIMS)
+    return dataclasses.replace(
+        cell,
+        training=dataclasses.replace(training, dataset=name, seed=0),
+        attack=cell.attack.replace(**scale),
+        victims=FULL.victims,
+        victim_seed=0,
+        seed=0,
+    )
+
+
+def whole_training(cell: TrainingCell) -> TrainingCell:
+    """Return the same training at full scale, of the first seed."""
+    return dataclasses.replace(
+        cell, protocol=cell.protocol.replace(rounds=FULL.training_rounds), seed=0, keep=()
+    )
+
+
+def _size(result: Result) -> tuple[int, int, int]:
+    cell = result.cell
+    assert isinstance(cell, AttackCell)
+    return cell.victims, cell.attack.max_steps, -cell.seed
+
+
+def _of_row(row: paper_rows.Row) -> Claim:
+    trained = whole_training(paper_cells.training(row, FULL, 0)) if "accuracy" in row.paper else None
+    names = (row.table, row.dataset, row.model, row.attack, row.defense)
+    return Claim(*names, row.setting, row.paper, whole_attack(paper_cells.attack(row, FULL)), trained)
+
+
+def _at_paper(chapter: str) -> dict[str, Any]:
+    """The parameters with which a chapter runs the paper's protocol."""
+    return parameters.validate(parameters.of_chapter(chapter), profiles.load(chapter, "paper"), chapter)
+
+
+def _table_i() -> Iterator[Claim]:
+    chapter = _at_paper("03_ignore_attack")
+    for row in ignore.table_i(**chapter)[0]:
+        asr = ignore_report.paper_asr(row, chapter)
+        if asr == asr:
+            attack = "ig" if row.mask == "all" else "ignore"
+            defense = "none" if row.position is None else "precode"
+            paper = {"asr": asr}
+            yield Claim("I", "cifar10", "cnn", attack, defense, row.label, paper, whole_attack(row.cell))
+
+
+def _table_ii() -> Iterator[Claim]:
+    chapter = _at_paper("03_ignore_attack")
+    attacked = {
+        row.position: row.cell
+        for row in ignore.table_i(**chapter)[0]
+        if row.mask == ("before the decoder" if row.position else "all")
+    }
+    trained = ignore.trainings(**chapter)
+    for line in tables.paper("cvb_table_ii").to_dict("records"):
+        position = None if line["position"] == "none" else int(line["position"])
+        attack, defense = ("ig", "none") if position is None else ("ig+ignore", "precode")
+        setting = "" if position is None else f"P={position}, K={int(line['bottleneck_k'])}"
+        paper = {name: float(line[name]) for name in FIGURES}
+        cell, training = whole_attack(attacked[position]), whole_training(trained[position][0])
+        yield Claim("II", "cifar10", "cnn", attack, defense, setting, paper, cell, training)
+
+
+def _table_v() -> Iterator[Claim]:
+    more = {(row.dataset, row.model, row.defense): row for row in paper_rows.read("XI")}
+    for line in tables.paper("cvb_table_v").to_dict("records"):
+        row = more[line["dataset"], line["model"], line["defense"]]
+        paper = {name: float(line[name]) for name in FIGURES}
+        if any(abs(paper[name] - row.paper[name]) > 1e-9 for name in FIGURES):
+            yield dataclasses.replace(_of_row(row), table="V", paper=paper)
+
+
+def _table_vii() -> Iterator[Claim]:
+    trained = closed_form.trainings(**_at_paper("10_closed_form_inversion"))
+    for line in tables.paper("cvb_table_vii").to_dict("records"):
+        precode = line["model"].endswith("precode")
+        for bias, column in ((True, "bias"), (False, "no_bias")):
+            defense, setting = "precode" if precode else "none", "bias" if bias else "no bias"
+            paper, cell = {"accuracy": float(line[column])}, whole_training(trained[precode, bias][0])
+            yield Claim("VII", "cifar10", "mlp", "–", defense, setting, paper, None, cell)

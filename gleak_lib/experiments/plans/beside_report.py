@@ -1,0 +1,187 @@
+"""Tables and figures of the chapter "Ours beside theirs": every row, its mark, and why ours differs."""
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from gleak_lib.experiments import tables
+from gleak_lib.experiments.cells import AttackCell, TrainingCell
+from gleak_lib.experiments.plans.architectures import TITLES
+from gleak_lib.experiments.plans.beside import FIGURES, Claim, Shelf
+from gleak_lib.experiments.plans.paper_cells import (
+    DIFFERS,
+    FULL_ROUNDS,
+    FULL_SEEDS,
+    LEAST_STEPS,
+    LEAST_VICTIMS,
+    NO_FIGURE,
+    NOT_YET,
+    REPRODUCED,
+    mark,
+)
+from gleak_lib.experiments.plans.paper_rows import NAMES
+from gleak_lib.extras import require
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+UNKNOWN = "not known"
+
+
+class Reason(NamedTuple):
+    """What is known of a difference; an empty tuple stands for all.
+
+    Only what explains the difference belongs here, or what was tried and does not; never a figure of ours.
+    """
+
+    figures: tuple[str, ...]
+    models: tuple[str, ...]
+    attacks: tuple[str, ...]
+    defenses: tuple[str, ...]
+    text: str
+
+    def fits(self, figure: str, line: dict[str, Any]) -> bool:
+        """Return whether this is about a figure of a row of `table`."""
+        pairs = (
+            (self.figures, figure),
+            (self.models, line["model"]),
+            (self.attacks, line["attack"]),
+            (self.defenses, line["defense"]),
+        )
+        return all(not allowed or value in allowed for allowed, value in pairs)
+
+
+REASONS = (
+    # TODO-AFTER-RUN: check each against the rows that differ, and add what the chapters found.
+    Reason(
+        (),
+        (),
+        ("cpl", "cpl+ignore"),
+        (),
+        "The public code's label term compares logits with the integer label broadcast over them; ours is "
+        "the one-hot form that the text means.",
+    ),
+    Reason(
+        (),
+        (),
+        (),
+        ("precode",),
+        "The public code holds no PRECODE; ours follows the text, which leaves initialisation and the form "
+        "of the KL term open.",
+    ),
+)
+
+
+def table(claims: Sequence[Claim], shelf: Shelf, *, scaling: str = "minmax") -> "DataFrame":
+    """Return a line a row of the paper, with the best stored figures beside; NaN where there are none.
+
+    Returns:
+        Columns table, dataset, model, attack, defense, setting, label; victims, steps (of the attack; NaN),
+        rounds (trained at most), seeds; for each v of ssim, asr, accuracy: v, v_std, v_paper, v_difference,
+        v_mark (see `paper_cells.mark`).
+    """
+    lines = []
+    for claim in claims:
+        line: dict[str, Any] = {
+            name: getattr(claim, name)
+            for name in ("table", "dataset", "model", "attack", "defense", "setting")
+        }
+        line["label"] = f"{claim.dataset}, {TITLES.get(claim.model, claim.model.upper())}"
+        attacked, attack_scale, attack_full = _attacked(claim, shelf, scaling)
+        trained, training_scale, training_full = _trained(claim, shelf)
+        line |= attack_scale | training_scale
+        ours, full = attacked | trained, {"ssim": attack_full, "asr": attack_full, "accuracy": training_full}
+        for name in FIGURES:
+            theirs = claim.paper.get(name, math.nan)
+            line[name] = ours.get(name, math.nan)
+            line[f"{name}_std"] = ours.get(f"{name}_std", math.nan)
+            line[f"{name}_paper"] = theirs
+            line[f"{name}_difference"] = line[name] - theirs
+            line[f"{name}_mark"] = mark(name, line[name], theirs, full=full[name])
+        lines.append(line)
+    return require("pandas", "metrics").DataFrame(lines)
+
+
+def counts(frame: "DataFrame") -> "DataFrame":
+    """Return by table its rows and how many of their figures have which mark; the last line is all tables."""
+    names = list(dict.fromkeys(frame["table"]))
+    parts = [(name, frame[frame["table"] == name]) for name in names] + [("all", frame)]
+    lines = []
+    for name, part in parts:
+        marks = [m for figure in FIGURES for m in part[f"{figure}_mark"] if m != NO_FIGURE]
+        found = {m: marks.count(m) for m in (REPRODUCED, DIFFERS, NOT_YET)}
+        lines.append({"table": name, "rows": len(part), "figures": len(marks)} | found)
+    return require("pandas", "metrics").DataFrame(lines)
+
+
+def points(frame: "DataFrame", name: str) -> "DataFrame":
+    """Return one figure of all rows for `plots.agreement`: columns ours, paper, mark."""
+    columns = {name: "ours", f"{name}_paper": "paper", f"{name}_mark": "mark"}
+    shown = frame.loc[:, list(columns)].rename(columns, axis="columns")
+    return shown.sort_values("mark", key=lambda m: m.map(_ORDER), kind="stable", ignore_index=True)
+
+
+def differences(frame: "DataFrame") -> "DataFrame":
+    """Return a line a figure that differs at full scale, with what is known of why."""
+    lines = []
+    for line in frame.to_dict("records"):
+        for name in FIGURES:
+            if line[f"{name}_mark"] == DIFFERS:
+                known = [reason.text for reason in REASONS if reason.fits(name, line)]
+                lines.append(
+                    {
+                        "table": line["table"],
+                        "row": row_name(line),
+                        "figure": tables.HEADINGS.get(name, name.upper()),
+                        "ours": line[name],
+                        "paper": line[f"{name}_paper"],
+                        "why": " ".join(known) or UNKNOWN,
+                    }
+                )
+    columns = ["table", "row", "figure", "ours", "paper", "why"]
+    return require("pandas", "metrics").DataFrame(lines, columns=columns)
+
+
+def row_name(line: dict[str, Any]) -> str:
+    """Return one text for a row: images, model, defence, attack, setting."""
+    parts = (line["label"], NAMES[line["defense"]], line["attack"], line["setting"])
+    return ", ".join(part for part in parts if part and part != "–")
+
+
+def summary(frame: "DataFrame") -> str:
+    """Return the counts of all tables in one sentence."""
+    total = counts(frame).iloc[-1]
+    return (
+        f"**{total[REPRODUCED]} of {total['figures']} figures reproduced, {total[DIFFERS]} differ, "
+        f"{total[NOT_YET]} not yet run at full scale** ({total['rows']} rows)."
+    )
+
+
+_ORDER = {REPRODUCED: 0, DIFFERS: 1, NOT_YET: 2, NO_FIGURE: 3}
+
+Found = tuple[dict[str, float], dict[str, float], bool]
+
+
+def _attacked(claim: Claim, shelf: Shelf, scaling: str) -> Found:
+    result = shelf.attacks.get(claim.attacked) if claim.attacked else None
+    if result is None:
+        return {}, {"victims": np.nan, "steps": np.nan}, False
+    cell = result.cell
+    assert isinstance(cell, AttackCell)
+    scale: dict[str, float] = {"victims": cell.victims, "steps": cell.attack.max_steps}
+    full = cell.victims >= LEAST_VICTIMS and cell.attack.max_steps >= LEAST_STEPS
+    return tables.attack_table({"": result}, scaling=scaling).iloc[0].to_dict(), scale, full
+
+
+def _trained(claim: Claim, shelf: Shelf) -> Found:
+    results = shelf.trainings.get(claim.trained, ()) if claim.trained else ()
+    if not results:
+        return {}, {"rounds": np.nan, "seeds": np.nan}, False
+    cell = results[0].cell
+    assert isinstance(cell, TrainingCell)
+    rounds, seeds = cell.protocol.rounds, len(results)
+    full = rounds >= FULL_ROUNDS and seeds >= FULL_SEEDS
+    scale: dict[str, float] = {"rounds": rounds, "seeds": seeds}
+    return tables.training_table({"": list(results)}).iloc[0].to_dict(), scale, full

@@ -1,0 +1,227 @@
+"""From a row of 001 Tables VIII to XII to cells, at any scale, and back to a table beside the paper's."""
+
+import dataclasses
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from gleak_lib.errors import unknown
+from gleak_lib.experiments import tables
+from gleak_lib.experiments.cells import AttackCell, Cell, TrainingCell
+from gleak_lib.experiments.plans.paper_rows import NAMES, Row
+from gleak_lib.experiments.result import Result
+from gleak_lib.extras import require
+from gleak_lib.federated import Protocol
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+Results = Mapping[Cell, Result]
+
+VALUES = ("ssim", "asr", "psnr", "mse", "accuracy")
+TOLERANCES = {"ssim": 0.05, "asr": 10.0, "accuracy": 1.5}
+LEAST_VICTIMS, LEAST_STEPS = 16, 2_000  # from here on attacks on fresh weights are set beside the paper's
+FULL_ROUNDS, FULL_SEEDS = 300, 3  # 001 §V-A
+REPRODUCED, DIFFERS, NOT_YET, NO_FIGURE = "reproduced", "differs", "not yet run at full scale", ""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How much of the paper's protocol is run. The defaults are the protocol in full.
+
+    Attributes:
+        victims: attacked images.
+        steps, plateau: of attacks with Adam.
+        lbfgs_steps: of attacks with L-BFGS, which keep their own plateau.
+        training_rounds: federated rounds at most.
+        seeds: trainings; the first is attacked.
+        seed: of the first training, of dummies and noise.
+        victim_seed: which images are attacked.
+        rounds: the attacked weights; 0, fresh ones, is what the paper's public code attacks.
+        tv: weight of the prior; None takes that of the model, see `Row.attacker`.
+        kl: form of the KL term; None takes each bottleneck's default.
+    """
+
+    victims: int = 128
+    steps: int = 20_000
+    plateau: int = 400
+    lbfgs_steps: int = 2_000
+    training_rounds: int = FULL_ROUNDS
+    seeds: int = FULL_SEEDS
+    seed: int = 0
+    victim_seed: int = 0
+    rounds: int = 0
+    tv: float | None = None
+    kl: str | None = None
+
+    @classmethod
+    def of(cls, chapter: Mapping[str, Any], **changes: Any) -> "Scale":
+        """Return the scale that a chapter's parameters of the same names set, with changes."""
+        known = {f.name for f in dataclasses.fields(cls)}
+        given = {name: value for name, value in chapter.items() if name in known and name != "rounds"}
+        return cls(**given | changes)
+
+
+def training(row: Row, scale: Scale, seed: int) -> TrainingCell:
+    """Return the federated training of a row with one seed."""
+    return TrainingCell(
+        row.dataset,
+        row.model,
+        bottlenecks=row.bottlenecks(scale.kl),
+        protocol=Protocol(rounds=scale.training_rounds),
+        seed=seed,
+        keep=(scale.rounds,) if scale.rounds else (),
+        defense=row.transformation(),
+    )
+
+
+def trainings(row: Row, scale: Scale) -> list[TrainingCell]:
+    """Return the trainings behind a row's accuracy, one a seed."""
+    return [training(row, scale, seed) for seed in range(scale.seed, scale.seed + scale.seeds)]
+
+
+def attack(row: Row, scale: Scale) -> AttackCell:
+    """Return the attack on the first seed's weights; each client applies the row's defence."""
+    description = row.attacker(scale.tv)
+    if description.optimizer == "lbfgs":
+        description = description.replace(max_steps=scale.lbfgs_steps)
+    else:
+        description = description.replace(max_steps=scale.steps, plateau=scale.plateau)
+    return AttackCell(
+        training(row, scale, scale.seed),
+        rounds=scale.rounds,
+        attack=description,
+        victims=scale.victims,
+        victim_seed=scale.victim_seed,
+        seed=scale.seed,
+        defense=row.transformation(),
+    )
+
+
+def cells(rows: Iterable[Row], scale: Scale, *, untrained: Sequence[str] = ()) -> list[Cell]:
+    """Return attack and trainings of every row, each cell once.
+
+    Args:
+        rows: as `paper_rows.read` gives them.
+        scale: how much of the protocol.
+        untrained: image sets without training images. Table IX reports no accuracy and trains nothing either.
+    """
+    found: list[Cell] = []
+    for row in rows:
+        if row.table != "IX" and row.dataset not in untrained:
+            found += trainings(row, scale)
+        found.append(attack(row, scale))
+    return list(dict.fromkeys(found))
+
+
+def table(rows: Sequence[Row], scale: Scale, results: Results, *, scaling: str = "minmax") -> "DataFrame":
+    """Return a line a row, ours with the paper's figures; what `results` lack is NaN.
+
+    Returns:
+        Columns label, table, dataset, model, attack, defense (for people), setting; parameters (of the
+        model); victims, rounds (trained at most), seeds; for each v of ssim, asr, psnr, mse and accuracy: v,
+        v_std, v_paper, v_paper_std, v_difference; and `ssim_mark`, `asr_mark`, `accuracy_mark`, see `mark`.
+        Rows that are equal come once.
+    """
+    lines = []
+    for row in dict.fromkeys(rows):
+        ours = _figures(row, scale, results, scaling)
+        line: dict[str, Any] = {
+            "label": row.label,
+            "table": row.table,
+            "dataset": row.dataset,
+            "model": row.model,
+            "attack": row.attack,
+            "defense": NAMES[row.defense],
+            "setting": row.setting,
+            "parameters": ours.get("parameters", math.nan),
+            "victims": scale.victims,
+            "rounds": scale.training_rounds,
+            "seeds": scale.seeds,
+        }
+        for name in VALUES:
+            theirs = row.paper.get(name, math.nan)
+            line[name] = ours.get(name, math.nan)
+            line[f"{name}_std"] = ours.get(f"{name}_std", math.nan)
+            line[f"{name}_paper"] = theirs
+            line[f"{name}_paper_std"] = row.paper.get(f"{name}_std", math.nan)
+            line[f"{name}_difference"] = line[name] - theirs
+            if name in TOLERANCES:
+                line[f"{name}_mark"] = mark(name, line[name], theirs, full=is_full(name, row, scale))
+        lines.append(line)
+    return require("pandas", "metrics").DataFrame(lines)
+
+
+def mark(name: str, ours: float, theirs: float, *, full: bool) -> str:
+    """Return what a figure of ours says about the paper's.
+
+    Args:
+        name: `ssim`, `asr` or `accuracy`; the tolerances are 0.05, 10 points and 1.5 points.
+        ours, theirs: the figures, NaN where there is none.
+        full: whether ours was computed at a scale that can be compared, see `is_full`.
+
+    Returns:
+        `reproduced`, `differs`, `not yet run at full scale`, or nothing where the paper has no figure.
+    """
+    if math.isnan(theirs):
+        return NO_FIGURE
+    if math.isnan(ours) or not full:
+        return NOT_YET
+    return REPRODUCED if abs(ours - theirs) <= TOLERANCES[name] + 1e-9 else DIFFERS
+
+
+def is_full(name: str, row: Row, scale: Scale) -> bool:
+    """Return whether a figure was computed at a scale that can be set beside the paper's.
+
+    Accuracies need the whole protocol: 300 rounds and three seeds. Scores of attacks need fresh weights, 16
+    victims and 2,000 steps: more change little, since the attacks have converged by then.
+    """
+    if name == "accuracy":
+        return scale.training_rounds >= FULL_ROUNDS and scale.seeds >= FULL_SEEDS
+    steps = attack(row, scale).attack.max_steps
+    return scale.rounds == 0 and scale.victims >= LEAST_VICTIMS and steps >= LEAST_STEPS
+
+
+def caption(scale: Scale, chapter: Mapping[str, Any], what: str) -> str:
+    """Return what belongs above a table of these rows, the paper's scale included.
+
+    Args:
+        scale: how much was run.
+        chapter: its parameters `profile`, `dataset` (or `datasets`) and `scaling`.
+        what: `privacy` (the attacks) or `utility` (the trainings).
+
+    Raises:
+        UnknownNameError: neither of the two.
+    """
+    images = ", ".join(chapter.get("datasets") or [chapter["dataset"]])
+    head = f"Profile {chapter['profile']}, {images}: "
+    if what == "privacy":
+        weights = f"weights after {scale.rounds} rounds" if scale.rounds else "fresh weights"
+        scaled = (
+            "each image min–max scaled" if chapter["scaling"] == "minmax" else "images scored as they are"
+        )
+        return (
+            f"{head}{scale.victims} victims, {weights}, at most {scale.steps:,} steps, {scaled}. "
+            "The paper: 128 victims, at most 20,000 steps."
+        )
+    if what == "utility":
+        rounds = f"{scale.training_rounds} federated round{'s' if scale.training_rounds > 1 else ''}"
+        seeds = f"{scale.seeds} seed{'s' if scale.seeds > 1 else ''}"
+        return (
+            f"{head}best of at most {rounds} by validation loss, {seeds}. "
+            "The paper: at most 300 rounds, three seeds."
+        )
+    raise unknown("kind of caption", what, ("privacy", "utility"))
+
+
+def _figures(row: Row, scale: Scale, results: Results, scaling: str) -> dict[str, float]:
+    """Our figures of a row, as far as they are there."""
+    found: dict[str, float] = {}
+    attacked = results.get(attack(row, scale))
+    if attacked is not None:
+        found |= tables.attack_table({"": attacked}, scaling=scaling).iloc[0].to_dict()
+    trained = [results[cell] for cell in trainings(row, scale) if cell in results]
+    if len(trained) == scale.seeds:
+        found |= tables.training_table({"": trained}).iloc[0].to_dict()
+    return found

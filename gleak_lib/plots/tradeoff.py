@@ -1,0 +1,76 @@
+"""What a defence costs against what it protects: one point a setting."""
+
+from typing import TYPE_CHECKING
+
+from gleak_lib.errors import ParameterError
+from gleak_lib.plots.style import PALETTE, WIDTH, themed
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from pandas import DataFrame
+
+MARKERS = ("X", "o", "s", "D", "^", "v")
+COLUMNS = ("row", "column", "family", "setting", "x", "y")
+
+
+def tradeoff(
+    frame: "DataFrame",
+    *,
+    xlabel: str,
+    ylabel: str,
+    threshold: float | None = None,
+    linear: float | None = None,
+) -> "Figure":
+    """Draw a grid of panels, with a line a family of settings; its first and last setting are named.
+
+    Args:
+        frame: columns row and column (the panel), family, setting (text, maybe empty), x and y; NaN where
+            there is none.
+        xlabel, ylabel: the quantities.
+        threshold: a value of y to mark by a dotted line.
+        linear: width of the linear part of a logarithmic x axis with both signs; None draws a linear axis.
+
+    Raises:
+        ParameterError: a column is missing, or there is no row.
+        MissingDependencyError: matplotlib or seaborn is not installed.
+    """
+    missing = [name for name in COLUMNS if name not in frame]
+    if missing or frame.empty:
+        raise ParameterError(f"This figure needs rows; missing: {', '.join(missing) or 'rows'}.")
+    rows, columns, families = (list(dict.fromkeys(frame[name])) for name in ("row", "column", "family"))
+    with themed() as pyplot:
+        size = (WIDTH, 0.8 + 2.9 * len(rows))
+        figure, grid = pyplot.subplots(
+            len(rows), len(columns), figsize=size, squeeze=False, sharey=True, layout="constrained"
+        )
+        for line, row in enumerate(rows):
+            for place, column in enumerate(columns):
+                axes = grid[line][place]
+                here = (frame["row"] == row) & (frame["column"] == column)
+                panel = frame.loc[here & frame["x"].notna() & frame["y"].notna()]
+                for number, family in enumerate(families):
+                    points = panel[panel["family"] == family]
+                    color = PALETTE[number % len(PALETTE)]
+                    axes.plot(
+                        points["x"],
+                        points["y"],
+                        color=color,
+                        marker=MARKERS[number % len(MARKERS)],
+                        label=family,
+                    )
+                    for end, below in {len(points) - 1: 4, 0: -10}.items() if len(points) else ():
+                        text, x, y = points[["setting", "x", "y"]].iloc[end]
+                        offset = {"xytext": (4, below), "textcoords": "offset points"}
+                        axes.annotate(text, (x, y), fontsize=7, color=color, **offset)
+                if linear is not None:
+                    axes.set_xscale("symlog", linthresh=linear)
+                if threshold is not None:
+                    axes.axhline(threshold, color="0.4", linestyle=":", linewidth=1)
+                axes.set_title(f"{column}, {row}")
+                axes.margins(x=0.12, y=0.12)
+                if line == len(rows) - 1:
+                    axes.set_xlabel(xlabel)
+            grid[line][0].set_ylabel(ylabel)
+        handles, labels = grid[0][0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+        return figure

@@ -1,0 +1,78 @@
+"""Agreement with a paper, the trade-off of utility and privacy, classes of image sets."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from gleak_lib import plots
+from gleak_lib.errors import ParameterError
+
+
+@pytest.fixture(autouse=True)
+def no_window():
+    from matplotlib import pyplot
+
+    pyplot.switch_backend("Agg")
+    yield
+    assert pyplot.get_fignums() == []
+
+
+def legend(figure):
+    return [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def test_agreement_draws_what_has_both_figures():
+    frame = pd.DataFrame(
+        {"ours": [0.8, np.nan, 0.2], "paper": [0.9, 0.5, 0.2], "mark": ["differs", "differs", "reproduced"]}
+    )
+    figure = plots.agreement(frame, by="mark", quantity="SSIM", tolerance=0.05, limits=(0, 1))
+    assert legend(figure) == ["differs (1)", "reproduced (1)"]
+    points = [line.get_xydata().tolist() for line in figure.axes[0].lines[1:]]
+    assert points == [[[0.9, 0.8]], [[0.2, 0.2]]]
+    assert figure.axes[0].get_xlabel() == "SSIM, paper"
+
+
+def test_agreement_works_without_a_point():
+    frame = pd.DataFrame({"ours": [np.nan], "paper": [0.9], "mark": ["not yet"]})
+    figure = plots.agreement(frame, by="mark", quantity="SSIM", tolerance=0.05, limits=(0, 1))
+    assert figure.axes[0].texts[0].get_text() == "no row has both figures yet"
+    with pytest.raises(ParameterError, match="This figure lacks ours, mark; it has paper"):
+        plots.agreement(frame[["paper"]], by="mark", quantity="", tolerance=1, limits=(0, 1))
+
+
+MODELS = pd.DataFrame(
+    {
+        "panel": ["ours", "ours", "paper"],
+        "dataset": ["a", "b", "a"],
+        "model": ["CNN", "ViT", "CNN"],
+        "defended": [True, False, False],
+        "ssim": [0.2, 0.9, np.nan],
+        "accuracy": [60.0, 70.0, 50.0],
+    }
+)
+
+
+def test_tradeoff_places_and_fills_its_markers():
+    figure = plots.utility(MODELS)
+    left, right = figure.axes
+    (defended, plain), threshold = left.lines[:2], left.lines[2]
+    assert defended.get_xydata().tolist() == [[0.8, 60.0]] and plain.get_xydata()[0, 0] == pytest.approx(0.1)
+    assert defended.get_markerfacecolor() != "white" and plain.get_markerfacecolor() == "white"
+    assert threshold.get_xdata()[0] == 0.5
+    assert right.get_title() == "paper" and "nothing" in right.texts[0].get_text()
+    assert legend(figure) == ["a", "b", "CNN", "ViT", "without defence", "defended"]
+    with pytest.raises(ParameterError, match="missing: ssim"):
+        plots.utility(MODELS.drop(columns="ssim"))
+    with pytest.raises(ParameterError, match="missing: rows"):
+        plots.utility(MODELS.iloc[:0])
+
+
+def test_classes_fill_a_bar():
+    frame = pd.DataFrame({"dataset": ["x", "x", "y"], "class": [0, 1, 0], "count": [99, 1, 7]})
+    axes = plots.classes(frame).axes[0]
+    assert [bar.get_width() for bar in axes.patches] == pytest.approx([0.99, 0.01, 1.0])
+    assert [text.get_text() for text in axes.texts] == ["99", "7"]  # the small part has no room
+    with pytest.raises(ParameterError, match="missing: images"):
+        plots.classes(frame.assign(count=0))
+    with pytest.raises(ParameterError, match="missing: count"):
+        plots.classes(frame.drop(columns="count"))
