@@ -3,7 +3,7 @@
 import copy
 import math
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Generator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -15,10 +15,11 @@ from gleak_lib.errors import MissingDependencyError, ParameterError, ShapeError
 from gleak_lib.federated.data import Images
 from gleak_lib.federated.history import History
 from gleak_lib.federated.local import Defense, measure, objective
+from gleak_lib.federated.method import Engine, Method, engine
 from gleak_lib.federated.partition import Client, by_class, hold_out, iid
 from gleak_lib.federated.protocol import Protocol
 from gleak_lib.federated.randomness import contained, streams
-from gleak_lib.federated.server import Federation, snapshot
+from gleak_lib.federated.server import Federation, Round, snapshot
 
 STREAMS = ("partition", "participants", "shuffle", "noise", "val", "test", "other")
 ON_DEVICE = ("noise", "val", "test")
@@ -36,6 +37,7 @@ def train(
     defense: Defense | None = None,
     keep: Collection[int] = (),
     progress: bool = False,
+    method: Method = "auto",
 ) -> History:
     """Train a copy of `model` by federated averaging and return what happened (001 §V-A).
 
@@ -59,29 +61,146 @@ def train(
         defense: a transformation of every local step's gradients, see `Defense`.
         keep: rounds after which the weights go to `History.snapshots`; 0 is the fresh model.
         progress: whether to show a bar over the rounds (needs tqdm).
+        method: how a round is computed. `loop` trains one client after the other, `threads` one a core,
+            `stacked` all in one batched step (made for GPUs). The weights are the same up to rounding; only
+            where a defence draws at random, `stacked` draws in another order. `auto` takes `stacked` on
+            CUDA and `threads` on the CPU, where they can be had and there is more than one participant
+            (and core), else `loop`. What was taken is in the history.
 
     Raises:
-        ParameterError: too few samples for the clients, or statistics that do not fit.
+        UnknownNameError: there is no such method.
+        ParameterError: too few samples for the clients, statistics that do not fit, or a method that
+            cannot train this model.
         ShapeError: images or labels that do not fit the model, or pixels outside [0, 1].
         GradientError: a loss that is not finite (the message names client and round), or a defence that
             returns other names or shapes than it was given.
     """
-    model = copy.deepcopy(model)
-    images = Images(split, mean=mean, std=std, like=_trainable(model))
-    device = images.labels.device
-    tests = None
+    options = {"test": test, "mean": mean, "std": std, "defense": defense}
+    (history,) = _train([model], split, protocol, [generator], keep, progress, method, **options)
+    return history
+
+
+def train_many(
+    models: Sequence[nn.Module],
+    split: Split | tuple[Tensor, Tensor],
+    protocol: Protocol,
+    *,
+    generators: Sequence[torch.Generator],
+    test: Split | tuple[Tensor, Tensor] | None = None,
+    mean: Sequence[float] | float | None = None,
+    std: Sequence[float] | float | None = None,
+    defense: Defense | None = None,
+    keep: Collection[int] = (),
+    progress: bool = False,
+    method: Method = "auto",
+) -> list[History]:
+    """Train several models of one architecture side by side, such as those of several seeds.
+
+    Every training goes as `train` would run it alone, with its own partition, batches, noise and early
+    stop; with `stacked`, one step trains the participants of all of them.
+
+    Args:
+        models: on one device; they may differ in weights and, unless stacked, in anything else.
+        split: the images of all trainings.
+        protocol: as `train`, for all.
+        generators: one a model.
+        test: as `train`.
+        mean: as `train`.
+        std: as `train`.
+        defense: as `train`.
+        keep: as `train`.
+        progress: whether to show a bar over the first model's rounds.
+        method: as `train`.
+
+    Returns:
+        One history a model. The seconds of a round are those of all trainings that were still running.
+
+    Raises:
+        ParameterError: not one generator a model, no model, or models on several devices; and as `train`.
+        UnknownNameError, ShapeError, GradientError: as `train`.
+    """
+    options = {"test": test, "mean": mean, "std": std, "defense": defense}
+    return _train(models, split, protocol, generators, keep, progress, method, **options)
+
+
+Course = Generator[Round, float, History]
+"""A training that leaves its rounds to others: it yields each and is sent the round's mean loss."""
+
+
+def _train(models, split, protocol, generators, keep, progress, method, *, test, mean, std, defense):
+    if not models or len(models) != len(generators):
+        raise ParameterError(
+            f"Give at least one model and one generator a model, got {len(models)} models and "
+            f"{len(generators)} generators."
+        )
+    likes = [_trainable(model) for model in models]
+    if len({(like.device, like.dtype) for like in likes}) > 1:
+        raise ParameterError("The models differ in device or dtype: move them all to the same.")
+    images, tests = Images(split, mean=mean, std=std, like=likes[0]), None
     if test is not None:
-        tests = Images(test, mean=images.mean, std=images.std, like=_trainable(model), what="test split")
-    stream = streams(generator, STREAMS, device=device, on_device=ON_DEVICE)
+        tests = Images(test, mean=images.mean, std=images.std, like=likes[0], what="test split")
+    federations = [
+        _federation(copy.deepcopy(model), images, protocol, generator, defense)
+        for model, generator in zip(models, generators, strict=True)
+    ]
+    courses = [
+        _course(federation, tests, keep, progress and number == 0)
+        for number, federation in enumerate(federations)
+    ]
+    with torch.random.fork_rng(devices=[images.labels.device] if images.labels.is_cuda else []):
+        for federation in federations:
+            _check_fit(federation.model, images, tests)
+        run = engine(method, federations)
+        # what draws from the global generator goes by the loop, and there one training ends before the next
+        together = [courses] if run.name != "loop" else [[course] for course in courses]
+        try:
+            histories = [history for some in together for history in _side_by_side(some, run)]
+        finally:
+            run.close()
+            for course in courses:
+                course.close()
+    for history in histories:
+        history.method = run.name
+    return histories
+
+
+def _side_by_side(courses: Sequence[Course], run: Engine) -> list[History]:
+    """Run the trainings round by round, each until its own end."""
+    histories: dict[int, History] = {}
+    sent: dict[int, Any] = dict.fromkeys(range(len(courses)))  # None starts a course
+    while sent:
+        rounds: dict[int, Round] = {}
+        for number, loss in sent.items():
+            try:
+                rounds[number] = courses[number].send(loss)
+            except StopIteration as end:
+                histories[number] = end.value
+        sent = dict(zip(rounds, run(list(rounds.values())), strict=True)) if rounds else {}
+    return [histories[number] for number in range(len(courses))]
+
+
+def _federation(
+    model: nn.Module,
+    images: Images,
+    protocol: Protocol,
+    generator: torch.Generator,
+    defense: Defense | None,
+) -> Federation:
+    stream = streams(generator, STREAMS, device=images.labels.device, on_device=ON_DEVICE)
     clients = _partition(images.labels, protocol, stream["partition"])
-    federation = Federation(model, objective(model), images, clients, protocol, stream, defense)
-    history = History(protocol, images.mean, images.std, clients, model)
+    return Federation(model, objective(model), images, clients, protocol, stream, defense)
+
+
+def _course(federation: Federation, tests: Images | None, keep: Collection[int], progress: bool) -> Course:
+    model, images, protocol = federation.model, federation.images, federation.protocol
+    history = History(protocol, images.mean, images.std, tuple(federation.clients), model)
     lr = protocol.lr
-    with contained(stream["other"], device), _bar(protocol.rounds, progress) as bar:
+    other = contained(federation.streams["other"], images.labels.device)
+    with other, _bar(protocol.rounds, progress) as bar:
         _check_fit(model, images, tests)
         for number in range(protocol.rounds + 1):
             began = time.perf_counter()
-            history.train_loss.append(federation.run_round(number, lr) if number else math.nan)
+            history.train_loss.append((yield Round(federation, number, lr)) if number else math.nan)
             _measure_round(history, federation, tests, number)
             history.lr.append(lr)
             history.seconds.append(time.perf_counter() - began)

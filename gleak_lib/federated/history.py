@@ -35,6 +35,7 @@ class History:
         best_state, last_state: weights and buffers after `best_round` and after the last round.
         snapshots: weights and buffers after the rounds that were asked for, as far as they were reached.
         stopped_early: whether patience ended the training.
+        method: how the rounds were computed, `loop`, `threads` or `stacked` (see `train`).
         model: a copy of the given model with the weights of `best_round`, in evaluation mode.
     """
 
@@ -54,6 +55,7 @@ class History:
     last_state: State = field(default_factory=dict)
     snapshots: dict[int, State] = field(default_factory=dict)
     stopped_early: bool = False
+    method: str = "loop"
 
     @property
     def rounds(self) -> int:
@@ -81,5 +83,6 @@ class History:
             "rounds": self.rounds,
             "best_round": self.best_round,
             "stopped_early": self.stopped_early,
+            "method": self.method,
             "accuracy": self.accuracy if self.test_accuracy else None,
         } | {name: [None if math.isnan(v) else v for v in getattr(self, name)] for name in MEASURES}
