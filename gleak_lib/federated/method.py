@@ -142,16 +142,18 @@ def _unstackable(model: nn.Module, x: Tensor, labels: Tensor, noise: tuple[Tenso
 
 def _strangers(federations: Sequence[Federation]) -> str | None:
     """Give the models one state and compare what they make of it."""
-    first = federations[0]
+    first, found = federations[0], []
     x, labels = first.images[torch.zeros(1, dtype=torch.long, device=first.images.labels.device)]
-    state, found = first.model.state_dict(), []
+    state = tensors(first.model)
     for federation in federations:
         model = copy.deepcopy(federation.model).train()
-        if [(n, v.shape, v.dtype) for n, v in model.state_dict().items()] != [
-            (n, v.shape, v.dtype) for n, v in state.items()
-        ] or list(_trained(model)) != list(_trained(first.model)):
+        own = tensors(model)
+        kinds = [[(n, v.shape, v.dtype, v.requires_grad) for n, v in t.items()] for t in (own, state)]
+        if kinds[0] != kinds[1]:
             return "the models' weights differ in names, shapes or in which are trained"
-        model.load_state_dict(state)
+        with torch.no_grad():
+            for name, value in own.items():
+                value.copy_(state[name])
         generator = torch.Generator(x.device).manual_seed(0)
         with torch.no_grad():
             found.append(Losses(model)(x, labels, draw(model, 1, x, generator)))

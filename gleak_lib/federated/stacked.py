@@ -87,6 +87,7 @@ class Stacked:
         drawn = [r.federation.participants() for r in rounds]
         owners = [(id(r.federation), len(chosen)) for r, (chosen, _) in zip(rounds, drawn, strict=True)]
         if self.buffers is None or self.buffers.owners != owners:  # a training has stopped
+            self.close()
             self.buffers = Buffers(self, rounds, owners)
         buffers = self.buffers
         steps = buffers.fill(rounds, [chosen for chosen, _ in drawn])

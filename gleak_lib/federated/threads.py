@@ -6,7 +6,7 @@ share, and stacking clients gains nothing there: a processor's convolutions want
 
 import copy
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from queue import SimpleQueue
 from threading import Barrier
@@ -17,6 +17,9 @@ from torch import nn
 from gleak_lib.federated.batches import skip
 from gleak_lib.federated.local import objective, train_locally
 from gleak_lib.federated.server import Federation, Round, State, average, snapshot
+
+Job = tuple[Round, int, State]  # of a participant: the round, which client, the weights to start from
+Result = tuple[float, State]  # its mean loss and its weights
 
 
 class Threads:
@@ -62,15 +65,17 @@ class Threads:
         """End the threads."""
         self.pool.shutdown()
 
-    def _checked(self, r: Round, chosen, results, losses: list[float]) -> Iterator[State]:
+    def _checked(
+        self, r: Round, chosen: Sequence[int], results: Iterable[Result], losses: list[float]
+    ) -> Iterator[State]:
         for client, (loss, state) in zip(chosen, results, strict=True):
             r.federation.check(loss, client, r.number, r.lr)
             losses.append(loss)
             yield state
 
-    def _ahead(self, jobs) -> Iterator[tuple[float, State]]:
+    def _ahead(self, jobs: Iterable[Job]) -> Generator[Result, None, None]:
         """Yield the jobs' results in order with few under way: 200 participants need no 200 states."""
-        waiting: list[Future] = []
+        waiting: list[Future[Result]] = []
         try:
             for job in jobs:
                 waiting.append(self._submit(*job))
@@ -82,7 +87,7 @@ class Threads:
             for future in waiting:
                 future.cancel()
 
-    def _submit(self, r: Round, client: int, start: State) -> Future:
+    def _submit(self, r: Round, client: int, start: State) -> Future[Result]:
         federation = r.federation
         models = next(copies for one, copies in self.models if one is federation)
         index, streams = federation.clients[client].train, federation.streams
@@ -90,7 +95,7 @@ class Threads:
             federation.model, index, federation.protocol, shuffle=streams["shuffle"], noise=streams["noise"]
         )
 
-        def work() -> tuple[float, State]:
+        def work() -> Result:
             model = models.get()
             try:
                 model.load_state_dict(start)
