@@ -54,7 +54,8 @@ class Stacked:
 
     The trainings share images, protocol, defence and architecture; weights, partitions and streams are
     their own. A defence gets all participants' gradients of a training in one call (V of them), step after
-    step: where it draws at random, the draws come in another order than in the plain loop.
+    step: where it draws at random, the draws come in another order than in the plain loop. A whole round's
+    bottleneck noise is held in memory. With a defence, a step on CUDA is called plainly, not replayed.
 
     Args:
         federations: the trainings.
