@@ -71,9 +71,10 @@ format: $(STAMP)  ## let ruff mend and format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(STAMP)  ## measure victims x steps a second of the engine
+bench: $(STAMP)  ## measure victims x steps a second of the engine, seconds a federated round
 	env -u OMP_WAIT_POLICY $(BIN)/python benchmarks/throughput.py
 	env -u OMP_WAIT_POLICY $(BIN)/python benchmarks/attacks.py
+	env -u OMP_WAIT_POLICY $(BIN)/python benchmarks/federated.py
 
 clean:  ## remove what was built, keep the environment
 	rm -rf _build book/_build build dist .pytest_cache .ruff_cache .hypothesis

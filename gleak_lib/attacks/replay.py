@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
-WARM_UP = 3  # calls before the recording, in which libraries choose algorithms and allocate
+from gleak_lib.graphs import record
 
 Run = Callable[[], Any]  # reads the buffers, returns the outputs
 
@@ -65,24 +65,12 @@ class Replayed:
                 first = _write(first, args[0])
             return first, *others
 
-        if not tree_flatten(args)[0][0].is_cuda:
+        device = tree_flatten(args)[0][0].device
+        if device.type != "cuda":
             return body
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            for _ in range(WARM_UP):  # on copies: a step may change its memory in place
-                self.function(*_clone(args))
-        torch.cuda.current_stream().wait_stream(stream)
-        graph = torch.cuda.CUDAGraph()
         self.pool = self.pool or torch.cuda.graph_pool_handle()
-        with torch.cuda.graph(graph, pool=self.pool):
-            outputs = body()
-
-        def replay() -> tuple[Any, ...]:
-            graph.replay()
-            return outputs
-
-        return replay
+        # the warm-up is on copies: a step may change its memory in place
+        return record(body, warm_up=lambda: self.function(*_clone(args)), device=device, pool=self.pool)
 
 
 def _clone(tree: Any) -> Any:

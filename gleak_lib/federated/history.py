@@ -40,6 +40,7 @@ class History:
         epsilon: each client's privacy loss over all its rounds, where the defence is differentially private
             (see `federated.privacy.spent`), else None; infinite without noise.
         delta: the probability that goes with it.
+        method: how the rounds were computed, `loop`, `threads` or `stacked` (see `train`).
         model: a copy of the given model with the weights of `best_round`, in evaluation mode.
     """
 
@@ -63,6 +64,7 @@ class History:
     stopped_early: bool = False
     epsilon: list[float] | None = None
     delta: float | None = None
+    method: str = "loop"
 
     @property
     def rounds(self) -> int:
@@ -90,6 +92,7 @@ class History:
             "rounds": self.rounds,
             "best_round": self.best_round,
             "stopped_early": self.stopped_early,
+            "method": self.method,
             "accuracy": self.accuracy if self.test_accuracy else None,
             "epsilon": self.epsilon,
             "delta": self.delta,

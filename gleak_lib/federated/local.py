@@ -1,6 +1,6 @@
 """What one client does, and how any model is measured: the loss, local training, evaluation."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +10,7 @@ from gleak_lib.attacks.observe import sample_noise
 from gleak_lib.defenses import Batch
 from gleak_lib.defenses import Defense as Transformation
 from gleak_lib.errors import GradientError
+from gleak_lib.federated.batches import batches, least_batch
 from gleak_lib.federated.data import Images
 from gleak_lib.federated.protocol import Protocol
 from gleak_lib.types import Grads, VariationalModel
@@ -66,17 +67,17 @@ def train_locally(
 ) -> float:
     """Train `model` in place on `images[index]` with a fresh optimiser; return the mean loss of its steps.
 
-    Each image counts once an epoch in that mean. It is NaN or infinite if any step's loss was. A last batch
-    of a single image is left out where the model has BatchNorm, which knows no statistics of one image.
+    Each image counts once an epoch in that mean. It is NaN or infinite if any step's loss was. What a client
+    draws from its streams is in `gleak_lib.federated.batches`.
     """
     model.train()
-    least = 2 if any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules()) else 1
+    least = least_batch(model, len(index))
     parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
     replaced = isinstance(defense, Transformation) and defense.replaces
     optimizer = _optimizer(list(parameters.values()), protocol, lr)
     total, seen = torch.zeros((), device=images.labels.device, dtype=torch.float64), 0
-    for batch in _batches(index, protocol, shuffle):
-        if len(batch) < min(least, len(index)):
+    for batch in batches(index, protocol, shuffle):
+        if len(batch) < least:
             continue
         x, labels = images[batch.to(images.labels.device)]
         drawn = sample_noise(model, len(x), x, noise)
@@ -121,11 +122,6 @@ def _forward(
     ]
     losses, logits = zip(*parts, strict=True)
     return torch.cat(losses), torch.cat(logits)
-
-
-def _batches(index: Tensor, protocol: Protocol, shuffle: torch.Generator) -> Iterator[Tensor]:
-    for _ in range(protocol.local_epochs):
-        yield from index[torch.randperm(len(index), generator=shuffle)].split(protocol.batch_size)
 
 
 def _optimizer(parameters: list[nn.Parameter], protocol: Protocol, lr: float) -> torch.optim.Optimizer:

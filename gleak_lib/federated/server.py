@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -42,10 +43,7 @@ class Federation:
         Raises:
             GradientError: a participant's loss is not finite.
         """
-        chosen = self._participants()
-        for client in chosen:
-            self.taken[client] += 1
-        weights = [float(len(self.clients[c].train)) if self.protocol.weighted else 1.0 for c in chosen]
+        chosen, weights = self.participants()
         start, losses = snapshot(self.model), []
 
         def local_states() -> Iterator[State]:  # one at a time: 200 participants need no 200 models
@@ -70,12 +68,27 @@ class Federation:
             raise GradientError(f"The validation loss is {loss} after round {number}: lower lr.")
         return loss, accuracy
 
-    def _participants(self) -> list[int]:
-        count = self.protocol.clients_per_round
-        if count is None:
-            return list(range(len(self.clients)))
-        drawn = torch.randperm(len(self.clients), generator=self.streams["participants"])
-        return sorted(drawn[:count].tolist())
+    def participants(self) -> tuple[list[int], list[float]]:
+        """Draw a round's participants, and count it; return them and their weights in the average."""
+        chosen, count = list(range(len(self.clients))), self.protocol.clients_per_round
+        if count is not None:
+            drawn = torch.randperm(len(self.clients), generator=self.streams["participants"])
+            chosen = sorted(drawn[:count].tolist())
+        for client in chosen:
+            self.taken[client] += 1
+        return chosen, [float(len(self.clients[c].train)) if self.protocol.weighted else 1.0 for c in chosen]
+
+    def check(self, loss: float, client: int, number: int, lr: float) -> None:
+        """Refuse a participant's loss that is not finite.
+
+        Raises:
+            GradientError: so it is; the message names client and round.
+        """
+        if not math.isfinite(loss):
+            raise GradientError(
+                f"The training loss of client {client} is {loss} in round {number}: lower lr (now {lr:g}) or "
+                "the bottleneck's beta, and look for images that are not finite."
+            )
 
     def _train_client(self, client: int, number: int, lr: float) -> float:
         loss = train_locally(
@@ -89,12 +102,16 @@ class Federation:
             noise=self.streams["noise"],
             defense=self.defense,
         )
-        if not math.isfinite(loss):
-            raise GradientError(
-                f"The training loss of client {client} is {loss} in round {number}: lower lr (now {lr:g}) or "
-                "the bottleneck's beta, and look for images that are not finite."
-            )
+        self.check(loss, client, number, lr)
         return loss
+
+
+class Round(NamedTuple):
+    """One round that a training asks for: whose, its number (from 1) and the clients' learning rate."""
+
+    federation: Federation
+    number: int
+    lr: float
 
 
 def average(states: Iterable[State], weights: Sequence[float], start: State) -> State:

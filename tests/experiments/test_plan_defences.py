@@ -5,8 +5,8 @@ import torch
 
 from gleak_lib.errors import ParameterError, UnknownNameError
 from gleak_lib.experiments import AttackCell, Context, Result, TrainingCell
-from gleak_lib.experiments.traffic import TrafficCell
 from gleak_lib.experiments.plans import defences, defences_report, paper_cells, paper_rows
+from gleak_lib.experiments.traffic import TrafficCell
 
 CHAPTER = {
     "profile": "cpu",

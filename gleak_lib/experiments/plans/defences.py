@@ -7,10 +7,10 @@ from typing import Any
 from gleak_lib.errors import ParameterError, unknown
 from gleak_lib.experiments.base import Cell
 from gleak_lib.experiments.cells import AttackCell
-from gleak_lib.experiments.traffic import TrafficCell
 from gleak_lib.experiments.plans import paper_cells, paper_rows
 from gleak_lib.experiments.plans.paper_cells import Scale
 from gleak_lib.experiments.plans.paper_rows import SETTINGS, Row
+from gleak_lib.experiments.traffic import TrafficCell
 
 PAPERS = ("mnist", "cifar10")  # 001 Table X
 BOTTLENECKS = ("precode", "cvb")

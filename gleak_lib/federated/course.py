@@ -1,0 +1,127 @@
+"""The course of a training: its rounds one by one, what is measured after each, and when it ends."""
+
+import math
+import time
+from collections.abc import Collection, Generator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from torch import nn
+
+from gleak_lib.defenses import Defense as Transformation
+from gleak_lib.errors import MissingDependencyError, ShapeError
+from gleak_lib.federated.data import Images
+from gleak_lib.federated.history import History
+from gleak_lib.federated.local import Defense, predict
+from gleak_lib.federated.method import Engine
+from gleak_lib.federated.privacy import spent
+from gleak_lib.federated.randomness import contained
+from gleak_lib.federated.server import Federation, Round, snapshot
+
+Course = Generator[Round, float, History]
+"""A training that leaves its rounds to others: it yields each and is sent the round's mean loss."""
+
+
+def side_by_side(courses: Sequence[Course], run: Engine) -> list[History]:
+    """Run the trainings round by round, each until its own end."""
+    histories: dict[int, History] = {}
+    sent: dict[int, Any] = dict.fromkeys(range(len(courses)))  # None starts a course
+    while sent:
+        rounds: dict[int, Round] = {}
+        for number, loss in sent.items():
+            try:
+                rounds[number] = courses[number].send(loss)
+            except StopIteration as end:
+                histories[number] = end.value
+        sent = dict(zip(rounds, run(list(rounds.values())), strict=True)) if rounds else {}
+    return [histories[number] for number in range(len(courses))]
+
+
+def begin(federation: Federation, tests: Images | None, keep: Collection[int], progress: bool) -> Course:
+    """Train by rounds that others run; return the history."""
+    model, images, protocol = federation.model, federation.images, federation.protocol
+    history = History(protocol, images.mean, images.std, tuple(federation.clients), model)
+    lr = protocol.lr
+    other = contained(federation.streams["other"], images.labels.device)
+    with other, _bar(protocol.rounds, progress) as bar:
+        check_fit(model, images, tests)
+        for number in range(protocol.rounds + 1):
+            began = time.perf_counter()
+            history.train_loss.append((yield Round(federation, number, lr)) if number else math.nan)
+            _measure_round(history, federation, tests, number)
+            history.lr.append(lr)
+            history.seconds.append(time.perf_counter() - began)
+            if number in keep:
+                history.snapshots[number] = snapshot(model)
+            if bar is not None:
+                bar.set_postfix(_summary(history), refresh=False)
+                bar.update(min(number, 1))
+            stale = number - history.best_round
+            if protocol.patience is not None and stale >= protocol.patience:
+                history.stopped_early = number < protocol.rounds
+                break
+            if protocol.halve_lr_after and stale and stale % protocol.halve_lr_after == 0:
+                lr /= 2
+    if (private := privacy_of(federation.defense)) is not None:
+        history.epsilon = spent(private, history.clients, federation.taken, protocol)
+        history.delta = private.delta
+    history.last_state = snapshot(model)
+    model.load_state_dict(history.best_state)
+    model.eval()
+    return history
+
+
+def privacy_of(defense: Defense | None) -> Any:
+    """Return what a differentially private defence promises, None of any other."""
+    return defense.privacy if isinstance(defense, Transformation) else None
+
+
+def _measure_round(history: History, federation: Federation, tests: Images | None, number: int) -> None:
+    loss, accuracy = federation.validate(number)
+    if number == 0 or loss < history.val_loss[history.best_round]:
+        history.best_round, history.best_state = number, snapshot(federation.model)
+    history.val_loss.append(loss)
+    history.val_accuracy.append(accuracy)
+    if tests is not None:
+        noise = federation.streams["test"]
+        logits = predict(federation.model, federation.loss_of, tests, noise)
+        history.test_accuracy.append(float((logits.argmax(1) == tests.labels).double().mean()))
+        if history.best_round == number:
+            history.test_logits, history.test_labels = logits.cpu(), tests.labels.cpu()
+
+
+@torch.no_grad()
+def check_fit(model: nn.Module, *sets: Images | None) -> None:
+    """Refuse images that the model does not accept and labels that it has no logit for."""
+    model.eval()
+    for images in filter(None, sets):
+        try:
+            classes = model(images[:1][0]).shape[-1]
+        except RuntimeError as error:
+            shape = images.shape[1:]
+            raise ShapeError(f"The model does not accept images C x H x W = {shape}: {error}") from error
+        low, high = (int(v) for v in images.labels.aminmax())
+        if low < 0 or high >= classes:
+            raise ShapeError(
+                f"Labels must be 0 to {classes - 1}, since the model has {classes} logits, got {low} to "
+                f"{high}: build the model with num_classes={high + 1}, or number the classes from 0."
+            )
+
+
+def _bar(rounds: int, progress: bool) -> AbstractContextManager[Any]:
+    if not progress:
+        return nullcontext()
+    try:
+        from tqdm.auto import tqdm
+    except ImportError as error:
+        message = "progress=True needs tqdm: pip install 'gleak[book]', or pass progress=False."
+        raise MissingDependencyError(message) from error
+    return tqdm(total=rounds, desc="federated rounds", unit="round")
+
+
+def _summary(history: History) -> dict[str, str]:
+    shown = {"val loss": f"{history.val_loss[-1]:.4f}", "best": str(history.best_round)}
+    if history.test_accuracy:
+        shown["test acc"] = f"{history.test_accuracy[-1]:.3f}"
+    return shown

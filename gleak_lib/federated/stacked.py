@@ -1,0 +1,253 @@
+"""All participants of a round at once: one forward and backward pass and one optimiser step for all.
+
+Weights carry a leading axis of R rows, one a participant (of every training, where several run together).
+A row sees the batches and the bottleneck noise that the plain loop would have given to that client, so
+after a round the weights are the same up to rounding. All the round's data lie in buffers of fixed size, and
+a step finds its own part by a counter on the device: on CUDA a step is one graph that is replayed, and
+the host looks at the losses once a round.
+"""
+
+import copy
+import warnings
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from gleak_lib.defenses import Defense as Transformation
+from gleak_lib.federated.batches import draw, epochs, noise_shapes
+from gleak_lib.federated.patch_conv import by_patches
+from gleak_lib.federated.server import Federation, Round
+from gleak_lib.federated.weights import Layout, tensors
+from gleak_lib.gradients import forward
+from gleak_lib.graphs import record
+
+
+class Losses(nn.Module):
+    """Gives each image's loss, cross-entropy + KL (001 Eq. 3), as `torch.func.functional_call` needs it."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: Tensor, labels: Tensor, noise: tuple[Tensor, ...]) -> Tensor:
+        """Return B losses of B images."""
+        run = forward(self.model, x, noise or None)
+        return F.cross_entropy(run.logits, labels, reduction="none") + run.kl
+
+
+def stacked_losses(
+    losses: Losses, state: dict[str, Tensor], x: Tensor, labels: Tensor, noise: tuple[Tensor, ...]
+) -> Tensor:
+    """Return R x B losses; everything given has a leading axis of R rows."""
+
+    def row(state: dict[str, Tensor], x: Tensor, labels: Tensor, noise: tuple[Tensor, ...]) -> Tensor:
+        return torch.func.functional_call(
+            losses, {f"model.{n}": v for n, v in state.items()}, (x, labels, noise)
+        )
+
+    return torch.func.vmap(row)(state, x, labels, noise)
+
+
+class Stacked:
+    """Engine of a round: all participants of all trainings at once.
+
+    The trainings share images, protocol, defence and architecture; weights, partitions and streams are
+    their own. A defence gets all participants' gradients of a training in one call (V of them), step after
+    step: where it draws at random, the draws come in another order than in the plain loop. A whole round's
+    bottleneck noise is held in memory. With a defence, a step on CUDA is called plainly, not replayed.
+
+    Args:
+        federations: the trainings.
+        patches: convolutions as matrix products of unfolded patches, instead of grouped convolutions; None:
+            on CUDA only.
+    """
+
+    name = "stacked"
+
+    def __init__(self, federations: Sequence[Federation], *, patches: bool | None = None) -> None:
+        first = federations[0]
+        self.images, self.protocol, self.defense = first.images, first.protocol, first.defense
+        self.device = self.images.labels.device
+        model = copy.deepcopy(first.model).train()
+        if self.device.type == "cuda" if patches is None else patches:
+            by_patches(model)
+        self.losses = Losses(model)
+        self.layout = Layout(model)
+        sizes = [len(client.train) for f in federations for client in f.clients]
+        self.rows_a_batch = min(self.protocol.batch_size, max(sizes))
+        self.steps = self.protocol.local_epochs * -(-max(sizes) // self.protocol.batch_size)
+        self.buffers: Buffers | None = None
+
+    def __call__(self, rounds: Sequence[Round]) -> list[float]:
+        """Run these rounds, one a training; return their mean losses.
+
+        Raises:
+            GradientError: a participant's loss is not finite.
+        """
+        drawn = [r.federation.participants() for r in rounds]
+        owners = [(id(r.federation), len(chosen)) for r, (chosen, _) in zip(rounds, drawn, strict=True)]
+        if self.buffers is None or self.buffers.owners != owners:  # a training has stopped
+            self.close()
+            self.buffers = Buffers(self, rounds, owners)
+        buffers = self.buffers
+        steps = buffers.fill(rounds, [chosen for chosen, _ in drawn])
+        for _ in range(steps):
+            buffers.step()
+        return buffers.finish(rounds, drawn)
+
+    def close(self) -> None:
+        """Give the memory back."""
+        self.buffers = None
+
+
+class Buffers:
+    """Everything a round's steps read and write, in memory that stays where it is.
+
+    Attributes:
+        owners: the trainings and their numbers of participants.
+        step: one local step of all rows.
+    """
+
+    def __init__(self, engine: Stacked, rounds: Sequence[Round], owners: list[tuple[int, int]]) -> None:
+        self.engine, self.owners = engine, owners
+        self.counts = [count for _, count in owners]
+        rows, steps, batch = sum(self.counts), engine.steps, engine.rows_a_batch
+        device, dtype = engine.device, engine.images.dtype
+        double = {"dtype": torch.float64, "device": device}
+        self.federations = [r.federation for r in rounds]
+        self.fixed = self._fixed()
+        self.theta = torch.zeros(rows, engine.layout.size, dtype=dtype, device=device, requires_grad=True)
+        self.first, self.second = torch.zeros_like(self.theta), torch.zeros_like(self.theta)  # Adam's moments
+        self.index = torch.zeros(steps, rows, batch, dtype=torch.long, device=device)
+        self.sizes = torch.zeros(steps, rows, **double)
+        self.noise = [
+            torch.zeros(steps, rows, batch, *shape, dtype=dtype, device=device)
+            for shape in noise_shapes(engine.losses.model)
+        ]
+        self.lr, self.total = torch.zeros(rows, **double), torch.zeros(rows, **double)
+        self.count = torch.zeros(1, dtype=torch.long, device=device)
+        self.place = torch.arange(batch, device=device)
+        plain = device.type != "cuda" or engine.defense is not None
+        self.step = self._step if plain else replayed(self._step, device, before=self.count.zero_)
+
+    def fill(self, rounds: Sequence[Round], chosen: Sequence[Sequence[int]]) -> int:
+        """Put a round's weights, batches and noise into place; return how many steps it has."""
+        index, sizes = torch.zeros(self.index.shape, dtype=torch.long), torch.zeros(self.sizes.shape)
+        row = 0
+        for r, clients in zip(rounds, chosen, strict=True):
+            first = row
+            for client in clients:
+                self._fill_row(r.federation, client, index[:, row], sizes[:, row], row)
+                row += 1
+            with torch.no_grad():
+                self.theta[first:row] = self.engine.layout.flatten(tensors(r.federation.model))
+            self.lr[first:row] = r.lr
+        self.index.copy_(index)
+        self.sizes.copy_(sizes)
+        for buffer in (self.first, self.second, self.total, self.count):
+            buffer.zero_()
+        return int((sizes > 0).any(1).sum())
+
+    def _fill_row(self, federation: Federation, client: int, index: Tensor, sizes: Tensor, row: int) -> None:
+        """Put one participant's batches into `index` (steps x B) and `sizes` (steps), and its noise."""
+        protocol, streams, batch = self.engine.protocol, federation.streams, index.shape[1]
+        start = 0
+        for order in epochs(federation.clients[client].train, protocol, streams["shuffle"]):
+            steps = -(-len(order) // batch)
+            index[start : start + steps] = F.pad(order, (0, steps * batch - len(order))).view(steps, batch)
+            sizes[start : start + steps] = batch
+            sizes[start + steps - 1] = len(order) - (steps - 1) * batch
+            start += steps
+        for step, size in enumerate(sizes[:start].int().tolist() if self.noise else ()):
+            drawn = draw(federation.model, size, self.theta, streams["noise"])
+            for buffer, noise in zip(self.noise, drawn, strict=True):
+                buffer[step, row, :size] = noise
+
+    def finish(self, rounds: Sequence[Round], drawn: Sequence[tuple[list[int], list[float]]]) -> list[float]:
+        """Average each training's rows into its model; return its mean loss."""
+        losses = (self.total / self.sizes.sum(0)).tolist()
+        means, row, layout = [], 0, self.engine.layout
+        for r, (chosen, weights) in zip(rounds, drawn, strict=True):
+            mine = losses[row : row + len(chosen)]
+            for client, loss in zip(chosen, mine, strict=True):
+                r.federation.check(loss, client, r.number, r.lr)
+            share = torch.tensor(weights, dtype=torch.float64, device=self.theta.device) / sum(weights)
+            start = layout.flatten(tensors(r.federation.model))
+            moved = self.theta.detach()[row : row + len(chosen)] - start
+            layout.load(r.federation.model, start + share.to(moved.dtype) @ moved)
+            means.append(sum(w * loss for w, loss in zip(weights, mine, strict=True)) / sum(weights))
+            row += len(chosen)
+        return means
+
+    def _step(self) -> None:
+        """Train all rows on their batch number `count`; rows that have no batch left stay as they are."""
+        index, sizes = self._now(self.index), self._now(self.sizes)
+        x, labels = self.engine.images[index.flatten()]
+        x, labels = x.unflatten(0, index.shape), labels.view(index.shape)
+        state = self.fixed | self.engine.layout.unflatten(self.theta)
+        each = stacked_losses(self.engine.losses, state, x, labels, tuple(map(self._now, self.noise)))
+        each = torch.where(self.place < sizes[:, None], each, 0)
+        mean = each.sum(1) / sizes.clamp(min=1).to(each.dtype)
+        (grad,) = torch.autograd.grad(mean.sum(), self.theta)
+        with torch.no_grad():
+            self.total += mean * sizes
+            self.count += 1
+            self._optimize(self._defended(grad), torch.where(sizes > 0, self.lr, 0))
+
+    def _optimize(self, grad: Tensor, lr: Tensor) -> None:
+        """One step of SGD or Adam (Kingma and Ba, 2015) for all rows, as `torch.optim` takes it."""
+        protocol, dtype = self.engine.protocol, grad.dtype
+        if protocol.optimizer == "sgd":
+            self.theta -= lr.to(dtype)[:, None] * grad
+            return
+        decay, decay2 = protocol.betas
+        self.first.lerp_(grad, 1 - decay)
+        self.second.mul_(decay2).addcmul_(grad, grad, value=1 - decay2)
+        count = self.count.double()
+        step = (lr / (1 - decay**count)).to(dtype)[:, None]
+        width = (1 - decay2**count).sqrt().to(dtype)
+        self.theta -= step * self.first / ((self.second.sqrt() / width).add_(1e-8))
+
+    def _defended(self, grad: Tensor) -> Tensor:
+        defense, layout = self.engine.defense, self.engine.layout
+        if defense is None:
+            return grad
+        assert isinstance(defense, Transformation)
+        parts = []
+        for federation, part in zip(self.federations, grad.split(self.counts), strict=True):
+            grads = layout.unflatten(part)
+            shared = defense(grads, generator=federation.streams["noise"])
+            parts.append(layout.flatten_rows(layout.checked(shared, grads)))
+        return torch.cat(parts)
+
+    def _now(self, buffer: Tensor) -> Tensor:
+        return buffer.index_select(0, self.count)[0]
+
+    def _fixed(self) -> dict[str, Tensor]:
+        """Every row's buffers and frozen parameters."""
+        counts = torch.tensor(self.counts, device=self.engine.device)
+        each = [tensors(federation.model) for federation in self.federations]
+        names = [name for name in each[0] if name not in self.engine.layout.shapes]
+        return {n: torch.stack([t[n].detach() for t in each]).repeat_interleave(counts, 0) for n in names}
+
+
+def replayed(
+    step: Callable[[], None], device: torch.device, *, before: Callable[[], object]
+) -> Callable[[], None]:
+    """Return a call that replays `step` as a CUDA graph, or, after a warning, `step` if that cannot be had.
+
+    It is run a few times for that, each time after `before`: fill the buffers afterwards.
+    """
+
+    def warm_up() -> None:
+        before()
+        step()
+
+    try:
+        return record(step, warm_up=warm_up, device=device)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[0]
+        warnings.warn(f"The clients' step runs without a CUDA graph: {reason}", stacklevel=2)
+        return step

@@ -1,0 +1,134 @@
+"""Clients in parallel threads, each on one core: the plain loop's steps, the plain loop's numbers.
+
+A local step on small images is too small to be shared between cores. One client a core has nothing to
+share, and stacking clients gains nothing there: a processor's convolutions want one set of weights.
+"""
+
+import copy
+import itertools
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from queue import SimpleQueue
+from threading import Barrier
+
+import torch
+from torch import nn
+
+from gleak_lib.federated.batches import skip
+from gleak_lib.federated.local import objective, train_locally
+from gleak_lib.federated.server import Federation, Round, State, average, snapshot
+
+Job = tuple[Round, int, State]  # of a participant: the round, which client, the weights to start from
+Result = tuple[float, State]  # its mean loss and its weights
+
+
+class Threads:
+    """Engine of a round: `workers` clients at a time, averaged in the loop's order.
+
+    Args:
+        federations: the trainings.
+        workers: threads.
+    """
+
+    name = "threads"
+
+    def __init__(self, federations: Sequence[Federation], workers: int) -> None:
+        self.workers = workers
+        self.pool = _pool(workers)
+        self.models: list[tuple[Federation, SimpleQueue[nn.Module]]] = []  # a copy for each worker
+        for federation in federations:
+            copies: SimpleQueue[nn.Module] = SimpleQueue()
+            for _ in range(workers):
+                copies.put(copy.deepcopy(federation.model))
+            self.models.append((federation, copies))
+
+    def __call__(self, rounds: Sequence[Round]) -> list[float]:
+        """Run these rounds, one a training; return their mean losses.
+
+        Raises:
+            GradientError: a participant's loss is not finite.
+        """
+        plans = [(r, *r.federation.participants(), snapshot(r.federation.model)) for r in rounds]
+        jobs = ((r, client, start) for r, chosen, _, start in plans for client in chosen)
+        results, means = self._ahead(jobs), []
+        try:
+            for r, chosen, weights, start in plans:
+                losses: list[float] = []
+                states = self._checked(r, chosen, itertools.islice(results, len(chosen)), losses)
+                r.federation.model.load_state_dict(average(states, weights, start))
+                means.append(sum(w * loss for w, loss in zip(weights, losses, strict=True)) / sum(weights))
+        finally:
+            results.close()
+        return means
+
+    def close(self) -> None:
+        """End the threads."""
+        self.pool.shutdown()
+
+    def _checked(
+        self, r: Round, chosen: Sequence[int], results: Iterable[Result], losses: list[float]
+    ) -> Iterator[State]:
+        for client, (loss, state) in zip(chosen, results, strict=True):
+            r.federation.check(loss, client, r.number, r.lr)
+            losses.append(loss)
+            yield state
+
+    def _ahead(self, jobs: Iterable[Job]) -> Generator[Result, None, None]:
+        """Yield the jobs' results in order with few under way: 200 participants need no 200 states."""
+        waiting: list[Future[Result]] = []
+        try:
+            for job in jobs:
+                waiting.append(self._submit(*job))
+                if len(waiting) > 2 * self.workers:
+                    yield waiting.pop(0).result()
+            while waiting:
+                yield waiting.pop(0).result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+    def _submit(self, r: Round, client: int, start: State) -> Future[Result]:
+        federation = r.federation
+        models = next(copies for one, copies in self.models if one is federation)
+        index, streams = federation.clients[client].train, federation.streams
+        shuffle, noise = skip(
+            federation.model, index, federation.protocol, shuffle=streams["shuffle"], noise=streams["noise"]
+        )
+
+        def work() -> Result:
+            model = models.get()
+            try:
+                model.load_state_dict(start)
+                loss = train_locally(
+                    model,
+                    objective(model),
+                    federation.images,
+                    index,
+                    federation.protocol,
+                    lr=r.lr,
+                    shuffle=shuffle,
+                    noise=noise,
+                    defense=federation.defense,
+                )
+                return loss, snapshot(model)
+            finally:
+                models.put(model)
+
+        return self.pool.submit(work)
+
+
+def _pool(workers: int) -> ThreadPoolExecutor:
+    """Start threads whose operations use one core each, and leave the setting of all others alone."""
+    before, started = torch.get_num_threads(), Barrier(workers + 1)
+
+    def begin() -> None:
+        torch.get_num_threads()  # a thread's first operation takes over the common setting: be that one
+        torch.set_num_threads(1)
+        started.wait()
+
+    pool = ThreadPoolExecutor(workers, "gleak-client", begin)
+    for _ in range(workers):
+        pool.submit(int)
+    started.wait()
+    torch.set_num_threads(before)  # what threads that are yet to start take over
+    return pool

@@ -1,0 +1,64 @@
+"""Trained weights as one vector a row: what a stacked optimiser steps on and a stacked average averages."""
+
+import torch
+from torch import Tensor, nn
+
+from gleak_lib.errors import GradientError
+from gleak_lib.types import Grads
+
+
+class Layout:
+    """Where each trained parameter of a model lies in a vector of all.
+
+    Attributes:
+        size: P, the vector's length.
+        shapes: the trained parameters' shapes by name.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        self.shapes = {name: p.shape for name, p in trained.items()}
+        self.sizes = [p.numel() for p in trained.values()]
+        self.size = sum(self.sizes)
+
+    def flatten(self, state: dict[str, Tensor]) -> Tensor:
+        """Return the vector, P, of a model's state."""
+        return torch.cat([state[name].detach().flatten() for name in self.shapes])
+
+    def flatten_rows(self, grads: Grads) -> Tensor:
+        """Return R x P of R x the parameters' shapes."""
+        return torch.cat([grads[name].flatten(1) for name in self.shapes], 1)
+
+    def unflatten(self, rows: Tensor) -> Grads:
+        """Return views R x the parameters' shapes of R x P."""
+        parts = rows.split(self.sizes, 1)
+        return {
+            name: part.unflatten(1, shape) if len(shape) else part.squeeze(1)
+            for (name, shape), part in zip(self.shapes.items(), parts, strict=True)
+        }
+
+    def load(self, model: nn.Module, vector: Tensor) -> None:
+        """Write the vector, P, into the model's parameters."""
+        parameters = dict(model.named_parameters())
+        with torch.no_grad():
+            for name, value in self.unflatten(vector[None]).items():
+                parameters[name].copy_(value[0])
+
+    def checked(self, shared: Grads, grads: Grads) -> Grads:
+        """Return `shared` with what it lacks taken from `grads`.
+
+        Raises:
+            GradientError: a name or shape that `grads` does not have.
+        """
+        for name, grad in shared.items():
+            if name not in grads or grad.shape != grads[name].shape:
+                raise GradientError(
+                    f"The defence returned {name!r} of shape {tuple(grad.shape[1:])}: it must return the "
+                    "names and shapes that it was given."
+                )
+        return grads | shared
+
+
+def tensors(model: nn.Module) -> dict[str, Tensor]:
+    """Return the model's own parameters and buffers by name, not copies."""
+    return {**dict(model.named_parameters()), **dict(model.named_buffers())}
