@@ -1,4 +1,4 @@
-"""The benchmarks' one door: a run at tiny sizes stores rows, goes on where it stopped, and keeps other rows."""
+"""The benchmarks' one door: a tiny run stores rows, goes on where it stopped, and keeps other rows."""
 
 import importlib.util
 import json
