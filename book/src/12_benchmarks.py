@@ -13,7 +13,7 @@
 # There are hundreds of such rows, so how fast an attack runs decides which questions can be asked at all.
 #
 # This page computes nothing. It shows what `python benchmarks/run.py` measured and stored, with the hardware under each table. Machines stand side by
-# side; what was not measured says so.
+# side, each with its newest version of the code; what was not measured says so.
 #
 # ## Why it is fast
 #

@@ -5,7 +5,7 @@ when). So results of several machines lie side by side, and a run on one never t
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -54,8 +54,26 @@ def read(folder: Path) -> list[Row]:
 
 def latest(rows: Iterable[Row]) -> list[Row]:
     """Return the last measurement of each thing on each machine, in the order of the first."""
+    return list(_last(rows, lambda row: row.key).values())
+
+
+def of_one_code(rows: Iterable[Row]) -> list[Row]:
+    """Return of each benchmark and machine what its newest row's version of the code measured.
+
+    Figures that are compared with each other so come from the same code.
+    """
+    rows = latest(rows)
+
+    def where(row: Row) -> tuple[Any, ...]:
+        return row.benchmark, row.machine["device"], row.machine["threads"]
+
+    newest = _last(rows, where)
+    return [row for row in rows if row.machine.get("code") == newest[where(row)].machine.get("code")]
+
+
+def _last(rows: Iterable[Row], key: Callable[[Row], tuple[Any, ...]]) -> dict[tuple[Any, ...], Row]:
     found: dict[tuple[Any, ...], Row] = {}
     for row in rows:
-        if row.key not in found or str(row.machine["date"]) >= str(found[row.key].machine["date"]):
-            found[row.key] = row
-    return list(found.values())
+        if key(row) not in found or str(row.machine["date"]) >= str(found[key(row)].machine["date"]):
+            found[key(row)] = row
+    return found

@@ -1,7 +1,7 @@
 """Tables of the chapter "Speed", from the stored rows of the benchmarks; the chapter computes nothing.
 
 Every table has a column `machine`, and where no GPU has been measured a last line that says so. Ratios
-compare rows of one machine, if possible of one version of the code.
+compare rows of one machine.
 """
 
 from collections.abc import Iterable, Sequence
@@ -11,7 +11,7 @@ import numpy as np
 
 from gleak_lib.experiments import places
 from gleak_lib.experiments.base import Cell
-from gleak_lib.experiments.benchmarks import BENCHMARKS, Row, latest, read
+from gleak_lib.experiments.benchmarks import BENCHMARKS, Row, of_one_code, read
 from gleak_lib.extras import require
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ PEER = "breaching 0.1.2"
 # in the order in which the engine came about
 METHODS = {
     "loop": "plain loop, one victim after the other",
-    "vmap": "one forward pass for all victims (`torch.func.vmap`)",
+    "vmap": "one forward pass for all victims (torch.func.vmap)",
     "written out": "our rules for weight gradients, written out",
     "fast": "weight gradients in factors",
     "static": "the same on static buffers",
@@ -67,8 +67,8 @@ def cells(**_parameters: Any) -> list[Cell]:
 
 
 def stored() -> list[Row]:
-    """Return the last row of each measurement on each machine."""
-    return latest(read(places.results_folder("cpu") / BENCHMARKS))
+    """Return what each machine measured with its newest version of the code."""
+    return of_one_code(read(places.results_folder("cpu") / BENCHMARKS))
 
 
 def machine(row: Row) -> str:
@@ -186,19 +186,17 @@ def timed(row: Row, loop: Row | None) -> dict[str, float]:
 def reference(row: Row, rows: Iterable[Row], *same: str, method: str = "loop") -> Row | None:
     """Return the row of the same machine, benchmark and settings with another method, or None.
 
-    It is of the same version of the code, if possible. A loop takes one victim after the other, so that its
-    time a victim is the same for any number of them.
+    A loop takes one victim after the other, so that its time a victim is the same for any number of them.
     """
-    found = [
-        other
-        for other in rows
-        if other.benchmark == row.benchmark
-        and other.settings.get("method") == method
-        and machine(other) == machine(row)
-        and all(other.settings[name] == row.settings[name] for name in same)
-    ]
-    of_code = [other for other in found if other.machine.get("code") == row.machine.get("code")]
-    return max(of_code or found, key=lambda other: str(other.machine["date"]), default=None)
+    for other in rows:
+        if (
+            other.benchmark == row.benchmark
+            and other.settings.get("method") == method
+            and machine(other) == machine(row)
+            and all(other.settings[name] == row.settings[name] for name in same)
+        ):
+            return other
+    return None
 
 
 def table(lines: list[dict[str, Any]], columns: Sequence[str]) -> "DataFrame":
