@@ -2,7 +2,7 @@
 
     python benchmarks/memory.py [--minutes 3] [--device cpu]
 
-A process of its own attacks a few embedded images with `invert`, with no stop rule, and notes now and then
+A process of its own attacks an embedded image with `invert`, with no stop rule, and notes now and then
 the memory that is resident and, on a GPU, what torch has allocated there.
 """
 
@@ -18,13 +18,13 @@ from common import Case, Figures, Unavailable, main
 from gleak_lib import attacks, datasets, models
 
 STATM = Path("/proc/self/statm")  # Linux: pages, the second number those that are resident
-STEPS, SAMPLES, VICTIMS = 20_000, 40, 4
+STEPS, SAMPLES, VICTIMS = 20_000, 40, 1
 
 
 def cases(kind: str, quick: bool) -> Iterator[Case]:
     """One long attack."""
     steps = 100 if quick else STEPS
-    settings = {"model": "lenet", "attack": "ig", "victims": VICTIMS, "steps": steps}
+    settings = {"model": "cnn", "attack": "ig", "victims": VICTIMS, "steps": steps}
     yield Case(settings, partial(measure, steps, kind))
 
 
@@ -54,7 +54,7 @@ def attack(steps: int, kind: str, threads: int) -> list[dict[str, float]]:
     data = datasets.load("digits")
     images, labels = (t.to(kind) for t in datasets.victims(data, VICTIMS, 0))
     g = torch.Generator().manual_seed(0)
-    model = models.build("lenet", seed=0).to(kind)
+    model = models.build("cnn", seed=0).to(kind)
     seen = attacks.observe(model, images, labels, generator=g, mean=data.mean, std=data.std)
     endless = attacks.ATTACKS["ig"].replace(max_steps=steps, patience=0, tolerance=0.0)
     attacks.invert(seen, endless, generator=g, watch=watch)

@@ -217,7 +217,7 @@ Markdown(speed.hardware(rows, "federated"))
 # %% [markdown]
 # ## Memory over steps
 #
-# One attack of a LeNet with no stop rule, in a process of its own. After the first steps memory must stay flat, however long the attack.
+# One attack of the CNN with no stop rule, in a process of its own. After the first steps memory must stay flat, however long the attack.
 
 # %%
 columns = {
