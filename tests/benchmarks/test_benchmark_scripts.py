@@ -63,7 +63,7 @@ class TestRun:
         folder, first = stored
         before = benchmarks.read(folder)
         assert "method loop: ms" in first
-        assert ": ms" not in run(folder, "--benchmarks", "throughput", "attacks")
+        assert ": ms" not in run(folder, "--benchmarks", "throughput")
         assert benchmarks.read(folder) == before
 
     def test_no_time_means_no_case(self, tmp_path):

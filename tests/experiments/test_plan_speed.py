@@ -45,7 +45,8 @@ def test_without_a_gpu_the_last_line_says_so():
         empty = make([])
         assert list(empty["machine"]) == [speed.NOT_MEASURED]
         assert "not measured" in tables.show(empty.drop(columns="kind")).to_html()
-    assert speed_tables.samples([]).empty
+    assert speed_tables.samples([]).empty and speed.cost(speed.steps([])).empty
+    assert len(speed.brought(speed.steps([]), "cnn", 128)) == 1
     assert speed.hardware([], "peer") == "Hardware: nothing measured yet."
 
 

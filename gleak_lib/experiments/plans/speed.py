@@ -126,7 +126,8 @@ def steps(rows: Sequence[Row], *, models: Sequence[str] | None = None) -> "DataF
 def cost(frame: "DataFrame") -> "DataFrame":
     """Return of `steps` the usual method's lines, with the column `line` (machine and model) for a figure."""
     usual = frame[[USUAL.get(k) == m for k, m in zip(frame["kind"], frame["method"], strict=True)]]
-    return usual.assign(line=usual["model"] + ", " + usual["machine"])
+    names = zip(usual["model"], usual["machine"], strict=True)
+    return usual.assign(line=[f"{model}, {where}" for model, where in names])
 
 
 def brought(frame: "DataFrame", model: str, victims: int) -> "DataFrame":
