@@ -149,9 +149,10 @@ def test_every_table_finds_the_cells_of_its_chapter(store):
 
 def test_a_reason_belongs_to_the_rows_it_names():
     reason = beside_report.Reason(("ssim",), (), ("cpl",), (), "a bug")
-    line = {"model": "cnn", "attack": "cpl", "defense": "none"}
+    line = {"model": "cnn", "attack": "cpl", "defense": "none", "dataset": "mnist"}
     assert reason.fits("ssim", line)
     assert not reason.fits("asr", line) and not reason.fits("ssim", line | {"attack": "ig"})
+    assert not reason._replace(datasets=("cifar10",)).fits("ssim", line)
 
 
 def test_known_reasons_are_shown(store, monkeypatch):
