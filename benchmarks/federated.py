@@ -4,9 +4,11 @@
 
 Ten clients, batches of 64, Adam, images of CIFAR-10's size (random: the time does not depend on what they
 show); on a GPU as many as CIFAR-10 has. The methods take turns and the best of their rounds counts.
-Evaluation is in every figure.
+Evaluation is in every figure. On a processor it matters whether waiting threads sleep or spin (the variable
+OMP_WAIT_POLICY): rows say which.
 """
 
+import os
 import time
 from collections.abc import Generator, Iterator
 from functools import partial
@@ -85,6 +87,9 @@ def cases(kind: str, quick: bool) -> Iterator[Case]:
         count = 100 if quick else IMAGES[kind]
         methods = [name for name in METHODS[kind] if name != "loop" or kind == "cpu" or trainings == 1]
         settings = {"model": case, "images": count, "clients": 10, "trainings": trainings}
+        if kind == "cpu":
+            passive = os.environ.get("OMP_WAIT_POLICY", "").upper() == "PASSIVE"
+            settings["waiting"] = "sleep" if passive else "spin"
         seconds = 0.0 if quick else SECONDS[kind]
         yield Case(
             settings, partial(measure_case, case, trainings, torch.device(kind), count, seconds, methods)

@@ -193,6 +193,9 @@ Markdown(speed.hardware(rows, "peer"))
 #
 # Ten clients, one local epoch, batches of 64, evaluation included. Several trainings (seeds) can run side by side. The last column extrapolates to the 300 rounds of
 # the papers, with the number of images in the table (CIFAR-10 has 50,000).
+#
+# On a processor `threads` gives each core a client of its own. It needs idle threads that *sleep* (`OMP_WAIT_POLICY=PASSIVE`, which
+# `gleak run` sets): those that spin, the default of the OpenMP library, take the cores away from the clients. So `method="auto"` takes it only then.
 
 # %%
 columns = {
@@ -200,6 +203,7 @@ columns = {
     "model": "model",
     "images": "images",
     "trainings": "trainings",
+    "waiting": "idle threads",
     "method": "method",
     "seconds": "seconds a round",
     "times": "times the loop",

@@ -62,9 +62,10 @@ def train(
         progress: whether to show a bar over the rounds (needs tqdm).
         method: how a round is computed. `loop` trains one client after the other, `threads` one a core,
             `stacked` all in one batched step (made for GPUs). The weights are the same up to rounding; only
-            where a defence draws at random, `stacked` draws in another order. `auto` takes `stacked` on
-            CUDA and `threads` on the CPU, where they can be had and there is more than one participant
-            (and core), else `loop`. What was taken is in the history.
+            where a defence draws at random, `stacked` draws in another order. `auto` takes `stacked` on CUDA
+            and `threads` on the CPU, where they can be had and there is more than one participant (and core,
+            and OMP_WAIT_POLICY=PASSIVE lets idle threads sleep), else `loop`. What was taken is in the
+            history.
 
     Raises:
         UnknownNameError: there is no such method.

@@ -1,6 +1,7 @@
 """How a training's rounds are run: the choice of an engine, and why one cannot be had."""
 
 import copy
+import os
 from collections.abc import Sequence
 from typing import Any, Literal, Protocol
 
@@ -57,7 +58,7 @@ def engine(method: Method, federations: Sequence[Federation]) -> Engine:
     participants = sum(f.protocol.clients_per_round or len(f.clients) for f in federations)
     if method == "auto":
         method = "stacked" if device.type == "cuda" else "threads"
-        alone = participants == 1 or (method == "threads" and workers == 1)
+        alone = participants == 1 or (method == "threads" and (workers == 1 or not _idle_threads_sleep()))
         if first.protocol.rounds == 0 or alone or _obstacle(method, federations) is not None:
             method = "loop"
     elif method != "loop" and (why := _obstacle(method, federations)) is not None:
@@ -65,6 +66,11 @@ def engine(method: Method, federations: Sequence[Federation]) -> Engine:
     if method == "loop":
         return Loop()
     return Stacked(federations) if method == "stacked" else Threads(federations, min(workers, participants))
+
+
+def _idle_threads_sleep() -> bool:
+    """Whether OpenMP's idle threads leave the cores to others; spinning ones make `threads` slow."""
+    return os.environ.get("OMP_WAIT_POLICY", "").upper() == "PASSIVE"
 
 
 def _obstacle(method: str, federations: Sequence[Federation]) -> str | None:

@@ -263,6 +263,7 @@ def test_a_stacked_defence_must_return_what_it_was_given(images, linear, small):
 
 
 def test_auto(images, linear, small, monkeypatch):
+    monkeypatch.setenv("OMP_WAIT_POLICY", "PASSIVE")
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     monkeypatch.setattr(method, "Threads", lambda f, workers: Threads(f, 2))
 
@@ -360,3 +361,10 @@ def test_other_refusals(images, linear, small):
     split = F.interpolate(images[0].double() / 255, 32), images[1]
     with pytest.raises(ParameterError, match="differ in more than their weights"):
         train_many(betas, split, small, generators=[gen(), gen()], method="stacked")
+
+
+def test_auto_takes_threads_only_where_idle_ones_sleep(images, linear, small, monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    for policy, expected in (("PASSIVE", "threads"), ("ACTIVE", "loop")):
+        monkeypatch.setenv("OMP_WAIT_POLICY", policy)
+        assert train(linear, images, small, generator=gen()).method == expected

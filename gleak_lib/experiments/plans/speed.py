@@ -194,7 +194,7 @@ def reference(row: Row, rows: Iterable[Row], *same: str, method: str = "loop") -
             other.benchmark == row.benchmark
             and other.settings.get("method") == method
             and machine(other) == machine(row)
-            and all(other.settings[name] == row.settings[name] for name in same)
+            and all(other.settings.get(name) == row.settings.get(name) for name in same)
         ):
             return other
     return None

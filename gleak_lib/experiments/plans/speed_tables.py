@@ -49,19 +49,20 @@ def rounds(rows: Sequence[Row]) -> "DataFrame":
     """Return seconds a federated round.
 
     Returns:
-        Columns machine, model, images, trainings, method, seconds, times (the loop over clients), minutes (of
-        300 rounds, extrapolated).
+        Columns machine, model, images, trainings, waiting (what idle threads do), method, seconds, times (the
+        loop over clients), minutes (of 300 rounds, extrapolated).
     """
     lines = []
     for row in rows:
         if row.benchmark == "federated" and "seconds" in row.figures:
-            loop = reference(row, rows, "model", "images", "trainings")
+            loop = reference(row, rows, "model", "images", "trainings", "waiting")
             seconds = row.figures["seconds"]
             line = {"machine": machine(row), "kind": row.machine["kind"]}
             line |= {name: row.settings[name] for name in ("model", "images", "trainings", "method")}
+            line["waiting"] = row.settings.get("waiting", "–")
             times = np.nan if loop is None else loop.figures["seconds"] / seconds
             lines.append(line | {"seconds": seconds, "times": times, "minutes": seconds * ROUNDS / 60})
-    names = ("kind", "model", "images", "trainings", "method", "seconds", "times", "minutes")
+    names = ("kind", "model", "images", "trainings", "waiting", "method", "seconds", "times", "minutes")
     return table(lines, names)
 
 
