@@ -79,9 +79,9 @@ REASONS = (
         ("cnn",),
         ("ig", "ig+ignore"),
         (),
-        "Tried: three times as many steps, which help on Pneumonia and hardly on MNIST; weights of the prior "
-        "of 0.03 and 0.1, which bring neither to the paper's figure. Grey images are shown to the model three "
-        "times over; how the paper normalises them is not known.",
+        "Tried: three times as many steps, which help on Pneumonia and hardly on MNIST; weights of the "
+        "prior of 0.03 and 0.1, which bring neither to the paper's figure. Grey images are shown to the model "
+        "three times over; how the paper normalises them is not known.",
         ("mnist", "pneumoniamnist"),
     ),
     Reason(
