@@ -127,9 +127,7 @@ class Objective:
             found += convert(one.model, x.flatten(0, 1), values[start : start + one.count])
         return found
 
-    def _mismatch(
-        self, x: Tensor, labels: Tensor, problem: Problem, noise: tuple[Tensor, ...]
-    ) -> Tensor:
+    def _mismatch(self, x: Tensor, labels: Tensor, problem: Problem, noise: tuple[Tensor, ...]) -> Tensor:
         """Return how far the dummies are from one update, V values: gradients, labels, statistics."""
         attack, victims, draws = self.attack, x.shape[0], self.attack.draws
         images, labels_ = x, labels

@@ -1,11 +1,14 @@
 """Closed-form inversion of a patch embedding, with the gradient of the position embedding behind it.
 
-A vision transformer maps each patch x_p to W x_p and adds a position vector of its own. So the gradient of that
-vector is the gradient delta_p of the embedded patch, and that of W is the sum of delta_p x_p^T over the patches:
-with Delta (P x F) and G (F x D) known, the patches are the least-squares solution of Delta^T X = G. It takes
-no label and no steps, and whatever stands behind the embedding, a bottleneck or not, changes Delta only.
-Reading a transformer's input off the position embedding's gradient goes back to Lu et al. (CVPR 2022), who
-solve for the first attention's input.
+A vision transformer maps each patch x_p to W x_p and adds a position vector of its own. So the gradient of
+that vector is the gradient delta_p of the embedded patch, and that of W is the sum of delta_p x_p^T over the
+patches: with Delta (P x F) and G (F x D) known, the patches are the least-squares solution of Delta^T X = G.
+It takes no label and no steps, and whatever stands behind the embedding, a bottleneck or not, changes Delta
+only. Reading a transformer's input off the position embedding's gradient goes back to Lu et al. (CVPR 2022),
+who solve for the first attention's input.
+
+One factor common to both gradients cancels, so that clipping the whole gradient changes nothing; clipped
+parameter by parameter, the normalised images are known up to a factor.
 """
 
 import copy

@@ -18,7 +18,7 @@ def join(observations: Sequence[Observation]) -> Observation:
         observations: as `observe` gives them, the same victims in the same order, of one architecture.
 
     Raises:
-        ParameterError: none, or updates whose victims, batches, images, parameters or pixel statistics differ.
+        ParameterError: none, or updates whose victims, batches, shapes, parameters or statistics differ.
     """
     if not observations:
         raise ParameterError("There are no updates to join: pass at least one observation.")
@@ -27,7 +27,8 @@ def join(observations: Sequence[Observation]) -> Observation:
         for what, of in _SAME.items():
             if of(one) != of(first):
                 raise ParameterError(
-                    f"Updates can be joined only if they agree in their {what}, got {of(first)} and {of(one)}."
+                    f"Updates can be joined only if they agree in their {what}, "
+                    f"got {of(first)} and {of(one)}."
                 )
     parts = [dataclasses.replace(one, later=()) for one in others]
     return dataclasses.replace(first, later=tuple(parts))

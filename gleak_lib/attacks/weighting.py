@@ -1,8 +1,8 @@
 """How much each layer counts in the distance, by the variance that the bottlenecks' noise gives its gradient.
 
-Whoever does not know the noise sees each layer's gradient as a signal with a variance over eps. `ignore` leaves
-out the layers behind the first decoder and full matching takes all entries alike; in between, each parameter
-tensor is divided by the standard deviation of its entries, as in generalised least squares.
+Whoever does not know the noise sees each layer's gradient as a signal with a variance over eps. `ignore`
+leaves out the layers behind the first decoder and full matching takes all entries alike; in between, each
+parameter tensor is divided by the standard deviation of its entries, as in generalised least squares.
 """
 
 from collections.abc import Sequence
@@ -29,23 +29,23 @@ def inverse_deviations(observation: Observation, names: Sequence[str]) -> dict[s
     model, rows = engine.prepare(observation.model, observation.batch_size), BATCHES * observation.batch_size
     stream = torch.Generator().manual_seed(SEED)
     images = torch.randn(rows, *observation.input_shape, generator=stream).to(like)
-    total: dict[str, Tensor] = {}
-    square: dict[str, Tensor] = {}
     with torch.random.fork_rng(devices=[like.device] if like.is_cuda else []), torch.no_grad():
         classes = engine.forward(model, images).logits.shape[1]
     labels = torch.arange(rows, device=like.device) % classes
+    first: dict[str, Tensor] = {}  # draws are summed relative to the first: without noise nothing is left
+    total: dict[str, Tensor] = {}
+    square: dict[str, Tensor] = {}
     for _ in range(DRAWS):
         noise = sample_noise(model, rows, like, stream)
         grads, _ = engine.per_victim_gradients(
             model, images, labels, victims=BATCHES, noise=noise, names=names
         )
         for name, g in grads.items():
-            wide = g.detach().double()
-            total[name] = total.get(name, 0) + wide
-            square[name] = square.get(name, 0) + wide.square().sum()
-    entries = {name: t.numel() for name, t in total.items()}
+            difference = (g - first.setdefault(name, g)).detach().double()
+            total[name] = total.get(name, 0) + difference
+            square[name] = square.get(name, 0) + difference.square().sum()
     deviation = {
-        name: ((square[name] - t.square().sum() / DRAWS).clamp_min(0) / (entries[name] * DRAWS)).sqrt()
+        name: ((square[name] - t.square().sum() / DRAWS).clamp_min(0) / (DRAWS * t.numel())).sqrt()
         for name, t in total.items()
     }
     floor = LEAST * torch.stack(list(deviation.values())).max()

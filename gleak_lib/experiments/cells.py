@@ -19,7 +19,7 @@ from gleak_lib.bottlenecks import CVB, PRECODE, BottleneckSpec
 from gleak_lib.datasets import ImageDataset
 from gleak_lib.defenses import Defense
 from gleak_lib.errors import ParameterError, unknown
-from gleak_lib.experiments import figures, weights
+from gleak_lib.experiments import figures, truth, weights
 from gleak_lib.experiments.base import Cell, Output, WeightsCell, from_json
 from gleak_lib.experiments.context import Context
 from gleak_lib.experiments.defended import Pairs, as_pairs, said, transformation
@@ -229,7 +229,10 @@ class AttackCell(WeightsCell):
         return f"{self.attack.name} (layers: {layers}) on {attacked}, {victims}, seed {self.seed}"
 
     def run(self, context: Context) -> Output:
-        """Observe the victims' gradients, invert them, and score what was found against the truth."""
+        """Observe the victims' gradients, invert them, and score what was found against the truth.
+
+        Besides the scores there is what the loss would be at the truth, see `experiments.truth`.
+        """
         return self.watched(context, None)
 
     def watched(self, context: Context, watch: Callable[[Observation], attacks.Watch] | None) -> Output:
@@ -244,7 +247,7 @@ class AttackCell(WeightsCell):
         chosen = datasets.victims(dataset, self.victims, self.victim_seed, batch_size=self.batch_size)
         images, labels = chosen
         generator = torch.Generator().manual_seed(self.seed)
-        observation = attacks.observe(
+        known = attacks.observe(
             model,
             images,
             labels,
@@ -253,8 +256,9 @@ class AttackCell(WeightsCell):
             mean=dataset.mean,
             std=dataset.std,
             share_labels=self.share_labels,
-            share_noise=self.share_noise,
+            share_noise=True,
         )
+        observation = known if self.share_noise else truth.blind(known)
         found = attacks.invert(
             observation,
             self.attack,
@@ -263,9 +267,9 @@ class AttackCell(WeightsCell):
             compile=context.compile,
             watch=None if watch is None else watch(observation),
         )
-        return Output(
-            figures.attack(observation, self.attack, found, images, labels), figures.examples(found, images)
-        )
+        numbers = figures.attack(observation, self.attack, found, images, labels)
+        numbers |= truth.figures(observation, self.attack, found, images, labels, known.noise or ())
+        return Output(numbers, figures.examples(found, images))
 
 
 def needed_trainings(cells: Sequence[Cell]) -> dict[TrainingCell, tuple[int, ...]]:
