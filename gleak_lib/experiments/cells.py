@@ -187,6 +187,8 @@ class AttackCell(WeightsCell):
             training mode takes no batch of one image.
         defense: what each client does to its gradients, in this order: pairs (name in `defenses.DEFENSES`,
             options), the options a dict or pairs themselves.
+        updates: gradients that each client sends of the same images under these weights, with other noise
+            each; they are attacked together (see `attacks.join`).
     """
 
     kind: ClassVar[str] = "attack"
@@ -202,9 +204,10 @@ class AttackCell(WeightsCell):
     seed: int = 0
     mode: Literal["train", "eval"] = "train"
     defense: Pairs = ()
+    updates: int = 1
 
     def __post_init__(self) -> None:
-        integers(self, rounds=0, victims=1, batch_size=1, victim_seed=0, seed=None)
+        integers(self, rounds=0, victims=1, batch_size=1, victim_seed=0, seed=None, updates=1)
         if self.mode not in ("train", "eval"):
             raise unknown("mode", self.mode, ("train", "eval"))
         put(self, training=self.training.at(self.rounds), defense=as_pairs(self.defense))
@@ -224,6 +227,8 @@ class AttackCell(WeightsCell):
         victims = f"{count(self.victims, 'victim')}{batch}"
         if self.mode == "eval":
             victims += " in eval mode"
+        if self.updates > 1:
+            victims += f", {self.updates} updates each"
         if defense := self.transformation():
             victims += f", defence {defense.name}"
         return f"{self.attack.name} (layers: {layers}) on {attacked}, {victims}, seed {self.seed}"
@@ -247,16 +252,21 @@ class AttackCell(WeightsCell):
         chosen = datasets.victims(dataset, self.victims, self.victim_seed, batch_size=self.batch_size)
         images, labels = chosen
         generator = torch.Generator().manual_seed(self.seed)
-        known = attacks.observe(
-            model,
-            images,
-            labels,
-            defense=self.transformation(),
-            generator=generator,
-            mean=dataset.mean,
-            std=dataset.std,
-            share_labels=self.share_labels,
-            share_noise=True,
+        known = attacks.join(
+            [
+                attacks.observe(
+                    model,
+                    images,
+                    labels,
+                    defense=self.transformation(),
+                    generator=generator,
+                    mean=dataset.mean,
+                    std=dataset.std,
+                    share_labels=self.share_labels,
+                    share_noise=True,
+                )
+                for _ in range(self.updates)
+            ]
         )
         observation = known if self.share_noise else truth.blind(known)
         found = attacks.invert(
@@ -268,7 +278,7 @@ class AttackCell(WeightsCell):
             watch=None if watch is None else watch(observation),
         )
         numbers = figures.attack(observation, self.attack, found, images, labels)
-        numbers |= truth.figures(observation, self.attack, found, images, labels, known.noise or ())
+        numbers |= truth.figures(observation, self.attack, found, images, labels, truth.noise_of(known))
         return Output(numbers, figures.examples(found, images))
 
 

@@ -14,7 +14,12 @@ from gleak_lib.types import Observation, Reconstruction
 
 def blind(known: Observation) -> Observation:
     """Return what the server holds of an observation that also tells the bottlenecks' noise."""
-    return dataclasses.replace(known, noise=None)
+    return dataclasses.replace(known, noise=None, later=tuple(blind(one) for one in known.later))
+
+
+def noise_of(known: Observation) -> tuple[Tensor, ...]:
+    """Return the noise that an observation tells, update after update, N x map each."""
+    return tuple(n for one in (known, *known.later) for n in one.noise or ())
 
 
 def figures(
@@ -33,7 +38,7 @@ def figures(
         observation: what was attacked.
         attack: how.
         found: what `invert` returned.
-        images, labels, noise: the truth; the noise N x map for each bottleneck.
+        images, labels, noise: the truth; the noise as `noise_of` gives it.
     """
     result: dict[str, Any] = {}
     if attack.optimizer != "closed-form":

@@ -41,6 +41,25 @@ def test_the_stored_figures_are_those_of_the_functions(store, batch):
     assert len(result.figures["noise_correlation"]) == 2
 
 
+def test_several_updates_of_the_same_images(store):
+    (result,) = run([cell(updates=3)], store, device="cpu", progress=False)
+    digits = datasets.load("digits")
+    model = models.build("cnn", bottlenecks=TRAINING.bottlenecks, seed=0)
+    images, labels = datasets.victims(digits, 2, 0)
+    generator = torch.Generator().manual_seed(3)
+    pixels = {"mean": digits.mean, "std": digits.std, "share_noise": True}
+    updates = [attacks.observe(model, images, labels, generator=generator, **pixels) for _ in range(3)]
+    seen = truth.blind(attacks.join(updates))
+    assert [one.noise for one in (seen, *seen.later)] == [None] * 3
+    found = attacks.invert(seen, JOINT, generator=generator)
+    assert result.figures["loss"] == pytest.approx(found.loss.tolist(), rel=1e-4)
+    noise = truth.noise_of(attacks.join(updates))
+    assert len(noise) == len(found.noise) == 6
+    at_truth = attacks.loss_at(seen, JOINT, images, labels, noise)
+    assert result.figures["loss_at_truth"] == pytest.approx(at_truth.tolist(), rel=1e-4)
+    assert "3 updates each" in result.cell.describe()
+
+
 def test_in_a_batch_the_noise_goes_with_the_images():
     images = torch.rand(2, 3, 1, 4, 4)
     noise = (torch.randn(6, 5), torch.randn(6, 2, 2))
