@@ -12,6 +12,9 @@ BUILD  := _build/quick
 # the cores, so each computes with one thread.
 PYTEST_ARGS ?= -n 2 --dist loadscope
 
+# For `make bench`, for instance "--minutes 5 --device cpu"
+BENCH_ARGS ?= --minutes 12
+
 export JUPYTER_PLATFORM_DIRS := 1
 # Threads that wait sleep instead of spinning: on cores that other processes use as well, this is the
 # difference between a millisecond and a second a step.
@@ -71,10 +74,8 @@ format: $(STAMP)  ## let ruff mend and format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(STAMP)  ## measure victims x steps a second of the engine, seconds a federated round
-	env -u OMP_WAIT_POLICY $(BIN)/python benchmarks/throughput.py
-	env -u OMP_WAIT_POLICY $(BIN)/python benchmarks/attacks.py
-	env -u OMP_WAIT_POLICY $(BIN)/python benchmarks/federated.py
+bench: $(STAMP)  ## measure attack steps, federated rounds and memory on this machine, and store the rows
+	$(BIN)/python benchmarks/run.py $(BENCH_ARGS)
 
 clean:  ## remove what was built, keep the environment
 	rm -rf _build book/_build build dist .pytest_cache .ruff_cache .hypothesis

@@ -17,10 +17,11 @@
 # A figure is marked
 #
 # - **reproduced** if ours lies within 0.05 of the paper's SSIM, 10 points of its success rate, 1.5 points of its accuracy;
-# - **differs** if it does not;
-# - **not yet run at full scale** if there is nothing that could be compared. An accuracy needs 300 rounds and three seeds. An attack needs
-#   fresh weights, which is what the paper's code attacks, at least 16 victims and 2,000 steps. The paper has 128 victims and up to 20,000 steps, but most attacks
-#   have stopped improving by then.
+# - **differs** if it does not, both at the paper's full scale: 128 victims and up to 20,000 steps of an attack, 300 rounds and three seeds of a
+#   training;
+# - **agrees** or **differs at a reduced scale** if an attack was run on fresh weights, which is what the paper's code attacks, with at least 16 victims
+#   and 2,000 steps: most attacks have stopped improving by then, but fewer victims leave more to chance;
+# - **not yet run at full scale** if there is nothing that could be compared. An accuracy after fewer rounds is another figure, not a rougher one.
 #
 # The tolerances allow for chance: other victims, other dummies, other seeds. They were set before the results were there.
 
@@ -130,7 +131,7 @@ for name in names:
 # %% [markdown]
 # ## What differs, and what is known of why
 #
-# A figure that differs was computed at a scale that ought to suffice, and did not come out as the paper's. Sometimes the reason is known; "not known" is an answer,
+# A figure that differs did not come out as the paper's, although it was computed at the full scale or not far from it. Sometimes the reason is known; "not known" is an answer,
 # too.
 
 # %%

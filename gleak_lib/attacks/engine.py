@@ -115,9 +115,10 @@ def _one_trial(
 
     index = torch.arange(victims, device=device)  # the victims still in the batch
     final = state
-    trace: list[Tensor] = []
     bar = _bar(attack.max_steps, attack.name) if show else None
     x = dummies["image"]
+    # one tensor from the start: small ones that stay, among large ones that go, make the heap grow
+    trace = torch.empty(attack.max_steps, victims, dtype=x.dtype, device=device)
     every = 1 if step.waits else CHECK_EVERY
     done = 0
     while done < attack.max_steps and len(index):
@@ -131,9 +132,9 @@ def _one_trial(
             state, loss = step(state, problem, draw, t)
             losses.append(loss)
         done += len(losses)
-        block = torch.full((len(losses), victims), torch.nan, dtype=x.dtype, device=device)
+        block = trace[done - len(losses) : done]
+        block.fill_(torch.nan)
         block[:, index] = torch.stack(losses)
-        trace.append(block)
         active = state.progress.active
         left = int(active.sum())  # the host waits here
         if bar is not None:
@@ -147,7 +148,7 @@ def _one_trial(
         bar.close()
     with torch.no_grad():
         noise_found = step.objective.noise(final.best, ()) or None
-    return _result(observation, final, labels, torch.cat(trace), noise_found)
+    return _result(observation, final, labels, trace[:done], noise_found)
 
 
 def _problem(observation: Observation, attack: Attack, names: Sequence[str], labels: Tensor) -> Problem:

@@ -13,10 +13,11 @@ from gleak_lib.attacks.compiled import Compiled
 from gleak_lib.attacks.objective import Objective, Problem
 from gleak_lib.attacks.precision import Precision
 from gleak_lib.attacks.replay import Replayed
-from gleak_lib.attacks.unknowns import Unknowns, select, take, take_noise
+from gleak_lib.attacks.unknowns import Unknowns, join, select, take, take_noise
 from gleak_lib.pixels import normalize
 from gleak_lib.types import Observation
 
+CHUNK = 256  # victims that a processor steps at a time: what more need no longer fits its cache
 COMPACT_BELOW = 0.9  # stopped victims leave the batch once fewer than this share are active
 
 
@@ -109,7 +110,14 @@ class Step:
         """Return the state after step number t and the loss (V) before it."""
         image = state.unknowns["image"]
         tick = torch.full((), float(t), dtype=image.dtype, device=image.device)  # filled there, not copied
-        return self.run(state, problem, noise, tick)
+        if image.device.type != "cpu" or len(image) <= CHUNK:
+            return self.run(state, problem, noise, tick)
+        parts = []
+        for start in range(0, len(image), CHUNK):
+            rows = slice(start, start + CHUNK)
+            few = take_noise(noise, rows, len(image))
+            parts.append(self.run(take(state, rows), take(problem, rows), few, tick))
+        return join(parts)
 
     def eager(
         self, state: State, problem: Problem, noise: tuple[Tensor, ...], tick: Tensor

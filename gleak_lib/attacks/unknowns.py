@@ -1,10 +1,11 @@
 """What an attack optimises: a small dict of tensors, one row a victim, and how its rows are taken and put."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from gleak_lib.pixels import normalize
 from gleak_lib.types import Observation
@@ -61,8 +62,8 @@ def select(mask: Tensor, chosen: Unknowns, others: Unknowns) -> Unknowns:
     }
 
 
-def take(tree: Any, rows: Tensor) -> Any:
-    """Keep some victims of every tensor in nested tuples and dicts; `rows` are indices or V bools."""
+def take(tree: Any, rows: Tensor | slice) -> Any:
+    """Keep some victims of every tensor in nested tuples and dicts: `rows` are indices, V bools, a slice."""
     if isinstance(tree, Tensor):
         return tree[rows]
     if isinstance(tree, dict):
@@ -73,6 +74,12 @@ def take(tree: Any, rows: Tensor) -> Any:
     return type(tree)(*parts) if hasattr(tree, "_fields") else tuple(parts)
 
 
-def take_noise(noise: tuple[Tensor, ...], rows: Tensor, victims: int) -> tuple[Tensor, ...]:
+def join(trees: Sequence[Any]) -> Any:
+    """Undo `take`: put the victims of trees of one form one behind the other."""
+    flat = [tree_flatten(tree)[0] for tree in trees]
+    return tree_unflatten([torch.cat(parts) for parts in zip(*flat, strict=True)], tree_flatten(trees[0])[1])
+
+
+def take_noise(noise: tuple[Tensor, ...], rows: Tensor | slice, victims: int) -> tuple[Tensor, ...]:
     """Keep some victims of noise whose N rows stand victim by victim."""
     return tuple(n.reshape(victims, -1, *n.shape[1:])[rows].flatten(0, 1) for n in noise)

@@ -5,7 +5,6 @@ A new kind is a frozen dataclass marked `@storable` that derives from `Cell`; th
 """
 
 import dataclasses
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
@@ -13,7 +12,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import nn
 
-from gleak_lib import attacks, datasets, federated, models
+from gleak_lib import attacks, datasets, models
 from gleak_lib.attacks import Attack
 from gleak_lib.bottlenecks import CVB, PRECODE, BottleneckSpec
 from gleak_lib.datasets import ImageDataset
@@ -25,13 +24,11 @@ from gleak_lib.experiments.context import Context
 from gleak_lib.experiments.defended import Pairs, as_pairs, said, transformation
 from gleak_lib.experiments.fields import count, integers, put, short
 from gleak_lib.experiments.serial import storable
+from gleak_lib.experiments.training import GLOBAL_GENERATOR, train
 from gleak_lib.federated import Protocol
 from gleak_lib.types import Observation
 
 __all__ = ["AttackCell", "Cell", "Output", "TrainingCell", "from_json", "needed_trainings", "trajectory"]
-
-# Fresh weights, and dropout in training, come from torch's global generator: one thread at a time.
-_GLOBAL_GENERATOR = threading.RLock()
 
 
 @storable
@@ -96,7 +93,7 @@ class TrainingCell(Cell):
 
     def build(self, dataset: ImageDataset) -> nn.Module:
         """Return the model with fresh weights."""
-        with _GLOBAL_GENERATOR:
+        with GLOBAL_GENERATOR:
             return models.build(
                 self.model,
                 input_shape=dataset.input_shape,
@@ -121,29 +118,7 @@ class TrainingCell(Cell):
 
     def run(self, context: Context) -> Output:
         """Train, keep the weights, and return the curves."""
-        dataset = context.dataset(self.dataset)
-        model = self.build(dataset).to(context.device)
-        if dataset.victims_only and not self.protocol.rounds:
-            return Output(figures.untrained(model))
-        dataset.require_training()
-        with _GLOBAL_GENERATOR:
-            history = federated.train(
-                model,
-                dataset.train,
-                self.protocol,
-                generator=torch.Generator().manual_seed(self.seed),
-                test=dataset.test,
-                mean=dataset.mean,
-                std=dataset.std,
-                defense=self.transformation(),
-                keep=self.keep,
-                progress=context.progress,
-            )
-        states = {**history.snapshots, history.rounds: history.last_state}
-        for rounds, state in states.items():
-            if rounds:
-                weights.save(self.at(rounds), state, context)
-        return Output(figures.training(history, model))
+        return train([self], context)[0]
 
     def trained(self, context: Context) -> nn.Module:
         """Return the model with the weights after all rounds; they are trained only where none are kept.
@@ -153,7 +128,7 @@ class TrainingCell(Cell):
         """
         model = self.build(context.dataset(self.dataset))
         if self.protocol.rounds:
-            with _GLOBAL_GENERATOR:  # a second thread finds what the first has trained
+            with GLOBAL_GENERATOR:  # a second thread finds what the first has trained
                 state = weights.load(self, context, model)
                 if state is None:
                     self.run(context)

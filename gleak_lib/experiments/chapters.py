@@ -61,6 +61,7 @@ CHAPTERS: dict[str, Chapter] = {
         "Closed-form inversion and biases", "gleak_lib.experiments.plans.closed_form"
     ),
     "11_ours_beside_theirs": Chapter("Ours beside theirs", "gleak_lib.experiments.plans.beside"),
+    "12_benchmarks": Chapter("Speed", "gleak_lib.experiments.plans.speed"),
 }
 
 

@@ -10,8 +10,10 @@ from typing import Any, NamedTuple
 
 from gleak_lib.errors import GleakError, StoreError
 from gleak_lib.experiments.base import Cell, Output
+from gleak_lib.experiments.cells import TrainingCell
 from gleak_lib.experiments.context import Context, choose_device, provenance, version
 from gleak_lib.experiments.places import CACHE
+from gleak_lib.experiments.training import train
 
 
 class Finished(NamedTuple):
@@ -24,9 +26,17 @@ class Finished(NamedTuple):
 def compute(cells: Sequence[Cell], context: Context) -> list[Finished]:
     """Run the cells of one task; where one fails, the task fails.
 
-    Today they run one after the other. A group of trainings (`planner.together`) would be run at once here.
+    Several are trainings that are alike but for their seeds (`planner.together`): they run side by side, and
+    each is said to have taken its share of the time.
     """
-    return [_one(cell, context) for cell in cells]
+    began = time.perf_counter()
+    trainings = [cell for cell in cells if isinstance(cell, TrainingCell)]
+    if len(trainings) == len(cells) > 1:
+        outputs = train(trainings, context)
+    else:
+        outputs = [cell.run(context) for cell in cells]
+    seconds = (time.perf_counter() - began) / len(cells)
+    return [_finished(cell, output, context, seconds) for cell, output in zip(cells, outputs, strict=True)]
 
 
 def compute_away(cells: Sequence[Cell], context: Context, asked: tuple[str, str | None]) -> list[Finished]:
@@ -53,10 +63,7 @@ def compute_away(cells: Sequence[Cell], context: Context, asked: tuple[str, str 
         raise type(error)(f"{error} (worker on {platform.node()})") from error
 
 
-def _one(cell: Cell, context: Context) -> Finished:
-    began = time.perf_counter()
-    output = cell.run(context)
-    seconds = time.perf_counter() - began
+def _finished(cell: Cell, output: Output, context: Context, seconds: float) -> Finished:
     data = context.signature(cell.dataset_name) if cell.dataset_name else None
     return Finished(output, provenance(context, seconds, data))
 

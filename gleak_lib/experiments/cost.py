@@ -15,7 +15,6 @@ device there is no estimate.
 
 import json
 import math
-import platform
 from collections.abc import Iterable, Iterator, Mapping
 from functools import singledispatch
 from pathlib import Path
@@ -26,6 +25,7 @@ import torch
 
 from gleak_lib.attacks import Attack
 from gleak_lib.errors import GleakError
+from gleak_lib.experiments import benchmarks
 from gleak_lib.experiments.base import Cell, from_json
 from gleak_lib.experiments.cells import AttackCell, TrainingCell
 from gleak_lib.experiments.context import choose_device, device_name
@@ -36,7 +36,9 @@ from gleak_lib.experiments.tracks import TracksCell
 
 NEAREST = 5  # so many measured cells decide at most, those whose size is closest,
 ALIKE = 4  # and none whose size differs by more than this factor beyond the closest
-BENCHMARKS = "benchmarks"  # folder beside stored results, see benchmarks/*.py
+# what runs an attack's step as `invert` does, and whether that was compiled
+CPU_METHODS = {"engine": False, "fast": False, "compiled": True}
+CUDA_METHODS = {"engine": False, "graph": False, "graph, compiled": True}
 
 Group = tuple[Any, ...]
 
@@ -198,7 +200,7 @@ def read(folders: Iterable[Path], machine: Machine) -> Costs:
         if one.machine.device == machine.device
         for group in one.work.groups
     }
-    steps = [step for folder in there for step in _benchmarks(folder / BENCHMARKS, machine.device)]
+    steps = [step for folder in there for step in _benchmarks(folder / benchmarks.BENCHMARKS, machine.device)]
     measured += [one for one in steps if (one.machine.compile, one.work.groups[0]) not in known]
     return Costs(measured, machine, images)
 
@@ -219,30 +221,25 @@ def _stored(folder: Path, images: dict[str, int]) -> Iterator[tuple[Cell, Machin
 
 
 def _benchmarks(folder: Path, device: str) -> Iterator[Measured]:
-    """Steps that benchmarks/*.py timed on a processor; their files name its family only."""
-    if device != device_name("cpu"):
-        return
-    for path in sorted(folder.glob("*.json")):
+    """Steps that benchmarks/*.py timed on a device."""
+    for row in benchmarks.latest(benchmarks.read(folder)):
         try:
-            stored = json.loads(path.read_text(encoding="utf-8"))
-            family, threads = stored["machine"]["processor"], int(stored["machine"]["threads"])
-            if family in (platform.processor(), platform.machine(), device):
-                yield from [one for row in stored["rows"] for one in _row(row, device, threads)]
-        except (OSError, ValueError, TypeError, KeyError):
+            if row.machine["device"] == device and row.benchmark in ("throughput", "attacks"):
+                yield from _row(row)
+        except (TypeError, ValueError, KeyError):
             continue
 
 
-def _row(row: Mapping[str, Any], device: str, threads: int) -> Iterator[Measured]:
-    """One line of attacks.json (victims' steps a second) or of throughput.json (ms a victim's step)."""
-    method, size, how = row["method"], float(row["victims"]), row.get("optimizer", "adam")
-    if method not in ("engine", "fast", "compiled"):
+def _row(row: benchmarks.Row) -> Iterator[Measured]:
+    """One line of attacks.json or throughput.json: milliseconds of a victim's step."""
+    usual = CPU_METHODS if row.machine["kind"] == "cpu" else CUDA_METHODS
+    settings, method = row.settings, str(row.settings["method"])
+    if method not in usual or row.figures.get("ms") is None:
         return
-    model = str(row.get("model") or row["case"]).partition(" ")[0]
-    each = row["ms"] / 1000 if "ms" in row else 1 / row["engine_steps_per_s"]
-    size *= Attack().inner_steps if how == "lbfgs" else 1
-    seconds = each * float(row["victims"])
+    how, victims = str(settings["optimizer"]), float(settings["victims"])
+    model = str(settings["model"]).partition(" ")[0]
     yield Measured(
-        Work((("attack", how, "family", model),), size),
-        Machine(device, threads, method == "compiled"),
-        seconds,
+        Work((("attack", how, "family", model),), victims * (Attack().inner_steps if how == "lbfgs" else 1)),
+        Machine(str(row.machine["device"]), int(row.machine["threads"]), usual[method]),
+        float(row.figures["ms"]) / 1000 * victims,
     )

@@ -20,6 +20,7 @@ from gleak_lib.extras import require
 
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 KERNEL = "python3"
+START_TIMEOUT = 300  # seconds that a kernel may take to start: on a busy machine a minute is too short
 
 
 def sources(folder: Path | None = None) -> dict[str, Path]:
@@ -90,6 +91,7 @@ def execute(
                     kernel_name=KERNEL,
                     progress_bar=False,
                     cwd=str(places.root()),
+                    start_timeout=START_TIMEOUT,
                     execution_timeout=None if time_limit is None else max(1, int(time_limit) + 1),
                 )
             except papermill.PapermillExecutionError as error:

@@ -71,7 +71,7 @@ def plan(missing: Sequence[Cell], context: Context, costs: Costs | None = None) 
             trainings.append(replace(last.at(max(lacking)), keep=lacking))
         maker |= dict.fromkeys((last.at(r) for r in lacking), trainings[fits[0] if fits else -1])
     others = [cell for cell in missing if not isinstance(cell, TrainingCell)]
-    tasks = [_task(cells, None, costs) for cells in together(trainings)]
+    tasks = [_task(cells, None, costs) for cells in together(trainings, context)]
     tasks += [_task((cell,), maker.get(cell.needs) if cell.needs else None, costs) for cell in others]
     longest: dict[TrainingCell, float] = {}
     for task in tasks:
@@ -83,13 +83,18 @@ def plan(missing: Sequence[Cell], context: Context, costs: Costs | None = None) 
     ]
 
 
-def together(trainings: Sequence[TrainingCell]) -> list[tuple[TrainingCell, ...]]:
-    """Return groups of trainings that are computed at once; today each is alone.
+def together(trainings: Sequence[TrainingCell], context: Context) -> list[tuple[TrainingCell, ...]]:
+    """Return groups of trainings that are computed at once: on a GPU, those that differ in their seeds alone.
 
-    Trainings of one shape that differ in their seeds could be stacked here; `compute.compute` is where such
-    a group would be run.
+    A GPU stacks them (`federated.train_many`); processor cores are kept busy by the clients of one.
     """
-    return [(training,) for training in trainings]
+    if context.device != "cuda":
+        return [(training,) for training in trainings]
+    groups: dict[TrainingCell, list[TrainingCell]] = {}
+    for training in trainings:
+        alike = groups.setdefault(replace(training, seed=0, keep=()), [])
+        alike.append(training)
+    return [tuple(group) for group in groups.values()]
 
 
 def _task(cells: tuple[Cell, ...], waits: TrainingCell | None, costs: Costs | None) -> Task:

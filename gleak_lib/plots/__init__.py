@@ -11,6 +11,7 @@ from gleak_lib.plots.dual import dual
 from gleak_lib.plots.groups import groups
 from gleak_lib.plots.levels import levels
 from gleak_lib.plots.reconstructions import reconstructions
+from gleak_lib.plots.scaling import scaling
 from gleak_lib.plots.similarities import similarities
 from gleak_lib.plots.style import PALETTE, style
 from gleak_lib.plots.sweep import sweep
@@ -30,6 +31,7 @@ __all__ = [
     "groups",
     "levels",
     "reconstructions",
+    "scaling",
     "similarities",
     "style",
     "sweep",

@@ -1,6 +1,7 @@
 """The engine against a plain loop with torch's own optimiser, and everything it promises of its results."""
 
 import dataclasses
+import gc
 
 import pytest
 import torch
@@ -286,6 +287,20 @@ def test_a_victim_whose_loss_is_not_finite_stops_alone():
     state, _ = step(state, problem, (), 1)
     assert state.progress.active.tolist() == [True, False, True]
     assert torch.isfinite(state.unknowns["image"][[0, 2]]).all()
+
+
+def test_no_tensor_is_kept_a_step():
+    observation, _ = small()
+    alive = {}
+
+    def count(step, *_):
+        if step in (30, 130):
+            alive[step] = sum(issubclass(type(o), torch.Tensor) for o in gc.get_objects())
+
+    endless = ATTACKS["ig"].replace(max_steps=130, patience=0, tolerance=0.0)
+    found = invert(observation, endless, generator=rng(), watch=count)
+    assert alive[30] == alive[130]
+    assert found.trace.shape == (130, 3) and torch.isfinite(found.trace).all()
 
 
 def test_what_invert_refuses():

@@ -72,6 +72,18 @@ def test_victims_that_stop_leave_the_buffers_too(small, replayed, monkeypatch):
     torch.testing.assert_close(invert(observation, attack, generator=rng()), plain, equal_nan=True)
 
 
+@pytest.mark.parametrize("name", ITERATIVE)
+@pytest.mark.parametrize("compiled", [False, True])
+def test_many_victims_are_stepped_in_chunks(name, compiled, small, monkeypatch):
+    monkeypatch.setattr(torch, "compile", lambda graph, **_: graph)
+    observation = observed(small("cnn", bottlenecks=CVB(1, 3)), victims=4)
+    attack = ATTACKS[name].replace(max_steps=3, inner_steps=2, draws=2)
+    plain = invert(observation, attack, generator=rng())
+    monkeypatch.setattr(stepping, "CHUNK", 3)
+    found = invert(observation, attack, generator=rng(), compile=compiled)
+    torch.testing.assert_close(found, plain, equal_nan=True, rtol=1e-9, atol=1e-9)
+
+
 def test_a_replayed_step_writes_where_it_reads():
     calls = []
 

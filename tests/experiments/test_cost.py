@@ -125,27 +125,34 @@ def test_costs_come_from_stored_results(store):
     assert elsewhere.seconds(attack()) is None
 
 
-def benchmark(folder, name, row):
-    machine = {"processor": cost.platform.machine(), "threads": 2}
-    (folder / "benchmarks").mkdir(exist_ok=True)
-    (folder / "benchmarks" / name).write_text(json.dumps({"machine": machine, "rows": [row]}))
+def benchmark(folder, name, settings, ms, kind="cpu", device=None):
+    device = device or cost.here("cpu").device
+    machine = {"kind": kind, "device": device, "threads": 2, "date": "2026-01-01"}
+    row = {"settings": {"optimizer": "adam", **settings}, "figures": {"ms": ms}, "machine": machine}
+    (folder / "benchmarks" / kind).mkdir(exist_ok=True, parents=True)
+    (folder / "benchmarks" / kind / f"{name}.json").write_text(json.dumps({"rows": [row]}))
 
 
 def test_benchmarks_tell_where_no_result_does(tmp_path):
-    benchmark(tmp_path, "a.json", {"case": "cnn + CVB(1, 5)", "victims": 16, "method": "compiled", "ms": 2.0})
-    row = {"model": "cnn", "attack": "dlg", "optimizer": "lbfgs", "victims": 4, "method": "engine"}
-    benchmark(tmp_path, "b.json", {**row, "engine_steps_per_s": 50.0})
-    (tmp_path / "benchmarks" / "c.json").write_text('{"rows": "others"}')
+    benchmark(tmp_path, "throughput", {"model": "cnn + CVB(1, 5)", "victims": 16, "method": "compiled"}, 2.0)
+    settings = {"model": "cnn", "optimizer": "lbfgs", "victims": 4, "method": "engine"}
+    benchmark(tmp_path, "attacks", settings, 20.0)
+    benchmark(tmp_path, "peer", {"model": "cnn", "victims": 4, "method": "loop"}, 1.0)
+    benchmark(tmp_path, "throughput", {"model": "cnn", "victims": 4, "method": "graph"}, 3.0, "cuda", "GPU")
+    (tmp_path / "benchmarks" / "cpu" / "c.json").write_text('{"rows": "others"}')
     here = cost.here("cpu")
     known = cost.read([tmp_path], here._replace(compile=True))
     assert known.seconds(attack(victims=5, steps=100)) == pytest.approx(500 * 0.002)
     dlg = attack(victims=5, steps=100, optimizer="lbfgs", inner_steps=10, sign=False)
-    assert known.seconds(dlg) == pytest.approx(500 / 50 / 2)  # half the iterations of a step of twenty
+    assert known.seconds(dlg) == pytest.approx(500 * 0.020 / 2)  # half the iterations of a step of twenty
+    gpu = cost.read([tmp_path], Machine("GPU", 1))
+    assert gpu.seconds(attack(victims=5, steps=100)) == pytest.approx(500 * 0.003)
+    assert gpu.seconds(dlg) is None
     assert cost.read([tmp_path], Machine("some GPU", 1)).seconds(dlg) is None
 
 
 def test_a_stored_result_goes_before_a_benchmark(tmp_path):
-    benchmark(tmp_path, "a.json", {"case": "cnn", "victims": 16, "method": "fast", "ms": 1e6})
+    benchmark(tmp_path, "throughput", {"model": "cnn", "victims": 16, "method": "fast"}, 1e6)
     store = Store(tmp_path)
     (result,) = run([attack(victims=2, steps=2)], store, device="cpu", progress=False)
     known = cost.read([tmp_path], cost.here("cpu"))

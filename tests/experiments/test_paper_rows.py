@@ -198,30 +198,39 @@ def test_what_was_not_run_is_a_gap():
 
 
 @pytest.mark.parametrize(
-    ("name", "ours", "theirs", "full", "expected"),
+    ("name", "ours", "theirs", "extent", "expected"),
     [
-        ("ssim", 0.82, 0.87, True, paper_cells.REPRODUCED),
-        ("ssim", 0.81, 0.87, True, paper_cells.DIFFERS),
-        ("asr", 90.0, 100.0, True, paper_cells.REPRODUCED),
-        ("asr", 89.0, 100.0, True, paper_cells.DIFFERS),
-        ("accuracy", 64.03, 62.53, True, paper_cells.REPRODUCED),
-        ("accuracy", 60.0, 62.53, True, paper_cells.DIFFERS),
-        ("accuracy", 62.53, 62.53, False, paper_cells.NOT_YET),
-        ("ssim", math.nan, 0.87, True, paper_cells.NOT_YET),
-        ("ssim", 0.87, math.nan, True, ""),
+        ("ssim", 0.82, 0.87, "full", paper_cells.REPRODUCED),
+        ("ssim", 0.81, 0.87, "full", paper_cells.DIFFERS),
+        ("asr", 90.0, 100.0, "full", paper_cells.REPRODUCED),
+        ("asr", 89.0, 100.0, "full", paper_cells.DIFFERS),
+        ("accuracy", 64.03, 62.53, "full", paper_cells.REPRODUCED),
+        ("accuracy", 60.0, 62.53, "full", paper_cells.DIFFERS),
+        ("accuracy", 62.53, 62.53, "less", paper_cells.NOT_YET),
+        ("ssim", math.nan, 0.87, "full", paper_cells.NOT_YET),
+        ("ssim", 0.82, 0.87, "reduced", paper_cells.AGREES_SO_FAR),
+        ("ssim", 0.81, 0.87, "reduced", paper_cells.DIFFERS_SO_FAR),
+        ("ssim", 0.87, math.nan, "full", ""),
     ],
 )
-def test_marks(name, ours, theirs, full, expected):
-    assert paper_cells.mark(name, ours, theirs, full=full) == expected
+def test_marks(name, ours, theirs, extent, expected):
+    assert paper_cells.mark(name, ours, theirs, extent) == expected
 
 
 def test_what_counts_as_full_scale():
     cpu = Scale(victims=16, steps=2_000, training_rounds=5, seeds=1)
-    assert paper_cells.is_full("ssim", row(), cpu)
-    assert not paper_cells.is_full("accuracy", row(), cpu)
-    assert paper_cells.is_full("accuracy", row(), Scale())
-    assert not paper_cells.is_full("accuracy", row(), Scale(seeds=1))
-    assert not paper_cells.is_full("asr", row(), Scale(victims=12))
-    assert not paper_cells.is_full("asr", row(), Scale(rounds=20))
-    assert not paper_cells.is_full("ssim", row(attack="cpl"), Scale(lbfgs_steps=100))
+    cases = [
+        ("ssim", row(), cpu, "reduced"),
+        ("ssim", row(), Scale(), "full"),
+        ("ssim", row(attack="cpl"), Scale(), "full"),
+        ("asr", row(), Scale(victims=127), "reduced"),
+        ("asr", row(), Scale(victims=12), "less"),
+        ("asr", row(), Scale(rounds=20), "less"),
+        ("ssim", row(attack="cpl"), Scale(lbfgs_steps=100), "less"),
+        ("accuracy", row(), Scale(), "full"),
+        ("accuracy", row(), cpu, "less"),
+        ("accuracy", row(), Scale(seeds=1), "less"),
+    ]
+    for name, line, scale, expected in cases:
+        assert paper_cells.extent(name, line, scale) == expected, (name, scale)
     assert isinstance(paper_cells.table([], cpu, {}), pd.DataFrame)

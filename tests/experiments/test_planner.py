@@ -129,13 +129,21 @@ def test_what_waits_for_a_failed_training_fails_with_it(context):
 
 
 def test_a_group_is_released_as_a_whole():
-    """The seam for trainings that are computed together."""
     group = Task(tuple(TRAININGS), traits=(None, None, None))
     waiting = [Task((on(t),), waits=t, traits=(None, None, None)) for t in TRAININGS]
     queue = Queue([group, *waiting], parallel=True)
     assert queue.take() == group and queue.take() is None
     queue.ended(group)
     assert order(queue) == [on(t) for t in TRAININGS]
+
+
+def test_a_gpu_trains_seeds_side_by_side(tmp_path):
+    other = TrainingCell("digits", "mlp", protocol=PROTOCOL)
+    asked = [*TRAININGS, other, on(TRAININGS[1], 2)]
+    tasks = plan(asked, Context(tmp_path, device="cuda"))
+    assert [task.cells for task in tasks[:2]] == [tuple(TRAININGS), (other,)]
+    assert tasks[0].cells[1].keep == (2,) and tasks[2].waits == TRAININGS[1]
+    assert [len(task.cells) for task in plan(asked, Context(tmp_path))] == [1] * 5
 
 
 def test_outlook_adds_up(context):

@@ -14,6 +14,7 @@ from gleak_lib.bottlenecks import CVB
 from gleak_lib.defenses import compression, dp
 from gleak_lib.errors import DataError, StoreError, UnknownNameError
 from gleak_lib.experiments import AttackCell, Context, Store, TrainingCell, cells, run, weights
+from gleak_lib.experiments.compute import compute
 
 PROTOCOL = federated.Protocol(rounds=2, clients=2, batch_size=512)
 TRAINING = TrainingCell("digits", bottlenecks=CVB(1, kernel_size=1), protocol=PROTOCOL, seed=1)
@@ -33,8 +34,8 @@ def shared(tmp_path_factory):
 def trainings(monkeypatch):
     """Count calls of the federated training."""
     calls = []
-    train = federated.train
-    monkeypatch.setattr(federated, "train", lambda *a, **k: calls.append(a[2]) or train(*a, **k))
+    train = federated.train_many
+    monkeypatch.setattr(federated, "train_many", lambda *a, **k: calls.append(a[2]) or train(*a, **k))
     return calls
 
 
@@ -55,6 +56,21 @@ def test_training_figures(shared):
     assert figures["accuracy"] == pytest.approx(history.accuracy, rel=1e-5)
     assert figures["val_loss"] == pytest.approx(history.val_loss, rel=1e-5)
     assert figures["train_loss"][0] is None
+
+
+def test_seeds_side_by_side_are_the_seeds_alone(tmp_path):
+    pair = [dataclasses.replace(TRAINING, seed=s, keep=(s,)) for s in (1, 2)]
+    together, alone = (Context(tmp_path / name) for name in ("together", "alone"))
+    found = compute(pair, together)
+    for cell, one in zip(pair, found, strict=True):
+        (other,) = compute([cell], alone)
+        assert one.output.figures == other.output.figures
+        like = cell.build(datasets.load("digits"))
+        for rounds in {cell.seed, 2}:
+            states = [weights.load(cell.at(rounds), context, like) for context in (together, alone)]
+            torch.testing.assert_close(*states)
+    assert not weights.path_of(pair[1].at(1), together).exists()  # asked for by the other seed only
+    assert found[0].provenance["seconds"] == pytest.approx(found[1].provenance["seconds"])
 
 
 def test_training_with_a_defence(store):

@@ -1,0 +1,252 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Speed
+#
+# A table row of {cite:t}`scheliga2023cvb` is 128 attacks of up to 20,000 steps. With one victim after the other that takes hours on a GPU and days without.
+# There are hundreds of such rows, so how fast an attack runs decides which questions can be asked at all.
+#
+# This page computes nothing. It shows what `python benchmarks/run.py` measured and stored, with the hardware under each table. Machines stand side by
+# side, each with its newest version of the code; what was not measured says so.
+#
+# ## Why it is fast
+#
+# - **One forward pass for all victims.** All victims attack the same weights. So the images of all go through the network as one batch, and only the
+#   weight gradients differ between victims.
+# - **Weight gradients in factors.** A weight gradient is a sum of outer products of a layer's inputs and the gradients at its outputs. Its inner product with
+#   the observed gradient, and its norm, follow from these factors. Where that is less work, the gradient itself is never written out.
+# - **One fold.** A convolution's weight gradient is a product of patches of its input. The derivative of that sums patches back into images. A compiler
+#   makes scattered additions of this sum, one pixel at a time; here it stays one operation, compiled or not.
+# - **Static buffers.** A step is a pure function from state to state, with no look at a value on the host. So its buffers can stay where they are; on a GPU
+#   it is recorded once as a CUDA graph, and replayed. The host no longer launches hundreds of small kernels a step.
+# - **Compaction.** A victim that has stopped leaves the batch. As the cost is proportional to the number of victims (below), what it would have cost is saved.
+
+# %% tags=["parameters"]
+profile: str = (
+    "quick"  # it changes nothing: what the benchmarks stored is shown
+)
+model: str = "cnn"  # for what each step brought, and for the goals
+victims: int = 128  # the same
+models: list[str] = [
+    "cnn",
+    "cnn + PRECODE(1, 8)",
+    "cnn + CVB(1, 5)",
+    "resnet18",
+    "vit",
+]
+
+# %% tags=["remove-input"]
+from gleak_lib import plots
+from gleak_lib.experiments import parameters, tables
+from gleak_lib.experiments.plans import speed, speed_tables
+from IPython.display import Markdown
+
+settings = parameters.check("12_benchmarks", globals())
+rows = speed.stored()
+steps = speed.steps(rows, models=models)
+Markdown(speed.hardware(rows, "throughput"))
+
+# %% [markdown]
+# ## The goals
+#
+# Set beforehand, for Inverting Gradients {cite:p}`geiping2020inverting` on the CNN. A figure is that of the fastest method in full precision; compiled steps
+# take half a minute to start, and so pay for long attacks only.
+
+# %%
+columns = {
+    "goal": "128 victims at once",
+    "value": "goal",
+    "machine": "machine",
+    "method": "method",
+    "measured": "measured",
+    "reached": "reached",
+}
+tables.show(
+    speed.goals(steps, rows, model=model, victims=victims),
+    columns=columns,
+    digits={"measured": 2},
+)
+
+# %% [markdown]
+# ## What each step brought
+#
+# The plain loop is what one writes for one victim with nothing but torch. Every method does the same arithmetic on the same gradients, in the
+# order in which the engine came to be what it is. "Times" compares with the loop on the same machine.
+
+# %%
+columns = {
+    "machine": "machine",
+    "what": "method",
+    "ms": "ms a victim's step",
+    "times": "times the loop",
+}
+tables.show(
+    speed.brought(steps, model, victims),
+    columns=columns,
+    digits={"ms": 3, "times": 1},
+)
+
+# %% tags=["remove-input"]
+Markdown(speed.hardware(rows, "throughput"))
+
+# %% [markdown]
+# <!-- TODO-AFTER-RUN: which step brought most on the CPU, and on a GPU. -->
+#
+# ## The cost of a victim
+#
+# The more victims, the better they share what a step costs in any case, until the machine is full; from there on a victim costs the same, however many
+# there are. A line that rises would mean that something is done for pairs of victims, or that memory runs short.
+
+# %%
+plots.scaling(
+    speed.cost(steps),
+    x="victims",
+    y="ms",
+    by="line",
+    xlabel="victims at once",
+    ylabel="ms a victim's step",
+)
+
+# %% [markdown]
+# ## Every model and method
+
+# %%
+columns = {
+    "machine": "machine",
+    "model": "model",
+    "victims": "victims",
+    "method": "method",
+    "ms": "ms a victim's step",
+    "per_s": "victims' steps a second",
+    "times": "times the loop",
+    "peak_mb": "most MB on the GPU",
+    "failed": "why not",
+}
+tables.show(
+    steps,
+    columns=columns,
+    digits={"ms": 3, "per_s": 0, "times": 1, "peak_mb": 0},
+)
+
+# %% tags=["remove-input"]
+Markdown(speed.hardware(rows, "throughput"))
+
+# %% [markdown]
+# `fast` is what runs on a CPU unless one asks for more, `graph` on a GPU. A method that did not fit into memory, or that the machine does not have, says
+# so in the last column.
+#
+# ## Every attack
+#
+# A step of DLG, iDLG and CPL is one of L-BFGS with 20 evaluations; the loop uses torch's own L-BFGS.
+
+# %%
+columns = {
+    "machine": "machine",
+    "model": "model",
+    "attack": "attack",
+    "victims": "victims",
+    "loop": "loop, ms a victim's step",
+    "engine": "engine",
+    "times": "times the loop",
+}
+tables.show(
+    speed_tables.attacks(rows),
+    columns=columns,
+    digits={"loop": 2, "engine": 2, "times": 1},
+)
+
+# %% tags=["remove-input"]
+Markdown(speed.hardware(rows, "attacks"))
+
+# %% [markdown]
+# ## Beside a peer's loop
+#
+# The authors of Inverting Gradients publish a package, `breaching`. It attacks the same gradients of the same CNN here, with its own settings, for
+# the same number of steps; ours uses these settings, too. The SSIM of both says that the speed is not bought with worse images. (Images are
+# embedded digits, unscaled SSIM. The total variation of both differs at the border by one row of pixels.)
+
+# %%
+columns = {
+    "machine": "machine",
+    "method": "method",
+    "victims": "victims",
+    "steps": "steps",
+    "ms": "ms a victim's step",
+    "times": "times the peer",
+    "ssim": "SSIM",
+}
+tables.show(
+    speed_tables.peer(rows), columns=columns, digits={"ms": 3, "times": 1}
+)
+
+# %% tags=["remove-input"]
+Markdown(speed.hardware(rows, "peer"))
+
+# %% [markdown]
+# ## A federated round
+#
+# Ten clients, one local epoch, batches of 64, evaluation included. Several trainings (seeds) can run side by side. The last column extrapolates to the 300 rounds of
+# the papers, with the number of images in the table (CIFAR-10 has 50,000).
+
+# %%
+columns = {
+    "machine": "machine",
+    "model": "model",
+    "images": "images",
+    "trainings": "trainings",
+    "method": "method",
+    "seconds": "seconds a round",
+    "times": "times the loop",
+    "minutes": "minutes for 300",
+}
+tables.show(
+    speed_tables.rounds(rows),
+    columns=columns,
+    digits={"seconds": 2, "times": 1, "minutes": 1},
+)
+
+# %% tags=["remove-input"]
+Markdown(speed.hardware(rows, "federated"))
+
+# %% [markdown]
+# ## Memory over steps
+#
+# One attack of the CNN with no stop rule, in a process of its own. After the first steps memory must stay flat, however long the attack.
+
+# %%
+columns = {
+    "machine": "machine",
+    "memory": "memory",
+    "steps": "steps",
+    "settled": "MB after a fifth",
+    "last": "MB at the end",
+    "growth": "MB per 1,000 steps",
+}
+tables.show(
+    speed_tables.memory(rows),
+    columns=columns,
+    digits={"settled": 1, "last": 1, "growth": 3},
+)
+
+# %%
+plots.scaling(
+    speed_tables.samples(rows),
+    x="step",
+    y="mb",
+    by="line",
+    xlabel="step",
+    ylabel="MB",
+    logarithmic=False,
+)
+
+# %% tags=["remove-input"]
+Markdown(speed.hardware(rows, "memory"))
+
+# %% [markdown]
+# <!-- TODO-AFTER-RUN: one paragraph: goals that were not reached, and what stands in the way. -->
