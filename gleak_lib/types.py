@@ -59,6 +59,8 @@ class Observation:
         noise: the bottlenecks' noise, N x map each, only where an oracle experiment grants it.
         statistics: by layer, V x 2 x C, means and variances of what the victims' batches sent into each
             BatchNorm in training mode, where the server learns them, else None.
+        later: further updates of the same victims on the same images, with weights and gradients of their
+            own; see `attacks.join`.
     """
 
     model: nn.Module
@@ -72,6 +74,7 @@ class Observation:
     defense: object | None = None
     noise: tuple[Tensor, ...] | None = None
     statistics: dict[str, Tensor] | None = None
+    later: "tuple[Observation, ...]" = ()
 
     @property
     def victims(self) -> int:
@@ -90,6 +93,8 @@ class Reconstruction:
         steps: V, optimisation steps taken before the victim's stop rule held.
         trace: T x V, the loss at the steps `trace_steps`; NaN once a victim has stopped.
         trace_steps: T, the steps at which the trace was recorded.
+        noise: the bottlenecks' noise at that iterate where the attack optimised it, N x map each (of several
+            updates one after the other), else None.
     """
 
     images: Tensor
@@ -98,3 +103,4 @@ class Reconstruction:
     steps: Tensor
     trace: Tensor
     trace_steps: Tensor
+    noise: tuple[Tensor, ...] | None = None

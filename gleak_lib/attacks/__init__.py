@@ -1,5 +1,6 @@
 """Gradient-inversion attacks: `ATTACKS`, and `observe` and `invert`, the two sides of every experiment."""
 
+from gleak_lib.attacks.at_truth import loss_at
 from gleak_lib.attacks.attack import Attack
 from gleak_lib.attacks.distances import DISTANCES
 from gleak_lib.attacks.engine import Watch, invert
@@ -8,6 +9,7 @@ from gleak_lib.attacks.masks import matched, select
 from gleak_lib.attacks.observe import observe
 from gleak_lib.attacks.presets import ATTACKS
 from gleak_lib.attacks.priors import total_variation
+from gleak_lib.attacks.updates import join
 
 __all__ = [
     "ATTACKS",
@@ -18,7 +20,9 @@ __all__ = [
     "infer_batch",
     "infer_single",
     "invert",
+    "join",
     "label_accuracy",
+    "loss_at",
     "matched",
     "observe",
     "select",

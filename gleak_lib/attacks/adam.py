@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from gleak_lib.attacks.attack import Attack
+from gleak_lib.attacks.noise import PREFIX
 from gleak_lib.attacks.unknowns import Evaluate, Unknowns
 
 BETAS = (0.9, 0.999)
@@ -25,7 +26,7 @@ def init(x: Unknowns, _attack: Attack) -> Moments:
 
 
 def step(
-    x: Unknowns, evaluate: Evaluate, moments: Moments, lr: Tensor, t: Tensor, _attack: Attack
+    x: Unknowns, evaluate: Evaluate, moments: Moments, lr: Tensor, t: Tensor, attack: Attack
 ) -> tuple[Unknowns, Moments, Tensor]:
     """Return the unknowns and moments after one step, and the loss (V) before it.
 
@@ -33,15 +34,17 @@ def step(
         x: V x ... each.
         evaluate: gives loss and gradient.
         moments: of the steps before.
-        lr: V learning rates.
+        lr: V learning rates, of the image; that of the noise is in a fixed ratio to it.
         t: number of this step, counted from 1, a scalar tensor.
+        attack: gives the ratio.
     """
     loss, grad = evaluate(x, None)
     moved, first, second = {}, {}, {}
     for name, u in x.items():
         first[name] = moments.first[name].lerp(grad[name], 1 - BETAS[0])
         second[name] = moments.second[name].lerp(grad[name].square(), 1 - BETAS[1])
-        scale = lr.reshape(-1, *[1] * (u.dim() - 1)) / (1 - BETAS[0] ** t)
+        rate = lr * (attack.noise_lr / attack.lr) if name.startswith(PREFIX) else lr
+        scale = rate.reshape(-1, *[1] * (u.dim() - 1)) / (1 - BETAS[0] ** t)
         root = (second[name] / (1 - BETAS[1] ** t)).sqrt() + EPS
         moved[name] = u - scale * first[name] / root
     return moved, Moments(first, second), loss

@@ -48,8 +48,16 @@ class Attack:
         label_weight: alpha in 000 Eq. 1; 0 leaves the term out.
         noise: what the dummy's bottlenecks use: `resample` each step (all evaluations in a step of L-BFGS
             share the draw; the CVB paper's code draws at each, which ends its iterations early), one
-            `fixed` draw, or the true noise where the observation grants it (`given`).
+            `fixed` draw, the true noise where the observation grants it (`given`), or a further unknown
+            that is optimised with the image (`optimize`, in one draw).
+        noise_lr: initial learning rate of that unknown; it falls as `lr` does. L-BFGS has one for all.
+        noise_prior: what `noise_weight` multiplies: | |eps|^2 / d - 1 | for a map of d entries (`norm`), or
+            the negative log density |eps|^2 / 2d (`map`).
+        noise_weight: gamma, the weight of the noise's prior.
+        noise_form: the unknown itself: the noise `eps`, or the sample `z` = mu + sigma eps.
         draws: noise draws over which each step's dummy gradient is averaged.
+        weighting: how much each parameter tensor counts in the distance: all entries alike (`none`), or
+            divided by the variance that the noise gives them (`variance`, see `attacks.weighting`).
         statistics: what normalises the dummies where the clients' BatchNorm was in training mode: the
             dummies' `own` batch, as it was for the clients, or the model's `running` averages, as if it
             had been in evaluation mode.
@@ -58,7 +66,8 @@ class Attack:
         rows: the closed form's rows of the weight gradient: `all` by least squares, the one with the
             `largest` bias gradient (001 Eq. 5), or, for batches, the quotients that are `repeated`.
         route: what the closed form divides by: the gradient of the layer's `bias` (001 Eq. 5), or that of
-            the `shift` of a BatchNorm behind it; `direction` does without either.
+            the `shift` of a BatchNorm behind it; `direction` does without either. `position` reads patches
+            off a patch embedding with the gradient of the position embedding that is added to it.
         trials: restarts from other dummies; the lowest loss wins.
         keep: the returned iterate: the one whose loss was lowest (`evaluated`), or, as in the CVB paper's
             code, the one a step further (`next`).
@@ -88,12 +97,17 @@ class Attack:
     labels: Literal["known", "infer", "optimize"] = "known"
     label_term: Literal["one-hot", "paper-code"] = "one-hot"
     label_weight: float = 0.0
-    noise: Literal["resample", "fixed", "given"] = "resample"
+    noise: Literal["resample", "fixed", "given", "optimize"] = "resample"
+    noise_lr: float = 0.05
+    noise_prior: Literal["norm", "map"] = "norm"
+    noise_weight: float = 1e-4
+    noise_form: Literal["eps", "z"] = "eps"
     draws: int = 1
+    weighting: Literal["none", "variance"] = "none"
     statistics: Literal["own", "running"] = "own"
     statistics_weight: float = 0.0
     rows: Literal["all", "largest", "repeated"] = "all"
-    route: Literal["bias", "shift", "direction"] = "bias"
+    route: Literal["bias", "shift", "direction", "position"] = "bias"
     trials: int = 1
     keep: Literal["evaluated", "next"] = "evaluated"
 
@@ -109,14 +123,20 @@ class Attack:
         for field in _NOT_NEGATIVE:
             if not getattr(self, field) >= 0:
                 raise ParameterError(f"{field} must not be negative, got {getattr(self, field)}.")
-        if not self.lr > 0:
-            raise ParameterError(f"lr must be positive, got {self.lr}.")
+        for field in ("lr", "noise_lr"):
+            if not getattr(self, field) > 0:
+                raise ParameterError(f"{field} must be positive, got {getattr(self, field)}.")
         if not 0 < self.lr_decay <= 1:
             raise ParameterError(f"lr_decay must be in (0, 1], got {self.lr_decay}.")
         if isinstance(self.layers, str) and self.layers not in ("all", "before-decoder"):
             raise unknown("value of layers", self.layers, ("all", "before-decoder"))
         if self.sign and self.optimizer == "lbfgs":
             raise ParameterError("L-BFGS needs the gradient itself: set sign=False.")
+        if self.noise == "optimize" and self.draws > 1:
+            raise ParameterError(
+                f"Noise that is optimised is one draw, got draws={self.draws}: averages over draws need "
+                "noise='resample' or 'fixed'."
+            )
         if not all(0 < share < 1 for share in self.milestones):
             raise ParameterError(f"milestones are shares of max_steps in (0, 1), got {self.milestones}.")
         for field in ("layers", "exclude", "milestones"):
@@ -141,7 +161,16 @@ class Attack:
         return dataclasses.replace(self, **changes)
 
 
-_NOT_NEGATIVE = ("tv", "plateau", "patience", "tolerance", "threshold", "label_weight", "statistics_weight")
+_NOT_NEGATIVE = (
+    "tv",
+    "plateau",
+    "patience",
+    "tolerance",
+    "threshold",
+    "label_weight",
+    "noise_weight",
+    "statistics_weight",
+)
 _CHOICES: dict[str, tuple[str, ...]] = {
     "optimizer": ("adam", "lbfgs", "closed-form"),
     "init": ("normal", "uniform"),
@@ -149,9 +178,12 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "estimate": ("none", "sparsity", "clipping"),
     "labels": ("known", "infer", "optimize"),
     "label_term": ("one-hot", "paper-code"),
-    "noise": ("resample", "fixed", "given"),
+    "noise": ("resample", "fixed", "given", "optimize"),
+    "noise_prior": ("norm", "map"),
+    "noise_form": ("eps", "z"),
+    "weighting": ("none", "variance"),
     "statistics": ("own", "running"),
     "rows": ("all", "largest", "repeated"),
-    "route": ("bias", "shift", "direction"),
+    "route": ("bias", "shift", "direction", "position"),
     "keep": ("evaluated", "next"),
 }

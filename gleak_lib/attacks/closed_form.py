@@ -1,13 +1,15 @@
 """Closed-form inversion of a linear layer that sees the pixels (001 Eq. 5, appendix).
 
 For one image x the gradient of row i of the weights is g_i x, that of its bias g_i: their quotient is the
-image, whatever follows the layer. A bottleneck or any other randomness behind it hides nothing. Three routes:
+image, whatever follows the layer. A bottleneck or any other randomness behind it hides nothing. Four routes:
 
 - `bias`: divide by the bias's gradient. Without a bias the g_i are missing (001 Table VII).
 - `shift`: a BatchNorm in evaluation mode right behind the layer maps z_i to a_i z_i + c_i + shift_i with a_i
   known to the server, so that a_i times the gradient of the shift is the missing g_i.
 - `direction`: the weight gradient alone, a matrix of rank one, is the image up to sign and length; these
   two the server tries out, as it knows the model.
+- `position`: a patch embedding sees one patch at a time, and the gradient of the position embedding that is
+  added to each takes the bias's place, see `attacks.position`.
 """
 
 import copy
@@ -18,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from gleak_lib import gradients as engine
-from gleak_lib.attacks import direction
+from gleak_lib.attacks import direction, position
 from gleak_lib.attacks.attack import Attack
 from gleak_lib.attacks.labels import linear_inputs
 from gleak_lib.errors import ParameterError
@@ -33,7 +35,7 @@ LEAST = 1e-6  # a divisor below this share of its row's length is rounding error
 def solve(
     observation: Observation, attack: Attack, labels: Tensor, generator: torch.Generator | None = None
 ) -> Reconstruction:
-    """Read each victim's images off the first linear layer.
+    """Read each victim's images off the first linear layer, or off its patch embedding.
 
     Args:
         observation: batches of one image; of several for `rows="repeated"`.
@@ -56,12 +58,15 @@ def solve(
             by.
     """
     several = observation.batch_size != 1
-    if several and (attack.rows != "repeated" or attack.route == "direction"):
+    if several and (attack.rows != "repeated" or attack.route in ("direction", "position")):
         raise ParameterError(
             "The closed form reads one image off a linear layer, and the gradients of this batch are a sum "
             f"over {observation.batch_size}: {ITERATIVE}, or look for repeated quotients (rows='repeated', "
             "by the routes bias and shift)."
         )
+    if attack.route == "position":
+        x, loss = position.solve(observation)
+        return _result(observation, x[:, None], labels, loss)
     name = first_linear(observation)
     weight = observation.gradients[f"{name}.weight"]
     if attack.route == "direction":
@@ -75,7 +80,11 @@ def solve(
         else:
             x = _quotient(weight, divisor, attack.rows)[:, None]
         loss = _unexplained(weight, x if several else None, divisor, x[:, 0])
+    return _result(observation, x, labels, loss)
 
+
+def _result(observation: Observation, x: Tensor, labels: Tensor, loss: Tensor) -> Reconstruction:
+    """Return images V x B x D in the model's units as a reconstruction that took no steps."""
     images = x.reshape(len(x), -1, *observation.input_shape)
     images = denormalize(images, observation.mean, observation.std).clamp(0, 1)
     none = torch.zeros(len(x), dtype=torch.long, device=x.device)

@@ -62,7 +62,8 @@ def invert(
             needs and the observation lacks.
     """
     check_precision(precision)
-    per_victim.check(observation.gradients, observation.model)
+    for one in (observation, *observation.later):
+        per_victim.check(one.gradients, one.model)
     names = matched(observation, attack)
     if attack.optimizer == "closed-form":
         known = _labels(observation, attack, required=attack.route == "direction")
@@ -106,6 +107,10 @@ def _one_trial(
     classes = classifier(observation)[1] if attack.labels == "optimize" else None
     dummies = unknowns.start(observation, attack.init, classes, stream)
     problem = _problem(observation, attack, step.objective.names, labels.to(device, torch.long))
+    rows = victims * observation.batch_size * attack.draws
+    noise = _noise_source(observation, attack, rows, dummies["image"], stream)
+    if attack.noise == "optimize":
+        dummies, noise = step.objective.with_noise(dummies, noise()), tuple
     state = step.start(dummies)
 
     index = torch.arange(victims, device=device)  # the victims still in the batch
@@ -114,7 +119,6 @@ def _one_trial(
     x = dummies["image"]
     # one tensor from the start: small ones that stay, among large ones that go, make the heap grow
     trace = torch.empty(attack.max_steps, victims, dtype=x.dtype, device=device)
-    noise = _noise_source(observation, attack, victims * observation.batch_size * attack.draws, x, stream)
     every = 1 if step.waits else CHECK_EVERY
     done = 0
     while done < attack.max_steps and len(index):
@@ -123,7 +127,8 @@ def _one_trial(
             draw = noise()
             draw = draw if len(index) == victims else unknowns.take_noise(draw, index, victims)
             if watch is not None:
-                watch(t, index.clone(), *_copies(state.unknowns, draw))
+                used = step.objective.noise(state.unknowns, draw)
+                watch(t, index.clone(), *_copies(state.unknowns, used))
             state, loss = step(state, problem, draw, t)
             losses.append(loss)
         done += len(losses)
@@ -141,7 +146,9 @@ def _one_trial(
             state, problem = unknowns.take(state, active), unknowns.take(problem, active)
     if bar is not None:
         bar.close()
-    return _result(observation, final, labels, trace[:done])
+    with torch.no_grad():
+        noise_found = step.objective.noise(final.best, ()) or None
+    return _result(observation, final, labels, trace[:done], noise_found)
 
 
 def _problem(observation: Observation, attack: Attack, names: Sequence[str], labels: Tensor) -> Problem:
@@ -150,11 +157,11 @@ def _problem(observation: Observation, attack: Attack, names: Sequence[str], lab
             "statistics_weight needs an observation that grants the clients' batch statistics "
             "(share_statistics=True) and statistics='own'."
         )
-    return Problem.of(observation, labels, names)
+    return Problem.of(observation, labels, names, attack.weighting)
 
 
 def _copies(x: unknowns.Unknowns, noise: tuple[Tensor, ...]) -> tuple[unknowns.Unknowns, tuple[Tensor, ...]]:
-    return {name: u.detach().clone() for name, u in x.items()}, tuple(n.clone() for n in noise)
+    return {name: u.detach().clone() for name, u in x.items()}, tuple(n.detach().clone() for n in noise)
 
 
 def _on_device(generator: torch.Generator | None, device: torch.device) -> torch.Generator:
@@ -168,17 +175,23 @@ def _noise_source(
     observation: Observation, attack: Attack, rows: int, like: Tensor, generator: torch.Generator
 ):
     """Return a function that gives the noise of the next step for all victims."""
+    updates = (observation, *observation.later)
+
+    def draw() -> tuple[Tensor, ...]:
+        return tuple(n for one in updates for n in sample_noise(one.model, rows, like, generator))
+
     if attack.noise == "given":
-        if observation.noise is None:
+        known = [one.noise for one in updates if one.noise is not None]
+        if len(known) < len(updates):
             raise ParameterError(
                 "noise='given' needs an observation that grants the noise (share_noise=True)."
             )
-        given = tuple(_repeat(n, observation, attack.draws) for n in observation.noise)
+        given = tuple(_repeat(n, observation, attack.draws) for noise in known for n in noise)
         return lambda: given
     if attack.noise == "fixed":
-        fixed = sample_noise(observation.model, rows, like, generator)
+        fixed = draw()
         return lambda: fixed
-    return lambda: sample_noise(observation.model, rows, like, generator)
+    return draw
 
 
 def _repeat(noise: Tensor, observation: Observation, draws: int) -> Tensor:
@@ -197,7 +210,9 @@ def _scatter(final: State, state: State, index: Tensor) -> State:
     return final._replace(progress=progress, best=best)
 
 
-def _result(observation: Observation, state: State, labels: Tensor, trace: Tensor) -> Reconstruction:
+def _result(
+    observation: Observation, state: State, labels: Tensor, trace: Tensor, noise: tuple[Tensor, ...] | None
+) -> Reconstruction:
     images = denormalize(state.best["image"], observation.mean, observation.std).clamp(0, 1)
     labels = state.best["label"].argmax(-1) if "label" in state.best else labels
     trace_steps = torch.arange(1, len(trace) + 1, device=trace.device)
@@ -209,6 +224,7 @@ def _result(observation: Observation, state: State, labels: Tensor, trace: Tenso
         steps=state.progress.steps.long(),
         trace=torch.where(ran, trace, torch.nan),
         trace_steps=trace_steps,
+        noise=noise,
     )
 
 
@@ -218,6 +234,10 @@ def _lower(a: Reconstruction, b: Reconstruction) -> Reconstruction:
 
     def pick(x: Tensor, y: Tensor) -> Tensor:
         return torch.where(better.view(-1, *[1] * (x.dim() - 1)), y, x)
+
+    def pick_rows(x: Tensor, y: Tensor) -> Tensor:
+        by_victim = (t.reshape(len(better), -1, *t.shape[1:]) for t in (x, y))
+        return pick(*by_victim).flatten(0, 1)
 
     steps = max(len(a.trace), len(b.trace))
 
@@ -231,6 +251,7 @@ def _lower(a: Reconstruction, b: Reconstruction) -> Reconstruction:
         steps=pick(a.steps, b.steps),
         trace=torch.where(better, pad(b.trace), pad(a.trace)),
         trace_steps=max(a.trace_steps, b.trace_steps, key=len),
+        noise=None if a.noise is None or b.noise is None else tuple(map(pick_rows, a.noise, b.noise)),
     )
 
 

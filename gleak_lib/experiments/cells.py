@@ -18,7 +18,7 @@ from gleak_lib.bottlenecks import CVB, PRECODE, BottleneckSpec
 from gleak_lib.datasets import ImageDataset
 from gleak_lib.defenses import Defense
 from gleak_lib.errors import ParameterError, unknown
-from gleak_lib.experiments import figures, weights
+from gleak_lib.experiments import figures, truth, weights
 from gleak_lib.experiments.base import Cell, Output, WeightsCell, from_json
 from gleak_lib.experiments.context import Context
 from gleak_lib.experiments.defended import Pairs, as_pairs, said, transformation
@@ -162,6 +162,8 @@ class AttackCell(WeightsCell):
             training mode takes no batch of one image.
         defense: what each client does to its gradients, in this order: pairs (name in `defenses.DEFENSES`,
             options), the options a dict or pairs themselves.
+        updates: gradients that each client sends of the same images under these weights, with other noise
+            each; they are attacked together (see `attacks.join`).
     """
 
     kind: ClassVar[str] = "attack"
@@ -177,9 +179,10 @@ class AttackCell(WeightsCell):
     seed: int = 0
     mode: Literal["train", "eval"] = "train"
     defense: Pairs = ()
+    updates: int = 1
 
     def __post_init__(self) -> None:
-        integers(self, rounds=0, victims=1, batch_size=1, victim_seed=0, seed=None)
+        integers(self, rounds=0, victims=1, batch_size=1, victim_seed=0, seed=None, updates=1)
         if self.mode not in ("train", "eval"):
             raise unknown("mode", self.mode, ("train", "eval"))
         put(self, training=self.training.at(self.rounds), defense=as_pairs(self.defense))
@@ -199,12 +202,17 @@ class AttackCell(WeightsCell):
         victims = f"{count(self.victims, 'victim')}{batch}"
         if self.mode == "eval":
             victims += " in eval mode"
+        if self.updates > 1:
+            victims += f", {self.updates} updates each"
         if defense := self.transformation():
             victims += f", defence {defense.name}"
         return f"{self.attack.name} (layers: {layers}) on {attacked}, {victims}, seed {self.seed}"
 
     def run(self, context: Context) -> Output:
-        """Observe the victims' gradients, invert them, and score what was found against the truth."""
+        """Observe the victims' gradients, invert them, and score what was found against the truth.
+
+        Besides the scores there is what the loss would be at the truth, see `experiments.truth`.
+        """
         return self.watched(context, None)
 
     def watched(self, context: Context, watch: Callable[[Observation], attacks.Watch] | None) -> Output:
@@ -219,17 +227,23 @@ class AttackCell(WeightsCell):
         chosen = datasets.victims(dataset, self.victims, self.victim_seed, batch_size=self.batch_size)
         images, labels = chosen
         generator = torch.Generator().manual_seed(self.seed)
-        observation = attacks.observe(
-            model,
-            images,
-            labels,
-            defense=self.transformation(),
-            generator=generator,
-            mean=dataset.mean,
-            std=dataset.std,
-            share_labels=self.share_labels,
-            share_noise=self.share_noise,
+        known = attacks.join(
+            [
+                attacks.observe(
+                    model,
+                    images,
+                    labels,
+                    defense=self.transformation(),
+                    generator=generator,
+                    mean=dataset.mean,
+                    std=dataset.std,
+                    share_labels=self.share_labels,
+                    share_noise=True,
+                )
+                for _ in range(self.updates)
+            ]
         )
+        observation = known if self.share_noise else truth.blind(known)
         found = attacks.invert(
             observation,
             self.attack,
@@ -238,9 +252,9 @@ class AttackCell(WeightsCell):
             compile=context.compile,
             watch=None if watch is None else watch(observation),
         )
-        return Output(
-            figures.attack(observation, self.attack, found, images, labels), figures.examples(found, images)
-        )
+        numbers = figures.attack(observation, self.attack, found, images, labels)
+        numbers |= truth.figures(observation, self.attack, found, images, labels, truth.noise_of(known))
+        return Output(numbers, figures.examples(found, images))
 
 
 def needed_trainings(cells: Sequence[Cell]) -> dict[TrainingCell, tuple[int, ...]]:

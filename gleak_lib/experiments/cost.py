@@ -101,7 +101,7 @@ def _(cell: TrainingCell, images: Mapping[str, int]) -> Work:
 
 @work.register
 def _(cell: AttackCell, images: Mapping[str, int]) -> Work:
-    return _steps(cell.training, cell.attack, cell.victims * cell.batch_size)
+    return _steps(cell.training, cell.attack, cell.victims * cell.batch_size * cell.updates)
 
 
 @work.register

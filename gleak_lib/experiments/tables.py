@@ -21,9 +21,12 @@ Groups = Mapping[str, Result | Sequence[Result]]
 """Rows by label; several results in one row are seeds of the same thing."""
 
 DIGITS = {"mse": 4, "ssim": 2, "psnr": 2, "lpips": 2, "asr": 1, "loss": 4}
+DIGITS |= {"loss_at_truth": 4, "noise_correlation": 2}
 DIGITS |= {"accuracy": 2, "balanced_accuracy": 2, "auc": 3}
 HEADINGS = {
     "asr": "ASR %",
+    "loss_at_truth": "loss at the truth",
+    "noise_correlation": "noise recovered (r)",
     "psnr": "PSNR dB",
     "accuracy": "accuracy %",
     "balanced_accuracy": "balanced accuracy %",
@@ -56,7 +59,9 @@ def attack_table(groups: Groups, *, scaling: str = "minmax") -> "DataFrame":
 
     Returns:
         Columns label, attack, dataset, rounds, victims, seeds, ssim, ssim_std, psnr, psnr_std, mse, mse_std,
-        asr, loss, steps, matched, entries, parameters.
+        asr, loss, steps (medians), loss_at_truth (median: what the attack's loss is at the true images and
+        noise) and noise_correlation (mean, of attacks that recover the noise), both NaN where a stored
+        result is older than they are; matched, entries, parameters.
     """
     if scaling not in SCALINGS:
         raise unknown("scaling", scaling, SCALINGS)
@@ -79,6 +84,9 @@ def attack_table(groups: Groups, *, scaling: str = "minmax") -> "DataFrame":
         row["asr"] = 100 * float(np.mean(pooled["ssim"] >= 0.5))
         for name in ("loss", "steps"):
             row[name] = float(np.median(_pool(result.figures[name] for result in results)))
+        for name, middle in (("loss_at_truth", np.median), ("noise_correlation", np.mean)):
+            known = all(name in result.figures for result in results)
+            row[name] = float(middle(_pool(r.figures[name] for r in results))) if known else np.nan
         row["matched"] = _common(result.figures["entries_matched"] for result in results)
         row["entries"] = _common(result.figures["entries_total"] for result in results)
         row["parameters"] = _common(result.figures["parameters"] for result in results)

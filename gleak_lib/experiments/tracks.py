@@ -58,8 +58,8 @@ class TracksCell(Cell):
         if wrong or attack.optimizer == "closed-form":
             needed = ", ".join(wrong) or "an optimizer with steps"
             raise ParameterError(f"An attack can be watched only with {needed}: use attack.replace(...).")
-        if not self.attacked.share_labels:
-            raise ParameterError("An attack can be watched only with share_labels=True.")
+        if not self.attacked.share_labels or self.attacked.updates > 1:
+            raise ParameterError("An attack can be watched only with share_labels=True and updates=1.")
         if not 2 <= self.tail <= attack.max_steps:
             raise ParameterError(
                 f"tail must be 2 to {attack.max_steps}, the attack's max_steps, got {self.tail}."

@@ -95,10 +95,15 @@ def assign(pred: Tensor, target: Tensor) -> Tensor:
     Raises:
         MissingDependencyError: scipy is not installed.
     """
+    order = matching(pred, target)
+    return torch.stack([images[places] for images, places in zip(pred, order, strict=True)])
+
+
+def matching(pred: Tensor, target: Tensor) -> Tensor:
+    """Return which found image belongs to each true one, V x B indices; see `assign`."""
     solve = require("scipy.optimize", "metrics").linear_sum_assignment
     errors = torch.cdist(target.flatten(2).double(), pred.flatten(2).double()).square()  # V x true x found
-    order = torch.stack([torch.as_tensor(solve(error.numpy())[1]) for error in errors])
-    return torch.stack([images[places] for images, places in zip(pred, order, strict=True)])
+    return torch.stack([torch.as_tensor(solve(error.numpy())[1]) for error in errors])
 
 
 def _clip(images: Tensor) -> Tensor:

@@ -35,6 +35,11 @@ def test_presets_are_those_of_the_paper():
     assert (dga.distance, dga.optimizer, dga.max_steps) == ("l2", "lbfgs", 500)
     assert (gia.distance, gia.optimizer, gia.sign, gia.max_steps) == ("cosine", "adam", True, 1000)
     assert dataclasses.replace(ATTACKS["dlg"], name="dga", labels="known", max_steps=500) == dga
+    joint, told, average = (ATTACKS[name] for name in ("joint", "oracle", "expectation"))
+    assert (joint.noise, joint.noise_lr, joint.noise_weight, joint.layers) == ("optimize", 0.05, 1e-4, "all")
+    assert (joint.lr, joint.milestones, joint.lr_decay, joint.sign) == (0.1, (0.4, 0.7, 0.9), 0.1, True)
+    assert dataclasses.replace(told, name="joint", noise="optimize") == joint
+    assert (average.draws, average.layers, average.noise) == (4, "before-decoder", "resample")
     assert all(attack.name == name for name, attack in ATTACKS.items())
 
 

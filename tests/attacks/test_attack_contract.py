@@ -57,9 +57,12 @@ def truth(batch=1, victims=3):
 
 
 def seen_by_the_server(model, batch=1, **options) -> Observation:
+    """Noise is shared, for those attacks that may use it."""
     images, labels = truth(batch)
     device = next(model.parameters()).device
-    return observe(model, images.to(device), labels, generator=rng(), mean=0.5, std=0.25, **options)
+    return observe(
+        model, images.to(device), labels, generator=rng(), mean=0.5, std=0.25, share_noise=True, **options
+    )
 
 
 def short(name, **changes):
@@ -73,8 +76,9 @@ def short(name, **changes):
 @pytest.mark.parametrize("model", sorted(MODELS))
 @pytest.mark.parametrize("name", sorted(ATTACKS))
 def test_every_attack_on_every_model(name, model, device):
-    if name == "analytic" and not model.startswith("mlp"):
-        with pytest.raises(ParameterError, match="given the pixels"):
+    refusal = {"analytic": "given the pixels", "patches": "embeds patches"}.get(name)
+    if refusal and not (name == "analytic" and model.startswith("mlp")):
+        with pytest.raises(ParameterError, match=refusal):
             invert(seen_by_the_server(MODELS[model]()), ATTACKS[name])
         return
     network = MODELS[model]().to(device)
@@ -105,9 +109,12 @@ def test_every_attack_on_every_model(name, model, device):
 def test_no_attack_sees_the_truth(name):
     network = mlp(bottleneck=True)
     images, labels = truth()
-    observation = observe(network, images, labels, generator=rng(), mean=0.5, std=0.25, share_labels=False)
+    options = {"share_labels": False, "share_noise": ATTACKS[name].noise == "given"}
+    observation = observe(network, images, labels, generator=rng(), mean=0.5, std=0.25, **options)
     held = [v for v in vars(observation).values() if isinstance(v, torch.Tensor)]
     assert not held, "an observation holds gradients, and neither images nor labels"
+    if name == "patches":
+        return  # it is no attack on this model
     first = invert(observation, short(name), generator=rng())
     images.fill_(torch.nan)
     labels.fill_(-7)
@@ -117,7 +124,7 @@ def test_no_attack_sees_the_truth(name):
 @pytest.mark.parametrize("name", ITERATIVE)
 def test_restarts_and_draws_work_with_every_attack(name):
     observation = seen_by_the_server(cnn(CVB(1, 3)))
-    attack, source = short(name, draws=2), rng()
+    attack, source = short(name, draws=1 if ATTACKS[name].noise == "optimize" else 2), rng()
     singles = [invert(observation, attack, generator=source) for _ in range(2)]
     best = invert(observation, attack.replace(trials=2), generator=rng())
     losses = torch.stack([s.loss for s in singles])
@@ -125,6 +132,8 @@ def test_restarts_and_draws_work_with_every_attack(name):
     for v, winner in enumerate(losses.argmin(0)):
         assert torch.equal(best.images[v], singles[winner].images[v])
         assert best.labels[v] == singles[winner].labels[v]
+        if best.noise is not None:
+            assert torch.equal(best.noise[0][v], singles[winner].noise[0][v])
 
 
 @pytest.mark.parametrize("name", ITERATIVE)

@@ -25,7 +25,7 @@ def observed(network, victims=3, dtype=torch.double, **kw):
     network = network.eval().to(dtype)
     images = torch.rand(victims, *network.input_shape, generator=rng(0), dtype=dtype)
     labels = torch.tensor([0, 2, 1, 0])[:victims]
-    return observe(network, images, labels, generator=rng(), mean=0.5, std=0.25, **kw)
+    return observe(network, images, labels, generator=rng(), mean=0.5, std=0.25, share_noise=True, **kw)
 
 
 @pytest.fixture

@@ -131,6 +131,7 @@ def test_attacks_that_cannot_be_watched(changes, message):
         ({"shown": 2}, "shown 1 to 1, the number of victims, got 24 and 2"),
         ({"points": 1}, "points must be at least 2"),
         ({"attacked": dataclasses.replace(ATTACK, share_labels=False)}, "only with share_labels=True"),
+        ({"attacked": dataclasses.replace(ATTACK, updates=2)}, "and updates=1"),
     ],
 )
 def test_what_the_cell_refuses(changes, message):

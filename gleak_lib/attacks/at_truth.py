@@ -1,0 +1,74 @@
+"""The loss of an attack at the truth: for evaluation only, no attack calls it.
+
+An optimiser that stops above the loss of the true images and noise has failed, which is not privacy; one
+that stops below it has found something else that explains the gradients as well.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from gleak_lib.attacks.attack import Attack
+from gleak_lib.attacks.labels import classifier
+from gleak_lib.attacks.masks import matched
+from gleak_lib.attacks.objective import Objective, Problem
+from gleak_lib.attacks.precision import arithmetic
+from gleak_lib.errors import ParameterError, ShapeError
+from gleak_lib.pixels import normalize
+from gleak_lib.types import Observation
+
+CERTAIN = 100.0  # logit of a label that the attack would have to find
+
+
+def loss_at(
+    observation: Observation,
+    attack: Attack,
+    images: Tensor,
+    labels: Tensor,
+    noise: Sequence[Tensor] = (),
+) -> Tensor:
+    """Return the loss that an attack gives to these images, labels and noise, V values.
+
+    It is what the attack minimises, priors included. An attack that averages over draws is given the one
+    draw that the clients used.
+
+    Args:
+        observation: what the server holds.
+        attack: one that takes steps.
+        images: V x C x H x W or V x B x C x H x W in [0, 1].
+        labels: V or V x B class indices.
+        noise: the bottlenecks' noise, N x map each, as `observe(share_noise=True)` gives it; of several
+            updates one after the other.
+
+    Raises:
+        ParameterError: a closed form, which minimises nothing.
+        ShapeError: images or noise that do not fit.
+    """
+    if attack.optimizer == "closed-form":
+        raise ParameterError(f"{attack.name!r} is a closed form: it has no loss to evaluate.")
+    victims, batch = observation.victims, observation.batch_size
+    like = next(iter(observation.gradients.values()))
+    shape = (victims, batch, *observation.input_shape)
+    if images.numel() != math.prod(shape) or images.shape[0] != victims:
+        raise ShapeError(f"images must be {shape} (V x B x C x H x W), got {tuple(images.shape)}.")
+    attack = attack.replace(draws=1)  # the mean of equal gradients
+    names = matched(observation, attack)
+    objective = Objective(observation, attack, names)
+    count = objective.count + sum(one.count for one in objective.later)
+    if [len(n) for n in noise] != [victims * batch] * count:
+        raise ShapeError(
+            f"noise must be {count} tensors with {victims * batch} rows, got {[len(n) for n in noise]}."
+        )
+    labels = labels.to(like.device, torch.long).reshape(victims, batch)
+    unknowns = {"image": normalize(images.to(like), observation.mean, observation.std).reshape(shape)}
+    if attack.labels == "optimize":
+        classes = classifier(observation)[1]
+        unknowns["label"] = CERTAIN * torch.nn.functional.one_hot(labels, classes).to(like)
+    given = tuple(n.to(like) for n in noise)
+    with arithmetic("float32"):
+        if attack.noise == "optimize":
+            unknowns = objective.with_noise(unknowns, given)
+        problem = Problem.of(observation, labels, names, attack.weighting)
+        return objective.loss(unknowns, problem, given).detach()

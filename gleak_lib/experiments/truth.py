@@ -1,0 +1,71 @@
+"""What only those who know the truth can say of an attack: the evaluation's side, which no attack sees."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gleak_lib import attacks, metrics
+from gleak_lib.attacks import Attack
+from gleak_lib.types import Observation, Reconstruction
+
+
+def blind(known: Observation) -> Observation:
+    """Return what the server holds of an observation that also tells the bottlenecks' noise."""
+    return dataclasses.replace(known, noise=None, later=tuple(blind(one) for one in known.later))
+
+
+def noise_of(known: Observation) -> tuple[Tensor, ...]:
+    """Return the noise that an observation tells, update after update, N x map each."""
+    return tuple(n for one in (known, *known.later) for n in one.noise or ())
+
+
+def figures(
+    observation: Observation,
+    attack: Attack,
+    found: Reconstruction,
+    images: Tensor,
+    labels: Tensor,
+    noise: Sequence[Tensor],
+) -> dict[str, Any]:
+    """Return one value a victim each: `loss_at_truth`, and `noise_correlation` where noise was recovered.
+
+    The first is missing for closed forms, which minimise nothing.
+
+    Args:
+        observation: what was attacked.
+        attack: how.
+        found: what `invert` returned.
+        images, labels, noise: the truth; the noise as `noise_of` gives it.
+    """
+    result: dict[str, Any] = {}
+    if attack.optimizer != "closed-form":
+        result["loss_at_truth"] = attacks.loss_at(observation, attack, images, labels, noise).tolist()
+    if found.noise is not None:
+        result["noise_correlation"] = noise_correlation(found, images, noise).tolist()
+    return result
+
+
+def noise_correlation(found: Reconstruction, images: Tensor, noise: Sequence[Tensor]) -> Tensor:
+    """Return Pearson's correlation of recovered and true noise, all bottlenecks together, V values.
+
+    In batches the noise goes with the images, whose order an attack cannot know (see `metrics.assign`).
+
+    Args:
+        found: with recovered noise.
+        images: the true ones.
+        noise: the true one, N x map for each bottleneck.
+    """
+    assert found.noise is not None
+    victims = len(images)
+    pair = [
+        torch.cat([n.detach().cpu().double().reshape(victims, -1, n[0].numel()) for n in those], 2)
+        for those in (found.noise, noise)
+    ]  # V x B x entries each
+    if images.dim() == 5:
+        order = metrics.matching(found.images.detach().cpu(), images.detach().cpu())
+        pair[0] = pair[0].take_along_dim(order[..., None], 1)
+    one, other = (p.flatten(1) - p.flatten(1).mean(1, keepdim=True) for p in pair)
+    return torch.cosine_similarity(one, other)

@@ -1,0 +1,127 @@
+"""What the evaluation says beyond the scores, and that attacks are not told what it knows."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from gleak_lib import attacks, datasets, models
+from gleak_lib.attacks import ATTACKS
+from gleak_lib.bottlenecks import CVB, PRECODE
+from gleak_lib.experiments import AttackCell, TrainingCell, run, tables, truth
+from gleak_lib.types import Reconstruction
+
+TRAINING = TrainingCell("digits", bottlenecks=(CVB(1, 1), PRECODE(3, 4)))
+JOINT = ATTACKS["joint"].replace(max_steps=3)
+PRESETS = {name: a.replace(max_steps=2, inner_steps=2) for name, a in ATTACKS.items()}
+
+
+def cell(attack=JOINT, **options):
+    return AttackCell(TRAINING, attack=attack, **{"victims": 2, "seed": 3} | options)
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_the_stored_figures_are_those_of_the_functions(store, batch):
+    (result,) = run([cell(batch_size=batch)], store, device="cpu", progress=False)
+    digits = datasets.load("digits")
+    model = models.build("cnn", bottlenecks=TRAINING.bottlenecks, seed=0)
+    images, labels = datasets.victims(digits, 2, 0, batch_size=batch)
+    generator = torch.Generator().manual_seed(3)
+    pixels = {"mean": digits.mean, "std": digits.std, "share_noise": True}
+    seen = attacks.observe(model, images, labels, generator=generator, **pixels)
+    found = attacks.invert(dataclasses.replace(seen, noise=None), JOINT, generator=generator)
+    assert result.figures["loss"] == pytest.approx(found.loss.tolist(), rel=1e-4)
+    at_truth = attacks.loss_at(seen, JOINT, images, labels, seen.noise)
+    assert result.figures["loss_at_truth"] == pytest.approx(at_truth.tolist(), rel=1e-4)
+    if batch == 1:
+        pair = [torch.cat([n.flatten(1) for n in noise], 1) for noise in (found.noise, seen.noise)]
+        expected = [np.corrcoef(one, other)[0, 1] for one, other in zip(*pair, strict=True)]
+        assert result.figures["noise_correlation"] == pytest.approx(expected, rel=1e-3)
+    assert len(result.figures["noise_correlation"]) == 2
+
+
+def test_several_updates_of_the_same_images(store):
+    (result,) = run([cell(updates=3)], store, device="cpu", progress=False)
+    digits = datasets.load("digits")
+    model = models.build("cnn", bottlenecks=TRAINING.bottlenecks, seed=0)
+    images, labels = datasets.victims(digits, 2, 0)
+    generator = torch.Generator().manual_seed(3)
+    pixels = {"mean": digits.mean, "std": digits.std, "share_noise": True}
+    updates = [attacks.observe(model, images, labels, generator=generator, **pixels) for _ in range(3)]
+    seen = truth.blind(attacks.join(updates))
+    assert [one.noise for one in (seen, *seen.later)] == [None] * 3
+    found = attacks.invert(seen, JOINT, generator=generator)
+    assert result.figures["loss"] == pytest.approx(found.loss.tolist(), rel=1e-4)
+    noise = truth.noise_of(attacks.join(updates))
+    assert len(noise) == len(found.noise) == 6
+    at_truth = attacks.loss_at(seen, JOINT, images, labels, noise)
+    assert result.figures["loss_at_truth"] == pytest.approx(at_truth.tolist(), rel=1e-4)
+    assert "3 updates each" in result.cell.describe()
+
+
+def test_in_a_batch_the_noise_goes_with_the_images():
+    images = torch.rand(2, 3, 1, 4, 4)
+    noise = (torch.randn(6, 5), torch.randn(6, 2, 2))
+    order = torch.tensor([[2, 0, 1], [1, 0, 2]])
+    mixed = tuple(
+        torch.stack([n.reshape(2, 3, *n.shape[1:])[v, order[v]] for v in range(2)]).flatten(0, 1)
+        for n in noise
+    )
+    shuffled = torch.stack([images[v, order[v]] for v in range(2)])
+    empty = torch.zeros(2)
+    found = Reconstruction(shuffled, empty, empty, empty, empty, empty, mixed)
+    torch.testing.assert_close(truth.noise_correlation(found, images, noise), torch.ones(2).double())
+    wrong = dataclasses.replace(found, noise=noise)
+    assert truth.noise_correlation(wrong, images, noise).max() < 0.99
+
+
+@pytest.mark.parametrize("name", sorted(ATTACKS))
+def test_every_attack_that_takes_steps_has_its_loss_at_the_truth(name, store):
+    attack = PRESETS[name]
+    training = TRAINING if attack.optimizer != "closed-form" else TrainingCell("digits", "mlp")
+    if name == "patches":
+        training = TrainingCell("digits", "vit")
+    one = AttackCell(training, attack=attack, victims=2, share_noise=attack.noise == "given", mode="eval")
+    (result,) = run([one], store, device="cpu", progress=False)
+    if attack.optimizer == "closed-form":
+        assert "loss_at_truth" not in result.figures
+    else:
+        assert len(result.figures["loss_at_truth"]) == 2
+    assert ("noise_correlation" in result.figures) == (attack.noise == "optimize")
+
+
+def test_the_attack_is_not_told_what_the_evaluation_knows(store, monkeypatch):
+    given = []
+    invert = attacks.invert
+
+    def spy(observation, *args, **kwargs):
+        given.append(observation)
+        return invert(observation, *args, **kwargs)
+
+    monkeypatch.setattr(attacks, "invert", spy)
+    run(
+        [cell(), cell(ATTACKS["oracle"].replace(max_steps=2), share_noise=True)],
+        store,
+        device="cpu",
+        progress=False,
+    )
+    by_attack = sorted(given, key=lambda seen: seen.noise is not None)
+    assert by_attack[0].noise is None
+    assert by_attack[1].noise is not None
+
+
+def test_keys_of_older_cells_are_what_they_were():
+    """Written down before attacks had settings for the noise."""
+    assert AttackCell(TrainingCell("digits")).key == "97f9eb37c212d277"
+    assert AttackCell(TrainingCell("digits"), attack=ATTACKS["ignore"]).key == "07b126cd13806ca3"
+
+
+def test_results_that_are_older_show_gaps(store):
+    (result,) = run([cell()], store, device="cpu", progress=False)
+    (row,) = tables.attack_table({"joint": result}).to_dict("records")
+    assert row["loss_at_truth"] == pytest.approx(np.median(result.figures["loss_at_truth"]))
+    assert row["noise_correlation"] == pytest.approx(np.mean(result.figures["noise_correlation"]))
+    older = {n: f for n, f in result.figures.items() if n not in ("loss_at_truth", "noise_correlation")}
+    (row,) = tables.attack_table({"joint": dataclasses.replace(result, figures=older)}).to_dict("records")
+    assert np.isnan(row["loss_at_truth"]) and np.isnan(row["noise_correlation"])
