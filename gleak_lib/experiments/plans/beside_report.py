@@ -29,7 +29,7 @@ from gleak_lib.extras import require
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-UNKNOWN = "not known"
+UNKNOWN, AS_ABOVE = "not known", "as above"
 
 
 class Reason(NamedTuple):
@@ -80,8 +80,8 @@ REASONS = (
         ("ig", "ig+ignore"),
         (),
         "Tried: three times as many steps, which help on Pneumonia and hardly on MNIST; weights of the "
-        "prior of 0.03 and 0.1, which bring neither to the paper's figure. Grey images are shown to the model "
-        "three times over; how the paper normalises them is not known.",
+        "prior of 0.03 and 0.1, which bring neither to the figure of the paper. Grey images are shown to the "
+        "model three times over; how the paper normalises them is not known.",
         ("mnist", "pneumoniamnist"),
     ),
     Reason(
@@ -155,12 +155,15 @@ def points(frame: "DataFrame", name: str) -> "DataFrame":
 
 
 def differences(frame: "DataFrame") -> "DataFrame":
-    """Return a line a figure that differs, at full or reduced scale, with what is known of why."""
-    lines = []
+    """Return a line a figure that differs, at full or reduced scale, with what is known of why.
+
+    Where that is the same as in the line before, it says so.
+    """
+    lines, before = [], ""
     for line in frame.to_dict("records"):
         for name in FIGURES:
             if line[f"{name}_mark"] in (DIFFERS, DIFFERS_SO_FAR):
-                known = [reason.text for reason in REASONS if reason.fits(name, line)]
+                known = " ".join(reason.text for reason in REASONS if reason.fits(name, line)) or UNKNOWN
                 lines.append(
                     {
                         "table": line["table"],
@@ -168,9 +171,10 @@ def differences(frame: "DataFrame") -> "DataFrame":
                         "figure": tables.HEADINGS.get(name, name.upper()),
                         "ours": line[name],
                         "paper": line[f"{name}_paper"],
-                        "why": " ".join(known) or UNKNOWN,
+                        "why": AS_ABOVE if known == before != UNKNOWN else known,
                     }
                 )
+                before = known
     columns = ["table", "row", "figure", "ours", "paper", "why"]
     return require("pandas", "metrics").DataFrame(lines, columns=columns)
 
