@@ -99,7 +99,7 @@ plots.dual(
 # which is a function of $\mu$ and $\sigma$ and so free of noise.
 #
 # The mark says whether ours lies within 0.05 (SSIM) or 10 points (ASR) of the paper's figure. Only the full protocol, 128 victims and up to 20,000
-# steps, can reproduce it; from 16 victims and 2,000 steps on, ours "agrees" or "differs at a reduced scale".
+# steps, can reproduce it; from 16 victims and 2,000 steps on, ours "agrees\*" or "differs\*" (\* at a reduced scale).
 
 # %%
 table = cvb_report.table(settings, found)

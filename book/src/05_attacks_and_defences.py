@@ -69,7 +69,7 @@ Markdown(tables.note(found.values(), profile))
 #
 # Models without a bottleneck are attacked by IG, those with one by Ignore: the paper's tables report this one attack for each, on
 # fresh weights. The mark says whether ours lies within 0.05 (SSIM) or 10 points (ASR) of the paper's figure. Only the full protocol, 128 victims and
-# up to 20,000 steps, can reproduce it; from 16 victims and 2,000 steps on, ours "agrees" or "differs at a reduced scale". A dash is a setting that this
+# up to 20,000 steps, can reproduce it; from 16 victims and 2,000 steps on, ours "agrees\*" or "differs\*" (\* at a reduced scale). A dash is a setting that this
 # profile does not compute.
 
 # %%

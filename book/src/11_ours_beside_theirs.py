@@ -19,9 +19,9 @@
 # - **reproduced** if ours lies within 0.05 of the paper's SSIM, 10 points of its success rate, 1.5 points of its accuracy;
 # - **differs** if it does not, both at the paper's full scale: 128 victims and up to 20,000 steps of an attack, 300 rounds and three seeds of a
 #   training;
-# - **agrees** or **differs at a reduced scale** if an attack was run on fresh weights, which is what the paper's code attacks, with at least 16 victims
+# - **agrees\*** or **differs\***, \* at a reduced scale, if an attack was run on fresh weights, which is what the paper's code attacks, with at least 16 victims
 #   and 2,000 steps: most attacks have stopped improving by then, but fewer victims leave more to chance;
-# - **not yet run at full scale** if there is nothing that could be compared. An accuracy after fewer rounds is another figure, not a rougher one.
+# - **not yet run** at full scale if there is nothing that could be compared. An accuracy after fewer rounds is another figure, not a rougher one.
 #
 # The tolerances allow for chance: other victims, other dummies, other seeds. They were set before the results were there.
 

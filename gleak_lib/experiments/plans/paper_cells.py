@@ -25,8 +25,8 @@ LEAST_VICTIMS, LEAST_STEPS = 16, 2_000  # from here on attacks on fresh weights 
 FULL_VICTIMS, FULL_STEPS = 128, {"adam": 20_000, "lbfgs": 2_000}  # 001 §V-B
 FULL_ROUNDS, FULL_SEEDS = 300, 3  # 001 §V-A
 REPRODUCED, DIFFERS = "reproduced", "differs"
-AGREES_SO_FAR, DIFFERS_SO_FAR = "agrees at a reduced scale", "differs at a reduced scale"
-NOT_YET, NO_FIGURE = "not yet run at full scale", ""
+AGREES_SO_FAR, DIFFERS_SO_FAR = "agrees*", "differs*"  # * at a reduced scale
+NOT_YET, NO_FIGURE = "not yet run", ""
 MARKS = (REPRODUCED, DIFFERS, AGREES_SO_FAR, DIFFERS_SO_FAR, NOT_YET)
 Extent = Literal["full", "reduced", "less"]
 
