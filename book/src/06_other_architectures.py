@@ -192,8 +192,8 @@ for dataset in datasets:
     )
 
 # %% [markdown]
-# Behind the CNN and the ViT the object and its colours are there, behind ResNet-18 a blurred shape. With the CVB nothing of the image is left, but for a
-# colour here and there.
+# Behind the CNN and the ViT the object and its colours are there, behind ResNet-18 a blurred shape. With the CVB little is left on CIFAR-10, a dark spot or a
+# colour here and there. On MNIST a reader can still make out most digits behind the ViT, at an SSIM of about 0.2.
 
 # %% [markdown]
 # ## Utility against privacy

@@ -127,13 +127,11 @@ columns = {
     "ms": "ms a victim's step",
     "per_s": "victims' steps a second",
     "times": "times the loop",
-    "peak_mb": "most MB on the GPU",
-    "failed": "why not",
 }
 tables.show(
     steps,
     columns=columns,
-    digits={"ms": 3, "per_s": 0, "times": 1, "peak_mb": 0},
+    digits={"ms": 3, "per_s": 0, "times": 1},
 )
 
 # %% tags=["remove-input"]
