@@ -127,6 +127,7 @@ columns = {
     "ms": "ms a victim's step",
     "per_s": "victims' steps a second",
     "times": "times the loop",
+    "failed": "why not",
 }
 tables.show(
     steps,
