@@ -10,6 +10,7 @@ import numpy as np
 from gleak_lib.errors import ParameterError, StoreError, unknown
 from gleak_lib.experiments.cells import AttackCell, TrainingCell
 from gleak_lib.experiments.figures import SCALINGS, SCORES
+from gleak_lib.experiments.outlook import duration
 from gleak_lib.experiments.result import Result
 from gleak_lib.extras import require
 
@@ -173,7 +174,10 @@ def for_plot(frame: "DataFrame", value: str) -> "DataFrame":
 
 
 def note(results: Iterable[Result], profile: str) -> str:
-    """Return the line that belongs under every table: images, victims, weights, seeds, device, date."""
+    """Return the line that belongs under every table: images, victims, weights, seeds, device, time, date.
+
+    The time is that of all cells one after the other, as they were computed.
+    """
     found = list(results)
     attacks_ = [r.cell for r in found if isinstance(r.cell, AttackCell)]
     trainings = [r.cell for r in found if isinstance(r.cell, TrainingCell)]
@@ -188,6 +192,9 @@ def note(results: Iterable[Result], profile: str) -> str:
     many = max(len({cell.seed for cell in trainings}), len(seeds - {cell.seed for cell in trainings}))
     parts.append(f"{many} seed{'s' if many > 1 else ''}")
     parts.append(_several("", (str(r.provenance.get("device")) for r in found)))
+    seconds = [r.provenance.get("seconds") for r in found]
+    if known := [s for s in seconds if s is not None]:
+        parts.append(f"{len(known)} cells in {duration(sum(known))}")
     parts.append(_several("", (str(r.provenance.get("date", ""))[:10] for r in found)))
     return " · ".join(part for part in parts if part)
 
