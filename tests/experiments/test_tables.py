@@ -175,7 +175,8 @@ def test_note_says_how_much_was_computed():
 def test_note_says_what_the_whole_cost():
     results = [attacked([0.2]), attacked([0.6], rounds=5)]
     timed = [
-        r._replace(provenance=r.provenance | {"seconds": s}) for r, s in zip(results, (70, 110), strict=True)
+        dataclasses.replace(r, provenance=r.provenance | {"seconds": s})
+        for r, s in zip(results, (70, 110), strict=True)
     ]
     assert "2 cells in 3 min" in tables.note(timed, "quick")
     unknown = [dataclasses.replace(r, provenance={"device": "a CPU"}) for r in results]
