@@ -22,6 +22,14 @@ def gen(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
+@pytest.fixture(autouse=True)
+def same_threads():
+    """Leave torch's number of threads to other tests as it was."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture
 def big(images):
     """116 images of 1 x 16 x 16, so that three clients have 39, 39 and 38 of them."""
