@@ -135,7 +135,7 @@ tables.show(
 # In the published run (3 rounds, one seed) the order is mostly the paper's: the weakest DP costs nothing, $\sigma = 10^{-2}$ two points, and $\sigma = 1$
 # everything: after three rounds the network has learnt nothing on CIFAR-10 (the paper's reaches 50 % in the end). One row is very different. The paper's
 # networks all but fail to learn from gradients compressed to a hundredth, 23 % on MNIST and 11 % on CIFAR-10 after up to 300 rounds. Ours reach 89 % and 29 %
-# after three. Here Adam sees the compressed gradient of each local step, and dropped entries are simply gone. How the paper's code compresses is not public.
+# after three. Here Adam sees the compressed gradient of each local step, and dropped entries are simply gone. How the paper compresses in training is not known to us.
 #
 # DP is the only one of the four that comes with a guarantee. The last column is $\varepsilon$ at $\delta = 10^{-5}$ for the rounds that were
 # run, from Opacus' accountant {cite:p}`yousefpour2021opacus`, the largest of all clients. It limits by what factor, $e^{\varepsilon}$, one image can
@@ -176,7 +176,8 @@ tables.show(
 )
 
 # %% [markdown]
-# In the published run (one thread, nothing else running) DP takes 2.3 times as long as no defence, the CVB 1.8 times, and PRECODE with $K = 128$ as long as DP. In bytes
+# In the published run (one thread a training, two trainings at a time, nothing else running) DP takes 2.3 to 2.6 times as long as no defence, the CVB 1.8 times,
+# and PRECODE with $K = 128$ as long as DP. In bytes
 # that PRECODE is 19 times the plain network, while compression to a tenth sends a fifth and to a hundredth a fiftieth.
 #
 # DP needs the gradient of each example by itself. PRECODE's size is its cost: at position 1 every unit of

@@ -147,7 +147,7 @@ for dataset in datasets:
     )
 
 # %% [markdown]
-# Without a defence every X-ray shows its rib cage, heart and diaphragm, and the retina its disc and vessels. With the CVB and fresh weights there is a smear.
+# Without a defence every X-ray shows the outline of lungs, heart and diaphragm, and the retina its disc. With the CVB and fresh weights there is a smear.
 # After training, some of the retina's come back as coarse patches in the right colours.
 # One should neither play down nor overstate what such a picture is. At 28×28 pixels nobody makes a diagnosis, and nobody recognises a
 # neighbour. What an X-ray of that size does show is posture and build, the outline of heart and diaphragm, and whether the lungs are dark or clouded;
@@ -196,7 +196,7 @@ tables.show(
         "accuracy": "accuracy %",
         "accuracy_paper": "paper's accuracy %",
         "largest": "largest class %",
-        "balanced_accuracy": "balanced accuracy %",
+        "balanced_accuracy": "balanced %",
         "auc": "AUC",
     },
     caption=f"Profile {profile}: at most {training_rounds} rounds, {seeds} seeds",

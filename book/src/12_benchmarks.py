@@ -255,5 +255,5 @@ Markdown(speed.hardware(rows, "memory"))
 
 # %% [markdown]
 # The goals for two cores, at most 0.2 ms a victim and step and at least 13 times the loop, are reached with the compiled step. That of 1.5 times the loop for a federated
-# round is reached where idle threads sleep, as in `gleak run` (above twice), and not where they spin: there the plain loop's own two threads do as well as clients side
-# by side. L-BFGS gains little on a wide perceptron, because the squared distance needs every gradient written out. What is asked of a GPU was not measured.
+# round is reached where idle threads sleep, as in `gleak run` (above twice), and not where they spin: there the plain loop is faster, and takes about what clients side by side take
+# at their best. L-BFGS gains little on a wide perceptron, because the squared distance needs every gradient written out. What is asked of a GPU was not measured.
