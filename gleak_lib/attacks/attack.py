@@ -49,13 +49,14 @@ class Attack:
         noise: what the dummy's bottlenecks use: `resample` each step (all evaluations in a step of L-BFGS
             share the draw; the CVB paper's code draws at each, which ends its iterations early), one
             `fixed` draw, the true noise where the observation grants it (`given`), or a further unknown
-            that is optimised with the image (`optimize`, in one draw).
+            that is optimised with the image (`optimize`; of several `draws`, each is an unknown).
         noise_lr: initial learning rate of that unknown; it falls as `lr` does. L-BFGS has one for all.
         noise_prior: what `noise_weight` multiplies: | |eps|^2 / d - 1 | for a map of d entries (`norm`), or
             the negative log density |eps|^2 / 2d (`map`).
         noise_weight: gamma, the weight of the noise's prior.
         noise_form: the unknown itself: the noise `eps`, or the sample `z` = mu + sigma eps.
-        draws: noise draws over which each step's dummy gradient is averaged.
+        draws: noise draws over which each step's dummy gradient is averaged; with `optimize`, as many as
+            the client averaged over (`defenses.average_noise`).
         weighting: how much each parameter tensor counts in the distance: all entries alike (`none`), or
             divided by the variance that the noise gives them (`variance`, see `attacks.weighting`).
         statistics: what normalises the dummies where the clients' BatchNorm was in training mode: the
@@ -132,11 +133,6 @@ class Attack:
             raise unknown("value of layers", self.layers, ("all", "before-decoder"))
         if self.sign and self.optimizer == "lbfgs":
             raise ParameterError("L-BFGS needs the gradient itself: set sign=False.")
-        if self.noise == "optimize" and self.draws > 1:
-            raise ParameterError(
-                f"Noise that is optimised is one draw, got draws={self.draws}: averages over draws need "
-                "noise='resample' or 'fixed'."
-            )
         if not all(0 < share < 1 for share in self.milestones):
             raise ParameterError(f"milestones are shares of max_steps in (0, 1), got {self.milestones}.")
         for field in ("layers", "exclude", "milestones"):

@@ -52,6 +52,14 @@ def cosine(dummy: FactoredGrads, observed: Grads, square_of_observed: Tensor | N
     return 1 - dot * torch.rsqrt((square * square_of_observed).clamp_min(torch.finfo(dot.dtype).tiny))
 
 
+def layerwise(dummy: FactoredGrads, observed: Grads, _square: Tensor | None = None) -> Tensor:
+    """Mean over the parameter tensors of 1 - their own cosine similarity, V values in [0, 2].
+
+    Every tensor counts alike, however large its gradient is. One that is zero everywhere has distance 1.
+    """
+    return torch.stack([cosine({name: g}, observed) for name, g in dummy.items()]).mean(0)
+
+
 class _SquaredDifference(torch.autograd.Function):
     """Rows' squared distances |a - b|^2 with a one-pass backward in a; b is a constant."""
 
@@ -77,4 +85,4 @@ def squared_l2(dummy: FactoredGrads, observed: Grads, _square: Tensor | None = N
     return torch.stack(parts).sum(0)
 
 
-DISTANCES: dict[str, Distance] = Registry("distance", {"cosine": cosine, "l2": squared_l2})
+DISTANCES: dict[str, Distance] = Registry("distance", {"cosine": cosine, "layerwise": layerwise, "l2": squared_l2})

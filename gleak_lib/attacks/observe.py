@@ -27,6 +27,7 @@ def observe(
     share_labels: bool = True,
     share_noise: bool = False,
     share_statistics: bool = False,
+    noise_scale: float = 1.0,
 ) -> Observation:
     """Compute the gradients that V clients would share, and return only what the server sees (001 §II-A).
 
@@ -42,6 +43,7 @@ def observe(
         share_noise: whether it is told the bottlenecks' noise: for oracle experiments only.
         share_statistics: whether it learns the batch statistics of BatchNorm in training mode, as it does
             where clients send their running averages back.
+        noise_scale: what the bottlenecks' noise is multiplied with; 0 is a client without noise.
 
     Raises:
         ShapeError: images or labels with wrong shapes or ranges.
@@ -81,7 +83,7 @@ def observe(
             f"labels must be in [0, {classes_out - 1}] for this model's {classes_out} logits, "
             f"got [{int(classes.min())}, {int(classes.max())}]."
         )
-    noise = sample_noise(model, x.shape[0], reference, generator)
+    noise = tuple(noise_scale * n for n in sample_noise(model, x.shape[0], reference, generator))
     shared = engine.prepare(model, batch_size)
     parts, batches = [], []
     for start in range(0, victims, CHUNK):

@@ -4,6 +4,7 @@ b = mu + sigma * eps with eps ~ N(0, 1). The noise can be handed in, so that an 
 or optimise it, and is always handed back. Bottlenecks sample in training and in evaluation alike.
 """
 
+import math
 from typing import Literal, NamedTuple
 
 import torch
@@ -49,6 +50,16 @@ def kl_divergence(mu: Tensor, sigma: Tensor, form: KLForm = "exact") -> Tensor:
     return terms.sum(1).flatten(1).mean(1) if terms.dim() > 2 else terms.sum(1)
 
 
+def check_floor(sigma_floor: float) -> None:
+    """Refuse a least sigma that is negative or not finite.
+
+    Raises:
+        ParameterError: so it is.
+    """
+    if not 0 <= sigma_floor < math.inf:
+        raise ParameterError(f"sigma_floor must be finite and not negative, got {sigma_floor}.")
+
+
 class VariationalBottleneck(nn.Module):
     """Encoder, sampling and decoder around features of a fixed shape; the features keep their shape.
 
@@ -60,6 +71,7 @@ class VariationalBottleneck(nn.Module):
         noise_shape: the sampled map's shape, K or K x H x W.
         beta: weight of the KL term in the loss (001 Eq. 3).
         kl: form of the KL term, see `kl_divergence`.
+        sigma_floor: the least sigma: smaller ones are raised to it, before the KL term is taken.
     """
 
     def __init__(
@@ -72,12 +84,14 @@ class VariationalBottleneck(nn.Module):
         noise_shape: tuple[int, ...],
         beta: float,
         kl: KLForm,
+        sigma_floor: float = 0.0,
     ) -> None:
         super().__init__()
         self.encoder, self.decoder = encoder, decoder
         self.shape, self.inner_shape, self.noise_shape = shape, inner_shape, noise_shape
         self.beta = beta
         self.kl: KLForm = kl
+        self.sigma_floor = sigma_floor
 
     def encode(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Return mu and sigma, N x `noise_shape` each, of features N x `shape`."""
@@ -87,7 +101,8 @@ class VariationalBottleneck(nn.Module):
                 f"got {tuple(features.shape[1:])}: build the model for this input_shape."
             )
         mu, raw = self.encoder(features.reshape(-1, *self.inner_shape)).chunk(2, dim=1)
-        return mu, sigma_from(raw)
+        sigma = sigma_from(raw)
+        return mu, sigma.clamp_min(self.sigma_floor) if self.sigma_floor else sigma
 
     def forward(
         self, features: Tensor, noise: Tensor | None = None, generator: torch.Generator | None = None

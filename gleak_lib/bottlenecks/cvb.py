@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from gleak_lib.bottlenecks.base import KLForm, VariationalBottleneck
+from gleak_lib.bottlenecks.base import KLForm, VariationalBottleneck, check_floor
 from gleak_lib.errors import ParameterError, ShapeError
 
 
@@ -23,6 +23,7 @@ class CVB:
         scale: s_E, kernels relative to the channels that come in.
         beta: weight of the KL term (001 Eq. 3).
         kl: form of the KL term; the default is the public code's, with which the paper's tables were made.
+        sigma_floor: the least sigma, so that training cannot take the noise away; 0 in the sources.
     """
 
     position: int = 1
@@ -30,12 +31,14 @@ class CVB:
     scale: float = 0.5
     beta: float = 0.1
     kl: KLForm = "paper-code"
+    sigma_floor: float = 0.0
 
     def __post_init__(self) -> None:
         if self.kernel_size < 1 or self.kernel_size % 2 == 0:
             raise ParameterError(f"CVB's kernel_size must be odd and positive, got {self.kernel_size}.")
         if self.scale <= 0:
             raise ParameterError(f"CVB's scale must be positive, got {self.scale}.")
+        check_floor(self.sigma_floor)
 
     def build(self, shape: tuple[int, ...]) -> VariationalBottleneck:
         """Build the module for features of `shape`: C x H x W, P x F or F.
@@ -54,6 +57,7 @@ class CVB:
             noise_shape=(kernels, height, width),
             beta=self.beta,
             kl=self.kl,
+            sigma_floor=self.sigma_floor,
         )
 
 

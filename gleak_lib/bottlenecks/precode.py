@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from gleak_lib.bottlenecks.base import KLForm, VariationalBottleneck
+from gleak_lib.bottlenecks.base import KLForm, VariationalBottleneck, check_floor
 from gleak_lib.errors import ParameterError
 
 
@@ -20,16 +20,19 @@ class PRECODE:
         k: size of the bottleneck, K in 001.
         beta: weight of the KL term (001 Eq. 3).
         kl: form of the KL term, see `gleak_lib.bottlenecks.kl_divergence`.
+        sigma_floor: the least sigma, so that training cannot take the noise away; 0 in the sources.
     """
 
     position: int = 1
     k: int = 8
     beta: float = 0.01
     kl: KLForm = "exact"
+    sigma_floor: float = 0.0
 
     def __post_init__(self) -> None:
         if self.k < 1:
             raise ParameterError(f"PRECODE's k must be at least 1, got {self.k}.")
+        check_floor(self.sigma_floor)
 
     def build(self, shape: tuple[int, ...]) -> VariationalBottleneck:
         """Build the module for features of `shape` (without the leading axis)."""
@@ -42,4 +45,5 @@ class PRECODE:
             noise_shape=(self.k,),
             beta=self.beta,
             kl=self.kl,
+            sigma_floor=self.sigma_floor,
         )

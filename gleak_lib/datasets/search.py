@@ -2,6 +2,7 @@
 
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,7 +29,12 @@ def data_root(root: str | Path | None = None) -> Path:
 
 
 def load(
-    name: str, root: str | Path | None = None, download: bool = False, *, channels: int = 3, size: int = 32
+    name: str,
+    root: str | Path | None = None,
+    download: bool = False,
+    *,
+    channels: int = 3,
+    size: int | None = None,
 ) -> ImageDataset:
     """Load an image set.
 
@@ -37,19 +43,22 @@ def load(
     the folder that torchvision writes. Nothing is read through pickle.
 
     Args:
-        name: a key of `DATASETS`, or the name of an archive in the folder.
+        name: a key of `DATASETS`, or the name of an archive in the folder; `NAME@64` is NAME at size 64.
         root: the folder; None means the variable `GLEAK_DATA`, else the user's cache folder.
         download: fetch the set through torchvision or medmnist where it is not found.
         channels: 3 replicates grey images, 1 keeps them grey.
-        size: height and width that the images are resized to.
+        size: height and width that the images are resized to; None is that of the name, else 32.
 
     Raises:
         UnknownNameError: no such set, and no archive of that name.
         DataError: the set is not there, damaged, unsafe or does not fit its layout.
         ParameterError: colour images and `channels=1`, or a set that cannot be downloaded.
     """
-    if not isinstance(name, str) or not re.fullmatch(r"\w[\w.-]*", name):
+    if not isinstance(name, str) or not re.fullmatch(r"\w[\w.-]*(@[1-9]\d*)?", name):
         raise unknown("dataset", name, DATASETS)
+    base, size = _at_size(name, size)
+    if base != name:
+        return replace(load(base, root, download, channels=channels, size=size), name=name)
     source = DATASETS.get(name)
     if source and source.kind == "embedded":
         return build(name, embedded(), source="scikit-learn", num_classes=10, channels=channels, size=size)
@@ -62,6 +71,12 @@ def load(
     if found is None:
         raise _missing(name, source, folder, places)
     return _read(name, source, found, channels, size)
+
+
+def _at_size(name: str, size: int | None) -> tuple[str, int]:
+    """Return `NAME@64` as NAME and 64, unless another size is asked for; 32 where none is."""
+    base, _, own = name.partition("@")
+    return base, size or int(own or 32)
 
 
 class Found(NamedTuple):

@@ -5,6 +5,7 @@ PRECODE and the CVB change the architecture instead: see `gleak_lib.bottlenecks`
 
 from collections.abc import Callable
 
+from gleak_lib.defenses.average import average_noise
 from gleak_lib.defenses.base import Batch, Defense, Privacy, chain, stateless
 from gleak_lib.defenses.clip import clip
 from gleak_lib.defenses.compress import compression, prune_small
@@ -27,6 +28,7 @@ DEFENSES: dict[str, Callable[..., Defense]] = Registry(
         "prune-small": prune_small,
         "soteria": soteria,
         "pld": pld,
+        "average-noise": average_noise,
     },
 )
 
@@ -35,6 +37,7 @@ __all__ = [
     "Batch",
     "Defense",
     "Privacy",
+    "average_noise",
     "bytes_shared",
     "chain",
     "clip",

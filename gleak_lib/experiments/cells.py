@@ -164,6 +164,7 @@ class AttackCell(WeightsCell):
             options), the options a dict or pairs themselves.
         updates: gradients that each client sends of the same images under these weights, with other noise
             each; they are attacked together (see `attacks.join`).
+        noise_scale: what the clients multiply their bottlenecks' noise with; 0 is none (diagnosis only).
     """
 
     kind: ClassVar[str] = "attack"
@@ -180,6 +181,7 @@ class AttackCell(WeightsCell):
     mode: Literal["train", "eval"] = "train"
     defense: Pairs = ()
     updates: int = 1
+    noise_scale: float = 1.0
 
     def __post_init__(self) -> None:
         integers(self, rounds=0, victims=1, batch_size=1, victim_seed=0, seed=None, updates=1)
@@ -202,6 +204,8 @@ class AttackCell(WeightsCell):
         victims = f"{count(self.victims, 'victim')}{batch}"
         if self.mode == "eval":
             victims += " in eval mode"
+        if self.noise_scale != 1:
+            victims += f", noise times {self.noise_scale:g}"
         if self.updates > 1:
             victims += f", {self.updates} updates each"
         if defense := self.transformation():
@@ -239,6 +243,7 @@ class AttackCell(WeightsCell):
                     std=dataset.std,
                     share_labels=self.share_labels,
                     share_noise=True,
+                    noise_scale=self.noise_scale,
                 )
                 for _ in range(self.updates)
             ]
@@ -253,6 +258,7 @@ class AttackCell(WeightsCell):
             watch=None if watch is None else watch(observation),
         )
         numbers = figures.attack(observation, self.attack, found, images, labels)
+        numbers["gradient_distance"] = attacks.gradient_distance(observation, self.attack, found).tolist()
         numbers |= truth.figures(observation, self.attack, found, images, labels, truth.noise_of(known))
         return Output(numbers, figures.examples(found, images))
 

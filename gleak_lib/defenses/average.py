@@ -1,0 +1,69 @@
+"""Gradients averaged over several draws of a bottleneck's noise."""
+
+import torch
+from torch import Tensor
+
+from gleak_lib.defenses.base import Batch, Defense, check_fits, stateless
+from gleak_lib.defenses.noise import normal
+from gleak_lib.errors import ParameterError
+from gleak_lib.gradients import per_victim_gradients, prepare
+from gleak_lib.types import Grads
+
+ROWS = 512  # images, each draw counted, whose gradients are computed at once
+
+
+def average_noise(draws: int = 4) -> Defense:
+    """Share the mean gradient over `draws` independent draws of the bottlenecks' noise; ours.
+
+    The first draw is that of the client's own pass. A model without bottlenecks shares what it would have.
+
+    Args:
+        draws: noise maps for each image, at least 1.
+
+    Raises:
+        ParameterError: fewer; or, when called, no batch that it was bound to (`observe` and
+            `federated.train` bind it): a gradient alone does not tell what other noise would have given.
+    """
+    if not isinstance(draws, int) or isinstance(draws, bool) or draws < 1:
+        raise ParameterError(f"draws must be an integer of at least 1, got {draws!r}.")
+    name = f"average-noise(draws={draws})"
+
+    def single(grads: Grads, generator: torch.Generator | None) -> Grads:
+        raise ParameterError(f"{name} computes gradients anew: call `bound(batch)` first.")
+
+    def bind(batch: Batch) -> Defense:
+        def transform(grads: Grads, generator: torch.Generator | None) -> Grads:
+            check_fits(batch, grads)
+            noise = [(n, *(normal(n, generator) for _ in range(draws - 1))) for n in batch.noise]
+            side_by_side = [_by_victim(n, batch.victims) for n in noise]
+            return _mean(batch, tuple(grads), side_by_side, draws if noise else 1)
+
+        return stateless(name, transform, replaces=True)
+
+    return stateless(name, single, bind=bind, replaces=True)
+
+
+def _by_victim(draws: tuple[Tensor, ...], victims: int) -> Tensor:
+    """Return V x (draws * B) x map of draws N x map each."""
+    return torch.cat([n.reshape(victims, -1, *n.shape[1:]) for n in draws], 1)
+
+
+def _mean(batch: Batch, names: tuple[str, ...], noise: list[Tensor], draws: int) -> Grads:
+    """Return the gradients of batches in which every image stands once a draw, some victims at a time."""
+    size = len(batch.x) // batch.victims
+    rows = draws * size
+    model = prepare(batch.model, rows)
+    x, labels = (t.reshape(batch.victims, size, *t.shape[1:]) for t in (batch.x, batch.labels))
+    parts: list[Grads] = []
+    for some in torch.arange(batch.victims, device=x.device).split(max(1, ROWS // rows)):
+        images = x[some].repeat(1, draws, 1, 1, 1).flatten(0, 1)
+        grads, _ = per_victim_gradients(
+            model,
+            images,
+            labels[some].repeat(1, draws).flatten(),
+            victims=len(some),
+            noise=[n[some].flatten(0, 1) for n in noise],
+            names=names,
+        )
+        parts.append({n: g.detach() for n, g in grads.items()})
+    return {name: torch.cat([part[name] for part in parts]) for name in names}
