@@ -85,4 +85,6 @@ def squared_l2(dummy: FactoredGrads, observed: Grads, _square: Tensor | None = N
     return torch.stack(parts).sum(0)
 
 
-DISTANCES: dict[str, Distance] = Registry("distance", {"cosine": cosine, "layerwise": layerwise, "l2": squared_l2})
+DISTANCES: dict[str, Distance] = Registry(
+    "distance", {"cosine": cosine, "layerwise": layerwise, "l2": squared_l2}
+)

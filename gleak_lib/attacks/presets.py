@@ -66,7 +66,10 @@ ATTACKS: dict[str, Attack] = Registry(
         "patches": Attack("patches", optimizer="closed-form", route="position", tv=0.0),
         # ours: image and bottleneck noise together, on the whole gradient
         "joint": _NOISE.replace(name="joint", noise="optimize", tv=1e-3),
-        # the same attack if it were told the noise (share_noise=True): what `joint` could reach at best
+        # the same with every parameter tensor counting alike and a stronger prior, for trained weights, whose
+        # layers' gradients differ much in length; without a bottleneck it is an IG of that kind
+        "layerwise": _NOISE.replace(name="layerwise", noise="optimize", distance="layerwise", tv=0.03),
+        # `joint` if it were told the noise (share_noise=True): what `joint` could reach at best
         "oracle": _NOISE.replace(name="oracle", noise="given", tv=1e-3),
         # expectation over the noise (Athalye et al. 2018): dummy gradients averaged over four draws, in the
         # layers that 001 keeps; over all of them with layers="all"
