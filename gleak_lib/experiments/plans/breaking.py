@@ -1,4 +1,4 @@
-"""Cells of the chapter "Breaking the bottleneck": the noise of PRECODE and the CVB under attacks that search it."""
+"""Cells of the chapter "Breaking the bottleneck": attacks that search for a bottleneck's noise."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -120,7 +120,7 @@ def sigmas(chapter: Mapping[str, Any]) -> dict[tuple[str, int], list[SpreadCell]
 
 
 def silent(chapter: Mapping[str, Any]) -> list[Line]:
-    """Return the last weights of the trained networks with clients that add no noise, which the server knows."""
+    """Return attacks on the last trained weights of clients without noise, which the server knows."""
     last, lines = max(chapter["rounds"]), []
     for text in chapter["trained"]:
         protection = parse(text)

@@ -1,4 +1,4 @@
-"""What clients protect themselves with, in one line of text: bottlenecks, gradient defences, larger batches."""
+"""What protects clients, in one line of text: bottlenecks, defences of gradients, larger batches."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -41,11 +41,11 @@ class Protection:
 
 
 def parse(text: str) -> Protection:
-    """Read a setting: parts joined by ` + `, each of them one of
+    """Read a setting, whose parts are joined by ` + `.
 
     - `none`;
     - `precode P K`, beta 0.01 as in 001; `P` may be `1+2`;
-    - `cvb P k s beta`, where a bottleneck may be followed by `exact` or `paper-code` (the form of the KL term),
+    - `cvb P k s beta`; a bottleneck may be followed by `exact` or `paper-code` (the form of the KL term),
       `beta=…`, `floor=…` (the least sigma);
     - `batch B`, images in each update;
     - a defence of `DEFENSES` with its options, `compression p=0.9`.
