@@ -58,6 +58,7 @@ CHAPTERS: dict[str, Chapter] = {
     "06_other_architectures": Chapter("Other architectures", "gleak_lib.experiments.plans.architectures"),
     "07_medical_images": Chapter("Medical images", "gleak_lib.experiments.plans.medical"),
     "08_breaking_the_bottleneck": Chapter("Breaking the bottleneck", "gleak_lib.experiments.plans.breaking"),
+    "09_what_stands": Chapter("What stands", "gleak_lib.experiments.plans.standing"),
     "10_closed_form_inversion": Chapter(
         "Closed-form inversion and biases", "gleak_lib.experiments.plans.closed_form"
     ),
