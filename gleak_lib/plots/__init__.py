@@ -9,6 +9,7 @@ from gleak_lib.plots.classes import classes
 from gleak_lib.plots.comparison import comparison
 from gleak_lib.plots.dual import dual
 from gleak_lib.plots.groups import groups
+from gleak_lib.plots.intervals import intervals
 from gleak_lib.plots.levels import levels
 from gleak_lib.plots.reconstructions import reconstructions
 from gleak_lib.plots.scaling import scaling
@@ -29,6 +30,7 @@ __all__ = [
     "comparison",
     "dual",
     "groups",
+    "intervals",
     "levels",
     "reconstructions",
     "scaling",
