@@ -28,7 +28,7 @@ RECOVERED = {"noise_correlation": "noise recovered (r)"}
 
 
 def table(rows: Iterable[Row], parameters: Mapping[str, Any], results: Results) -> "DataFrame":
-    """Return a line a row: its own columns, pooled scores with 95 % intervals, and how far the attack got.
+    """Return a line a row: its own columns, pooled scores with 95 % intervals, how far it got.
 
     Returns:
         The rows' columns; victims; ssim, asr with `_low` and `_high`, and as texts `ssim_text`, `asr_text`;
@@ -143,7 +143,7 @@ def patches_table(parameters: Mapping[str, Any], results: Results) -> "DataFrame
 
 
 def limits_table(parameters: Mapping[str, Any], results: Results) -> "DataFrame":
-    """Return `joint` on batches, unknown labels and other image sizes; `labels` is the share that was right."""
+    """Return `joint` where it is harder; `labels` is the percentage of them that was right."""
     groups = breaking.limits(parameters)
     frame = table([({"label": name}, cells) for name, cells in groups.items()], parameters, results)
     shares = [[results[c].figures.get("label_accuracy") for c in cells] for cells in groups.values()]

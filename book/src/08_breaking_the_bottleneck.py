@@ -1,0 +1,319 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Breaking the bottleneck
+#
+# PRECODE and the CVB put noise into a network, and with it into its gradients. An attacker who draws noise of their own cannot match
+# them, and one who looks only at what stands before the noise has little to match. So far so good: with the CVB at the
+# first position {cite:t}`scheliga2023cvb` report an attack success rate (ASR) of 0 %.
+#
+# But the noise is not lost. The client drew one $\varepsilon$, and *that* one shaped every gradient behind the decoder. This chapter treats it as what it is to
+# the server: a further unknown. It searches for the image and the noise together, on fresh weights and on trained ones, measures how much of the
+# noise it finds, and asks what it is that protects a bottleneck where something does. These attacks are this book's own; the nearest relative is
+# the one that recovers dropout masks {cite:p}`scheliga2023dropout`.
+
+# %% tags=["parameters"]
+profile: str = "quick"  # quick, cpu or paper
+dataset: str = "digits"  # an image set, or your own archive
+model: str = "cnn"  # of all tables but those of larger models
+networks: list[str] = ["none", "cvb 1 5 1/2 1e-1"]  # of the first table
+grid: list[str] = ["cvb 1 5 1/2 1e-1", "precode 1 8"]  # positions, sizes
+trained: list[str] = ["cvb 1 5 1/2 1e-1"]  # attacked after `rounds`
+compared: list[str] = ["none"]  # attacked after the last of `rounds`
+rounds: list[int] = [2]  # rounds of training after which to attack
+training_rounds: int = 2  # federated rounds
+trained_steps: int = 100  # of attacks on trained weights
+sets: list[str] = []  # further image sets, fresh weights
+architectures: list[str] = []  # larger models, fresh weights
+architecture_networks: list[str] = []  # the bottleneck of each
+architecture_victims: list[int] = []  # victims of each
+architecture_steps: list[int] = []  # steps on each
+patch_networks: list[str] = ["cvb 1 3 1/2 1e-1"]  # on a ViT
+patch_rounds: list[int] = [0]  # rounds before the closed form; 0: fresh
+patch_training_set: str = "digits"  # on which the ViT is trained
+batch_sizes: list[int] = [2]  # images in a batch
+image_sizes: list[int] = [40]  # heights and widths
+victims: int = 4  # on each model, in the first table
+grid_victims: int = 2  # on each model, elsewhere
+steps: int = 200  # of the attacks in the first table
+grid_steps: int = 100  # of the others, on fresh weights
+plateau: int = 30  # of IG and Ignore: steps before lr falls
+seeds: int = 2  # models, each with victims of its own
+seed: int = 0  # of the first model, of dummies and noise
+victim_seed: int = 1  # which images are attacked
+scaling: str = "minmax"  # or none: images scored as they are
+examples: int = 4  # images in the figures, at most 8
+
+# %% tags=["remove-input"]
+from gleak_lib import plots
+from gleak_lib.experiments import open_store, parameters, run, tables
+from gleak_lib.experiments.plans import breaking as plan
+from gleak_lib.experiments.plans import breaking_report as report
+from IPython.display import Markdown, display
+
+settings = parameters.check("08_breaking_the_bottleneck", globals())
+cells = plan.cells(**settings)
+store = open_store(profile)
+found = dict(zip(cells, run(cells, store), strict=True))
+Markdown(tables.note(found.values(), profile))
+
+# %% [markdown]
+# ## What is claimed
+#
+# Nothing here is worth much if it attacks something that nobody said. So, in the papers' words:
+#
+# - the abstract of {cite:t}`scheliga2023cvb`: all architectures "are susceptible to gradient leakage attacks, which can be prevented by our
+#   proposed CVB"; Sec. VI-C: the CVB "reduces ASR to 0.78% and 0%" on MNIST and CIFAR-10;
+# - its Sec. II-A, on the attacker: an "honest-but-curious server", who "has knowledge of the training loss function $\mathcal{L}$, the
+#   model $F$, the model weights $\theta$, and the exchanged clients training gradients";
+# - its Sec. V-B, on what is granted: "We aim to facilitate reconstruction for the attacker in order to identify an upper bound for privacy
+#   leakage"; one image an update; labels "generally known irrespective of the defense mechanism"; and its public code attacks weights that were never trained.
+#
+# The attacks of this chapter stay inside that: the same server, the same knowledge, one image, known labels, the weights that the server
+# sent. What they add is the question which noise would explain the gradient. Two things differ from the paper's attack. They match *all* gradients, the
+# stochastic ones included. And they take 1,000 to 2,000 steps with a fixed schedule instead of up to 20,000.
+#
+# ## One unknown more
+#
+# With a CVB at $P=1$ of the CNN, the noise is a map of 8 × 14 × 14 = 1,568 numbers. Together with the 3,072 of the image that makes 4,640
+# unknowns, and the client shares 72,490 gradient entries. Counting alone does not prove that they can be solved for, but nothing speaks against trying:
+#
+# $$ \min_{x', \varepsilon'} \; 1 - \cos\big(\nabla \mathcal{L}(F(x', \varepsilon'), y),\, G_C\big) + \lambda\, \mathrm{TV}(x')
+#    + \gamma\, \Big|\tfrac{1}{d} \lVert \varepsilon' \rVert^2 - 1\Big|. $$
+#
+# The last term says that $d$ standard normal numbers have a mean square near one. The loss includes the KL term with its weight, which the server knows.
+
+# %%
+from gleak_lib.attacks import ATTACKS
+
+ATTACKS["joint"]
+
+# %% [markdown]
+# | attack | the noise of the dummy's bottleneck | gradients that are matched |
+# |---|---|---|
+# | IG {cite:p}`geiping2020inverting` | drawn anew at each step | all |
+# | Ignore {cite:p}`scheliga2023cvb` | drawn anew | before the first decoder |
+# | expectation | four draws a step, their gradients averaged | before the first decoder |
+# | **joint** | searched for, with the image | all |
+# | joint, layer by layer | searched for | all, each tensor's cosine counting alike |
+# | noise known | told by an oracle: not an attack, but the bound of `joint` | all |
+#
+# ## Fresh weights
+
+# %%
+first = report.first_table(settings, found)
+columns = {"label": "network", "method": "attack"} | report.SCORES
+tables.show(
+    first,
+    columns=columns | report.OPTIMISED | report.RECOVERED,
+    digits={"stuck": 0},
+    caption=report.caption(settings, victims, steps),
+)
+
+# %%
+plots.intervals(
+    report.for_plot(first), xlabel="ASR %, with 95 % intervals"
+)
+
+# %% [markdown]
+# PROSE-FIRST
+
+# %%
+originals, pictures = report.pictures(plan.first(settings)[-1:], found)
+plots.reconstructions(originals, pictures, columns=examples, scaling=scaling)
+
+# %% [markdown]
+# ## Where, how wide, how strong
+
+# %%
+grid_table = report.grid_table(settings, found)
+tables.show(
+    grid_table,
+    columns=columns | report.OPTIMISED | report.RECOVERED,
+    digits={"stuck": 0},
+    caption=report.caption(settings, grid_victims, grid_steps),
+)
+
+# %%
+plots.intervals(
+    report.for_plot(grid_table, "ssim"),
+    xlabel="mean SSIM, with 95 % intervals",
+    threshold=0.5,
+)
+
+# %% [markdown]
+# PROSE-GRID
+#
+# ## Variants
+
+# %%
+tables.show(
+    report.variants_table(settings, found),
+    columns={"label": "joint"}
+    | report.SCORES
+    | report.OPTIMISED
+    | report.RECOVERED,
+    digits={"stuck": 0},
+    caption=report.caption(settings, grid_victims, grid_steps),
+)
+
+# %% [markdown]
+# PROSE-VARIANTS
+#
+# ## Other image sets
+#
+# Each with the CVB that the paper chose for it (Tables X and XII).
+
+# %%
+if sets:
+    display(
+        tables.show(
+            report.sets_table(settings, found),
+            columns={
+                "label": "images",
+                "network": "network",
+                "method": "attack",
+            }
+            | report.SCORES
+            | report.RECOVERED,
+            caption=report.caption(
+                settings | {"dataset": "fresh weights"},
+                grid_victims,
+                grid_steps,
+            ),
+        )
+    )
+
+# %% [markdown]
+# PROSE-SETS
+#
+# ## After training
+#
+# A server attacks when it likes, and the weights that it sends are trained ones most of the time. Training moves $\mu$ and $\sigma$:
+
+# %%
+tables.show(
+    report.noise_table(settings, found),
+    columns={
+        "label": "network",
+        "rounds": "rounds",
+        "sigma": "mean σ",
+        "mu": "RMS μ",
+        "ratio": "RMS μ / mean σ",
+        "similarity": "similarity of gradients under other noise",
+    },
+    digits={"sigma": 3, "mu": 2, "ratio": 1, "similarity": 2},
+    caption=f"Profile {profile}, {dataset}: means over {seeds} models.",
+)
+
+# %% [markdown]
+# PROSE-SIGMA
+
+# %%
+late = report.trained_table(settings, found)
+tables.show(
+    late,
+    columns={"label": "network", "rounds": "rounds", "method": "attack"}
+    | report.SCORES
+    | report.OPTIMISED
+    | report.RECOVERED,
+    digits={"stuck": 0},
+    caption=report.caption(settings, grid_victims, trained_steps),
+)
+
+# %%
+plots.intervals(
+    report.trained_plot(late),
+    xlabel="ASR % on trained weights, with 95 % intervals",
+)
+
+# %% [markdown]
+# PROSE-TRAINED
+
+# %%
+lines = plan.trained(settings)[max(rounds)]
+originals, pictures = report.pictures(lines, found)
+plots.reconstructions(originals, pictures, columns=examples, scaling=scaling)
+
+# %% [markdown]
+# ## A vision transformer needs no search
+#
+# A vision transformer cuts the image into $P$ patches $x_p$, embeds each by one matrix, and adds a learnt position embedding. With one image
+# in the update, the gradient of that position embedding *is* the error signal at each patch, $\Delta$ ($P \times F$), and the
+# gradient of the patch embedding is $G = \Delta^\top X$. Both are shared. So $X$ follows by least squares, without labels, without a single step,
+# and whatever noise a bottleneck adds behind the embedding is already in $\Delta$. The leak through the position embedding is known from
+# {cite:t}`lu2022april`; that a variational bottleneck does not touch it is what is added here.
+
+# %%
+tables.show(
+    report.patches_table(settings, found),
+    columns={
+        "label": "network",
+        "shared": "shared gradients",
+        "psnr": "PSNR dB (median)",
+    }
+    | report.SCORES,
+    digits={"psnr": 1},
+    caption=f"Profile {profile}, ViT: {victims * seeds} victims on {seeds} models. In brackets 95 % intervals.",
+)
+
+# %% [markdown]
+# PROSE-PATCHES
+#
+# Of a batch the two gradients are sums over its images, one equation for several unknowns, and the closed form refuses them. Searching works on a
+# transformer, too, bottleneck or not:
+
+# %%
+if architectures:
+    display(
+        tables.show(
+            report.architectures_table(settings, found),
+            columns=columns | report.OPTIMISED | report.RECOVERED,
+            digits={"stuck": 0},
+            caption=f"Profile {profile}, {dataset}: {architecture_victims} victims on each of {seeds} models, "
+            f"{architecture_steps} steps.",
+        )
+    )
+
+# %% [markdown]
+# PROSE-ARCHITECTURES
+#
+# ## The limits of these attacks
+#
+# One image, a known label and 32 × 32 pixels are what the paper grants. How much of that do the attacks need?
+
+# %%
+limits = report.limits_table(settings, found)
+tables.show(
+    limits,
+    columns={"label": "joint on the last network above"}
+    | report.SCORES
+    | {"labels": "labels right %"}
+    | report.OPTIMISED
+    | report.RECOVERED,
+    digits={"stuck": 0, "labels": 0},
+    caption=report.caption(settings, grid_victims, grid_steps),
+)
+
+# %% [markdown]
+# PROSE-LIMITS
+#
+# ## What follows
+#
+# PROSE-END
+#
+# ## Try it
+#
+# Another bottleneck, other images, more steps:
+#
+# ```console
+# gleak run 08_breaking_the_bottleneck --profile quick -p networks "['none', 'precode 2 16']" --output tryout
+# gleak run 08_breaking_the_bottleneck --profile quick -p grid "['cvb 1 3 1 1e-2 exact', 'cvb 1+2 5 1/2 1e-1']" --output tryout
+# gleak run 08_breaking_the_bottleneck --profile cpu -p dataset fashionmnist -p sets "[]"
+# ```
