@@ -32,15 +32,16 @@ def loss_at(
     """Return the loss that an attack gives to these images, labels and noise, V values.
 
     It is what the attack minimises, priors included. An attack that averages over draws is given the one
-    draw that the clients used.
+    draw that the clients used, or as many as it has: those it found, or those over which the clients
+    averaged (`defenses.average_noise`), if anybody has recorded them.
 
     Args:
         observation: what the server holds.
         attack: one that takes steps.
         images: V x C x H x W or V x B x C x H x W in [0, 1].
         labels: V or V x B class indices.
-        noise: the bottlenecks' noise, N x map each, as `observe(share_noise=True)` gives it; of several
-            updates one after the other.
+        noise: the bottlenecks' noise, N x map each, as `observe(share_noise=True)` gives it, or with N = V x
+            draws x B as in `Reconstruction.noise`; of several updates one after the other.
 
     Raises:
         ParameterError: a closed form, which minimises nothing.
@@ -53,14 +54,14 @@ def loss_at(
     shape = (victims, batch, *observation.input_shape)
     if images.numel() != math.prod(shape) or images.shape[0] != victims:
         raise ShapeError(f"images must be {shape} (V x B x C x H x W), got {tuple(images.shape)}.")
-    attack = attack.replace(draws=1)  # the mean of equal gradients
+    rows, given_rows = victims * batch, [len(n) for n in noise]
+    if set(given_rows) != {rows * attack.draws}:
+        attack = attack.replace(draws=1)  # the mean of equal gradients
     names = matched(observation, attack)
     objective = Objective(observation, attack, names)
     count = objective.count + sum(one.count for one in objective.later)
-    if [len(n) for n in noise] != [victims * batch] * count:
-        raise ShapeError(
-            f"noise must be {count} tensors with {victims * batch} rows, got {[len(n) for n in noise]}."
-        )
+    if given_rows != [rows * attack.draws] * count:
+        raise ShapeError(f"noise must be {count} tensors with {rows} rows, got {given_rows}.")
     labels = labels.to(like.device, torch.long).reshape(victims, batch)
     unknowns = {"image": normalize(images.to(like), observation.mean, observation.std).reshape(shape)}
     if attack.labels == "optimize":

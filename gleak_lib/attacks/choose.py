@@ -10,59 +10,89 @@ from gleak_lib.attacks.masks import matched
 from gleak_lib.attacks.objective import Objective, Problem
 from gleak_lib.attacks.observe import sample_noise
 from gleak_lib.attacks.precision import arithmetic
-from gleak_lib.errors import ParameterError
+from gleak_lib.attacks.unknowns import take, take_noise
+from gleak_lib.errors import ParameterError, ShapeError
 from gleak_lib.pixels import normalize
-from gleak_lib.types import Observation, Reconstruction
+from gleak_lib.types import Observation, Reconstruction, VariationalModel
 
-DRAWS = 8  # of the noise where an attack has not recovered it
+DRAWS = 8  # of the noise where an attack knows none
 SEED = 0  # of these draws, the same for all attacks
+ROWS = 512  # images, each draw counted, whose gradients are computed at once
 
 
 def gradient_distance(observation: Observation, attack: Attack, found: Reconstruction) -> Tensor:
     """Return the cosine distance between the whole observed gradient and the reconstruction's, V values.
 
     Losses of attacks that match other layers, or weigh other priors, cannot be compared; this can, and an
-    attacker can compute it. The noise is what the attack recovered, else the dummy gradient is averaged over
-    eight draws. What the defence did to the observed gradient lengthens all distances alike.
+    attacker can compute it. The noise is what the attack has recovered or was given, else the dummy gradient
+    is averaged over eight draws, the same for all attacks. What the defence did to the observed gradient
+    lengthens all distances.
 
     Args:
         observation: what was attacked; of several updates the mean distance counts.
-        attack: how.
-        found: what `invert` returned.
+        attack: how; only its treatment of the noise matters.
+        found: what `invert` returned. Soft labels count as the likeliest one.
+
+    Returns:
+        Values in [0, 2]; NaN for victims whose labels the attack did not need and could not infer (-1).
+
+    Raises:
+        ParameterError: the attack was given a noise that this observation does not grant.
     """
-    plain = Attack(
-        "gradient distance",
-        tv=0.0,
-        noise="given",
-        draws=attack.draws if found.noise is not None else DRAWS,
-    )
+    noise, draws = _noise(observation, attack, found)
+    plain = Attack("gradient distance", tv=0.0, noise="given", draws=draws)
     names = matched(observation, plain)
     objective = Objective(observation, plain, names)
     like = next(iter(observation.gradients.values()))
     victims, size = observation.victims, observation.batch_size
     images = found.images.to(like).reshape(victims, size, *observation.input_shape)
     labels = found.labels.to(like.device, torch.long).reshape(victims, size)
-    noise = found.noise
-    if noise is None:
-        stream = torch.Generator(like.device).manual_seed(SEED)
-        rows = victims * size * DRAWS
-        updates = (observation, *observation.later)
-        noise = tuple(n for one in updates for n in sample_noise(one.model, rows, like, stream))
-    with arithmetic("float32"), torch.enable_grad():
-        unknowns = {"image": normalize(images, observation.mean, observation.std)}
-        problem = Problem.of(observation, labels, names)
-        return objective.loss(unknowns, problem, tuple(n.to(like) for n in noise)).detach()
+    unknowns = {"image": normalize(images, observation.mean, observation.std)}
+    problem = Problem.of(observation, labels.clamp_min(0), names)
+    step = max(1, ROWS // (draws * size))
+    parts = []
+    with arithmetic("float32"):
+        for rows in (slice(start, start + step) for start in range(0, victims, step)):
+            draw = take_noise(noise, rows, victims)
+            parts.append(objective.loss(take(unknowns, rows), take(problem, rows), draw).detach())
+    return torch.cat(parts).where((labels >= 0).all(1), torch.nan)
+
+
+def _noise(observation: Observation, attack: Attack, found: Reconstruction) -> tuple[tuple[Tensor, ...], int]:
+    """Return the noise to compute with, N x map each, update after update, and how many draws it is."""
+    updates = (observation, *observation.later)
+    like = next(iter(observation.gradients.values()))
+    rows = observation.victims * observation.batch_size
+    if not any(one.model.noise_shapes for one in updates if isinstance(one.model, VariationalModel)):
+        return (), 1
+    if found.noise is not None:
+        return tuple(n.to(like) for n in found.noise), len(found.noise[0]) // rows
+    if attack.noise == "given" and attack.optimizer != "closed-form":
+        if any(one.noise is None for one in updates):
+            raise ParameterError(
+                f"{attack.name!r} was given the noise, and this observation grants none: pass the one it "
+                "attacked (share_noise=True)."
+            )
+        return tuple(n for one in updates for n in one.noise or ()), 1
+    stream = torch.Generator().manual_seed(SEED)  # on the host, so that every device has the same draws
+    return tuple(n for one in updates for n in sample_noise(one.model, rows * DRAWS, like, stream)), DRAWS
 
 
 def best(distances: Sequence[Tensor]) -> Tensor:
     """Return for each victim the number of the attack that explains its gradient best, V indices.
+
+    The first of equal ones; NaN counts as farthest.
 
     Args:
         distances: of each attack, V values as `gradient_distance` gives them.
 
     Raises:
         ParameterError: no attack.
+        ShapeError: attacks on other numbers of victims.
     """
     if not distances:
         raise ParameterError("There is no attack to choose from.")
+    victims = [len(d) for d in distances]
+    if len(set(victims)) > 1:
+        raise ShapeError(f"The attacks must be on the same victims, got {victims} of them.")
     return torch.stack([d.detach().cpu().double() for d in distances]).nan_to_num(torch.inf).argmin(0)

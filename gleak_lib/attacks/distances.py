@@ -55,9 +55,17 @@ def cosine(dummy: FactoredGrads, observed: Grads, square_of_observed: Tensor | N
 def layerwise(dummy: FactoredGrads, observed: Grads, _square: Tensor | None = None) -> Tensor:
     """Mean over the parameter tensors of 1 - their own cosine similarity, V values in [0, 2].
 
-    Every tensor counts alike, however large its gradient is. One that is zero everywhere has distance 1.
+    Every tensor counts alike, however large its gradient is, and so `Attack.weighting` changes nothing. A
+    tensor whose observed or dummy gradient is zero everywhere has distance 1 and pulls nowhere.
     """
-    return torch.stack([cosine({name: g}, observed) for name, g in dummy.items()]).mean(0)
+    parts = []
+    for name, g in dummy.items():
+        dot, square = _dot_and_square(g, observed[name])
+        other = squared_norm({name: observed[name]})
+        zero = (square <= 0) | (other <= 0)
+        length = torch.where(zero, 1, square).sqrt() * torch.where(zero, 1, other).sqrt()
+        parts.append(1 - torch.where(zero, 0, dot / length))
+    return torch.stack(parts).mean(0)
 
 
 class _SquaredDifference(torch.autograd.Function):

@@ -122,19 +122,21 @@ class Objective:
         self, convert: Callable[..., tuple[Tensor, ...]], x: Tensor, values: tuple[Tensor, ...]
     ) -> tuple[Tensor, ...]:
         found: tuple[Tensor, ...] = ()
+        images = self._for_draws(x).flatten(0, 1)
         for one in (self, *self.later):
             start = len(found)
-            found += convert(one.model, x.flatten(0, 1), values[start : start + one.count])
+            found += convert(one.model, images, values[start : start + one.count])
         return found
+
+    def _for_draws(self, t: Tensor) -> Tensor:
+        """Return V x (draws * B) x ...: the mean over draws is that of a batch of repeated images."""
+        draws = self.attack.draws
+        return t.repeat(1, draws, *[1] * (t.dim() - 2)) if draws > 1 else t
 
     def _mismatch(self, x: Tensor, labels: Tensor, problem: Problem, noise: tuple[Tensor, ...]) -> Tensor:
         """Return how far the dummies are from one update, V values: gradients, labels, statistics."""
-        attack, victims, draws = self.attack, x.shape[0], self.attack.draws
-        images, labels_ = x, labels
-        if draws > 1:  # averaging over draws is a batch in which each image stands once a draw
-            images = x.repeat(1, draws, 1, 1, 1)
-            labels_ = labels.repeat(1, draws, *[1] * (labels.dim() - 2))
-        images, labels_ = images.flatten(0, 1), labels_.flatten(0, 1)
+        attack, victims = self.attack, x.shape[0]
+        images, labels_ = (self._for_draws(t).flatten(0, 1) for t in (x, labels))
         with mixed(self.precision, x.device):
             grads, run = per_victim.factored_gradients(
                 self.model,

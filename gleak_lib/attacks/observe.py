@@ -1,5 +1,6 @@
 """The client's side: one training step's gradients for each of V victims, and what the server sees."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -43,13 +44,15 @@ def observe(
         share_noise: whether it is told the bottlenecks' noise: for oracle experiments only.
         share_statistics: whether it learns the batch statistics of BatchNorm in training mode, as it does
             where clients send their running averages back.
-        noise_scale: what the bottlenecks' noise is multiplied with; 0 is a client without noise.
+        noise_scale: what the bottlenecks' noise is multiplied with, at least 0; 0 is a client without noise.
 
     Raises:
         ShapeError: images or labels with wrong shapes or ranges.
-        ParameterError: statistics shared of a model that takes none, or one that the defence cannot protect.
+        ParameterError: statistics shared of a model that takes none, or one that the defence cannot protect;
+            a noise_scale that is negative or not finite.
         GradientError: gradients that are NaN or infinite.
     """
+    check_scale(noise_scale)
     batched = images.dim() == 5
     if images.dim() not in (4, 5):
         raise ShapeError(f"images must be V x C x H x W or V x B x C x H x W, got {tuple(images.shape)}.")
@@ -103,7 +106,7 @@ def observe(
     if share_statistics and not batches[0]:
         raise ParameterError("share_statistics needs a model with BatchNorm in training mode: call train().")
     if defense is not None:
-        batch = Batch(model, x, classes, victims, noise)
+        batch = Batch(model, x, classes, victims, noise, noise_scale)
         gradients = defense.bound(batch)(gradients, generator=generator)
     engine.check(gradients, model)
     return Observation(
@@ -119,6 +122,16 @@ def observe(
         noise=noise if share_noise else None,
         statistics={name: torch.cat([b[name] for b in batches]) for name in batches[0]} if batches else None,
     )
+
+
+def check_scale(noise_scale: float) -> None:
+    """Refuse a scale of the noise that is negative or not finite.
+
+    Raises:
+        ParameterError: such a one.
+    """
+    if not 0 <= noise_scale < math.inf:
+        raise ParameterError(f"noise_scale must be finite and not negative, got {noise_scale}.")
 
 
 def sample_noise(

@@ -54,7 +54,7 @@ def check_floor(sigma_floor: float) -> None:
     """Refuse a least sigma that is negative or not finite.
 
     Raises:
-        ParameterError: so it is.
+        ParameterError: such a one.
     """
     if not 0 <= sigma_floor < math.inf:
         raise ParameterError(f"sigma_floor must be finite and not negative, got {sigma_floor}.")
@@ -71,7 +71,8 @@ class VariationalBottleneck(nn.Module):
         noise_shape: the sampled map's shape, K or K x H x W.
         beta: weight of the KL term in the loss (001 Eq. 3).
         kl: form of the KL term, see `kl_divergence`.
-        sigma_floor: the least sigma: smaller ones are raised to it, before the KL term is taken.
+        sigma_floor: the least sigma: smaller ones are raised to it before the KL term is taken, and no
+            gradient passes through those.
     """
 
     def __init__(

@@ -23,7 +23,8 @@ class CVB:
         scale: s_E, kernels relative to the channels that come in.
         beta: weight of the KL term (001 Eq. 3).
         kl: form of the KL term; the default is the public code's, with which the paper's tables were made.
-        sigma_floor: the least sigma, so that training cannot take the noise away; 0 in the sources.
+        sigma_floor: the least sigma, so that training cannot take the noise away; 0 in the sources. Clipping
+            alone keeps sigma above 0.0067, so that only a larger floor changes anything.
     """
 
     position: int = 1

@@ -20,7 +20,8 @@ class PRECODE:
         k: size of the bottleneck, K in 001.
         beta: weight of the KL term (001 Eq. 3).
         kl: form of the KL term, see `gleak_lib.bottlenecks.kl_divergence`.
-        sigma_floor: the least sigma, so that training cannot take the noise away; 0 in the sources.
+        sigma_floor: the least sigma, so that training cannot take the noise away; 0 in the sources. Clipping
+            alone keeps sigma above 0.0067, so that only a larger floor changes anything.
     """
 
     position: int = 1

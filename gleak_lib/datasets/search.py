@@ -10,7 +10,9 @@ from gleak_lib.datasets.archives import is_victims, read_npz
 from gleak_lib.datasets.base import ImageDataset
 from gleak_lib.datasets.build import build, build_victims
 from gleak_lib.datasets.sources import DATASETS, Source, embedded, fetch, read_folder
-from gleak_lib.errors import DataError, GleakError, UnknownNameError, unknown
+from gleak_lib.errors import DataError, GleakError, ParameterError, UnknownNameError, unknown
+
+SIZE = 32  # height and width of images where nothing else is asked for
 
 
 def data_root(root: str | Path | None = None) -> Path:
@@ -43,21 +45,26 @@ def load(
     the folder that torchvision writes. Nothing is read through pickle.
 
     Args:
-        name: a key of `DATASETS`, or the name of an archive in the folder; `NAME@64` is NAME at size 64.
+        name: a key of `DATASETS`, or the name of an archive in the folder. `NAME@64` is the set that is found
+            as NAME, at size 64, and is called so in results.
         root: the folder; None means the variable `GLEAK_DATA`, else the user's cache folder.
         download: fetch the set through torchvision or medmnist where it is not found.
         channels: 3 replicates grey images, 1 keeps them grey.
-        size: height and width that the images are resized to; None is that of the name, else 32.
+        size: height and width that the images are resized to; None is what the name says, else 32.
 
     Raises:
         UnknownNameError: no such set, and no archive of that name.
         DataError: the set is not there, damaged, unsafe or does not fit its layout.
-        ParameterError: colour images and `channels=1`, or a set that cannot be downloaded.
+        ParameterError: colour images and `channels=1`, a set that cannot be downloaded, a size below 1 or
+            other than the name's.
     """
     if not isinstance(name, str) or not re.fullmatch(r"\w[\w.-]*(@[1-9]\d*)?", name):
         raise unknown("dataset", name, DATASETS)
-    base, size = _at_size(name, size)
-    if base != name:
+    base, own = at_size(name)
+    if size is not None and (size < 1 or own not in (None, size)):
+        raise ParameterError(f"size must be at least 1 and that of the name, got size={size} for {name!r}.")
+    size = size or own or SIZE
+    if own is not None:
         return replace(load(base, root, download, channels=channels, size=size), name=name)
     source = DATASETS.get(name)
     if source and source.kind == "embedded":
@@ -73,10 +80,10 @@ def load(
     return _read(name, source, found, channels, size)
 
 
-def _at_size(name: str, size: int | None) -> tuple[str, int]:
-    """Return `NAME@64` as NAME and 64, unless another size is asked for; 32 where none is."""
-    base, _, own = name.partition("@")
-    return base, size or int(own or 32)
+def at_size(name: str) -> tuple[str, int | None]:
+    """Return `NAME@64` as NAME and 64, and a name that says no size with None."""
+    base, _, size = name.partition("@")
+    return base, int(size) if size else None
 
 
 class Found(NamedTuple):

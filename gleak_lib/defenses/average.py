@@ -15,10 +15,12 @@ ROWS = 512  # images, each draw counted, whose gradients are computed at once
 def average_noise(draws: int = 4) -> Defense:
     """Share the mean gradient over `draws` independent draws of the bottlenecks' noise; ours.
 
-    The first draw is that of the client's own pass. A model without bottlenecks shares what it would have.
+    The first draw is that of the client's own pass. It is the gradient of a batch in which every image stands
+    once a draw, so that a BatchNorm in training mode behind a bottleneck normalises over all draws together,
+    as it does in an attack with as many `Attack.draws`. A model without bottlenecks shares its own gradient.
 
     Args:
-        draws: noise maps for each image, at least 1.
+        draws: noise maps of each image and bottleneck, at least 1.
 
     Raises:
         ParameterError: fewer; or, when called, no batch that it was bound to (`observe` and
@@ -34,13 +36,14 @@ def average_noise(draws: int = 4) -> Defense:
     def bind(batch: Batch) -> Defense:
         def transform(grads: Grads, generator: torch.Generator | None) -> Grads:
             check_fits(batch, grads)
-            noise = [(n, *(normal(n, generator) for _ in range(draws - 1))) for n in batch.noise]
+            scale = batch.noise_scale
+            noise = [(n, *(scale * normal(n, generator) for _ in range(draws - 1))) for n in batch.noise]
             side_by_side = [_by_victim(n, batch.victims) for n in noise]
             return _mean(batch, tuple(grads), side_by_side, draws if noise else 1)
 
-        return stateless(name, transform, replaces=True)
+        return stateless(name, transform, replaces=True, draws=draws)
 
-    return stateless(name, single, bind=bind, replaces=True)
+    return stateless(name, single, bind=bind, replaces=True, draws=draws)
 
 
 def _by_victim(draws: tuple[Tensor, ...], victims: int) -> Tensor:
@@ -49,11 +52,17 @@ def _by_victim(draws: tuple[Tensor, ...], victims: int) -> Tensor:
 
 
 def _mean(batch: Batch, names: tuple[str, ...], noise: list[Tensor], draws: int) -> Grads:
-    """Return the gradients of batches in which every image stands once a draw, some victims at a time."""
-    size = len(batch.x) // batch.victims
-    rows = draws * size
+    """Return the gradients of batches in which every image stands once a draw, some victims at a time.
+
+    Args:
+        batch: of V updates with B images each.
+        names: parameters.
+        noise: V x (draws * B) x map for each bottleneck.
+        draws: times that every image stands in the batch.
+    """
+    rows = draws * (len(batch.x) // batch.victims)
     model = prepare(batch.model, rows)
-    x, labels = (t.reshape(batch.victims, size, *t.shape[1:]) for t in (batch.x, batch.labels))
+    x, labels = (t.reshape(batch.victims, -1, *t.shape[1:]) for t in (batch.x, batch.labels))
     parts: list[Grads] = []
     for some in torch.arange(batch.victims, device=x.device).split(max(1, ROWS // rows)):
         images = x[some].repeat(1, draws, 1, 1, 1).flatten(0, 1)

@@ -24,6 +24,7 @@ class Batch(NamedTuple):
         labels: N class indices.
         victims: V, independent updates.
         noise: the bottlenecks' noise in those passes, N x map each.
+        noise_scale: what a draw from N(0, 1) was multiplied with for that (`observe`).
     """
 
     model: nn.Module
@@ -31,6 +32,7 @@ class Batch(NamedTuple):
     labels: Tensor
     victims: int = 1
     noise: tuple[Tensor, ...] = ()
+    noise_scale: float = 1.0
 
 
 class Privacy(NamedTuple):
@@ -54,12 +56,13 @@ class Defense:
         init: grads -> state before the first update.
         update: (grads, state, generator) -> (transformed grads, next state).
         bind: batch -> the defence of the gradients of that batch, for those that need more than them.
-        replaces: whether the bound defence computes the gradients anew, example by example, and reads only
-            the names of those it is given. Such a defence comes first in a chain.
+        replaces: whether the bound defence computes the gradients anew, example by example or with further
+            noise, and reads only the names of those it is given. Such a defence comes first in a chain.
         privacy: of a differentially private mechanism, else None.
         targets: model -> names of the parameters of the one layer that it protects, for defences that
             leave the others alone; an attacker who knows the defence leaves that layer out (004 Table II).
         bits: bits of one value as it is sent; None where the values that are not zero stay as they came.
+        draws: of the bottlenecks' noise over which the shared gradient is averaged.
     """
 
     name: str
@@ -70,6 +73,7 @@ class Defense:
     privacy: Privacy | None = None
     targets: Callable[[nn.Module], tuple[str, ...]] | None = None
     bits: int | None = 32
+    draws: int = 1
 
     def __call__(self, grads: Grads, *, generator: torch.Generator | None = None) -> Grads:
         """Return the gradients as shared after one update from a fresh state."""
@@ -103,13 +107,13 @@ def chain(*defenses: Defense) -> Defense:
     """Return the defence that applies these in order; an empty chain changes nothing.
 
     Raises:
-        ParameterError: a defence that works on every example's own gradient stands behind another.
+        ParameterError: a defence that computes the gradients anew (`replaces`) stands behind another.
     """
     for defense in defenses[1:]:
         if defense.replaces:
             raise ParameterError(
-                f"{defense.name} works on every example's own gradient, which is gone behind "
-                f"{defenses[0].name}: put it first in the chain."
+                f"{defense.name} computes the gradients anew from the batch, so that {defenses[0].name} "
+                "before it would have no effect: put it first in the chain."
             )
 
     def init(grads: Grads) -> State:
@@ -136,6 +140,7 @@ def chain(*defenses: Defense) -> Defense:
         privacy=defenses[0].privacy if defenses else None,
         targets=targets if any(d.targets for d in defenses) else None,
         bits=next((d.bits for d in reversed(defenses) if d.bits is not None), None),
+        draws=defenses[0].draws if defenses else 1,
     )
 
 

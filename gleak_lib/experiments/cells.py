@@ -14,6 +14,7 @@ from torch import nn
 
 from gleak_lib import attacks, datasets, models
 from gleak_lib.attacks import Attack
+from gleak_lib.attacks.observe import check_scale
 from gleak_lib.bottlenecks import CVB, PRECODE, BottleneckSpec
 from gleak_lib.datasets import ImageDataset
 from gleak_lib.defenses import Defense
@@ -187,6 +188,7 @@ class AttackCell(WeightsCell):
         integers(self, rounds=0, victims=1, batch_size=1, victim_seed=0, seed=None, updates=1)
         if self.mode not in ("train", "eval"):
             raise unknown("mode", self.mode, ("train", "eval"))
+        check_scale(self.noise_scale)
         put(self, training=self.training.at(self.rounds), defense=as_pairs(self.defense))
 
     def transformation(self) -> Defense | None:
@@ -215,7 +217,8 @@ class AttackCell(WeightsCell):
     def run(self, context: Context) -> Output:
         """Observe the victims' gradients, invert them, and score what was found against the truth.
 
-        Besides the scores there is what the loss would be at the truth, see `experiments.truth`.
+        Besides the scores there is what the loss would be at the truth, see `experiments.truth`, and how far
+        the whole gradient is from the reconstruction's, see `attacks.gradient_distance`.
         """
         return self.watched(context, None)
 

@@ -11,6 +11,9 @@ device there is no estimate.
 | attack, tracks, movie | an image of a victim in a step; all steps are counted, though a victim may stop |
 | labels, spread | an image |
 | any other | the cell |
+
+An image is one of 32 x 32; one of a set `NAME@64` counts by its pixels, four times. Cells on images of
+another size tell of each other only where nothing of the same architecture was measured at the same size.
 """
 
 import json
@@ -24,6 +27,7 @@ from typing import Any, NamedTuple
 import torch
 
 from gleak_lib.attacks import Attack
+from gleak_lib.datasets.search import SIZE, at_size
 from gleak_lib.errors import GleakError
 from gleak_lib.experiments import benchmarks
 from gleak_lib.experiments.base import Cell, from_json
@@ -86,17 +90,18 @@ def work(cell: Cell, images: Mapping[str, int]) -> Work:
 
     Args:
         cell: any cell.
-        images: training images of the sets that are known.
+        images: training images of the sets that are known, by their names without a size.
     """
     return Work(((cell.kind, cell.dataset_name),), 1.0)
 
 
 @work.register
 def _(cell: TrainingCell, images: Mapping[str, int]) -> Work:
-    protocol, count = cell.protocol, images.get(cell.dataset)
+    protocol, count = cell.protocol, images.get(at_size(cell.dataset)[0])
     share = (protocol.clients_per_round or protocol.clients) / protocol.clients
     epochs = max(protocol.rounds, 1) * protocol.local_epochs * share  # no rounds: the images are only scored
-    return Work(_models(cell, "training", protocol.rounds > 0), None if count is None else epochs * count)
+    groups = _models(cell, "training", protocol.rounds > 0)
+    return Work(groups, None if count is None else epochs * count * _pixels(cell))
 
 
 @work.register
@@ -116,12 +121,12 @@ def _(cell: MovieCell, images: Mapping[str, int]) -> Work:
 
 @work.register
 def _(cell: LabelCell, images: Mapping[str, int]) -> Work:
-    return Work(_models(cell.training, "labels"), float(cell.victims * cell.batch_size))
+    return Work(_models(cell.training, "labels"), cell.victims * cell.batch_size * _pixels(cell.training))
 
 
 @work.register
 def _(cell: SpreadCell, images: Mapping[str, int]) -> Work:
-    return Work(_models(cell.training, "spread"), float(cell.victims * cell.draws))
+    return Work(_models(cell.training, "spread"), cell.victims * cell.draws * _pixels(cell.training))
 
 
 def _steps(training: TrainingCell, attack: Attack, count: int) -> Work:
@@ -130,12 +135,19 @@ def _steps(training: TrainingCell, attack: Attack, count: int) -> Work:
     steps = 1 if how == "closed-form" else attack.max_steps * attack.draws * attack.trials
     steps *= attack.inner_steps if how == "lbfgs" else 1
     same, family = _models(training, "attack", how)
-    return Work(((*same, attack.layers, attack.exclude), same, family), float(steps * count))
+    return Work(((*same, attack.layers, attack.exclude), same, family), steps * count * _pixels(training))
 
 
 def _models(training: TrainingCell, *kind: Any) -> tuple[Group, Group]:
-    """The group of one architecture, bottlenecks and all, and that of its family."""
-    return (*kind, "same", training.architecture), (*kind, "family", training.model)
+    """The group of one architecture, bottlenecks, images' size and all, and that of its family."""
+    size = at_size(training.dataset)[1]
+    same = (*kind, "same", training.architecture)
+    return same if size in (None, SIZE) else (*same, size), (*kind, "family", training.model)
+
+
+def _pixels(training: TrainingCell) -> float:
+    """How many images of the usual size one of this set has the pixels of."""
+    return ((at_size(training.dataset)[1] or SIZE) / SIZE) ** 2
 
 
 def _own(kind: str, attacked: Work) -> Work:
@@ -149,7 +161,7 @@ class Costs:
     Args:
         measured: what was timed, on any machine.
         machine: where the cells are to run.
-        images: training images of image sets, by name.
+        images: training images of image sets, by their names without a size.
     """
 
     def __init__(
@@ -214,7 +226,7 @@ def _stored(folder: Path, images: dict[str, int]) -> Iterator[tuple[Cell, Machin
             machine = Machine(origin["device"], int(origin["threads"]), bool(origin["compile"]))
             seconds, data, cell = float(origin["seconds"]), origin["data"], from_json(stored["cell"])
             if data:
-                images[data["name"]] = int(data["images"][0])
+                images[at_size(data["name"])[0]] = int(data["images"][0])
         except (OSError, ValueError, TypeError, KeyError, GleakError):
             continue  # failures, benchmarks, damaged files, cells of other versions
         yield cell, machine, seconds

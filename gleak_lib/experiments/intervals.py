@@ -6,16 +6,20 @@ import numpy as np
 
 from gleak_lib.errors import ParameterError
 from gleak_lib.experiments import tables
+from gleak_lib.experiments.result import Result
 from gleak_lib.extras import require
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
 CONFIDENCE = 0.95
+SUCCESS = 0.5  # SSIM from which an attack counts as successful, as in `tables.attack_table`
 
 
 def share(hits: int, trials: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
-    """Return Wilson's interval of a share, as shares; it counts every victim as independent.
+    """Return Wilson's interval of a share, as shares; victims count as independent of each other.
+
+    With p = hits / n it is (p + z^2 / 2n -+ z sqrt(p (1 - p) / n + z^2 / 4n^2)) / (1 + z^2 / n).
 
     Args:
         hits: successes, 0 to `trials`.
@@ -23,21 +27,25 @@ def share(hits: int, trials: int, confidence: float = CONFIDENCE) -> tuple[float
         confidence: of the interval, in (0, 1).
 
     Raises:
-        ParameterError: numbers out of range.
+        ParameterError: numbers out of range, or no integers.
         MissingDependencyError: scipy is not installed.
     """
     _check(trials, confidence)
-    if not 0 <= hits <= trials:
-        raise ParameterError(f"hits must be 0 to {trials}, got {hits}.")
-    found = require("scipy.stats", "metrics").binomtest(int(hits), trials).proportion_ci(confidence, "wilson")
+    if not 0 <= hits <= trials or hits != int(hits):
+        raise ParameterError(f"hits must be an integer from 0 to {trials}, got {hits}.")
+    test = require("scipy.stats", "metrics").binomtest(int(hits), int(trials))
+    found = test.proportion_ci(confidence, "wilson")
     return float(found.low), float(found.high)
 
 
-def mean(values: "np.ndarray", confidence: float = CONFIDENCE) -> tuple[float, float]:
-    """Return Student's interval of a mean; NaN for a single value.
+def mean(values: np.ndarray, confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """Return Student's interval of a mean, NaN for a single value.
+
+    Victims count as independent of each other. With few of them, and scores that pile up at an end of their
+    range, it covers the mean less often than it says, and it may go beyond that range.
 
     Args:
-        values: one a victim.
+        values: one a victim; missing ones (NaN) are left out.
         confidence: of the interval, in (0, 1).
 
     Raises:
@@ -45,6 +53,7 @@ def mean(values: "np.ndarray", confidence: float = CONFIDENCE) -> tuple[float, f
         MissingDependencyError: scipy is not installed.
     """
     values = np.asarray(values, dtype=float)
+    values = values[~np.isnan(values)]
     _check(len(values), confidence)
     if len(values) < 2:
         return float("nan"), float("nan")
@@ -54,32 +63,44 @@ def mean(values: "np.ndarray", confidence: float = CONFIDENCE) -> tuple[float, f
 
 
 def attack_table(groups: tables.Groups, *, scaling: str = "minmax") -> "DataFrame":
-    """Return `tables.attack_table` with the intervals of the mean SSIM and of the success rate.
+    """Return `tables.attack_table` with 95 % intervals of the mean SSIM and of the success rate.
+
+    Images are pooled as if they were independent. Those of one batch are not, nor are the same images under
+    several seeds: there the intervals are too narrow.
+
+    Args:
+        groups, scaling: as `tables.attack_table`.
 
     Returns:
         Its columns, and ssim_low, ssim_high, asr_low, asr_high (percent).
     """
     frame = tables.attack_table(groups, scaling=scaling)
-    for place, values in enumerate(ssims(groups, scaling)):
-        low, high = mean(values)
-        least, most = share(int((values >= 0.5).sum()), len(values))
-        bounds = {"ssim_low": low, "ssim_high": high, "asr_low": 100 * least, "asr_high": 100 * most}
-        frame.loc[place, list(bounds)] = list(bounds.values())
-    return frame
+    scores = ssims(groups, scaling)
+    means = [mean(values) for values in scores]
+    shares = [share(int((values >= SUCCESS).sum()), len(values)) for values in scores]
+    return frame.assign(
+        ssim_low=[low for low, _ in means],
+        ssim_high=[high for _, high in means],
+        asr_low=[100 * low for low, _ in shares],
+        asr_high=[100 * high for _, high in shares],
+    )
 
 
-def ssims(groups: tables.Groups, scaling: str = "minmax") -> "list[np.ndarray]":
+def ssims(groups: tables.Groups, scaling: str = "minmax") -> list[np.ndarray]:
     """Return the victims' SSIM of each group, those of several seeds one after the other."""
-    lists = [[found] if hasattr(found, "figures") else list(found) for found in groups.values()]
-    return [np.concatenate([r.figures["scores"][scaling]["ssim"] for r in results]) for results in lists]
+    lists = [[found] if isinstance(found, Result) else list(found) for found in groups.values()]
+    return [
+        np.array([ssim for r in results for ssim in r.figures["scores"][scaling]["ssim"]], dtype=float)
+        for results in lists
+    ]
 
 
 def said(value: float, low: float, high: float, digits: int = 0) -> str:
     """Return `42 (28–57)`; the value alone where there is no interval, a dash where there is no value."""
     if np.isnan(value):
         return tables.MISSING
-    text = f"{value:.{digits}f}"
-    return text if np.isnan(low) else f"{text} ({low:.{digits}f}–{high:.{digits}f})".replace("-", "−")
+    numbers = [f"{number:.{digits}f}".replace("-", "−") for number in (value, low, high)]
+    return numbers[0] if np.isnan(low) else "{} ({}–{})".format(*numbers)
 
 
 def _check(count: int, confidence: float) -> None:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from gleak_lib import attacks, metrics
 from gleak_lib.attacks import Attack
+from gleak_lib.defenses import Defense
 from gleak_lib.types import Observation, Reconstruction
 
 
@@ -32,7 +33,8 @@ def figures(
 ) -> dict[str, Any]:
     """Return one value a victim each: `loss_at_truth`, and `noise_correlation` where noise was recovered.
 
-    The first is missing for closed forms, which minimise nothing.
+    The first is missing for closed forms, which minimise nothing. Both are missing where the true noise is
+    not known in full, or is not of the form that the attack looks for, see `comparable`.
 
     Args:
         observation: what was attacked.
@@ -41,11 +43,29 @@ def figures(
         images, labels, noise: the truth; the noise as `noise_of` gives it.
     """
     result: dict[str, Any] = {}
+    if not comparable(observation, attack, noise):
+        return result
     if attack.optimizer != "closed-form":
         result["loss_at_truth"] = attacks.loss_at(observation, attack, images, labels, noise).tolist()
     if found.noise is not None:
         result["noise_correlation"] = noise_correlation(found, images, noise).tolist()
     return result
+
+
+def comparable(observation: Observation, attack: Attack, noise: Sequence[Tensor]) -> bool:
+    """Return whether the one recorded draw of the noise is the truth that an attack could have found.
+
+    It is not where the clients averaged their gradients over draws that nobody recorded
+    (`defenses.average_noise`), nor where the attack looks for several draws. Without bottlenecks there is
+    nothing to record.
+
+    Args:
+        observation: what was attacked.
+        attack: how.
+        noise: as `noise_of` gives it.
+    """
+    averaged = isinstance(observation.defense, Defense) and observation.defense.draws > 1
+    return not noise or not (averaged or (attack.noise == "optimize" and attack.draws > 1))
 
 
 def noise_correlation(found: Reconstruction, images: Tensor, noise: Sequence[Tensor]) -> Tensor:

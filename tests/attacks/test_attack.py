@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from gleak_lib import models
-from gleak_lib.attacks import ATTACKS, DISTANCES, Attack, observe, select, total_variation
+from gleak_lib.attacks import ATTACKS, DISTANCES, Attack, invert, observe, select, total_variation
 from gleak_lib.attacks.schedules import advance, start
 from gleak_lib.bottlenecks import CVB
 from gleak_lib.errors import GradientError, ParameterError, ShapeError, UnknownNameError
@@ -207,3 +207,49 @@ def test_observe_refuses_gradients_that_are_not_finite():
     nn.init.constant_(model[1].weight, torch.inf)
     with pytest.raises(GradientError, match="NaN or infinite"):
         observe(model, torch.rand(2, 3, 4, 4), torch.tensor([0, 1]))
+
+
+def test_layerwise_is_the_mean_of_torchs_cosine_over_tensors():
+    a, b = random_grads(0), random_grads(1)
+    parts = [1 - nn.functional.cosine_similarity(a[n].flatten(1), b[n].flatten(1)) for n in a]
+    torch.testing.assert_close(DISTANCES["layerwise"](a, b), sum(parts) / 2)
+    scaled = {"a": 1e-3 * a["a"], "b": 1e3 * a["b"]}
+    torch.testing.assert_close(DISTANCES["layerwise"](scaled, b), sum(parts) / 2)
+
+
+def test_layerwise_does_not_lose_small_gradients_in_single_precision():
+    a, b = ({n: (1e-12 * g).float() for n, g in random_grads(seed).items()} for seed in (0, 1))
+    torch.testing.assert_close(
+        DISTANCES["layerwise"](a, b).double(), DISTANCES["layerwise"](random_grads(0), random_grads(1))
+    )
+
+
+@pytest.mark.parametrize("zero", ["dummy", "observed", "both"])
+def test_a_tensor_that_is_zero_is_at_distance_one_and_pulls_nowhere(zero):
+    a, b = ({n: g.float() for n, g in random_grads(seed).items()} for seed in (0, 1))
+    rest = 1 - nn.functional.cosine_similarity(a["a"].flatten(1), b["a"].flatten(1))
+    if zero != "observed":
+        a["b"] = torch.zeros_like(a["b"])
+    if zero != "dummy":
+        b["b"] = torch.zeros_like(b["b"])
+    given = [g.requires_grad_() for g in a.values()]
+    distance = DISTANCES["layerwise"](a, b)
+    torch.testing.assert_close(distance, (rest + 1) / 2)
+    pulls = torch.autograd.grad(distance.sum(), given)
+    assert pulls[0].isfinite().all() and pulls[0].abs().max() > 0
+    assert not pulls[1].any()
+
+
+@pytest.mark.parametrize("distance", sorted(DISTANCES))
+def test_every_distance_drives_an_attack_and_can_be_traced(distance, small, monkeypatch):
+    monkeypatch.setattr(torch, "compile", lambda graph, **_: graph)  # the tracing alone
+    model = small("cnn").eval().double()
+    images = torch.rand(2, *model.input_shape, generator=torch.Generator().manual_seed(0)).double()
+    observation = observe(model, images, torch.tensor([0, 1]), mean=0.5, std=0.25)
+    attack = ATTACKS["ig"].replace(distance=distance, max_steps=12, lr=0.1, tv=0.0)
+    plain, traced = (
+        invert(observation, attack, generator=torch.Generator().manual_seed(1), compile=compiled)
+        for compiled in (False, True)
+    )
+    torch.testing.assert_close(traced, plain, equal_nan=True)
+    assert (plain.loss < 0.8 * plain.trace[0]).all()

@@ -7,13 +7,14 @@ import torch
 from torch import nn
 
 from gleak_lib import gradients, models
-from gleak_lib.attacks import ATTACKS, Attack, invert, join, loss_at, matched, observe
+from gleak_lib.attacks import ATTACKS, Attack, invert, join, loss_at, matched, observe, total_variation
 from gleak_lib.attacks import noise as noises
 from gleak_lib.attacks.objective import Objective, Problem
 from gleak_lib.attacks.step import Step
 from gleak_lib.attacks.unknowns import flatten, unflatten
 from gleak_lib.attacks.weighting import inverse_deviations
 from gleak_lib.bottlenecks import CVB, PRECODE, insert
+from gleak_lib.defenses import average_noise
 from gleak_lib.errors import ParameterError, ShapeError, UnknownNameError
 from gleak_lib.types import Run
 
@@ -351,6 +352,48 @@ def test_the_loss_at_the_truth_is_what_the_attack_minimises(name):
     torch.testing.assert_close(objective.loss(unknowns, problem, twice), at_truth)
 
 
+@pytest.mark.parametrize("form", ["eps", "z"])
+@pytest.mark.parametrize("batch", [1, 2])
+@pytest.mark.parametrize("updates", [1, 2])
+def test_the_draws_that_the_client_averaged_over_are_unknowns(form, batch, updates):
+    """At the true images and all true noise maps the priors alone are left."""
+    parts, drawn = [], []
+    for seed in range(updates):
+        observation, images, labels = seen(batch=batch, seed=seed, defense=average_noise(3))
+        stream, count = rng(seed + 5), 3 * batch
+        shapes = observation.model.noise_shapes
+        own = [torch.randn(count, *s, generator=stream, dtype=torch.double) for s in shapes]
+        for first, shape in zip(own, shapes, strict=True):
+            more = [torch.randn(count, *shape, generator=stream, dtype=torch.double) for _ in range(2)]
+            by_victim = [n.reshape(3, batch, *shape) for n in (first, *more)]
+            drawn.append(torch.cat(by_victim, 1).flatten(0, 1))
+        parts.append(observation)
+    noise, together = tuple(drawn), join(parts)
+    attack = JOINT.replace(draws=3, noise_form=form, tv=0.2, noise_weight=0.3)
+    x = ((images - 0.4) / 0.3).reshape(3, batch, 2, 8, 8)
+    expected = 0.2 * total_variation(x) + 0.3 * noises.prior(noise, "norm", 3)
+    found = loss_at(together, attack, images, labels, noise)
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-12)
+    wrong = tuple(torch.randn(n.shape, generator=rng(9), dtype=torch.double) for n in noise)
+    bare = attack.replace(tv=0.0, noise_weight=0.0)
+    assert loss_at(together, bare, images, labels, noise).abs().max() < 1e-12
+    assert loss_at(together, bare, images, labels, wrong).min() > 1e-4
+
+
+@pytest.mark.parametrize("form", ["eps", "z"])
+def test_several_draws_are_searched_for(form):
+    observation, _, labels = seen(CVB(1, 3), batch=2, dtype=torch.float32, defense=average_noise(2))
+    blind = dataclasses.replace(observation, noise=None)
+    attack = JOINT.replace(draws=2, max_steps=40, tv=0.0, noise_form=form)
+    found = invert(blind, attack, generator=rng())
+    assert [n.shape for n in found.noise] == [(3 * 2 * 2, *observation.model.noise_shapes[0])]
+    assert (found.loss < 0.7 * found.trace[0]).all()
+    at_found = loss_at(observation, attack, found.images, labels, found.noise)
+    torch.testing.assert_close(at_found, found.loss, atol=1e-6, rtol=1e-3)
+    halves = found.noise[0].reshape(3, 2, -1)
+    assert not torch.allclose(halves[:, 0], halves[:, 1]), "each draw is its own"
+
+
 def test_what_the_loss_at_the_truth_refuses():
     observation, images, labels = seen()
     with pytest.raises(ParameterError, match="'analytic' is a closed form: it has no loss"):
@@ -359,12 +402,15 @@ def test_what_the_loss_at_the_truth_refuses():
         loss_at(observation, JOINT, images[:2], labels, observation.noise)
     with pytest.raises(ShapeError, match=r"noise must be 2 tensors with 3 rows, got \[3\]"):
         loss_at(observation, JOINT, images, labels, observation.noise[:1])
+    twice = tuple(torch.cat([n, n]) for n in observation.noise)
+    for draws in (1, 3):
+        with pytest.raises(ShapeError, match=r"noise must be 2 tensors with 3 rows, got \[6, 6\]"):
+            loss_at(observation, JOINT.replace(draws=draws), images, labels, twice)
 
 
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
-        ({"draws": 2}, ParameterError, "one draw, got draws=2"),
         ({"noise_lr": 0.0}, ParameterError, "noise_lr must be positive, got 0.0"),
         ({"noise_weight": -1.0}, ParameterError, "noise_weight must not be negative"),
         ({"noise_prior": "nrom"}, UnknownNameError, "Did you mean 'norm'"),

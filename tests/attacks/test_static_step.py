@@ -77,8 +77,7 @@ def test_victims_that_stop_leave_the_buffers_too(small, replayed, monkeypatch):
 def test_many_victims_are_stepped_in_chunks(name, compiled, small, monkeypatch):
     monkeypatch.setattr(torch, "compile", lambda graph, **_: graph)
     observation = observed(small("cnn", bottlenecks=CVB(1, 3)), victims=4)
-    draws = 1 if ATTACKS[name].noise == "optimize" else 2
-    attack = ATTACKS[name].replace(max_steps=3, inner_steps=2, draws=draws)
+    attack = ATTACKS[name].replace(max_steps=3, inner_steps=2, draws=2)
     plain = invert(observation, attack, generator=rng())
     monkeypatch.setattr(stepping, "CHUNK", 3)
     found = invert(observation, attack, generator=rng(), compile=compiled)

@@ -1,5 +1,7 @@
 """Bottlenecks against closed forms, and their insertion into a module of the user's own."""
 
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -157,3 +159,57 @@ def test_insert_names_the_fix():
         insert(Net(), "layer3", CVB(), input_shape=(3, 12, 12))
     with pytest.raises(ShapeError, match="does not accept an input of shape"):
         insert(Net(), "layer1", CVB(), input_shape=(1, 12, 12))
+
+
+FLOORED = [
+    lambda **o: PRECODE(1, 6, **o),
+    lambda **o: CVB(1, 3, **o),
+    lambda **o: CVB(1, 3, kl="exact", **o),
+]
+
+
+@pytest.mark.parametrize("make", FLOORED)
+def test_a_floor_under_sigma(make):
+    """Some of these sigmas are raised; mu, the decoder's input and the KL term follow by hand."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        module = make(sigma_floor=0.7).build((4, 6, 6)).double()
+    features = 3 * torch.randn(5, 4, 6, 6, generator=torch.Generator().manual_seed(0)).double()
+    raw_mu, raw = module.encoder(features.reshape(5, *module.inner_shape)).chunk(2, 1)
+    sigma = torch.maximum(torch.log1p(raw.clamp(-5, 5).exp()), torch.tensor(0.7, dtype=torch.double))
+    assert 0 < (sigma == 0.7).sum() < sigma.numel()
+    mu, found = module.encode(features)
+    torch.testing.assert_close(found, sigma)
+    assert torch.equal(mu, raw_mu)
+    noise = torch.randn(mu.shape, generator=torch.Generator().manual_seed(1)).double()
+    out = module(features, noise)
+    torch.testing.assert_close(out.features.reshape(5, -1), module.decoder(mu + sigma * noise).reshape(5, -1))
+    torch.testing.assert_close(out.kl, kl_divergence(mu, sigma, module.kl))
+
+
+@pytest.mark.parametrize("make", FLOORED)
+def test_no_floor_or_one_below_the_clip_changes_nothing(make):
+    features = torch.randn(2, 4, 6, 6)
+    plain = make().build((4, 6, 6))
+    noise = torch.randn(2, *plain.noise_shape)
+    for floor in (0.0, 0, 0.0067):
+        other = make(sigma_floor=floor).build((4, 6, 6))
+        other.load_state_dict(plain.state_dict())
+        for one, two in zip(plain(features, noise), other(features, noise), strict=True):
+            assert torch.equal(one, two)
+
+
+def test_a_floor_reaches_models_and_modules_it_is_inserted_into():
+    x = torch.rand(2, 3, 12, 12)
+    model = insert(Net(), "layer1", PRECODE(k=4, sigma_floor=50.0), input_shape=(3, 12, 12), seed=0)
+    module = model.bottlenecks["bottleneck1"]
+    assert module.encode(torch.randn(2, 4, 5, 5))[1].eq(50).all()
+    kl = model.run(x).kl
+    assert (kl > 0.01 * 4 * (50**2 - 1 - 2 * math.log(50)) / 2).all(), "the KL term is that of the floor"
+
+
+@pytest.mark.parametrize("floor", [-0.1, float("inf"), float("nan")])
+@pytest.mark.parametrize("make", [PRECODE, CVB])
+def test_what_a_floor_may_not_be(make, floor):
+    with pytest.raises(ParameterError, match=f"sigma_floor must be finite and not negative, got {floor}"):
+        make(sigma_floor=floor)

@@ -9,6 +9,7 @@ import torch
 from gleak_lib import attacks, datasets, models
 from gleak_lib.attacks import ATTACKS
 from gleak_lib.bottlenecks import CVB, PRECODE
+from gleak_lib.errors import ParameterError
 from gleak_lib.experiments import AttackCell, TrainingCell, run, tables, truth
 from gleak_lib.types import Reconstruction
 
@@ -111,10 +112,80 @@ def test_the_attack_is_not_told_what_the_evaluation_knows(store, monkeypatch):
     assert by_attack[1].noise is not None
 
 
+AVERAGED = (("average-noise", {"draws": 3}),)
+
+
+@pytest.mark.parametrize(
+    ("options", "loss", "correlation"),
+    [
+        ({}, True, True),
+        ({"attack": JOINT.replace(draws=3)}, False, False),
+        (
+            {"attack": JOINT.replace(draws=3, noise_form="z"), "defense": AVERAGED, "batch_size": 2},
+            False,
+            False,
+        ),
+        ({"defense": AVERAGED}, False, False),
+        ({"defense": (*AVERAGED, ("compression", {"p": 0.5}))}, False, False),
+        ({"defense": (("average-noise", {"draws": 1}),)}, True, True),
+        ({"attack": PRESETS["expectation"], "defense": AVERAGED}, False, False),
+        ({"attack": PRESETS["expectation"]}, True, False),
+        ({"attack": JOINT.replace(draws=3), "updates": 2}, False, False),
+    ],
+)
+def test_what_nobody_can_compare_is_left_out(store, options, loss, correlation):
+    """One recorded draw is no truth for a gradient of several, nor for an attack on several."""
+    (result,) = run([cell(**options)], store, device="cpu", progress=False)
+    assert ("loss_at_truth" in result.figures) == loss
+    assert ("noise_correlation" in result.figures) == correlation
+    assert len(result.figures["gradient_distance"]) == 2
+    assert np.isfinite(result.figures["gradient_distance"]).all()
+
+
+def test_without_bottlenecks_there_is_nothing_to_record(store):
+    one = AttackCell(TrainingCell("digits"), attack=JOINT.replace(draws=2), victims=2, defense=AVERAGED)
+    (result,) = run([one], store, device="cpu", progress=False)
+    assert len(result.figures["loss_at_truth"]) == 2
+    assert "noise_correlation" not in result.figures
+
+
+def test_the_stored_gradient_distance_is_that_of_the_function(store):
+    one = cell(ATTACKS["oracle"].replace(max_steps=2), share_noise=True, noise_scale=0.5)
+    (result,) = run([one], store, device="cpu", progress=False)
+    digits = datasets.load("digits")
+    model = models.build("cnn", bottlenecks=TRAINING.bottlenecks, seed=0)
+    images, labels = datasets.victims(digits, 2, 0)
+    generator = torch.Generator().manual_seed(3)
+    options = {"mean": digits.mean, "std": digits.std, "share_noise": True, "noise_scale": 0.5}
+    seen = attacks.observe(model, images, labels, generator=generator, **options)
+    found = attacks.invert(seen, one.attack, generator=generator)
+    expected = attacks.gradient_distance(seen, one.attack, found)
+    assert result.figures["gradient_distance"] == pytest.approx(expected.tolist(), rel=1e-3)
+    assert "noise times 0.5" in one.describe()
+
+
+def test_scales_of_the_noise_in_cells():
+    assert cell(noise_scale=1).key == cell().key != cell(noise_scale=0).key == cell(noise_scale=0.0).key
+    for scale in (-1.0, float("nan"), float("inf")):
+        with pytest.raises(ParameterError, match="noise_scale must be finite and not negative"):
+            cell(noise_scale=scale)
+
+
 def test_keys_of_older_cells_are_what_they_were():
     """Written down before attacks had settings for the noise."""
     assert AttackCell(TrainingCell("digits")).key == "97f9eb37c212d277"
     assert AttackCell(TrainingCell("digits"), attack=ATTACKS["ignore"]).key == "07b126cd13806ca3"
+
+
+def test_keys_of_cells_with_bottlenecks_are_what_they_were():
+    """Written down before bottlenecks had a floor under sigma."""
+    assert TRAINING.key == "4b118b03e2784f7b"
+    assert AttackCell(TRAINING).key == "55d2f23faf62b800"
+    floored = (CVB(1, 1, sigma_floor=0.0), PRECODE(3, 4, sigma_floor=0))
+    assert dataclasses.replace(TRAINING, bottlenecks=floored).key == TRAINING.key
+    other = dataclasses.replace(TRAINING, bottlenecks=(CVB(1, 1, sigma_floor=0.3), PRECODE(3, 4)))
+    assert other.key != TRAINING.key
+    assert "cvb(position=1, kernel_size=1, sigma_floor=0.3)+" in other.describe()
 
 
 def test_results_that_are_older_show_gaps(store):
