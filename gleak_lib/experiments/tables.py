@@ -78,16 +78,16 @@ def attack_table(groups: Groups, *, scaling: str = "minmax") -> "DataFrame":
             "seeds": len(cells),
         }
         pooled = {
-            name: _pool(result.figures["scores"][scaling][name] for result in results) for name in SCORES
+            name: pool(result.figures["scores"][scaling][name] for result in results) for name in SCORES
         }
         for name in ("ssim", "psnr", "mse"):
             row[name], row[f"{name}_std"] = _mean_std(pooled[name])
         row["asr"] = 100 * float(np.mean(pooled["ssim"] >= 0.5))
         for name in ("loss", "steps"):
-            row[name] = float(np.median(_pool(result.figures[name] for result in results)))
+            row[name] = float(np.median(pool(result.figures[name] for result in results)))
         for name, middle in (("loss_at_truth", np.median), ("noise_correlation", np.mean)):
             known = all(name in result.figures for result in results)
-            row[name] = float(middle(_pool(r.figures[name] for r in results))) if known else np.nan
+            row[name] = float(middle(pool(r.figures[name] for r in results))) if known else np.nan
         row["matched"] = _common(result.figures["entries_matched"] for result in results)
         row["entries"] = _common(result.figures["entries_total"] for result in results)
         row["parameters"] = _common(result.figures["parameters"] for result in results)
@@ -107,7 +107,7 @@ def training_table(groups: Groups) -> "DataFrame":
     for label, results in _lists(groups, TrainingCell):
         measured = {}
         for name, unit in {"accuracy": 100, "balanced_accuracy": 100, "auc": 1}.items():
-            mean, std = _mean_std(unit * _pool([result.figures.get(name)] for result in results))
+            mean, std = _mean_std(unit * pool([result.figures.get(name)] for result in results))
             measured |= {name: mean, f"{name}_std": std if len(results) > 1 else np.nan}
         rows.append(
             {
@@ -283,8 +283,8 @@ def _lists(groups: Groups, kind: type) -> Iterable[tuple[str, list[Result]]]:
         yield label, found
 
 
-def _pool(columns: Iterable[Sequence[float | None]]) -> np.ndarray:
-    """One array of the values of several columns; None is NaN."""
+def pool(columns: Iterable[Sequence[float | None]]) -> np.ndarray:
+    """Return one array of the values of several columns; None is NaN."""
     return np.array([np.nan if v is None else v for column in columns for v in column], dtype=float)
 
 

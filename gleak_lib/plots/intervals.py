@@ -30,7 +30,8 @@ def intervals(frame: "DataFrame", *, xlabel: str, threshold: float | None = None
     if missing or frame.empty:
         raise ParameterError(f"This figure needs rows; missing: {', '.join(missing) or 'rows'}.")
     labels, methods = (list(dict.fromkeys(frame[name])) for name in ("label", "method"))
-    height = 1.1 + len(labels) * (0.22 + 0.13 * len(methods))
+    lines = max(label.count("\n") + 1 for label in labels)
+    height = 1.1 + len(labels) * max(0.16 + 0.11 * len(methods), 0.18 * lines)
     with themed() as pyplot:
         figure, axes = pyplot.subplots(figsize=(WIDTH, height), layout="constrained")
         for number, method in enumerate(methods):

@@ -1,15 +1,21 @@
 """What a defence costs against what it protects: one point a setting."""
 
+import math
 from typing import TYPE_CHECKING
 
 from gleak_lib.errors import ParameterError
+from gleak_lib.plots import names
 from gleak_lib.plots.style import PALETTE, WIDTH, themed
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.text import Annotation
     from pandas import DataFrame
 
 MARKERS = ("X", "o", "s", "D", "^", "v")
+LEGEND = 5  # entries in a line
+COLORS = (*PALETTE, "#777777")
 COLUMNS = ("row", "column", "family", "setting", "x", "y")
 
 
@@ -25,7 +31,8 @@ def tradeoff(
 
     Args:
         frame: columns row and column (the panel), family, setting (text, maybe empty), x and y; NaN where
-            there is none.
+            there is none. A column `joined` may say False where a family's settings are no scale: it has
+            points without a line, and each is named.
         xlabel, ylabel: the quantities.
         threshold: a value of y to mark by a dotted line.
         linear: width of the linear part of a logarithmic x axis with both signs; None draws a linear axis.
@@ -38,6 +45,7 @@ def tradeoff(
     if missing or frame.empty:
         raise ParameterError(f"This figure needs rows; missing: {', '.join(missing) or 'rows'}.")
     rows, columns, families = (list(dict.fromkeys(frame[name])) for name in ("row", "column", "family"))
+    named = []
     with themed() as pyplot:
         size = (WIDTH, 0.8 + 2.9 * len(rows))
         figure, grid = pyplot.subplots(
@@ -48,20 +56,7 @@ def tradeoff(
                 axes = grid[line][place]
                 here = (frame["row"] == row) & (frame["column"] == column)
                 panel = frame.loc[here & frame["x"].notna() & frame["y"].notna()]
-                for number, family in enumerate(families):
-                    points = panel[panel["family"] == family]
-                    color = PALETTE[number % len(PALETTE)]
-                    axes.plot(
-                        points["x"],
-                        points["y"],
-                        color=color,
-                        marker=MARKERS[number % len(MARKERS)],
-                        label=family,
-                    )
-                    for end, below in {len(points) - 1: 4, 0: -10}.items() if len(points) else ():
-                        text, x, y = points[["setting", "x", "y"]].iloc[end]
-                        offset = {"xytext": (4, below), "textcoords": "offset points"}
-                        axes.annotate(text, (x, y), fontsize=7, color=color, **offset)
+                named.append((axes, _draw(axes, panel, families)))
                 if linear is not None:
                     axes.set_xscale("symlog", linthresh=linear)
                 if threshold is not None:
@@ -72,5 +67,31 @@ def tradeoff(
                     axes.set_xlabel(xlabel)
             grid[line][0].set_ylabel(ylabel)
         handles, labels = grid[0][0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+        lines = math.ceil(len(labels) / LEGEND)
+        figure.legend(handles, labels, loc="outside lower center", ncols=math.ceil(len(labels) / lines))
+        figure.draw_without_rendering()  # lays it out
+        for axes, texts in named:
+            names.spread(axes, texts)
         return figure
+
+
+def _draw(axes: "Axes", panel: "DataFrame", families: "list[str]") -> "list[Annotation]":
+    """Draw the points of all families, and return their names, which have no place yet."""
+    named = []
+    for number, family in enumerate(families):
+        points = panel[panel["family"] == family]
+        joined = "joined" not in points or bool(points["joined"].all())
+        color = COLORS[number % len(COLORS)]
+        axes.plot(
+            points["x"],
+            points["y"],
+            color=color,
+            marker=MARKERS[number % len(MARKERS)],
+            linestyle="-" if joined else "",
+            label=family,
+        )
+        shown = points.iloc[[0, -1]] if joined and len(points) else points
+        for text, x, y in dict.fromkeys(zip(shown["setting"], shown["x"], shown["y"], strict=True)):
+            if text:
+                named.append(names.add(axes, text, (x, y), color))
+    return named

@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gleak_lib.experiments import intervals
+from gleak_lib.experiments import intervals, tables
 from gleak_lib.experiments.base import Cell
 from gleak_lib.experiments.cells import AttackCell
+from gleak_lib.experiments.fields import count
 from gleak_lib.experiments.plans import breaking, medical_report
 from gleak_lib.experiments.plans.breaking import Line
 from gleak_lib.experiments.result import Result
@@ -32,7 +33,7 @@ def table(rows: Iterable[Row], parameters: Mapping[str, Any], results: Results) 
 
     Returns:
         The rows' columns; victims; ssim, asr with `_low` and `_high`, and as texts `ssim_text`, `asr_text`;
-        psnr (dB, median); loss and loss_at_truth (medians), stuck (percent of the victims whose loss is above
+        psnr (dB, median, of images as they are); loss and loss_at_truth (medians), stuck (percent of the victims whose loss is above
         twice that at the truth), noise_correlation (mean).
     """
     found = []
@@ -41,7 +42,8 @@ def table(rows: Iterable[Row], parameters: Mapping[str, Any], results: Results) 
         line = intervals.attack_table({"": pooled}, scaling=parameters["scaling"]).iloc[0].to_dict()
         line["ssim_text"] = intervals.said(line["ssim"], line["ssim_low"], line["ssim_high"], 2)
         line["asr_text"] = intervals.said(line["asr"], line["asr_low"], line["asr_high"])
-        line["psnr"] = float(np.median(_pool(pooled, "scores", "none", "psnr")))
+        line["psnr"] = float(np.median(tables.pool(r.figures["scores"]["none"]["psnr"] for r in pooled)))
+        del line["psnr_std"]  # no deviation of medians
         line["stuck"] = _stuck(pooled)
         found.append({**line, **about})
     return require("pandas", "metrics").DataFrame(found)
@@ -82,7 +84,7 @@ def trained_table(parameters: Mapping[str, Any], results: Results) -> "DataFrame
 def trained_plot(frame: "DataFrame") -> "DataFrame":
     """Return what `plots.intervals` takes of `trained_table`, a line a network and round."""
     shown = for_plot(frame)
-    shown["label"] = [f"{line.label}\nafter {line.rounds} rounds" for line in frame.itertuples()]
+    shown["label"] = [f"{line.label}\n{_weights(line.rounds)}" for line in frame.itertuples()]
     order = {label: place for place, label in enumerate(dict.fromkeys(frame["label"]))}
     places = sorted(range(len(frame)), key=lambda i: (order[frame["label"][i]], frame["rounds"][i]))
     return shown.iloc[places].reset_index(drop=True)
@@ -137,7 +139,7 @@ def patches_table(parameters: Mapping[str, Any], results: Results) -> "DataFrame
     """Return the closed form on vision transformers: columns label, shared, and the scores."""
     rows = []
     for (label, r, shared), cells in breaking.patches(parameters).items():
-        weights = f"weights after {r} rounds on {cells[0].dataset_name}" if r else shared
+        weights = f"weights {_weights(r)} on {cells[0].dataset_name}" if r else shared
         rows.append(({"label": label, "shared": weights}, cells))
     return table(rows, parameters, results)
 
@@ -180,15 +182,9 @@ def caption(parameters: Mapping[str, Any], victims: int, steps: int) -> str:
 def _stuck(results: Sequence[Result]) -> float:
     if not all("loss_at_truth" in result.figures for result in results):
         return np.nan
-    loss, least = (_pool(results, name) for name in ("loss", "loss_at_truth"))
+    loss, least = (tables.pool(r.figures[name] for r in results) for name in ("loss", "loss_at_truth"))
     return 100 * float(np.mean(loss > STUCK * least))
 
 
-def _pool(results: Sequence[Result], *path: str) -> np.ndarray:
-    found = []
-    for result in results:
-        value: Any = result.figures
-        for name in path:
-            value = value[name]
-        found += [np.nan if v is None else v for v in value]
-    return np.array(found, dtype=float)
+def _weights(rounds: int) -> str:
+    return f"after {count(rounds, 'round')}" if rounds else "fresh weights"

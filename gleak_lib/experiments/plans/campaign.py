@@ -45,7 +45,7 @@ class Campaign:
         return dataclasses.replace(self, **changes)
 
     def trainings(self, protection: Protection, keep: tuple[int, ...] = ()) -> list[TrainingCell]:
-        """Return the trainings under a protection, one a model; batches of one's own are no part of them."""
+        """Return the trainings under a protection, one a model; its batches are no part of them."""
         return [
             TrainingCell(
                 self.dataset,

@@ -7,6 +7,7 @@ from gleak_lib.experiments import tables
 from gleak_lib.experiments.base import Cell
 from gleak_lib.experiments.plans import defences, paper_cells
 from gleak_lib.experiments.plans.paper_rows import NAMES, Row
+from gleak_lib.experiments.plans.protections import differences
 from gleak_lib.experiments.result import Result
 from gleak_lib.extras import require
 
@@ -79,10 +80,7 @@ def tradeoff(parameters: Mapping[str, Any], results: Results, value: str = "ssim
     """
     lines = []
     for _, frame in table(parameters, results).groupby(["dataset", "family"], sort=False):
-        settings = [set(text.split(", ")) for text in frame["setting"]]
-        common = set.intersection(*settings)
-        for line in frame.to_dict("records"):
-            text = ", ".join(part for part in line["setting"].split(", ") if part not in common)
+        for line, text in zip(frame.to_dict("records"), differences(frame["setting"]), strict=True):
             for row, ending in ((f"ours ({parameters['profile']})", ""), ("paper", "_paper")):
                 place = {"row": row, "column": line["dataset"], "family": line["family"], "setting": text}
                 lines.append(place | {"x": line[f"gain{ending}"], "y": line[f"{value}{ending}"]})

@@ -1,15 +1,17 @@
 """What protects clients, in one line of text: bottlenecks, defences of gradients, larger batches."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
 from gleak_lib.bottlenecks import CVB, PRECODE, BottleneckSpec
+from gleak_lib.defenses import DEFENSES
 from gleak_lib.errors import ParameterError, unknown
-from gleak_lib.experiments.defended import Pairs, as_pairs, transformation
+from gleak_lib.experiments.defended import Pairs, as_pairs
 
 KL_FORMS = ("exact", "paper-code")
+SYMBOLS = {"noise_multiplier": "σ", "max_grad_norm": "C", "floor": "σ ≥ ", "beta": "β"}
 WRITTEN = {
     "none": "none",
     "precode": "precode P K",
@@ -36,7 +38,7 @@ class Protection:
 
     @property
     def label(self) -> str:
-        """Name for people, for instance `CVB P=1, k=5, s=1/2, β=0.1 + dp C=20, σ=0.001`."""
+        """Name for people, for instance `CVB P=1, k=5, s=1/2, β=1e-1 + DP σ=1e-3`."""
         return " + ".join(map(_label, self.text.split(" + "))) if self.text != "none" else "none"
 
 
@@ -44,9 +46,9 @@ def parse(text: str) -> Protection:
     """Read a setting, whose parts are joined by ` + `.
 
     - `none`;
-    - `precode P K`, beta 0.01 as in 001; `P` may be `1+2`;
-    - `cvb P k s beta`; a bottleneck may be followed by `exact` or `paper-code` (the form of the KL term),
-      `beta=…`, `floor=…` (the least sigma);
+    - `precode P K`, beta 0.01 as in 001 unless `beta=…` follows; `P` may be `1+2`;
+    - `cvb P k s beta`; either bottleneck may be followed by `exact` or `paper-code` (the form of the KL term)
+      and by `floor=…` (the least sigma);
     - `batch B`, images in each update;
     - a defence of `DEFENSES` with its options, `compression p=0.9`.
 
@@ -62,16 +64,24 @@ def parse(text: str) -> Protection:
         if name in ("precode", "cvb"):
             bottlenecks += _bottlenecks(part, name, words)
         elif name == "batch":
-            batch = int(_numbers(part, words, 1)[0])
+            batch = _whole(part, _numbers(part, words, 1))[0]
         elif name == "none":
             _numbers(part, words, 0)
-        else:
+        elif name in DEFENSES:
             defenses.append((name, dict(_option(part, word) for word in words)))
+        else:
+            raise unknown("protection", name, (*WRITTEN, *DEFENSES))
     pairs = as_pairs(defenses)
-    transformation(pairs)  # refused here, not when a cell runs
     if batch < 1:
         raise ParameterError(f"{text!r}: a batch holds at least one image.")
     return Protection(text, bottlenecks, pairs, batch)
+
+
+def differences(texts: Iterable[str], separator: str = ", ") -> list[str]:
+    """Return texts without the parts that all of them have, `k=3` and `k=5` of `P=1, k=3` and `P=1, k=5`."""
+    parts = [text.split(separator) for text in texts]
+    common = set.intersection(*map(set, parts)) if parts else set()
+    return [separator.join(part for part in some if part not in common) for some in parts]
 
 
 def _bottlenecks(part: str, name: str, words: Sequence[str]) -> tuple[BottleneckSpec, ...]:
@@ -79,22 +89,23 @@ def _bottlenecks(part: str, name: str, words: Sequence[str]) -> tuple[Bottleneck
     given, more = words[: len(needed)], words[len(needed) :]
     if len(given) < len(needed):
         raise ParameterError(f"Write {WRITTEN[name]!r}, got {part!r}.")
-    positions = [int(p) for p in _numbers(part, given[0].split("+"))]
+    positions = _whole(part, _numbers(part, given[0].split("+")))
     values = _numbers(part, given[1:])
     options: dict[str, Any] = {}
+    known = {"floor": "sigma_floor"} | ({"beta": "beta"} if name == "precode" else {})
     for word in more:
         key, equals, value = word.partition("=")
         if not equals and key in KL_FORMS:
             options["kl"] = key
-        elif equals and key in ("floor", "beta"):
-            options["sigma_floor" if key == "floor" else key] = _numbers(part, [value])[0]
+        elif equals and key in known:
+            options[known[key]] = _numbers(part, [value])[0]
         else:
-            raise unknown(f"word in {part!r}", word, (*KL_FORMS, "floor=…", "beta=…"))
+            raise unknown(f"word in {part!r}", word, (*KL_FORMS, *(f"{name}=…" for name in known)))
     if name == "precode":
-        return tuple(PRECODE(p, k=int(values[0]), **options) for p in positions)
+        return tuple(PRECODE(p, k=_whole(part, values)[0], **options) for p in positions)
     size, scale, beta = values
-    options.setdefault("beta", beta)
-    return tuple(CVB(p, kernel_size=int(size), scale=scale, **options) for p in positions)
+    kernel_size = _whole(part, [size])[0]
+    return tuple(CVB(p, kernel_size=kernel_size, scale=scale, beta=beta, **options) for p in positions)
 
 
 def _option(part: str, word: str) -> tuple[str, Any]:
@@ -112,17 +123,31 @@ def _numbers(part: str, words: Sequence[str], count: int | None = None) -> list[
     try:
         return [float(Fraction(word)) for word in words]
     except (ValueError, ZeroDivisionError) as error:
-        raise ParameterError(f"{part!r}: {error}: numbers are written 5, 1/2 or 1e-1.") from error
+        raise ParameterError(f"Numbers are written 5, 1/2 or 1e-1, got {part!r}.") from error
+
+
+def _whole(part: str, numbers: Sequence[float]) -> list[int]:
+    if wrong := [number for number in numbers if not number.is_integer()]:
+        raise ParameterError(f"{part!r}: {wrong[0]:g} must be a whole number.")
+    return [int(number) for number in numbers]
 
 
 def _label(part: str) -> str:
     name, *words = part.split()
     if name == "batch":
         return f"batch of {words[0]}"
-    if name not in ("precode", "cvb"):
-        return " ".join([name, *words])
-    symbols = {"precode": ("P", "K"), "cvb": ("P", "k", "s", "β")}[name]
+    if name not in WRITTEN:
+        return f"{'DP' if name == 'dp' else name} {', '.join(map(_said, words))}".strip()
+    symbols = {"none": (), "precode": ("P", "K"), "cvb": ("P", "k", "s", "β")}[name]
     settings = [f"{symbol}={word}" for symbol, word in zip(symbols, words, strict=False)]
-    more = [word.replace("floor=", "σ ≥ ").replace("beta=", "β=") for word in words[len(symbols) :]]
-    more = ["exact KL" if word == "exact" else word for word in more]
-    return f"{name.upper()} " + ", ".join([*settings, *more])
+    settings += [_said(word) for word in words[len(symbols) :]]
+    return f"{name.upper()} {', '.join(settings)}" if settings else name
+
+
+def _said(word: str) -> str:
+    """Return `σ=1e-3` for `noise_multiplier=1e-3`."""
+    name, equals, value = word.partition("=")
+    symbol = SYMBOLS.get(name, name)
+    if equals:
+        return f"{symbol}{'' if symbol.endswith(' ') else equals}{value}"
+    return f"{name} KL" if name == "exact" else name

@@ -88,7 +88,7 @@ def entries(chapter: Mapping[str, Any]) -> list[Entry]:
         fresh = {name: campaign.attack(one, a) for name, a in attackers(one, **budget).items()}
         late = attackers(one, **budget, trained=True) if text in chapter["trained"] else {}
         trained = {name: campaign.attack(one, a, rounds=rounds) for name, a in late.items()}
-        found.append(Entry(one, fresh, trained, campaign.trainings(_in_training(one))))
+        found.append(Entry(one, fresh, trained, campaign.trainings(one)))
     return found
 
 
@@ -110,8 +110,3 @@ def cells(**chapter: Any) -> list[Cell]:
         found += [cell for group in groups for cell in group]
         found += [*entry.trainings, traffic(entry, chapter)]
     return list(dict.fromkeys(found))
-
-
-def _in_training(protection: Protection) -> Protection:
-    """Return the protection as clients train under it: with their own batches."""
-    return Protection(protection.text, protection.bottlenecks, protection.defense)

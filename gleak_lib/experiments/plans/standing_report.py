@@ -11,6 +11,7 @@ from gleak_lib.experiments import intervals, tables
 from gleak_lib.experiments.base import Cell
 from gleak_lib.experiments.cells import AttackCell
 from gleak_lib.experiments.plans import standing
+from gleak_lib.experiments.plans.protections import differences
 from gleak_lib.experiments.plans.standing import PUBLISHED, Entry
 from gleak_lib.experiments.result import Result
 from gleak_lib.extras import require
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Results = Mapping[Cell, Result]
-SUCCESS = 0.5  # SSIM
 FAMILIES = {
     "none": "none",
     "dp": "DP",
@@ -29,7 +29,9 @@ FAMILIES = {
     "precode": "PRECODE",
     "cvb": "CVB",
 }
-OTHERS, COMBINED = "other changes of the gradient", "CVB and more"
+SCALES = ("DP", "compression", "batches")  # families whose settings are steps of one scale
+OTHERS, COMBINED = "other changes of the gradient", "combined"
+ENDS = {"value": "", "low": "_low", "high": "_high"}
 SHOWN = {"published": "under IG or Ignore", "best": "under the best attack"}
 
 
@@ -125,26 +127,32 @@ def for_plot(frame: "DataFrame") -> "DataFrame":
     lines = []
     for line in frame.to_dict("records"):
         for name, method in SHOWN.items():
-            values = {part: line[f"{name}_asr{end}"] for part, end in _ENDS.items()}
+            values = {part: line[f"{name}_asr{end}"] for part, end in ENDS.items()}
             lines.append({"label": line["label"], "method": method} | values)
     return require("pandas", "metrics").DataFrame(lines)
 
 
 def tradeoff(parameters: Mapping[str, Any], frame: "DataFrame") -> "DataFrame":
-    """Return what `plots.tradeoff` takes: accuracy gained against SSIM, under both attacks."""
-    lines = [
-        {
-            "row": method,
-            "column": parameters["dataset"],
-            "family": line["family"],
-            "setting": line["setting"],
-            "x": line["gain"],
-            "y": line[f"{name}_ssim"],
-        }
+    """Return what `plots.tradeoff` takes: accuracy gained against SSIM, under both attacks.
+
+    Settings are named by what not all of their family have in common.
+
+    Args:
+        parameters: of the chapter.
+        frame: from `table`.
+    """
+    frame = frame.assign(joined=frame["family"].isin(SCALES))
+    for family, separator in {**dict.fromkeys(dict.fromkeys(frame["family"]), ", "), COMBINED: " + "}.items():
+        rows = frame["family"] == family
+        frame.loc[rows, "setting"] = differences(frame.loc[rows, "setting"], separator)
+    columns = ["family", "setting", "joined", "gain"]
+    parts = [
+        frame[[*columns, f"{name}_ssim"]]
+        .set_axis([*columns[:-1], "x", "y"], axis="columns")
+        .assign(row=method, column=parameters["dataset"])
         for name, method in SHOWN.items()
-        for line in frame.to_dict("records")
     ]
-    return require("pandas", "metrics").DataFrame(lines)
+    return require("pandas", "metrics").concat(parts, ignore_index=True)
 
 
 def pictures(
@@ -176,15 +184,12 @@ def caption(parameters: Mapping[str, Any], what: str) -> str:
     )
 
 
-_ENDS = {"value": "", "low": "_low", "high": "_high"}
-
-
 def _leak(found: Verdict) -> dict[str, Any]:
     """Return a verdict's scores: `published`, `best` and `chosen`, each with `_ssim`, `_asr` and so on."""
     line: dict[str, Any] = {"attack": found.name}
     for name in ("published", "best", "chosen"):
         values: np.ndarray = getattr(found, name)
-        hits = int((values >= SUCCESS).sum())
+        hits = int((values >= intervals.SUCCESS).sum())
         low, high = (100 * bound for bound in intervals.share(hits, len(values)))
         asr = 100 * hits / len(values)
         line |= {f"{name}_ssim": float(values.mean()), f"{name}_asr": asr}
@@ -204,14 +209,10 @@ def _outcome(results: Sequence[Result], scaling: str) -> Outcome:
 
 
 def _about(entry: Entry) -> dict[str, str]:
-    parts = entry.protection.text.split(" + ")
-    name = parts[0].split()[0]
-    family = FAMILIES.get(name, OTHERS)
-    if name == "cvb" and len(parts) > 1:
-        family = COMBINED
-    label = entry.label
-    setting = label.split(" + ", 1)[1] if family == COMBINED else label.partition(" ")[2] or label
-    return {"label": label, "family": family, "setting": setting if family != OTHERS else label}
+    name, _, more = entry.protection.text.partition(" ")
+    family = COMBINED if " + " in more else FAMILIES.get(name, OTHERS)
+    setting = entry.label if family in (OTHERS, COMBINED) else entry.label.partition(" ")[2]
+    return {"label": entry.label, "family": family, "setting": setting}
 
 
 def _epsilon(trained: Sequence[Result]) -> str:
