@@ -71,7 +71,7 @@ def first(chapter: Mapping[str, Any]) -> list[Line]:
     campaign, lines = Campaign.of(chapter), []
     for text in chapter["networks"]:
         protection = parse(text)
-        names = [IG, IGNORE, EXPECTATION, JOINT, KNOWN] if protection.bottlenecks else [IG, JOINT]
+        names = [IG, IGNORE, EXPECTATION, JOINT, LAYERWISE, KNOWN] if protection.bottlenecks else [IG, JOINT]
         found = {}
         for name in names:
             if name == EXPECTATION:  # four draws take four times as long
@@ -149,7 +149,7 @@ def sets(chapter: Mapping[str, Any]) -> dict[str, Line]:
     found = {}
     for dataset in chapter["sets"]:
         protection = chosen_for(dataset, chapter)
-        found[dataset] = _line(chapter | {"dataset": dataset}, protection, (IGNORE, JOINT))
+        found[dataset] = _line(chapter | {"dataset": dataset}, protection, (IGNORE, JOINT, LAYERWISE))
     return found
 
 
