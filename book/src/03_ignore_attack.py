@@ -188,7 +188,7 @@ tables.show(
 # position (single models from a fifth to a half), and neither the mask nor the position makes a difference that is larger than the one
 # between models. So here "the earlier, the
 # safer" held for untrained models only. How it goes on with more rounds, and what an attack could do that searches for the noise
-# as well, are questions for chapters of their own.
+# as well, is what {doc}`Breaking the bottleneck <08_breaking_the_bottleneck>` asks.
 
 # %% [markdown]
 # ## What the attacks see

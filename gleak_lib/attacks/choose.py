@@ -17,7 +17,7 @@ from gleak_lib.types import Observation, Reconstruction, VariationalModel
 
 DRAWS = 8  # of the noise where an attack knows none
 SEED = 0  # of these draws, the same for all attacks
-ROWS = 512  # images, each draw counted, whose gradients are computed at once
+ROWS = 128  # images, each draw counted, whose gradients are computed at once
 
 
 def gradient_distance(observation: Observation, attack: Attack, found: Reconstruction) -> Tensor:

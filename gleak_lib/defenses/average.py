@@ -9,7 +9,7 @@ from gleak_lib.errors import ParameterError
 from gleak_lib.gradients import per_victim_gradients, prepare
 from gleak_lib.types import Grads
 
-ROWS = 512  # images, each draw counted, whose gradients are computed at once
+ROWS = 128  # images, each draw counted, whose gradients are computed at once
 
 
 def average_noise(draws: int = 4) -> Defense:

@@ -310,3 +310,31 @@ def test_check_says_what_is_valid_damaged_and_missing(tmp_path, arrays):
     assert "30 train, 12 test images, 3 classes" in found["my_hospital"].detail
     assert (found["cifar10"].state, "damaged" in found["cifar10"].detail) == ("damaged", True)
     assert (found["retinamnist"].state, "download=True" in found["retinamnist"].detail) == ("missing", True)
+
+
+def test_a_name_may_say_the_size(tmp_path, arrays):
+    digits, by_argument = datasets.load("digits@48"), datasets.load("digits", size=48)
+    assert digits.input_shape == (3, 48, 48)
+    assert (digits.name, by_argument.name) == ("digits@48", "digits")
+    assert torch.equal(digits.train.images.stored, by_argument.train.images.stored)
+    assert torch.equal(digits.test.labels, by_argument.test.labels)
+    assert (digits.mean, digits.std) == (by_argument.mean, by_argument.std)
+    assert datasets.load("digits@16", size=16, channels=1).input_shape == (1, 16, 16)
+    np.savez(tmp_path / "my.own-set.npz", **arrays)
+    own = datasets.load("my.own-set@40", root=tmp_path)
+    assert (own.input_shape, own.name) == ((3, 40, 40), "my.own-set@40")
+
+
+def test_sizes_that_contradict_each_other_or_are_none(tmp_path):
+    with pytest.raises(ParameterError, match="that of the name, got size=32 for 'digits@48'"):
+        datasets.load("digits@48", size=32)
+    for size in (0, -3):
+        with pytest.raises(ParameterError, match=f"size must be at least 1 .* got size={size}"):
+            datasets.load("digits", size=size)
+    for name in ("digits@", "digits@0", "digits@-8", "digits@x", "@32", "digits@48@32"):
+        with pytest.raises(UnknownNameError, match="Unknown dataset"):
+            datasets.load(name, root=tmp_path)
+    with pytest.raises(UnknownNameError, match="Unknown dataset 'digitz'. Did you mean 'digits'"):
+        datasets.load("digitz@48", root=tmp_path)
+    with pytest.raises(DataError, match="cifar10 is not there"):
+        datasets.load("cifar10@64", root=tmp_path)

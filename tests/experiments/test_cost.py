@@ -51,6 +51,11 @@ def costs(*cells, machine=HERE):
         (LabelCell(TrainingCell("digits"), victims=8, batch_size=2), 16),
         (SpreadCell(PRECODED, victims=8, draws=3), 24),
         (MovieCell(TrainingCell("digits"), attack=IG, victims=2), 20),
+        (attack(victims=3, steps=10, training=TrainingCell("digits@64")), 120),
+        (attack(victims=3, steps=10, training=TrainingCell("digits@32")), 30),
+        (TrainingCell("digits@48", protocol=Protocol(rounds=2)), 4500),
+        (LabelCell(TrainingCell("digits@16"), victims=8), 2),
+        (SpreadCell(TrainingCell("digits@64", bottlenecks=(PRECODE(1, 8),)), victims=8, draws=3), 96),
         (Toy(3.0), 1),
     ],
 )
@@ -81,6 +86,18 @@ def test_the_narrowest_group_decides():
     other = TrainingCell("digits", bottlenecks=(PRECODE(2, 8),))
     assert known.seconds(attack(training=other)) == pytest.approx(11.0)  # same family: the median
     assert known.seconds(attack(training=TrainingCell("digits", "lenet"))) is None
+
+
+def test_images_of_another_size_have_costs_of_their_own():
+    large = TrainingCell("digits@64")
+    known = costs(measured(attack(), 20.0), measured(attack(training=large), 50.0))
+    assert known.seconds(attack()) == pytest.approx(20.0)
+    assert known.seconds(attack(training=large)) == pytest.approx(50.0)
+    assert known.seconds(attack(training=TrainingCell("digits@32"))) == pytest.approx(20.0)
+    alone = costs(measured(attack(), 20.0))  # nothing of that size: by the pixels
+    assert alone.seconds(attack(training=large)) == pytest.approx(80.0)
+    back = costs(measured(attack(training=large), 80.0))
+    assert back.seconds(attack()) == pytest.approx(20.0)
 
 
 def test_those_nearest_in_size_decide_by_their_median():
@@ -123,6 +140,15 @@ def test_costs_come_from_stored_results(store):
     assert known.images == {"digits": result.provenance["data"]["images"][0]}
     elsewhere = cost.read([store.folder], Machine("another device", 1))
     assert elsewhere.seconds(attack()) is None
+
+
+def test_images_are_counted_whatever_their_size(store):
+    one = TrainingCell("digits@48", protocol=Protocol(rounds=0))
+    (result,) = run([one], store, device="cpu", progress=False)
+    assert result.provenance["data"]["name"] == "digits@48"
+    known = cost.read([store.folder], cost.here("cpu"))
+    assert known.images == {"digits": result.provenance["data"]["images"][0]}
+    assert known.seconds(TrainingCell("digits@64", protocol=Protocol(rounds=0))) is not None
 
 
 def benchmark(folder, name, settings, ms, kind="cpu", device=None):

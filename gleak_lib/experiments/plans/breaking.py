@@ -11,13 +11,14 @@ from gleak_lib.experiments.plans.campaign import Campaign
 from gleak_lib.experiments.plans.protections import Protection, parse
 from gleak_lib.experiments.spread import SpreadCell
 
-IG, IGNORE, EXPECTATION = "IG", "Ignore", "expectation"
+IG, IG_LAYERWISE, IGNORE, EXPECTATION = "IG", "IG, layer by layer", "Ignore", "expectation"
 JOINT, LAYERWISE, KNOWN = "joint", "joint, layer by layer", "noise known"
 KNOWN_LAYERWISE, SILENT = "noise known, layer by layer", "no noise at all"
 _LAYERWISE = ATTACKS["layerwise"]
 _KNOWN_LAYERWISE = ATTACKS["oracle"].replace(distance=_LAYERWISE.distance, tv=_LAYERWISE.tv)
 PRESETS: dict[str, Attack] = {
     IG: ATTACKS["ig"],
+    IG_LAYERWISE: _LAYERWISE.replace(noise="resample"),
     IGNORE: ATTACKS["ignore"],
     EXPECTATION: ATTACKS["expectation"],
     JOINT: ATTACKS["joint"],
@@ -70,7 +71,7 @@ def first(chapter: Mapping[str, Any]) -> list[Line]:
     campaign, lines = Campaign.of(chapter), []
     for text in chapter["networks"]:
         protection = parse(text)
-        names = [IG, IGNORE, EXPECTATION, JOINT, KNOWN] if protection.bottlenecks else [IG, JOINT]
+        names = [IG, IGNORE, EXPECTATION, JOINT, LAYERWISE, KNOWN] if protection.bottlenecks else [IG, JOINT]
         found = {}
         for name in names:
             if name == EXPECTATION:  # four draws take four times as long
@@ -98,12 +99,12 @@ def trained(chapter: Mapping[str, Any]) -> dict[int, list[Line]]:
             f"rounds must be 0 to training_rounds ({last}), got {wrong if rounds else rounds}."
         )
     scale = chapter | {"grid_steps": chapter["trained_steps"]}
+    names = (IG, IG_LAYERWISE, LAYERWISE, KNOWN_LAYERWISE)
     found = {}
     for r in rounds:
         texts = [*(chapter["compared"] if r == max(rounds) else ()), *chapter["trained"]]
         found[r] = [
-            _line(scale, p, (IG, LAYERWISE, KNOWN_LAYERWISE) if p.bottlenecks else (IG, LAYERWISE), rounds=r)
-            for p in map(parse, texts)
+            _line(scale, p, names if p.bottlenecks else names[:2], rounds=r) for p in map(parse, texts)
         ]
     return found
 
@@ -148,7 +149,7 @@ def sets(chapter: Mapping[str, Any]) -> dict[str, Line]:
     found = {}
     for dataset in chapter["sets"]:
         protection = chosen_for(dataset, chapter)
-        found[dataset] = _line(chapter | {"dataset": dataset}, protection, (IGNORE, JOINT))
+        found[dataset] = _line(chapter | {"dataset": dataset}, protection, (IGNORE, JOINT, LAYERWISE))
     return found
 
 

@@ -10,7 +10,12 @@ from gleak_lib.experiments.plans.campaign import Campaign
 from gleak_lib.experiments.plans.protections import Protection, parse
 from gleak_lib.experiments.traffic import TrafficCell
 
-PUBLISHED, JOINT, LAYERWISE = "IG or Ignore", "joint", "layer by layer"
+PUBLISHED, JOINT, LAYERWISE, REDRAWN = (
+    "IG or Ignore",
+    "joint",
+    "layer by layer",
+    "layer by layer, noise redrawn",
+)
 SMOOTH, SPARSE, MUTED, DRAWS = "joint, smoother", "entries sent", "layer left out", "all draws searched for"
 SMOOTHER = 0.03  # weight of the prior against noise
 NOISY, ZEROS, PRUNED = (
@@ -41,6 +46,7 @@ def attackers(
 
     - the published ones: IG, behind a bottleneck and on fresh weights Ignore (001 §V-B);
     - `joint` (fresh weights only) and `layerwise`, which on a plain network search for nothing but the image;
+      on trained weights also the second with noise that is drawn anew at each step, as in IG;
     - against noise, `joint` with a stronger prior; against zeros, `layerwise` on the entries that were sent;
       against a pruned layer, `layerwise` without it; against averaged noise, `joint` over all draws.
 
@@ -55,6 +61,8 @@ def attackers(
     found = {PUBLISHED: published, LAYERWISE: layerwise}
     if not trained:
         found[JOINT] = joint
+    elif protection.bottlenecks:
+        found[REDRAWN] = layerwise.replace(noise="resample")
     if names & set(NOISY):
         found[SMOOTH] = joint.replace(tv=SMOOTHER)
     if names & set(ZEROS):

@@ -1,0 +1,109 @@
+"""Confidence intervals against closed forms, scipy and a simulation."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from gleak_lib.errors import ParameterError, UnknownNameError
+from gleak_lib.experiments import AttackCell, Result, TrainingCell, intervals, tables
+
+
+def wilson(hits, trials, confidence=0.95):
+    z = stats.norm.ppf((1 + confidence) / 2)
+    p, n = hits / trials, trials
+    middle, half = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    return (middle - half) / (1 + z * z / n), (middle + half) / (1 + z * z / n)
+
+
+@pytest.mark.parametrize(("hits", "trials"), [(0, 1), (1, 1), (0, 32), (13, 32), (32, 32), (500, 1000)])
+@pytest.mark.parametrize("confidence", [0.5, 0.95, 0.99])
+def test_shares_by_the_closed_form(hits, trials, confidence):
+    expected = wilson(hits, trials, confidence)
+    assert intervals.share(hits, trials, confidence) == pytest.approx(expected, abs=1e-12)
+    assert intervals.share(np.int64(hits), np.int64(trials), confidence) == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("count", [2, 5, 64])
+@pytest.mark.parametrize("confidence", [0.5, 0.95])
+def test_means_by_scipy(count, confidence):
+    values = np.random.default_rng(count).normal(3, 2, count)
+    expected = stats.t.interval(confidence, count - 1, values.mean(), stats.sem(values))
+    assert intervals.mean(values, confidence) == pytest.approx(expected)
+    missing = np.concatenate([values, [np.nan]])
+    assert intervals.mean(missing, confidence) == pytest.approx(expected), "gaps are left out"
+
+
+def test_equal_values_have_no_width_and_one_value_no_interval():
+    assert intervals.mean(np.full(4, 0.5)) == pytest.approx((0.5, 0.5))
+    assert all(np.isnan(intervals.mean(np.array([0.5]))))
+
+
+def test_intervals_cover_as_often_as_they_say():
+    rng = np.random.default_rng(0)
+    normal = rng.normal(1.5, 2, (1000, 6))
+    inside = [low <= 1.5 <= high for low, high in map(intervals.mean, normal)]
+    assert np.mean(inside) == pytest.approx(0.95, abs=0.02)
+    bounds = [intervals.share(hits, 32) for hits in range(33)]
+    for p in (0.1, 0.4, 0.75):  # exact: the binomial law says how often each interval is met
+        law = stats.binom(32, p).pmf(np.arange(33))
+        covered = sum(w for w, (low, high) in zip(law, bounds, strict=True) if low <= p <= high)
+        assert covered == pytest.approx(0.95, abs=0.03)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: intervals.share(3, 2), "hits must be an integer from 0 to 2, got 3"),
+        (lambda: intervals.share(-1, 2), "hits must be an integer from 0 to 2, got -1"),
+        (lambda: intervals.share(0.5, 2), "hits must be an integer from 0 to 2, got 0.5"),
+        (lambda: intervals.share(0, 0), "needs at least one value"),
+        (lambda: intervals.mean(np.array([])), "needs at least one value"),
+        (lambda: intervals.mean(np.array([np.nan])), "needs at least one value"),
+        (lambda: intervals.share(1, 2, 1.0), r"confidence must be in \(0, 1\), got 1.0"),
+        (lambda: intervals.mean(np.ones(3), float("nan")), r"confidence must be in \(0, 1\), got nan"),
+    ],
+)
+def test_what_intervals_refuse(make, message):
+    with pytest.raises(ParameterError, match=message):
+        make()
+
+
+def result(ssims, seed=0):
+    scores = {"mse": ssims, "psnr": ssims, "ssim": ssims}
+    figures = {"scores": {"minmax": scores, "none": {**scores, "ssim": [0.0] * len(ssims)}}}
+    figures |= {"loss": ssims, "steps": ssims, "entries_matched": 1, "entries_total": 1, "parameters": 1}
+    return Result(AttackCell(TrainingCell("digits"), victims=len(ssims), seed=seed), figures, {})
+
+
+def test_the_table_with_intervals():
+    first, second = [0.1, 0.5, 0.9], [0.7, 0.3]
+    groups = {"pooled": [result(first), result(second, 1)], "alone": result([0.6])}
+    frame = intervals.attack_table(groups)
+    plain = tables.attack_table(groups)
+    assert list(frame) == [*plain, "ssim_low", "ssim_high", "asr_low", "asr_high"]
+    assert frame[list(plain)].equals(plain)
+    row, alone = frame.to_dict("records")
+    values = np.array(first + second)
+    assert (row["ssim_low"], row["ssim_high"]) == pytest.approx(intervals.mean(values))
+    expected = [100 * bound for bound in wilson(3, 5)]
+    assert [row["asr_low"], row["asr_high"]] == pytest.approx(expected)
+    assert row["asr_low"] < row["asr"] < row["asr_high"]
+    assert np.isnan(alone["ssim_low"]) and alone["asr_high"] == pytest.approx(100)
+    unscaled = intervals.attack_table(groups, scaling="none")
+    assert unscaled["asr_low"].tolist() == pytest.approx([0, 0])
+    with pytest.raises(UnknownNameError, match="scaling"):
+        intervals.attack_table(groups, scaling="maxmin")
+
+
+def test_scores_of_each_group():
+    groups = {"a": [result([0.1, 0.2]), result([0.3], 1)], "b": result([0.4])}
+    assert [found.tolist() for found in intervals.ssims(groups)] == [[0.1, 0.2, 0.3], [0.4]]
+
+
+def test_in_words():
+    assert intervals.said(42.2, 28.4, 56.7) == "42 (28–57)"
+    assert intervals.said(-0.25, -1.5, 1.0, 2) == "−0.25 (−1.50–1.00)"
+    assert intervals.said(-3.0, math.nan, math.nan, 1) == "−3.0"
+    assert intervals.said(math.nan, math.nan, math.nan) == tables.MISSING
