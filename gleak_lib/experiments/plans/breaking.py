@@ -44,6 +44,7 @@ SHARED: dict[str, tuple[tuple[str, dict[str, Any]], ...]] = {
     "compressed, p=0.9": (("compression", {"p": 0.9}),),
     "clipped to length 1": (("clip", {"bound": 1.0}),),
 }
+NEEDED = ("networks", "grid", "trained", "patch_networks", "patch_rounds")
 
 
 class Line(NamedTuple):
@@ -217,7 +218,13 @@ def limits(chapter: Mapping[str, Any]) -> dict[str, list[AttackCell]]:
 
 
 def cells(**chapter: Any) -> list[Cell]:
-    """Return every cell of the chapter."""
+    """Return every cell of the chapter.
+
+    Raises:
+        ParameterError: a list that a table of its own is made from is empty.
+    """
+    if empty := [name for name in NEEDED if not chapter[name]]:
+        raise ParameterError(f"Name at least one setting in: {', '.join(empty)}.")
     lines = [
         *first(chapter),
         *grid(chapter),

@@ -33,8 +33,8 @@ def table(rows: Iterable[Row], parameters: Mapping[str, Any], results: Results) 
 
     Returns:
         The rows' columns; victims; ssim, asr with `_low` and `_high`, and as texts `ssim_text`, `asr_text`;
-        psnr (dB, median, of images as they are); loss and loss_at_truth (medians), stuck (percent of the victims whose loss is above
-        twice that at the truth), noise_correlation (mean).
+        psnr (dB, median, of images as they are); loss and loss_at_truth (medians), stuck (percent of the
+        victims whose loss is above twice that at the truth), noise_correlation (mean).
     """
     found = []
     for about, cells in rows:

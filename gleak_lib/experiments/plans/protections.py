@@ -65,16 +65,15 @@ def parse(text: str) -> Protection:
             bottlenecks += _bottlenecks(part, name, words)
         elif name == "batch":
             batch = _whole(part, _numbers(part, words, 1))[0]
+            if batch < 1:
+                raise ParameterError(f"{part!r}: a batch holds at least one image.")
         elif name == "none":
             _numbers(part, words, 0)
         elif name in DEFENSES:
             defenses.append((name, dict(_option(part, word) for word in words)))
         else:
             raise unknown("protection", name, (*WRITTEN, *DEFENSES))
-    pairs = as_pairs(defenses)
-    if batch < 1:
-        raise ParameterError(f"{text!r}: a batch holds at least one image.")
-    return Protection(text, bottlenecks, pairs, batch)
+    return Protection(text, bottlenecks, as_pairs(defenses), batch)
 
 
 def differences(texts: Iterable[str], separator: str = ", ") -> list[str]:

@@ -10,12 +10,8 @@ from gleak_lib.experiments.plans.campaign import Campaign
 from gleak_lib.experiments.plans.protections import Protection, parse
 from gleak_lib.experiments.traffic import TrafficCell
 
-PUBLISHED, JOINT, LAYERWISE, REDRAWN = (
-    "IG or Ignore",
-    "joint",
-    "layer by layer",
-    "layer by layer, noise redrawn",
-)
+PUBLISHED, JOINT = "IG or Ignore", "joint"
+LAYERWISE, REDRAWN = "layer by layer", "layer by layer, noise redrawn"
 SMOOTH, SPARSE, MUTED, DRAWS = "joint, smoother", "entries sent", "layer left out", "all draws searched for"
 SMOOTHER = 0.03  # weight of the prior against noise
 NOISY, ZEROS, PRUNED = (

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from gleak_lib import attacks as engine
+from gleak_lib.errors import unknown
 from gleak_lib.experiments import intervals, tables
 from gleak_lib.experiments.base import Cell
 from gleak_lib.experiments.cells import AttackCell
@@ -31,7 +32,9 @@ FAMILIES = {
 }
 SCALES = ("DP", "compression", "batches")  # families whose settings are steps of one scale
 OTHERS, COMBINED = "other changes of the gradient", "combined"
+CAPTIONS = ("fresh", "trained", "utility")
 ENDS = {"value": "", "low": "_low", "high": "_high"}
+PARTS = ("ssim", "asr", "asr_low", "asr_high", "text")
 SHOWN = {"published": "under IG or Ignore", "best": "under the best attack"}
 
 
@@ -55,6 +58,12 @@ class Verdict(NamedTuple):
     name: str
     best: np.ndarray
     chosen: np.ndarray
+
+
+COLUMNS = [
+    *("label", "family", "setting", "attack"),
+    *(f"{name}_{part}" for name in Verdict._fields if name != "name" for part in PARTS),
+]
 
 
 def verdict(attacks: Mapping[str, Sequence[AttackCell]], results: Results, scaling: str) -> Verdict:
@@ -101,13 +110,12 @@ def table(parameters: Mapping[str, Any], results: Results) -> "DataFrame":
 
 def trained_table(parameters: Mapping[str, Any], results: Results) -> "DataFrame":
     """Return a line a protection whose trained weights are attacked: label and the columns of `_leak`."""
-    return require("pandas", "metrics").DataFrame(
-        [
-            _about(entry) | _leak(verdict(entry.trained, results, parameters["scaling"]))
-            for entry in standing.entries(parameters)
-            if entry.trained
-        ]
-    )
+    lines = [
+        _about(entry) | _leak(verdict(entry.trained, results, parameters["scaling"]))
+        for entry in standing.entries(parameters)
+        if entry.trained
+    ]
+    return require("pandas", "metrics").DataFrame(lines, columns=COLUMNS)
 
 
 def attacks_table(parameters: Mapping[str, Any], results: Results) -> "DataFrame":
@@ -142,9 +150,10 @@ def tradeoff(parameters: Mapping[str, Any], frame: "DataFrame") -> "DataFrame":
         frame: from `table`.
     """
     frame = frame.assign(joined=frame["family"].isin(SCALES))
-    for family, separator in {**dict.fromkeys(dict.fromkeys(frame["family"]), ", "), COMBINED: " + "}.items():
-        rows = frame["family"] == family
-        frame.loc[rows, "setting"] = differences(frame.loc[rows, "setting"], separator)
+    for family, lines in frame.groupby("family"):
+        if len(lines) > 1:
+            separator = " + " if family == COMBINED else ", "
+            frame.loc[lines.index, "setting"] = differences(lines["setting"], separator)
     columns = ["family", "setting", "joined", "gain"]
     parts = [
         frame[[*columns, f"{name}_ssim"]]
@@ -172,7 +181,17 @@ def pictures(
 
 
 def caption(parameters: Mapping[str, Any], what: str) -> str:
-    """Return what belongs above a table: profile, victims, models, weights."""
+    """Return what belongs above a table: profile, victims, models, weights.
+
+    Args:
+        parameters: of the chapter.
+        what: `fresh` or `trained` (the attacks on these weights), or `utility` (the trainings).
+
+    Raises:
+        UnknownNameError: neither of them.
+    """
+    if what not in CAPTIONS:
+        raise unknown("kind of caption", what, CAPTIONS)
     models, victims = parameters["seeds"], parameters["victims"]
     about = f"Profile {parameters['profile']}, {parameters['dataset']}"
     if what == "utility":
