@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from itertools import product
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.text import Annotation
@@ -35,9 +37,11 @@ def spread(axes: "Axes", names: "Sequence[Annotation]") -> None:
     """
     from matplotlib.text import Text
 
-    pixel = axes.get_figure(root=True).dpi / 72
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    pixel = figure.dpi / 72
     panel: Box = axes.get_window_extent().extents
-    points = [xy for line in axes.lines if line.get_marker() != "None" for xy in line.get_xydata()]
+    points = [xy for line in axes.lines if line.get_marker() != "None" for xy in np.array(line.get_xydata())]
     taken = [(x - 4, y - 4, x + 4, y + 4) for x, y in axes.transData.transform(points)] if points else []
     for name in names:
         x, y = axes.transData.transform(name.xy)
@@ -51,7 +55,8 @@ def spread(axes: "Axes", names: "Sequence[Annotation]") -> None:
         distance, side, height = PLACES[number]
         taken.append(boxes[number])
         name.set(position=(distance * side, distance * height), ha=HORIZONTAL[side], va=VERTICAL[height])
-        name.arrow_patch.set_visible(distance > NEAR)
+        if name.arrow_patch is not None:
+            name.arrow_patch.set_visible(distance > NEAR)
 
 
 def _box(x: float, y: float, width: float, height: float, side: int, above: int) -> Box:

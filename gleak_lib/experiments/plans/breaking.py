@@ -99,7 +99,7 @@ def trained(chapter: Mapping[str, Any]) -> dict[int, list[Line]]:
         raise ParameterError(
             f"rounds must be 0 to training_rounds ({last}), got {wrong if rounds else rounds}."
         )
-    scale = chapter | {"grid_steps": chapter["trained_steps"]}
+    scale = {**chapter, "grid_steps": chapter["trained_steps"]}
     names = (IG, IG_LAYERWISE, LAYERWISE, KNOWN_LAYERWISE)
     found = {}
     for r in rounds:
@@ -150,7 +150,7 @@ def sets(chapter: Mapping[str, Any]) -> dict[str, Line]:
     found = {}
     for dataset in chapter["sets"]:
         protection = chosen_for(dataset, chapter)
-        found[dataset] = _line(chapter | {"dataset": dataset}, protection, (IGNORE, JOINT, LAYERWISE))
+        found[dataset] = _line({**chapter, "dataset": dataset}, protection, (IGNORE, JOINT, LAYERWISE))
     return found
 
 
@@ -177,7 +177,7 @@ def architectures(chapter: Mapping[str, Any]) -> list[tuple[str, Line]]:
         )
     found = []
     for model, text, victims, steps in zip(*lists, strict=True):
-        scale = chapter | {"model": model, "grid_victims": victims, "grid_steps": steps}
+        scale = {**chapter, "model": model, "grid_victims": victims, "grid_steps": steps}
         scale["plateau"] = max(1, steps // 10)
         found.append((model, _line(scale, parse("none"), (IG,))))
         found.append((model, _line(scale, parse(text), (IGNORE, JOINT))))

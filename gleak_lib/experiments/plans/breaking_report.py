@@ -84,7 +84,9 @@ def trained_table(parameters: Mapping[str, Any], results: Results) -> "DataFrame
 def trained_plot(frame: "DataFrame") -> "DataFrame":
     """Return what `plots.intervals` takes of `trained_table`, a line a network and round."""
     shown = for_plot(frame)
-    shown["label"] = [f"{line.label}\n{_weights(line.rounds)}" for line in frame.itertuples()]
+    shown["label"] = [
+        f"{label}\n{_weights(r)}" for label, r in zip(frame["label"], frame["rounds"], strict=True)
+    ]
     order = {label: place for place, label in enumerate(dict.fromkeys(frame["label"]))}
     places = sorted(range(len(frame)), key=lambda i: (order[frame["label"][i]], frame["rounds"][i]))
     return shown.iloc[places].reset_index(drop=True)
@@ -148,8 +150,10 @@ def limits_table(parameters: Mapping[str, Any], results: Results) -> "DataFrame"
     """Return `joint` where it is harder; `labels` is the percentage of them that was right."""
     groups = breaking.limits(parameters)
     frame = table([({"label": name}, cells) for name, cells in groups.items()], parameters, results)
-    shares = [[results[c].figures.get("label_accuracy") for c in cells] for cells in groups.values()]
-    frame["labels"] = [float(np.mean(s)) * 100 if None not in s else np.nan for s in shares]
+    shares = [
+        tables.pool([[results[c].figures.get("label_accuracy")] for c in cells]) for cells in groups.values()
+    ]
+    frame["labels"] = [100 * float(share.mean()) for share in shares]
     return frame
 
 
