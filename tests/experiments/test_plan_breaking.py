@@ -324,10 +324,10 @@ def test_frames_for_the_figure(results):
 
 def test_pictures_of_one_model(results):
     originals, found = breaking_report.pictures(breaking.first(CHAPTER), results, number=1)
-    assert list(found)[:3] == ["none: IG", "none: joint", f"{CHOSEN}: IG"]
+    assert list(found)[:3] == ["none: IG", "none: joint", "CVB: IG"]
     assert originals.shape == (2, 1, 4, 4)
     shades = {label: round(float(images.max()) * 255) for label, images in found.items()}
-    assert shades["none: joint"] == 1 and shades[f"{CHOSEN}: joint"] == 11
+    assert shades["none: joint"] == 1 and shades["CVB: joint"] == 11
 
 
 def test_the_caption_says_how_many():

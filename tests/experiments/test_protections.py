@@ -7,7 +7,7 @@ from gleak_lib.bottlenecks import CVB, PRECODE
 from gleak_lib.errors import ParameterError, UnknownNameError
 from gleak_lib.experiments import TrainingCell
 from gleak_lib.experiments.plans.campaign import Campaign
-from gleak_lib.experiments.plans.protections import Protection, differences, parse
+from gleak_lib.experiments.plans.protections import Protection, differences, parse, short
 from gleak_lib.experiments.spread import SpreadCell
 from gleak_lib.federated import Protocol
 
@@ -119,6 +119,12 @@ def test_settings_are_told_apart_by_what_differs():
     assert differences(["CVB + DP", "CVB + batch"], " + ") == ["DP", "batch"]
     assert differences(["alone"]) == [""]
     assert differences([]) == []
+
+
+def test_short_names_keep_what_tells_settings_apart():
+    labels = ["none", "PRECODE P=1, K=8", "CVB P=1, k=5", "CVB P=1, k=5, exact KL", "CVB P=1, k=5"]
+    assert short(labels) == ["none", "PRECODE", "CVB", "CVB exact KL", "CVB"]
+    assert short(["CVB P=1, k=5", "CVB P=1, k=3"]) == ["CVB k=5", "CVB k=3"]
 
 
 CAMPAIGN = Campaign("digits", "cnn", victims=9, seeds=3, seed=5, victim_seed=20, training_rounds=4)

@@ -11,6 +11,7 @@ from gleak_lib.experiments.cells import AttackCell
 from gleak_lib.experiments.fields import count
 from gleak_lib.experiments.plans import breaking, medical_report
 from gleak_lib.experiments.plans.breaking import Line
+from gleak_lib.experiments.plans.protections import short
 from gleak_lib.experiments.result import Result
 from gleak_lib.extras import require
 
@@ -164,10 +165,14 @@ def for_plot(frame: "DataFrame", value: str = "asr") -> "DataFrame":
 
 
 def pictures(lines: Sequence[Line], results: Results, number: int = 0) -> "tuple[Tensor, dict[str, Tensor]]":
-    """Return the stored originals of model `number`, and what each attack on each network made of them."""
+    """Return the stored originals of model `number`, and what each attack on each network made of them.
+
+    Networks have names that are short enough for a figure, see `protections.short`.
+    """
+    names = short([line.label for line in lines])
     found = {
-        f"{line.label}: {name}": results[cells[number]]
-        for line in lines
+        f"{network}: {name}": results[cells[number]]
+        for network, line in zip(names, lines, strict=True)
         for name, cells in line.attacks.items()
     }
     originals = next(iter(found.values())).images("truth")

@@ -83,6 +83,16 @@ def differences(texts: Iterable[str], separator: str = ", ") -> list[str]:
     return [separator.join(part for part in some if part not in common) for some in parts]
 
 
+def short(labels: Sequence[str]) -> list[str]:
+    """Return labels without the settings that all of their kind share, for instance `CVB`, `CVB exact KL`."""
+    found: dict[str, str] = {}
+    for kind in dict.fromkeys(label.split()[0] for label in labels):
+        same = [label for label in dict.fromkeys(labels) if label.split()[0] == kind]
+        settings = differences(label.removeprefix(kind).strip() for label in same)
+        found |= {label: f"{kind} {text}".strip() for label, text in zip(same, settings, strict=True)}
+    return [found[label] for label in labels]
+
+
 def _bottlenecks(part: str, name: str, words: Sequence[str]) -> tuple[BottleneckSpec, ...]:
     needed = WRITTEN[name].split()[1:]
     given, more = words[: len(needed)], words[len(needed) :]
