@@ -112,19 +112,21 @@ def trained(chapter: Mapping[str, Any]) -> dict[int, list[Line]]:
 
 def sigmas(chapter: Mapping[str, Any]) -> dict[tuple[str, int], list[SpreadCell]]:
     """Return by (network, round) what measures sigma and mu, one cell a model; fresh weights are round 0."""
-    campaign = _grid(chapter)
+    campaign, rounds = _grid(chapter), chapter["rounds"]
+    looked_at = {text: [0, max(rounds)] for text in chapter["compared"]}
+    looked_at |= {text: [0, *rounds] for text in chapter["trained"]}
     return {
         (parse(text).label, r): campaign.spread(parse(text), r)
-        for text in chapter["trained"]
+        for text, some in looked_at.items()
         if parse(text).bottlenecks
-        for r in dict.fromkeys([0, *chapter["rounds"]])
+        for r in dict.fromkeys(some)
     }
 
 
 def silent(chapter: Mapping[str, Any]) -> list[Line]:
     """Return attacks on the last trained weights of clients without noise, which the server knows."""
     last, lines = max(chapter["rounds"]), []
-    for text in chapter["trained"]:
+    for text in [*chapter["compared"], *chapter["trained"]]:
         protection = parse(text)
         if protection.bottlenecks:
             one = attack(KNOWN_LAYERWISE, chapter["trained_steps"], chapter["plateau"])
@@ -150,7 +152,7 @@ def sets(chapter: Mapping[str, Any]) -> dict[str, Line]:
     found = {}
     for dataset in chapter["sets"]:
         protection = chosen_for(dataset, chapter)
-        found[dataset] = _line({**chapter, "dataset": dataset}, protection, (IGNORE, JOINT, LAYERWISE))
+        found[dataset] = _line({**chapter, "dataset": dataset}, protection, (IGNORE, JOINT))
     return found
 
 
