@@ -100,13 +100,14 @@ def test_trained_weights_and_what_is_compared_with_them_at_the_last():
     assert {(c.rounds, c.victims, c.attack.max_steps) for c in cells.values()} == {(1, 2, 30)}
     assert [c.attack.noise for c in cells.values()] == ["resample", "resample", "optimize", "given"]
     assert {c.attack.distance for name, c in cells.items() if name != "IG"} == {"layerwise"}
-    (line,) = breaking.silent(CHAPTER)
-    assert line.label == CHOSEN
-    assert {(c.rounds, c.noise_scale, c.share_noise) for c in line.attacks[breaking.SILENT]} == {
-        (2, 0.0, True)
-    }
+    lines = breaking.silent(CHAPTER)
+    assert [line.label for line in lines] == ["PRECODE P=1, K=8", CHOSEN]
+    for line in lines:
+        (cells,) = line.attacks.values()
+        assert {(c.rounds, c.noise_scale, c.share_noise) for c in cells} == {(2, 0.0, True)}
     assert {key: len(cells) for key, cells in breaking.sigmas(CHAPTER).items()} == {
-        (CHOSEN, r): 2 for r in (0, 1, 2)
+        **{("PRECODE P=1, K=8", r): 2 for r in (0, 2)},
+        **{(CHOSEN, r): 2 for r in (0, 1, 2)},
     }
 
 
@@ -270,7 +271,7 @@ def test_losses_that_are_missing_are_not_stuck(results):
 
 def test_trained_weights_by_network_and_round(results):
     table = breaking_report.trained_table(CHAPTER, results)
-    assert table["rounds"].tolist() == [1] * 6 + [2] * 11
+    assert table["rounds"].tolist() == [1] * 6 + [2] * 12
     assert table["method"].tolist()[-1] == breaking.SILENT
     shown = breaking_report.trained_plot(table)
     assert list(dict.fromkeys(shown["label"])) == [
@@ -295,9 +296,12 @@ class Everything(dict):
 
 def test_training_takes_the_noise_away(results):
     table = breaking_report.noise_table(CHAPTER, results)
-    assert table[["label", "rounds"]].to_numpy().tolist() == [[CHOSEN, r] for r in (0, 1, 2)]
+    assert table[["label", "rounds"]].to_numpy().tolist() == [
+        *(["PRECODE P=1, K=8", r] for r in (0, 2)),
+        *([CHOSEN, r] for r in (0, 1, 2)),
+    ]
     assert table.loc[0, ["sigma", "mu", "ratio", "similarity"]].tolist() == pytest.approx([1, 4, 4, 0.5])
-    none = breaking_report.noise_table(CHAPTER | {"trained": ["none"]}, results)
+    none = breaking_report.noise_table(CHAPTER | {"trained": ["none"], "compared": []}, results)
     assert none.empty and list(none) == list(table)
 
 
@@ -308,7 +312,7 @@ def test_other_tables(results):
     assert grid["method"].tolist() == ["Ignore", "joint"] * 2
     assert grid["label"].tolist() == [CHOSEN] * 2 + ["PRECODE P=1, K=8"] * 2
     sets = breaking_report.sets_table(CHAPTER, results)
-    assert sets["label"].tolist()[::3] == ["Retina", "Blood (128 images)", "digits"]
+    assert sets["label"].tolist()[::2] == ["Retina", "Blood (128 images)", "digits"]
     models = breaking_report.architectures_table(CHAPTER, results)
     assert models["label"].tolist() == ["vit, none"] + ["vit, CVB P=1, k=3, s=1/2, β=1e-1"] * 2
     limits = breaking_report.limits_table(CHAPTER, results)
