@@ -113,7 +113,8 @@ tables.show(
     first,
     columns=columns | report.OPTIMISED | report.RECOVERED,
     digits={"stuck": 0},
-    caption=report.caption(settings, victims, steps),
+    caption=report.caption(settings, victims, steps)
+    + f" Expectation: {grid_victims} victims each, {grid_steps:,} steps.",
 )
 
 # %%

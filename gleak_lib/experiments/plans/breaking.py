@@ -181,7 +181,7 @@ def architectures(chapter: Mapping[str, Any]) -> list[tuple[str, Line]]:
     for model, text, victims, steps in zip(*lists, strict=True):
         scale = {**chapter, "model": model, "grid_victims": victims, "grid_steps": steps}
         scale["plateau"] = max(1, steps // 10)
-        found.append((model, _line(scale, parse("none"), (IG,))))
+        found.append((model, _line(scale, parse("none"), (IG, JOINT))))
         found.append((model, _line(scale, parse(text), (IGNORE, JOINT))))
     return found
 
