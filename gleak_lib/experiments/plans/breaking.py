@@ -84,8 +84,8 @@ def first(chapter: Mapping[str, Any]) -> list[Line]:
 
 
 def grid(chapter: Mapping[str, Any]) -> list[Line]:
-    """Return positions, sizes and weights of the KL term under Ignore and `joint`, fresh weights."""
-    return [_line(chapter, parse(text), (IGNORE, JOINT)) for text in chapter["grid"]]
+    """Return positions, sizes and KL terms under Ignore, `joint`, and with the noise known; fresh weights."""
+    return [_line(chapter, parse(text), (IGNORE, JOINT, KNOWN)) for text in chapter["grid"]]
 
 
 def trained(chapter: Mapping[str, Any]) -> dict[int, list[Line]]:
@@ -181,7 +181,7 @@ def architectures(chapter: Mapping[str, Any]) -> list[tuple[str, Line]]:
     for model, text, victims, steps in zip(*lists, strict=True):
         scale = {**chapter, "model": model, "grid_victims": victims, "grid_steps": steps}
         scale["plateau"] = max(1, steps // 10)
-        found.append((model, _line(scale, parse("none"), (IG, JOINT))))
+        found.append((model, _line(scale, parse("none"), (IG,))))
         found.append((model, _line(scale, parse(text), (IGNORE, JOINT))))
     return found
 
