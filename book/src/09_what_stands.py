@@ -29,6 +29,7 @@ protections: list[str] = [
     "cvb 1 5 1/2 1e-1 + average-noise draws=2",
 ]  # the first is none
 trained: list[str] = ["cvb 1 5 1/2 1e-1"]  # attacked after training, too
+untrained: list[str] = []  # whose accuracy is not measured
 training_rounds: int = 2  # federated rounds
 victims: int = 4  # images attacked on each model
 steps: int = 100  # of each attack

@@ -22,12 +22,16 @@ NOISY, ZEROS, PRUNED = (
 
 
 class Entry(NamedTuple):
-    """A protection with its attacks on fresh and on trained weights, and its trainings, one cell a model."""
+    """A protection with its attacks on fresh and on trained weights, and its trainings, one cell a model.
+
+    Where `utility` is False the trainings are not run, and its accuracy is not known.
+    """
 
     protection: Protection
     fresh: dict[str, list[AttackCell]]
     trained: dict[str, list[AttackCell]]
     trainings: list[TrainingCell]
+    utility: bool = True
 
     @property
     def label(self) -> str:
@@ -75,15 +79,18 @@ def entries(chapter: Mapping[str, Any]) -> list[Entry]:
     """Return the chapter's protections, the first of which is `none`.
 
     Raises:
-        ParameterError: another begins the list, or one of `trained` is not in it.
+        ParameterError: another begins the list, one of `trained` or `untrained` is not in it, or one is in both.
     """
     texts = chapter["protections"]
     if not texts or texts[0] != "none":
         raise ParameterError(
             f"protections begins with 'none', which the others are compared with, got {texts}."
         )
-    if wrong := [text for text in chapter["trained"] if text not in texts]:
-        raise ParameterError(f"trained must be among protections, got {wrong}.")
+    untrained = chapter["untrained"]
+    if wrong := [text for text in [*chapter["trained"], *untrained] if text not in texts]:
+        raise ParameterError(f"trained and untrained must be among protections, got {wrong}.")
+    if wrong := [text for text in untrained if text in chapter["trained"] or text == "none"]:
+        raise ParameterError(f"untrained must be neither among trained nor 'none', got {wrong}.")
     campaign, rounds = Campaign.of(chapter), chapter["training_rounds"]
     budget = {"steps": chapter["steps"], "plateau": chapter["plateau"]}
     found = []
@@ -92,7 +99,7 @@ def entries(chapter: Mapping[str, Any]) -> list[Entry]:
         fresh = {name: campaign.attack(one, a) for name, a in attackers(one, **budget).items()}
         late = attackers(one, **budget, trained=True) if text in chapter["trained"] else {}
         trained = {name: campaign.attack(one, a, rounds=rounds) for name, a in late.items()}
-        found.append(Entry(one, fresh, trained, campaign.trainings(one)))
+        found.append(Entry(one, fresh, trained, campaign.trainings(one), text not in untrained))
     return found
 
 
@@ -112,5 +119,5 @@ def cells(**chapter: Any) -> list[Cell]:
     for entry in entries(chapter):
         groups = [*entry.fresh.values(), *entry.trained.values()]
         found += [cell for group in groups for cell in group]
-        found += [*entry.trainings, traffic(entry, chapter)]
+        found += [*(entry.trainings if entry.utility else ()), traffic(entry, chapter)]
     return list(dict.fromkeys(found))

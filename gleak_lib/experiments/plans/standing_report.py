@@ -81,13 +81,14 @@ def table(parameters: Mapping[str, Any], results: Results) -> "DataFrame":
     Returns:
         label, family, setting; the columns of `_leak` for fresh weights; accuracy (percent, mean over the
         models, `_std`), gain (points against no protection, model by model), epsilon (text), kilobytes (of a
-        gradient), seconds (of a round), and both relative to no protection.
+        gradient), seconds (of a round), and both relative to no protection; NaN where nothing was trained.
     """
     lines = []
     for entry in standing.entries(parameters):
         line = _about(entry) | _leak(verdict(entry.fresh, results, parameters["scaling"]))
-        trained = [results[cell] for cell in entry.trainings]
-        accuracy = 100 * np.array([np.nan if (a := r.figures["accuracy"]) is None else a for r in trained])
+        trained = [results[cell] for cell in entry.trainings] if entry.utility else []
+        known = [np.nan if (a := r.figures["accuracy"]) is None else a for r in trained]
+        accuracy = 100 * np.array(known or [np.nan] * parameters["seeds"])
         sent = results[standing.traffic(entry, parameters)].figures
         seconds = [r.provenance["seconds"] / max(1, r.figures["rounds"]) for r in trained]
         line |= {
@@ -96,7 +97,7 @@ def table(parameters: Mapping[str, Any], results: Results) -> "DataFrame":
             "accuracy_std": float(accuracy.std()),
             "epsilon": _epsilon(trained),
             "kilobytes": sent["bytes"] / 1000,
-            "seconds": float(np.median(seconds)),
+            "seconds": float(np.median(seconds)) if seconds else np.nan,
         }
         lines.append(line)
     frame = require("pandas", "metrics").DataFrame(lines)
