@@ -21,6 +21,7 @@ from gleak_lib.experiments import (
     tables,
 )
 from gleak_lib.experiments.plans import standing, standing_report
+from gleak_lib.experiments.plans.campaign import Campaign
 from gleak_lib.experiments.plans.protections import parse
 from gleak_lib.experiments.serial import encode
 from gleak_lib.experiments.traffic import TrafficCell
@@ -44,6 +45,7 @@ CHAPTER = {
         f"{CHOSEN} + batch 2",
     ],
     "trained": ["none", CHOSEN],
+    "untrained": [],
     "training_rounds": 2,
     "victims": 4,
     "steps": 30,
@@ -124,7 +126,10 @@ def test_the_cells_are_attacks_trainings_and_bytes():
     [
         ({"protections": []}, ParameterError, r"protections begins with 'none', .*, got \[\]"),
         ({"protections": ["batch 2"]}, ParameterError, "protections begins with 'none'"),
-        ({"trained": ["batch 8"]}, ParameterError, r"trained must be among protections, got \['batch 8'\]"),
+        ({"trained": ["batch 8"]}, ParameterError, r"must be among protections, got \['batch 8'\]"),
+        ({"untrained": ["batch 8"]}, ParameterError, r"must be among protections, got \['batch 8'\]"),
+        ({"untrained": [CHOSEN]}, ParameterError, "untrained must be neither among trained nor 'none'"),
+        ({"untrained": ["none"], "trained": []}, ParameterError, r"neither .* nor 'none', got \['none'\]"),
         ({"protections": ["none", "cvc 1 2"], "trained": []}, UnknownNameError, "Did you mean 'cvb'"),
     ],
 )
@@ -225,6 +230,19 @@ def test_leaks_beside_what_they_cost(results):
         "none", "DP", "DP", standing_report.OTHERS, "compression", "batches", "CVB", "CVB",
         *[standing_report.COMBINED] * 2,
     ]  # fmt: skip
+
+
+def test_what_is_not_trained_has_a_gap(results):
+    text = f"{CHOSEN} exact floor=1"
+    chapter = CHAPTER | {"untrained": [text]}
+    left_out = set(standing.cells(**CHAPTER)) - set(standing.cells(**chapter))
+    assert left_out == set(Campaign.of(CHAPTER).trainings(parse(text)))
+    known = {cell: result for cell, result in results.items() if cell not in left_out}
+    frame = standing_report.table(chapter, known).set_index("label")
+    line = frame.loc[parse(text).label]
+    assert line[["accuracy", "gain", "seconds", "relative_seconds"]].isna().all()
+    assert line["epsilon"] == tables.MISSING and line["kilobytes"] > 0
+    assert frame["accuracy"].notna().sum() == len(frame) - 1
 
 
 def test_images_without_an_accuracy_have_a_gap(results):

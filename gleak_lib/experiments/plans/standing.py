@@ -79,7 +79,7 @@ def entries(chapter: Mapping[str, Any]) -> list[Entry]:
     """Return the chapter's protections, the first of which is `none`.
 
     Raises:
-        ParameterError: another begins the list, one of `trained` or `untrained` is not in it, or one is in both.
+        ParameterError: another begins the list, one of `trained` or `untrained` is not in it or in both.
     """
     texts = chapter["protections"]
     if not texts or texts[0] != "none":
