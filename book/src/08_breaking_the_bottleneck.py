@@ -325,8 +325,16 @@ if architectures:
             report.architectures_table(settings, found),
             columns=columns | report.OPTIMISED | report.RECOVERED,
             digits={"stuck": 0},
-            caption=f"Profile {profile}, {dataset}: {architecture_victims} victims on each of {seeds} models, "
-            f"{architecture_steps} steps.",
+            caption=f"Profile {profile}, {dataset}, {seeds} models each. "
+            + "; ".join(
+                f"{name}: {number} victims a model, {most} steps"
+                for name, number, most in zip(
+                    architectures,
+                    architecture_victims,
+                    architecture_steps,
+                    strict=True,
+                )
+            ),
         )
     )
 

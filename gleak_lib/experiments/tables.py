@@ -9,6 +9,7 @@ import numpy as np
 
 from gleak_lib.errors import ParameterError, StoreError, unknown
 from gleak_lib.experiments.cells import AttackCell, TrainingCell
+from gleak_lib.experiments.fields import count
 from gleak_lib.experiments.figures import SCALINGS, SCORES
 from gleak_lib.experiments.outlook import duration
 from gleak_lib.experiments.result import Result
@@ -185,7 +186,8 @@ def note(results: Iterable[Result], profile: str) -> str:
     if attacks_:
         parts.append(_several("victims ", (str(cell.victims) for cell in attacks_)))
         rounds = sorted({cell.rounds for cell in attacks_})
-        parts.append("attacked weights: " + ", ".join(f"after {r} rounds" if r else "fresh" for r in rounds))
+        shown = (f"after {count(r, 'round')}" if r else "fresh" for r in rounds)
+        parts.append("attacked weights: " + ", ".join(shown))
     if trainings:
         parts.append(_several("trained at most rounds ", (str(cell.protocol.rounds) for cell in trainings)))
     seeds = {cell.seed for cell in trainings} | {(cell.training.seed, cell.seed) for cell in attacks_}
