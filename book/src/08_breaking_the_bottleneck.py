@@ -130,7 +130,7 @@ plots.intervals(report.for_plot(first), xlabel="ASR %, with 95 % intervals")
 # tell most. It is the "stochastic" gradients that give the noise away.
 #
 # Two columns keep us honest. *Loss at the truth* is what an attack's loss would be at the client's own image and noise. *Stuck* is the share of victims whose
-# search ended at more than twice that. All searches that redraw the noise are stuck, by two orders of magnitude: no image
+# search ended at more than twice that. All searches that redraw the noise are stuck, by one to two orders of magnitude: no image
 # explains a gradient under somebody else's noise. But `joint` is stuck for two thirds as well, a little above its best. It succeeds
 # without arriving, and more steps or restarts would find more.
 

@@ -1,6 +1,7 @@
 """Results as pandas tables: rows of ours, the paper's figures beside them, and a form for reading."""
 
 import hashlib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from typing import TYPE_CHECKING, Any
@@ -34,6 +35,7 @@ HEADINGS = {
     "balanced_accuracy": "balanced accuracy %",
 }
 MISSING = "–"
+RANGE = re.compile(r"(?<=\d)–(?=[\d−])")  # a narrow column may break a line before it, and not within
 
 
 def paper(name: str) -> "DataFrame":
@@ -253,7 +255,7 @@ def _cell(value: Any, std: Any, digits: int | None, signed: bool) -> str:
     if value is None or (isinstance(value, float) and np.isnan(value)):
         return MISSING
     if isinstance(value, (bool, str)):
-        return str(value)
+        return RANGE.sub("–\u2060", str(value))
     if np.isinf(value):
         return "∞" if value > 0 else "−∞"
     whole = isinstance(value, (int, np.integer)) or (digits is None and float(value).is_integer())

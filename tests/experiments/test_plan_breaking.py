@@ -249,7 +249,7 @@ def test_models_are_pooled_with_intervals(results):
         | breaking_report.OPTIMISED
         | breaking_report.RECOVERED,
     )
-    assert "88 (53–98)" in shown.to_html()
+    assert "88 (53–\u206098)" in shown.to_html(), "no line ends within an interval"
 
 
 def test_without_a_loss_at_the_truth_nobody_says_what_is_stuck(results):
