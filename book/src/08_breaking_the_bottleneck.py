@@ -274,9 +274,9 @@ plots.intervals(
 #
 # **PRECODE keeps some of its noise, and loses it to the search:** 25 % with IG, 58 % (42 to 73) with `joint` layer by layer, 61 % with the noise known, 67 % without noise.
 #
-# **The exact KL term does protect, at a price.** `joint` finds 8 % (3 to 22), the oracle 36 %, and without noise it is 33 %. About half of the protection is
-# the noise, which the search no longer finds well enough (correlation 0.66), and the rest is that network's own: its gradients tell less
-# even when nothing is random. What it costs in accuracy stands in {doc}`What stands <09_what_stands>`.
+# **The exact KL term does protect, at a price.** `joint` finds 8 % (3 to 22), with the noise known it is 36 %, and without noise 33 %. So there are two steps. From the 92 % of
+# the network without bottleneck down to 33 is the network's own: its gradients tell less even when nothing is random. From there to 8 is the noise, which
+# the search no longer finds well enough (correlation 0.66). What it costs in accuracy stands in {doc}`What stands <09_what_stands>`.
 #
 # Without a bottleneck 92 % are found on weights as old as these, by either distance. The medians of the noise tables and of the losses hide that models differ; intervals count
 # victims as if they were independent, while twelve each share a model.
@@ -374,7 +374,7 @@ tables.show(
 # the CVB as recommended hides hardly any image of an untrained CNN, PRECODE none to speak of, and on a transformer there is not even
 # anything to search for.
 #
-# On trained weights the noise as published is gone after a round. What is left is a network that is harder to invert, and it took no more than another distance to
+# On trained weights the noise as published is gone after a round. What is left is a network that is harder to invert, and it took no more than another distance and a stronger prior to
 # invert it. Only the exact KL term keeps the noise alive.
 #
 # Three networks did resist with fresh weights: kernels of one pixel, a single kernel, and bottlenecks at all three positions. In the first it is the noise that protects, in the others it is

@@ -186,9 +186,9 @@ tables.show(
 
 # %% [markdown]
 # Accuracies after three rounds say who learns slower, not where it ends. In the published run clipping, pruning and Soteria cost nothing, as they protect nothing. DP costs
-# nothing at $10^{-3}$, 1.6 points at $10^{-2}$ and 14 at $10^{-1}$; the CVB costs 4.1 points here, and ends *above* the plain network after 20 rounds in {doc}`Other
+# nothing at $10^{-3}$, 1.6 points at $10^{-2}$ and 14 at $10^{-1}$; the CVB costs 4.1 points here; after 20 rounds it is about level with the plain network, with one seed, in {doc}`Other
 # architectures <06_other_architectures>`. The floor under $\sigma$ costs 12.5 points at 1, and at 4 nothing is learnt at all: 10 % is chance. Compression costs
-# 6 points and 13, Gaussian noise of 0.01 nearly 7, and the Laplace noise that held costs 28. Together with the CVB, weak DP costs no more than the CVB does.
+# 6 points and 13, Gaussian noise of 0.01 nearly 7, and the Laplace noise that held costs 28. Together with the CVB, weak DP costs hardly more than the CVB does.
 #
 # Batches cost nothing: clients compute their gradients on batches anyway (64 images in these trainings).
 #
@@ -214,8 +214,8 @@ plots.tradeoff(
 #
 # For practitioners, as far as these attacks and this small network go:
 #
-# **Use** batches of many images, and average before sending: one update for many images is free, and each image that shares it makes the search harder. Send updates of whole
-# rounds rather than gradients of steps. Add DP noise of at least $\sigma = 10^{-2}$ at $C = 20$ here, calibrated on your own network by attacks on your own images (`gleak run
+# **Use** batches of many images, and average before sending: one update for many images is free, and each image that shares it makes the search harder. Updates of whole
+# rounds instead of gradients of steps should help, too; that was not measured here. Add DP noise of at least $\sigma = 10^{-2}$ at $C = 20$ here, calibrated on your own network by attacks on your own images (`gleak run
 # 09_what_stands -p dataset …`), fresh *and* trained. And if privacy is a promise to somebody, take the noise that gives a small $\varepsilon$, pay for it in accuracy, or aggregate
 # securely so that the server never sees a single update. That is cryptography, outside of this book.
 #
