@@ -190,6 +190,8 @@ tables.show(
 # architectures <06_other_architectures>`. The floor under $\sigma$ costs 12.5 points at 1, and at 4 nothing is learnt at all: 10 % is chance. Compression costs
 # 6 points and 13, Gaussian noise of 0.01 nearly 7, and the Laplace noise that held costs 28. Together with the CVB, weak DP costs hardly more than the CVB does.
 #
+# Seconds are rough, since the machine computed other things meanwhile; those of the averaged noise, four draws in every step, are inflated most.
+#
 # Batches cost nothing: clients compute their gradients on batches anyway (64 images in these trainings).
 #
 # $\varepsilon$ (at $\delta = 10^{-5}$, for the rounds that were run) is a guarantee against *every* attack, and none of the strengths that keep the accuracy has one worth the name.
