@@ -315,8 +315,12 @@ tables.show(
 # three (19 dB at 1e-4): its patches' error signals are the most alike, so that least squares amplify the noise most. A bottleneck
 # behind the embedding does not only fail to protect; it makes the leak more robust.
 #
-# Of a batch the two gradients are sums over its images, one equation for several unknowns, and the closed form refuses them. Searching works on a
-# transformer, too, bottleneck or not:
+# Of a batch the two gradients are sums over its images, one equation for several unknowns, and the closed form refuses them.
+#
+# ## Larger networks
+#
+# Searching works on them, too, as far as two cores allow. ResNet-18 gets 300 steps and a transformer as many, where the paper's attack takes up to 20,000. The
+# prior's weight for ResNet-18, 0.1, is the one that {doc}`Other architectures <06_other_architectures>` found best *without* a bottleneck, and all three attacks get it.
 
 # %%
 if architectures:
@@ -365,8 +369,7 @@ tables.show(
 # unknowns: at 48 × 48 pixels and the same number of steps `joint` finds 11 %. In all of these rows the searches are stuck, nearly every one, so that more steps
 # or better attacks may find more. They are limits of our attack, and no proof that the bottleneck holds.
 #
-# Not measured here: ResNet-18, one step of which takes as long as fifty of the CNN's ({doc}`Speed <12_benchmarks>`), so that 32 victims on three models need a GPU (parameters
-# `architectures` and the rest, profile `paper`); more than 20 rounds; and what clients send after several local steps, which is no gradient any more.
+# Not measured here: ResNet-18 with more than 300 steps, one of which takes as long as fifty of the CNN's ({doc}`Speed <12_benchmarks>`), or on trained weights; more than 20 rounds; and what clients send after several local steps, which is no gradient any more.
 #
 # ## What follows
 #

@@ -341,6 +341,20 @@ def test_the_caption_says_how_many():
     )
 
 
+def test_a_large_model_is_attacked_with_settings_of_its_own():
+    many = {
+        "architecture_networks": ["cvb 1 5 1/2 1e-1"] * 2,
+        "architecture_victims": [2, 2],
+        "architecture_steps": [3, 3],
+    }
+    found = breaking.architectures(CHAPTER | many | {"architectures": ["resnet18", "vit"]})
+    joint = {
+        model: line.attacks[breaking.JOINT][0].attack for model, line in found if line.protection.bottlenecks
+    }
+    assert joint["vit"] == ATTACKS["joint"].replace(max_steps=3)
+    assert joint["resnet18"] == joint["vit"].replace(tv=0.1, lr=1.0, noise_lr=0.2)
+
+
 def test_the_plan_knows_other_bottlenecks():
     (line,) = breaking.grid(CHAPTER | {"grid": ["precode 2 16 exact"]})
     assert line.protection.bottlenecks == (PRECODE(2, k=16),)
