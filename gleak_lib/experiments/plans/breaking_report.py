@@ -167,7 +167,8 @@ def for_plot(frame: "DataFrame", value: str = "asr") -> "DataFrame":
 def pictures(lines: Sequence[Line], results: Results, number: int = 0) -> "tuple[Tensor, dict[str, Tensor]]":
     """Return the stored originals of model `number`, and what each attack on each network made of them.
 
-    Networks have names that are short enough for a figure, see `protections.short`.
+    Networks have names that are short enough for a figure, see `protections.short`. Where an attack had fewer
+    victims than others, the first victims of all are returned, which are the same images.
     """
     names = short([line.label for line in lines])
     found = {
@@ -175,8 +176,10 @@ def pictures(lines: Sequence[Line], results: Results, number: int = 0) -> "tuple
         for network, line in zip(names, lines, strict=True)
         for name, cells in line.attacks.items()
     }
-    originals = next(iter(found.values())).images("truth")
-    return originals, {label: result.images("reconstruction") for label, result in found.items()}
+    images = {label: result.images("reconstruction") for label, result in found.items()}
+    fewest = min(map(len, images.values()))
+    originals = next(iter(found.values())).images("truth")[:fewest]
+    return originals, {label: some[:fewest] for label, some in images.items()}
 
 
 def caption(parameters: Mapping[str, Any], victims: int, steps: int) -> str:
