@@ -78,6 +78,8 @@ Markdown(tables.note(found.values(), profile))
 # The attacks of this chapter stay inside that: the same server, the same knowledge, one image, known labels, the weights that the server
 # sent. What they add is the question which noise would explain the gradient. Two things differ from the paper's attack. They match *all* gradients, the
 # stochastic ones included. And they take 1,000 to 2,000 steps with a fixed schedule instead of up to 20,000.
+# Their settings were chosen on other draws of CIFAR-10 images: those of `joint` on fresh weights, those of the layer-by-layer form on eight images and weights of which one set, the
+# first model's, is attacked here as well.
 #
 # ## One unknown more
 #
@@ -269,7 +271,7 @@ plots.intervals(
 #
 # **After 20 rounds IG fails, but not because of the noise.** It finds 3 %. The same attack with every layer's cosine counting alike and a stronger image prior
 # finds 69 % (53 to 82), whether it redraws the noise or searches for it. Knowing the noise gives 75 %, and a client without any noise 83 %. So what stopped IG
-# is that trained layers' gradients differ in length, and the cosine over all of them looks at the longest. IG is stuck for
+# is its distance and its prior (our guess: trained layers' gradients differ in length, and the cosine over all of them looks at the longest). IG is stuck for
 # every victim. A failed optimiser is no privacy.
 #
 # **PRECODE keeps some of its noise, and loses it to the search:** 25 % with IG, 58 % (42 to 73) with `joint` layer by layer, 61 % with the noise known, 67 % without noise.
@@ -320,7 +322,7 @@ tables.show(
 # ## Larger networks
 #
 # Searching works on them, too, as far as two cores allow. ResNet-18 gets 300 steps and a transformer as many, where the paper's attack takes up to 20,000. The
-# prior's weight for ResNet-18, 0.1, is the one that {doc}`Other architectures <06_other_architectures>` found best *without* a bottleneck, and all three attacks get it.
+# prior's weight for ResNet-18, 0.1, is the one that {doc}`Other architectures <06_other_architectures>` found best *without* a bottleneck, and all three attacks get it; the learning rates of `joint` were set on four other images.
 
 # %%
 if architectures:
