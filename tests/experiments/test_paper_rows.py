@@ -1,5 +1,6 @@
 """Rows of 001 Tables VIII to XII: read right, made into cells, and set beside the paper's figures."""
 
+import dataclasses
 import math
 
 import pandas as pd
@@ -109,6 +110,13 @@ def test_a_scale_is_read_off_a_chapters_parameters():
     chapter = {"victims": 5, "steps": 7, "seeds": 1, "dataset": "digits", "rounds": [0, 2], "tv": 0.01}
     assert Scale.of(chapter, kl="exact") == Scale(victims=5, steps=7, seeds=1, tv=0.01, kl="exact")
     assert Scale() == Scale(128, 20_000, 400, 2_000, 300, 3)
+
+
+def test_cpl_in_table_ix_is_the_public_codes():
+    (line,) = [r for r in paper_rows.read("IX", dataset="cifar10") if r.attack == "cpl"]
+    assert (line.attacker().label_term, line.attacker().label_weight) == ("paper-code", 0.1)
+    ours = dataclasses.replace(line, table="X").attacker()
+    assert (ours.label_term, ours.label_weight) == ("one-hot", 0.01)
 
 
 def test_a_row_is_trained_with_its_defence_and_attacked_fresh():
