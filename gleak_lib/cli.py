@@ -181,11 +181,21 @@ def _announce(
         to_do = f"{len(missing)} to compute, {ahead}" if missing else "nothing missing"
         print(f"{source.stem}: {len(missing) + len(found.done)} cells, {len(found.done)} done, {to_do}")
         outlooks.append(ahead)
+    if any(cell.kind == "attack" for ahead in outlooks for task in ahead.tasks for cell in task.cells):
+        _say_what_lacks()
     if len(outlooks) > 1:
         tasks = [task for ahead in outlooks for task in ahead.tasks]
         print(f"together: {outlook.Outlook(tasks, machine, workers)}")
     sys.stdout.flush()
     return outlooks
+
+
+def _say_what_lacks() -> None:
+    """Say once for all chapters why the attacks will have no LPIPS, where its weights are not there."""
+    from gleak_lib import metrics
+
+    if reason := metrics.lpips_missing():
+        print(f"gleak: {reason} Tables show it as missing.", file=sys.stderr)
 
 
 def _crew(options: argparse.Namespace) -> dict[str, str]:

@@ -47,7 +47,7 @@ class LabelCell(WeightsCell):
 
     def run(self, context: Context) -> Output:
         """Return, batch by batch, the share of labels found and the number of classes in it."""
-        dataset = context.dataset(self.training.dataset)
+        dataset = context.dataset(self.training.dataset, self.training.statistics)
         model = self.training.trained(context).train()
         images, labels = datasets.victims(
             dataset, self.victims, self.victim_seed, batch_size=self.batch_size, distinct_labels=self.distinct

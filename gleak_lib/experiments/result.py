@@ -43,7 +43,10 @@ class Result:
         return torch.from_numpy(self.examples[name]).float() / 255
 
     def scores(self, scaling: str = "minmax") -> "DataFrame":
-        """Return a row an image (victim, image, mse, psnr, ssim, success), as `metrics.score` does."""
+        """Return a row an image (victim, image, mse, psnr, ssim, lpips, success), as `metrics.score` does.
+
+        There is no `lpips` where its weights were not at hand when the cell was run.
+        """
         pandas = require("pandas", "metrics")
         columns = self.figures["scores"][scaling]
         batch = len(columns["ssim"]) // len(self.figures["loss"])

@@ -25,6 +25,7 @@ from gleak_lib.experiments.plans.paper_cells import (
     training_extent,
 )
 from gleak_lib.experiments.plans.paper_rows import NAMES
+from gleak_lib.experiments.plans.source_form import attack_remarks, training_remarks
 from gleak_lib.extras import require
 
 if TYPE_CHECKING:
@@ -110,8 +111,9 @@ def table(claims: Sequence[Claim], shelf: Shelf, *, scaling: str = "minmax") -> 
 
     Returns:
         Columns table, dataset, model, attack, defense, setting, label; victims, steps (of the attack; NaN),
-        rounds (trained at most), seeds; for each v of ssim, asr, accuracy: v, v_std, v_paper, v_difference,
-        v_mark (see `paper_cells.mark`).
+        rounds (trained at most), seeds; attack_remark and training_remark (how our images were prepared, if
+        not as in the paper's code, see `source_form`); for each v of ssim, asr, accuracy: v, v_std, v_paper,
+        v_difference, v_mark (see `paper_cells.mark`); lpips and lpips_paper.
     """
     lines = []
     for claim in claims:
@@ -124,6 +126,7 @@ def table(claims: Sequence[Claim], shelf: Shelf, *, scaling: str = "minmax") -> 
         trained, training_scale, of_training = _trained(claim, shelf)
         line |= attack_scale | training_scale
         ours = attacked | trained
+        line |= {"lpips": ours.get("lpips", math.nan), "lpips_paper": claim.paper.get("lpips", math.nan)}
         extents: dict[str, Extent] = {"ssim": of_attack, "asr": of_attack, "accuracy": of_training}
         for name in FIGURES:
             theirs = claim.paper.get(name, math.nan)
@@ -236,16 +239,17 @@ def summary(frame: "DataFrame") -> str:
 
 _ORDER = {name: place for place, name in enumerate((*MARKS, NO_FIGURE))}
 
-Found = tuple[dict[str, float], dict[str, float], Extent]
+Found = tuple[dict[str, float], dict[str, Any], Extent]
 
 
 def _attacked(claim: Claim, shelf: Shelf, scaling: str) -> Found:
     result = shelf.attacks.get(claim.attacked) if claim.attacked else None
     if result is None:
-        return {}, {"victims": np.nan, "steps": np.nan}, "less"
+        return {}, {"victims": np.nan, "steps": np.nan, "attack_remark": ""}, "less"
     cell = result.cell
     assert isinstance(cell, AttackCell)
-    scale: dict[str, float] = {"victims": cell.victims, "steps": cell.attack.max_steps}
+    scale: dict[str, Any] = {"victims": cell.victims, "steps": cell.attack.max_steps}
+    scale["attack_remark"] = ", ".join(attack_remarks(cell))
     found = tables.attack_table({"": result}, scaling=scaling).iloc[0].to_dict()
     return found, scale, attack_extent(cell)
 
@@ -253,9 +257,10 @@ def _attacked(claim: Claim, shelf: Shelf, scaling: str) -> Found:
 def _trained(claim: Claim, shelf: Shelf) -> Found:
     results = shelf.trainings.get(claim.trained, ()) if claim.trained else ()
     if not results:
-        return {}, {"rounds": np.nan, "seeds": np.nan}, "less"
+        return {}, {"rounds": np.nan, "seeds": np.nan, "training_remark": ""}, "less"
     cell = results[0].cell
     assert isinstance(cell, TrainingCell)
     rounds, seeds = cell.protocol.rounds, len(results)
-    scale: dict[str, float] = {"rounds": rounds, "seeds": seeds}
+    scale: dict[str, Any] = {"rounds": rounds, "seeds": seeds}
+    scale["training_remark"] = ", ".join(training_remarks(cell))
     return tables.training_table({"": list(results)}).iloc[0].to_dict(), scale, training_extent(rounds, seeds)
