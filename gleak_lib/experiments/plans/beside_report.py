@@ -82,8 +82,9 @@ REASONS = (
         ("ig", "ig+ignore"),
         (),
         "Tried: three times as many steps, which help on Pneumonia and hardly on MNIST; weights of the "
-        "prior of 0.03 and 0.1, which bring neither to the figure of the paper. Grey images are shown to the "
-        "model three times over; how the paper normalises them is not known.",
+        "prior of 0.03 and 0.1, which bring neither to the figure of the paper. Gray images are shown to the "
+        "model three times over; the paper's code normalizes them with the statistics before resizing, which "
+        "the last column of the row says where ours does not.",
         ("mnist", "pneumoniamnist"),
     ),
     Reason(
@@ -100,7 +101,7 @@ REASONS = (
         ("cnn",),
         ("ig",),
         (),
-        "Ours are other images than the paper's: which 128 it took is not known, and 16 or 32 are few.",
+        "Ours are other images than the paper's, and 16 or 32 are few.",
         ("retinamnist",),
     ),
 )
