@@ -107,8 +107,8 @@ def lpips_note(frame: "DataFrame") -> str:
     Args:
         frame: with columns ssim and lpips; rows without SSIM were not run and do not count.
     """
-    run = frame[frame["ssim"].notna()]
-    known = int(run[LPIPS].notna().sum())
+    run = frame.loc[frame["ssim"].notna(), LPIPS].to_numpy(float)
+    known = int((~np.isnan(run)).sum())
     form = " LPIPS is that of VGG on images in [0, 1], as in the paper's code." if known else ""
     if known == len(run):
         return form
