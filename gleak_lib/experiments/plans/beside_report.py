@@ -200,7 +200,7 @@ def attack_counts(frame: "DataFrame") -> "DataFrame":
         scale), missing (not run).
     """
     names = list(dict.fromkeys(frame["table"]))
-    parts = [(name, frame[frame["table"] == name]) for name in names] + [("all", frame)]
+    parts = [(name, frame.loc[frame["table"] == name]) for name in names] + [("all", frame)]
     lines = []
     for name, part in parts:
         fates = [_fate(line) for line in part.to_dict("records")]
@@ -228,13 +228,13 @@ def summary(frame: "DataFrame") -> str:
     figures, rows = counts(frame).iloc[-1], attack_counts(frame).iloc[-1]
     trained = [m for m in frame["accuracy_mark"] if m in (REPRODUCED, DIFFERS)]
     return (
-        f"**Of {rows['rows']} rows that report an attack {rows['full']} were run at the paper's full protocol; "
-        f"{rows[REPRODUCED]} of these are reproduced and {rows[DIFFERS]} differ. {rows['smaller']} were run at a "
-        f"smaller scale, {rows['missing']} not at all. Of the accuracies {len(trained)} were measured at the full "
-        f"protocol, and {trained.count(REPRODUCED)} are reproduced. Figure by figure ({figures['figures']} in all): "
-        f"{figures[REPRODUCED]} reproduced, {figures[DIFFERS]} differ, at a reduced scale {figures[AGREES_SO_FAR]} "
-        f"agree and {figures[DIFFERS_SO_FAR]} differ, {figures[TOO_SMALL]} too small to compare, "
-        f"{figures[NOT_RUN]} not run.**"
+        f"**Of {rows['rows']} rows that report an attack {rows['full']} were run at the paper's full "
+        f"protocol; {rows[REPRODUCED]} of these are reproduced and {rows[DIFFERS]} differ. {rows['smaller']} "
+        f"were run at a smaller scale, {rows['missing']} not at all. Of the accuracies {len(trained)} were "
+        f"measured at the full protocol, and {trained.count(REPRODUCED)} are reproduced. Figure by figure "
+        f"({figures['figures']} in all): {figures[REPRODUCED]} reproduced, {figures[DIFFERS]} differ, at a "
+        f"reduced scale {figures[AGREES_SO_FAR]} agree and {figures[DIFFERS_SO_FAR]} differ, "
+        f"{figures[TOO_SMALL]} too small to compare, {figures[NOT_RUN]} not run.**"
     )
 
 
