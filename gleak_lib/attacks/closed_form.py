@@ -68,6 +68,11 @@ def solve(
         x, loss = position.solve(observation)
         return _result(observation, x[:, None], labels, loss)
     name = first_linear(observation)
+    if f"{name}.weight" not in observation.gradients:
+        raise ParameterError(
+            f"The closed form reads the gradient of {name}, which clients freeze and do not share: "
+            f"{ITERATIVE}."
+        )
     weight = observation.gradients[f"{name}.weight"]
     if attack.route == "direction":
         x, loss = direction.search(observation, attack, name, labels, generator)

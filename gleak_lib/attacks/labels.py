@@ -44,6 +44,10 @@ def classifier(observation: Observation) -> tuple[str, int]:
     if not seen:
         raise ParameterError("Labels are read off a linear classifier, and this model has none: pass labels.")
     name = list(seen)[-1]
+    if f"{name}.weight" not in observation.gradients:
+        raise ParameterError(
+            f"Labels are read off the gradient of {name}, which clients freeze and do not share: pass labels."
+        )
     if observation.gradients[f"{name}.weight"].shape[1] != classes:
         raise ParameterError(
             f"The last linear layer, {name}, does not give this model's {classes} logits: pass labels."
