@@ -70,7 +70,8 @@ def tried(model: nn.Module, like: Tensor, names: tuple[str, ...]) -> Trial:
     devices = [like.device] if like.is_cuda else []
     with torch.random.fork_rng(devices=devices), torch.autocast(like.device.type, enabled=False):
         found = _judge(copy.deepcopy(twin), x.to(like), [n.to(like) for n in noise], names)
-        if (found.why or found.error is not None) and like.dtype != torch.float64 and found.judged:
+        doubtful = bool(found.why) or isinstance(found.error, ParameterError)
+        if doubtful and like.dtype != torch.float64:
             like = like.new_empty(0, dtype=torch.float64)
             exact = _judge(twin.to(like), x.to(like), [n.to(like) for n in noise], names)
             if not isinstance(exact.error, ShapeError):  # a dtype may be written into the code

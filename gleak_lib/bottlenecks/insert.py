@@ -134,8 +134,8 @@ def _refuse_hidden(model: nn.Module) -> None:
     for name, module in model.named_modules():
         if isinstance(module, (VariationalBottleneck, VariationalModel)):
             raise ParameterError(
-                f"{name} has bottlenecks, and {type(model).__name__} around it does not hand on their noise and "
-                "KL term: insert into that module first, and wrap it afterward in one that has `run`."
+                f"{name} has bottlenecks, and {type(model).__name__} around it hides their noise and their "
+                f"KL term: insert into {name} itself, and let the module around it have a `run`."
             )
 
 
