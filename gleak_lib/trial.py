@@ -53,34 +53,52 @@ class Trial(NamedTuple):
 
 
 def tried(model: nn.Module, like: Tensor, names: tuple[str, ...]) -> Trial:
-    """Try a copy on two victims; where that fails, once more in float64, as rounding may be to blame."""
-    twin = copy.deepcopy(model)
+    """Try a copy on two victims; where that fails, once more in float64, as rounding may be to blame.
+
+    Args:
+        model: made by `gradients.prepare`.
+        like: N x C x H x W, of which shape, dtype and device count.
+        names: parameters.
+    """
     stream = torch.Generator().manual_seed(SEED)
     rows = 2 * next((m.batch_size for m in model.modules() if isinstance(m, VictimBatchNorm)), 1)
+    shapes = model.noise_shapes if isinstance(model, VariationalModel) else ()
+    x, *noise = (torch.randn(rows, *shape, generator=stream) for shape in (like.shape[1:], *shapes))
 
-    def draw(*shape: int) -> Tensor:
-        return torch.randn(*shape, generator=stream)
+    def judged(exact: bool) -> Trial:
+        twin = _moved(copy.deepcopy(model))
+        to = like.new_empty(0, dtype=torch.float64) if exact else like
+        return _judge(twin.double() if exact else twin, x.to(to), [n.to(to) for n in noise], names)
 
-    with torch.no_grad():
-        for p in twin.parameters():
-            if p.is_floating_point() and p.numel() and bool((p == p.flatten()[0]).all()):
-                p.add_(draw(*p.shape).to(p), alpha=0.1 if p.dim() < 2 else p[0].numel() ** -0.5)
-    x, shapes = draw(rows, *like.shape[1:]), twin.noise_shapes if isinstance(twin, VariationalModel) else ()
-    noise = [draw(rows, *shape) for shape in shapes]
     devices = [like.device] if like.is_cuda else []
     with torch.random.fork_rng(devices=devices), torch.autocast(like.device.type, enabled=False):
-        found = _judge(copy.deepcopy(twin), x.to(like), [n.to(like) for n in noise], names)
+        found = judged(exact=False)
         doubtful = bool(found.why) or isinstance(found.error, ParameterError)
-        if doubtful and like.dtype != torch.float64:
-            like = like.new_empty(0, dtype=torch.float64)
-            exact = _judge(twin.to(like), x.to(like), [n.to(like) for n in noise], names)
-            if not isinstance(exact.error, ShapeError):  # a dtype may be written into the code
-                return exact
-    return found
+        if not doubtful or like.dtype == torch.float64:
+            return found
+        exact = judged(exact=True)
+    return found if isinstance(exact.error, ShapeError) else exact  # a dtype may be written into the code
+
+
+def _moved(model: nn.Module) -> nn.Module:
+    """Add noise to weights that are all equal, in place."""
+    stream = torch.Generator().manual_seed(SEED)
+    with torch.no_grad():
+        for p in model.parameters():
+            flat = p.flatten()
+            if (
+                p.is_floating_point()
+                and p.numel()
+                and bool(flat[0] == flat[-1])
+                and bool((p == flat[0]).all())
+            ):
+                scale = 0.1 if p.dim() < 2 else p[0].numel() ** -0.5
+                p.add_(torch.randn(p.shape, generator=stream).to(p), alpha=scale)
+    return model
 
 
 def _judge(model: nn.Module, x: Tensor, noise: list[Tensor], names: tuple[str, ...]) -> Trial:
-    """Choose a path for a model that may be spoilt."""
+    """Choose a path; the model may be changed by being run."""
     halves = (slice(0, len(x) // 2), slice(len(x) // 2, len(x)))
     mixed = random = False
     try:

@@ -1,7 +1,7 @@
 """Torchvision's classifiers: per-victim gradients against an ordinary backward() of each client's own model.
 
-Small images and the smallest variants. Those marked slow take several seconds a model on one core and are left
-out by `-m 'not slow'`.
+Small images and the smallest variants. Those marked slow take ten seconds a model on one core and are left out
+by `-m 'not slow'`; their classes are also tried at a smaller size.
 """
 
 import copy
@@ -12,6 +12,7 @@ import torch
 import torchvision
 from torch import nn
 from torch.nn import functional as F
+from torchvision.models import SwinTransformer, convnext
 
 from gleak_lib import gradients
 
@@ -22,6 +23,17 @@ def _vgg11() -> nn.Module:
     """With a classifier that fits into memory."""
     features = torchvision.models.vgg.make_layers(torchvision.models.vgg.cfgs["A"])
     return nn.Sequential(features, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(512, CLASSES))
+
+
+def _convnext() -> nn.Module:
+    blocks = [convnext.CNBlockConfig(8, 12, 2), convnext.CNBlockConfig(12, None, 1)]
+    return convnext.ConvNeXt(blocks, num_classes=CLASSES)
+
+
+def _swin() -> nn.Module:
+    return SwinTransformer(
+        [4, 4], 12, depths=[2, 1], num_heads=[2, 2], window_size=[4, 4], num_classes=CLASSES
+    )
 
 
 def _named(name: str, **options):
@@ -40,10 +52,12 @@ MODELS = {
     "mnasnet0_5": (_named("mnasnet0_5"), 32),
     "regnet_y_400mf": (_named("regnet_y_400mf"), 32),
     "vgg11": (_vgg11, 32),
+    "convnext": (_convnext, 32),
+    "swin": (_swin, 32),
     "convnext_tiny": (_named("convnext_tiny"), 32),
     "swin_t": (_named("swin_t"), 32),
 }
-SLOW: tuple[str, ...] = ()
+SLOW = ("convnext_tiny", "swin_t")
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n in SLOW)) for n in MODELS])
