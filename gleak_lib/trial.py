@@ -84,16 +84,11 @@ def _moved(model: nn.Module) -> nn.Module:
     """Add noise to weights that are all equal, in place."""
     stream = torch.Generator().manual_seed(SEED)
     with torch.no_grad():
-        for p in model.parameters():
+        for p in filter(torch.is_floating_point, model.parameters()):
             flat = p.flatten()
-            if (
-                p.is_floating_point()
-                and p.numel()
-                and bool(flat[0] == flat[-1])
-                and bool((p == flat[0]).all())
-            ):
+            if flat.numel() and flat[0] == flat[-1] and bool((flat == flat[0]).all()):
                 scale = 0.1 if p.dim() < 2 else p[0].numel() ** -0.5
-                p.add_(torch.randn(p.shape, generator=stream).to(p), alpha=scale)
+                p.add_(scale * torch.randn(p.shape, generator=stream).to(p))
     return model
 
 

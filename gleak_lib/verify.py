@@ -8,7 +8,8 @@ first used, they are compared with those of plain autograd (`trial`), and
 - the fast path is taken where it is right, else `torch.func.vmap`, else a plain loop, with one warning;
 - a model is refused that mixes the images of a batch or draws random numbers that nobody controls.
 
-COSTS
+On one core of a CPU that takes 15 ms for the CNN, 0.1 s for the ViT and 0.4 s for ResNet-18 (32 x 32
+pixels), as long as 4 to 8 gradients of two victims; looking it up takes some microseconds.
 
 What was found is remembered as long as the model lives, and tried anew when its structure changes: modules,
 their modes and plain settings, parameters and which of them are tied.

@@ -8,6 +8,7 @@ from torch import nn
 from torch.distributions import Normal
 from torch.distributions import kl_divergence as reference_kl
 
+from gleak_lib import models
 from gleak_lib.bottlenecks import CVB, PRECODE, Bottlenecked, insert, kl_divergence, sigma_from
 from gleak_lib.errors import ParameterError, ShapeError, UnknownNameError
 from gleak_lib.models import before_decoder, parameter_groups
@@ -213,3 +214,60 @@ def test_a_floor_reaches_models_and_modules_it_is_inserted_into():
 def test_what_a_floor_may_not_be(make, floor):
     with pytest.raises(ParameterError, match=f"sigma_floor must be finite and not negative, got {floor}"):
         make(sigma_floor=floor)
+
+
+@pytest.mark.parametrize("after", ["stage2", "stage1"])
+def test_insert_into_a_model_with_bottlenecks_keeps_theirs(after):
+    """Noise and KL terms of both, in that order, whichever the forward pass comes to first."""
+    own = models.build("lenet", input_shape=(3, 8, 8), num_classes=3, bottlenecks=PRECODE(2, k=4), seed=0)
+    model = insert(own, after, CVB(kernel_size=3), input_shape=(3, 8, 8), seed=0)
+    inner, outer = own.bottlenecks["bottleneck2"], model.bottlenecks["bottleneck1"]
+    assert model.noise_shapes == (inner.noise_shape, outer.noise_shape)
+    x = torch.rand(2, 3, 8, 8)
+    noise = [torch.randn(2, *shape) for shape in model.noise_shapes]
+    run = model.run(x, noise)
+    assert torch.equal(model.run(x, noise).logits, run.logits)
+    assert all(torch.equal(a, b) for a, b in zip(run.noise, noise, strict=True))
+    other = model.run(x, [noise[0] + 1, noise[1]])
+    assert not torch.allclose(other.logits, run.logits)
+
+    def through(module, features, own_noise):
+        out = module(features, own_noise)
+        return out.features, module.beta * out.kl
+
+    first = own.stage1(x)
+    if after == "stage1":
+        first, kl = through(outer, first, noise[1])
+        second, more = through(inner, own.stage2(first), noise[0])
+    else:
+        second, kl = through(outer, own.stage2(first), noise[1])
+        second, more = through(inner, second, noise[0])
+    rest = [getattr(own, f"stage{i}") for i in range(3, own.depth + 1)]
+    torch.testing.assert_close(run.logits, own.head(nn.Sequential(*rest)(second)))
+    torch.testing.assert_close(run.kl, kl + more)
+    assert {n for g in model.groups.values() for n in g} == {n for n, _ in model.named_parameters()}
+    draws = [model.run(x, generator=torch.Generator().manual_seed(0)) for _ in range(2)]
+    assert torch.equal(draws[0].logits, draws[1].logits)
+    with pytest.raises(ShapeError, match="2 bottlenecks, got 1 noise"):
+        model.run(x, noise[:1])
+
+
+def test_insert_refuses_bottlenecks_that_a_wrapper_hides():
+    own = models.build("lenet", input_shape=(3, 8, 8), num_classes=3, bottlenecks=PRECODE(k=4), seed=0)
+    with pytest.raises(ParameterError, match="1 has bottlenecks, and Sequential around it hides their noise"):
+        insert(nn.Sequential(nn.Identity(), own), "0", CVB(), input_shape=(3, 8, 8))
+
+
+def test_insert_into_a_model_with_tied_and_unused_layers():
+    net = nn.Sequential(nn.Flatten(), nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 3))
+    net[2].weight = net[1].weight
+    net[1].never = nn.Linear(2, 2)
+    model = insert(net, "1", PRECODE(k=2), input_shape=(1, 2, 2), seed=0)
+    names = [n for g in model.groups.values() for n in g]
+    assert sorted(names) == sorted(n for n, _ in model.named_parameters())
+    assert next(iter(model.groups)) == "base.1.never"
+
+
+def test_insert_into_a_model_without_parameters():
+    model = insert(nn.Sequential(nn.Flatten(), nn.ReLU()), "0", PRECODE(k=2), input_shape=(1, 2, 2), seed=0)
+    assert model(torch.rand(3, 1, 2, 2)).shape == (3, 4)

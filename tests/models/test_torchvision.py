@@ -1,7 +1,7 @@
 """Torchvision's classifiers: per-victim gradients against an ordinary backward() of each client's own model.
 
-Small images and the smallest variants. Those marked slow take ten seconds a model on one core and are left out
-by `-m 'not slow'`; their classes are also tried at a smaller size.
+Small images and the smallest variants. Those marked slow take ten seconds a model on one core and
+are left out by `-m 'not slow'`; their classes are also tried at a smaller size.
 """
 
 import copy
