@@ -1,0 +1,112 @@
+"""Results that keep the pictures which the published chapters show, and no others.
+
+    python -m gleak_lib.experiments.shown [FOLDER]
+
+executes every chapter at the profile at which it is published, notes whose pictures it asks for, and takes
+all others out of the folder (the checkout's `results/`, where none is named). Figures stay as they are. Nothing
+is computed: where a cell is missing, or a picture that a chapter shows, it says so and changes nothing.
+"""
+
+import json
+import sys
+import tempfile
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+
+from gleak_lib.errors import GleakError, StoreError
+from gleak_lib.experiments import execute, pictures, places, profiles
+from gleak_lib.experiments.files import write_atomically
+from gleak_lib.experiments.result import SHOWN
+from gleak_lib.experiments.run import DEADLINE
+from gleak_lib.experiments.store import text
+
+
+def shown(
+    folder: Path, chapters: Sequence[str] = (), *, log: Callable[[str], None] | None = None
+) -> set[str]:
+    """Return "kind/key" of the results in a folder whose pictures chapters show.
+
+    Args:
+        folder: of the results.
+        chapters: their names; none means all.
+        log: is given a line for each chapter.
+
+    Raises:
+        StoreError: a chapter fails, for instance since a picture that it shows is not there.
+        TimeLimitError: a chapter needs a cell that is not stored.
+    """
+    found: set[str] = set()
+    for name in chapters or execute.sources():
+        with tempfile.TemporaryDirectory(prefix="gleak-") as scratch:
+            noted = Path(scratch) / "shown.txt"
+            environment = {places.RESULTS: str(folder.resolve()), SHOWN: str(noted), DEADLINE: "0"}
+            values = profiles.load(name, published(name))
+            execute.execute(
+                execute.source_of(name), Path(scratch) / "out.ipynb", values, environment=environment
+            )
+            here = set(noted.read_text(encoding="utf-8").split()) if noted.exists() else set()
+        found |= here
+        if log is not None:
+            log(f"{name}: shows pictures of {len(here)} results")
+    return found
+
+
+def published(chapter: str) -> str:
+    """Return the profile at which a chapter's stored notebook was executed, "cpu" where there is none."""
+    path = places.root() / "book" / "chapters" / f"{chapter}.ipynb"
+    if not path.exists():
+        return "cpu"
+    return json.loads(path.read_text(encoding="utf-8"))["metadata"]["papermill"]["parameters"]["profile"]
+
+
+def keep(folder: Path, results: Collection[str]) -> None:
+    """Take the pictures of all other results out of a folder; those that stay become PNG files.
+
+    Args:
+        folder: of the results.
+        results: "kind/key" of those whose pictures stay.
+
+    Raises:
+        StoreError: pictures that are to stay are missing or damaged; the folder is as it was, then.
+    """
+    stored = {path: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*/*.json"))}
+    stored = {
+        path: entry for path, entry in stored.items() if isinstance(entry, dict) and entry.get("examples")
+    }
+    kept = {}
+    for path, entry in stored.items():
+        name = f"{path.parent.name}/{path.stem}"
+        kept[path] = (
+            pictures.save(folder, pictures.load(path, entry["examples"]) or {}) if name in results else {}
+        )
+    for path, entry in stored.items():
+        if kept[path] != entry["examples"]:
+            write_atomically(path, text(entry | {"examples": kept[path]}))
+        path.with_suffix(".npz").unlink(missing_ok=True)
+    used = {pictures.file(folder, one["picture"]) for entry in kept.values() for one in entry.values()}
+    for path in (folder / pictures.FOLDER).glob("*.png"):
+        if path not in used:
+            path.unlink()
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Tidy a folder of results and say how large it was and is; exit status 2 after an explained error."""
+    try:
+        folder = Path(arguments[0]) if arguments else places.results_folder("cpu")
+        if not folder.is_dir():
+            raise StoreError(f"There is no folder {folder}.")
+        before = _size(folder)
+        keep(folder, shown(folder, log=lambda line: print(line, flush=True)))
+        print(f"{folder}: {before / 1e6:.1f} MB before, {_size(folder) / 1e6:.1f} MB now")
+    except GleakError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
