@@ -3,8 +3,8 @@
     python -m gleak_lib.experiments.shown [FOLDER]
 
 executes every chapter at the profile at which it is published, notes whose pictures it asks for, and takes
-all others out of the folder (the checkout's `results/`, where none is named). Figures stay as they are. Nothing
-is computed: where a cell is missing, or a picture that a chapter shows, it says so and changes nothing.
+all others out of the folder (the checkout's `results/`, where none is named). Figures stay as they are. It
+computes nothing: where a cell is missing, or a picture that a chapter shows, it says so and changes nothing.
 """
 
 import json
@@ -40,7 +40,7 @@ def shown(
         with tempfile.TemporaryDirectory(prefix="gleak-") as scratch:
             noted = Path(scratch) / "shown.txt"
             environment = {places.RESULTS: str(folder.resolve()), SHOWN: str(noted), DEADLINE: "0"}
-            values = profiles.load(name, published(name))
+            values = profiles.load(name, profiles.published(name) or "cpu")
             execute.execute(
                 execute.source_of(name), Path(scratch) / "out.ipynb", values, environment=environment
             )
@@ -49,14 +49,6 @@ def shown(
         if log is not None:
             log(f"{name}: shows pictures of {len(here)} results")
     return found
-
-
-def published(chapter: str) -> str:
-    """Return the profile at which a chapter's stored notebook was executed, "cpu" where there is none."""
-    path = places.root() / "book" / "chapters" / f"{chapter}.ipynb"
-    if not path.exists():
-        return "cpu"
-    return json.loads(path.read_text(encoding="utf-8"))["metadata"]["papermill"]["parameters"]["profile"]
 
 
 def keep(folder: Path, results: Collection[str]) -> None:

@@ -31,6 +31,7 @@ def test_any_images_come_back_as_they_were(images, tmp_path_factory):
     folder = tmp_path_factory.mktemp("pictures")
     kept = json.loads(json.dumps(pictures.save(folder, {"truth": images, "frames": images[::-1]})))
     found = pictures.load(folder / "toy" / "key.json", kept)
+    assert found is not None
     np.testing.assert_array_equal(found["truth"], images)
     np.testing.assert_array_equal(found["frames"], images[::-1])
 

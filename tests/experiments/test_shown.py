@@ -79,7 +79,6 @@ def test_chapters_say_what_they_show(store, tmp_path, monkeypatch, capsys):
     source.write_text(CHAPTER.replace("SEEDS", "(0, 1)"))
     monkeypatch.setattr(execute, "sources", lambda folder=None: {"toy": source})
     monkeypatch.setattr(profiles, "load", lambda name, profile: {"profile": profile})
-    assert shown.published("toy") == "cpu"
     assert shown.main([str(store.folder)]) == 0
     assert "toy: shows pictures of 1 results" in capsys.readouterr().out
     assert [store.get(cell).examples is None for cell in cells] == [False, True]
