@@ -3,7 +3,7 @@
 A cell has a *size*, how often one unit of its work is done, and *groups* of cells whose units cost alike, the
 narrowest first. Its cost is its size times the seconds a unit of the measured cells in its narrowest group
 that has any: of the few that are nearest in size, the median. Where nothing like it was measured on this
-device there is no estimate.
+device there is no estimate from here; `experiments.probe` has a rough one.
 
 | kind | unit |
 |---|---|
@@ -167,9 +167,9 @@ class Costs:
     def __init__(
         self, measured: Iterable[Measured], machine: Machine, images: Mapping[str, int] | None = None
     ) -> None:
-        self.machine, self.images = machine, dict(images or {})
+        self.measured, self.machine, self.images = list(measured), machine, dict(images or {})
         self._found: dict[tuple[bool, Group], list[tuple[bool, float, float]]] = {}
-        for (groups, size), (device, threads, compiled), seconds in measured:
+        for (groups, size), (device, threads, compiled), seconds in self.measured:
             if device != machine.device or not size:
                 continue
             for group in groups:
