@@ -4,7 +4,7 @@
 
 executes every chapter at the profile at which it is published, notes whose pictures it asks for, and takes
 all others out of the folder (the checkout's `results/`, where none is named). Figures stay as they are. It
-computes nothing: where a cell is missing, or a picture that a chapter shows, it says so and changes nothing.
+computes nothing: where a chapter cannot be executed, since a cell is missing, all pictures of its cells stay.
 """
 
 import json
@@ -12,43 +12,47 @@ import sys
 import tempfile
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
+from typing import Any
 
 from gleak_lib.errors import GleakError, StoreError
-from gleak_lib.experiments import execute, pictures, places, profiles
+from gleak_lib.experiments import execute, parameters, pictures, places, profiles
+from gleak_lib.experiments.chapters import chapter
 from gleak_lib.experiments.files import write_atomically
 from gleak_lib.experiments.result import SHOWN
 from gleak_lib.experiments.run import DEADLINE
 from gleak_lib.experiments.store import text
 
 
-def shown(
-    folder: Path, chapters: Sequence[str] = (), *, log: Callable[[str], None] | None = None
-) -> set[str]:
-    """Return "kind/key" of the results in a folder whose pictures chapters show.
+def shown(folder: Path, *, log: Callable[[str], None]) -> tuple[set[str], list[str]]:
+    """Return "kind/key" of the results in a folder whose pictures stay, and the chapters that failed.
 
     Args:
         folder: of the results.
-        chapters: their names; none means all.
         log: is given a line for each chapter.
-
-    Raises:
-        StoreError: a chapter fails, for instance since a picture that it shows is not there.
-        TimeLimitError: a chapter needs a cell that is not stored.
     """
     found: set[str] = set()
-    for name in chapters or execute.sources():
+    failed = []
+    for name, source in execute.sources().items():
+        values = profiles.load(name, profiles.published(name) or "cpu")
         with tempfile.TemporaryDirectory(prefix="gleak-") as scratch:
-            noted = Path(scratch) / "shown.txt"
+            noted, out = Path(scratch) / "shown.txt", Path(scratch) / "out.ipynb"
             environment = {places.RESULTS: str(folder.resolve()), SHOWN: str(noted), DEADLINE: "0"}
-            values = profiles.load(name, profiles.published(name) or "cpu")
-            execute.execute(
-                execute.source_of(name), Path(scratch) / "out.ipynb", values, environment=environment
-            )
-            here = set(noted.read_text(encoding="utf-8").split()) if noted.exists() else set()
+            try:
+                execute.execute(source, out, values, environment=environment)
+            except GleakError as error:
+                here = _all_of(name, source, values)
+                failed.append(name)
+                log(f"{name}: keeps all pictures it might show, of {len(here)} results, since {error}")
+            else:
+                here = set(noted.read_text(encoding="utf-8").split()) if noted.exists() else set()
+                log(f"{name}: shows pictures of {len(here)} results")
         found |= here
-        if log is not None:
-            log(f"{name}: shows pictures of {len(here)} results")
-    return found
+    return found, failed
+
+
+def _all_of(name: str, source: Path, values: dict[str, Any]) -> set[str]:
+    settings = parameters.validate(parameters.of_chapter(name, source), values, name)
+    return {f"{cell.kind}/{cell.key}" for cell in chapter(name).cells(**settings)}
 
 
 def keep(folder: Path, results: Collection[str]) -> None:
@@ -82,18 +86,21 @@ def keep(folder: Path, results: Collection[str]) -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Tidy a folder of results and say how large it was and is; exit status 2 after an explained error."""
+    """Tidy a folder of results and say how large it was and is; exit status 1 where a chapter failed."""
+    folder = Path(arguments[0]) if arguments else places.results_folder("cpu")
     try:
-        folder = Path(arguments[0]) if arguments else places.results_folder("cpu")
         if not folder.is_dir():
             raise StoreError(f"There is no folder {folder}.")
         before = _size(folder)
-        keep(folder, shown(folder, log=lambda line: print(line, flush=True)))
-        print(f"{folder}: {before / 1e6:.1f} MB before, {_size(folder) / 1e6:.1f} MB now")
+        results, failed = shown(folder, log=lambda line: print(line, flush=True))
+        keep(folder, results)
     except GleakError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    return 0
+    print(f"{folder}: {before / 1e6:.1f} MB before, {_size(folder) / 1e6:.1f} MB now")
+    if failed:
+        print(f"Run {', '.join(failed)} and tidy again: pictures may stay that nobody sees.", file=sys.stderr)
+    return int(bool(failed))
 
 
 def _size(folder: Path) -> int:

@@ -8,7 +8,17 @@ from toy_cells import Toy
 
 from gleak_lib.attacks import ATTACKS
 from gleak_lib.errors import StoreError
-from gleak_lib.experiments import AttackCell, TrainingCell, execute, pictures, profiles, shown
+from gleak_lib.experiments import (
+    CHAPTERS,
+    AttackCell,
+    Cell,
+    Chapter,
+    TrainingCell,
+    execute,
+    pictures,
+    profiles,
+    shown,
+)
 
 NOISE = np.random.default_rng(0).integers(0, 256, (8, 3, 16, 16), np.uint8)
 FIGURES = {"a": [1 / 3, None, 2], "b": {"c": "inf", "d": 1e-9}}
@@ -72,7 +82,9 @@ def test_nothing_is_taken_out_where_something_shown_is_damaged(filled):
 
 @pytest.mark.slow
 def test_chapters_say_what_they_show(store, tmp_path, monkeypatch, capsys):
-    cells = [AttackCell(TrainingCell("digits", seed=seed), attack=ATTACKS["ig"]) for seed in (0, 1)]
+    cells: list[Cell] = [
+        AttackCell(TrainingCell("digits", seed=seed), attack=ATTACKS["ig"]) for seed in (0, 1)
+    ]
     for cell in cells:
         store.put(cell, FIGURES, {}, {"truth": NOISE, "reconstruction": NOISE ^ 1})
     source = tmp_path / "toy.py"
@@ -85,9 +97,14 @@ def test_chapters_say_what_they_show(store, tmp_path, monkeypatch, capsys):
     assert len(_pictures(store)) == 2
 
     source.write_text(CHAPTER.replace("SEEDS", "(0, 5)"))  # nothing is computed for it
-    assert shown.main([str(store.folder)]) == 2
-    assert "The time limit came before 1 of 2 cells" in capsys.readouterr().err
-    assert len(_pictures(store)) == 2
+    store.put(cells[1], FIGURES, {}, {"truth": NOISE})
+    monkeypatch.setitem(CHAPTERS, "toy", Chapter("Toy", lambda profile: cells[1:]))
+    assert shown.main([str(store.folder)]) == 1
+    told = capsys.readouterr()
+    assert "toy: keeps all pictures it might show, of 1 results, since" in told.out
+    assert "The time limit came before 1 of 2 cells" in told.out
+    assert "Run toy and tidy again" in told.err
+    assert [store.get(cell).examples is None for cell in cells] == [True, False]
 
 
 def test_a_folder_that_is_not_there(tmp_path, capsys):
