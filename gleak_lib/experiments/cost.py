@@ -16,6 +16,7 @@ An image is one of 32 x 32; one of a set `NAME@64` counts by its pixels, four ti
 another size tell of each other only where nothing of the same architecture was measured at the same size.
 """
 
+import functools
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
@@ -221,15 +222,22 @@ def _stored(folder: Path, images: dict[str, int]) -> Iterator[tuple[Cell, Machin
     """Stored cells with machine and seconds; the numbers of training images are noted on the way."""
     for path in sorted(folder.glob("*/*.json")):
         try:
-            stored = json.loads(path.read_text(encoding="utf-8"))
-            origin = stored["provenance"]
-            machine = Machine(origin["device"], int(origin["threads"]), bool(origin["compile"]))
-            seconds, data, cell = float(origin["seconds"]), origin["data"], from_json(stored["cell"])
-            if data:
-                images[at_size(data["name"])[0]] = int(data["images"][0])
+            found = _timed(path, path.stat().st_mtime_ns)
         except (OSError, ValueError, TypeError, KeyError, GleakError):
             continue  # failures, benchmarks, damaged files, cells of other versions
-        yield cell, machine, seconds
+        images.update(found[3])
+        yield found[:3]
+
+
+@functools.lru_cache(maxsize=10_000)  # every chapter of a command asks for the same files
+def _timed(path: Path, changed: int) -> tuple[Cell, Machine, float, dict[str, int]]:
+    """A stored cell, where it ran, its seconds, and the number of training images of its set."""
+    stored = json.loads(path.read_text(encoding="utf-8"))
+    origin = stored["provenance"]
+    machine = Machine(origin["device"], int(origin["threads"]), bool(origin["compile"]))
+    seconds, data, cell = float(origin["seconds"]), origin["data"], from_json(stored["cell"])
+    counted = {at_size(data["name"])[0]: int(data["images"][0])} if data else {}
+    return cell, machine, seconds, counted
 
 
 def _benchmarks(folder: Path, device: str) -> Iterator[Measured]:
