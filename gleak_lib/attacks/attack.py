@@ -43,9 +43,12 @@ class Attack:
         labels: those that the server knows, else read off the gradients (`known`); read off in any case
             (`infer`); or soft labels optimised with the images (`optimize`, Zhu et al. 2019).
         label_term: what `label_weight` multiplies: the squared distance between the dummies' logits and
-            their one-hot labels (`one-hot`, 000 Eq. 1), or between the logits and the class *index*,
-            broadcast over them, as the CVB paper's code has it (`paper-code`, a bug).
-        label_weight: alpha in 000 Eq. 1; 0 leaves the term out.
+            their one-hot labels (`one-hot`, 000 Eq. 1), or, as the CVB paper's code has it, the distance
+            itself, not squared, between the logits and the class *index*, broadcast over them
+            (`paper-code`, a bug). Either is computed image by image and averaged over a victim's batch; that
+            code attacks single images only.
+        label_weight: alpha in 000 Eq. 1; 0 leaves the term out. It belongs to one form: what a weight does
+            changes with what it multiplies.
         noise: what the dummy's bottlenecks use: `resample` each step (all evaluations in a step of L-BFGS
             share the draw; the CVB paper's code draws at each, which ends its iterations early), one
             `fixed` draw, the true noise where the observation grants it (`given`), or a further unknown

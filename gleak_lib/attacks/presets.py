@@ -35,8 +35,10 @@ ATTACKS: dict[str, Attack] = Registry(
         # iDLG (Zhao et al. 2020; 002): the label is known or read off the sign of the classifier's gradient.
         # Numbers and the clipped box as in the CVB paper's code.
         "idlg": _CVB_LBFGS.replace(name="idlg", box=True),
-        # Client Privacy Leakage (Wei et al. 2020; 000 Eq. 1): a label term; alpha 0.01, not clipped. The CVB
-        # paper's code has label_term="paper-code" with label_weight 0.1 (CNN, ResNet-18) or 1e-4 (ViT).
+        # Client Privacy Leakage (Wei et al. 2020; 000 Eq. 1): a label term; not clipped. Alpha 0.01 is the
+        # CVB paper's code's for the attack, but its files for the models overwrite it with 0.1 (CNN,
+        # ResNet-18) or 1e-4 (ViT), and what it multiplies there is label_term="paper-code", another form:
+        # the weight of the term changes with its form.
         "cpl": _CVB_LBFGS.replace(name="cpl", label_weight=0.01),
         # Inverting Gradients (Geiping et al. 2020; 000 Eq. 2) as 001 §V-B runs it
         "ig": _IG,

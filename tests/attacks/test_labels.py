@@ -1,6 +1,7 @@
 """Labels read off the gradients, and labels optimised with the image."""
 
 import dataclasses
+import math
 
 import pytest
 import torch
@@ -166,10 +167,30 @@ def test_dlg_finds_the_label_without_being_told():
 def test_the_label_term_by_hand():
     logits, labels = torch.tensor([[1.0, 2.0, 4.0]]), torch.tensor([2])
     assert label_distance(logits, labels).item() == 1 + 4 + 9
-    assert label_distance(logits, labels, "paper-code").item() == 1 + 0 + 4
+    assert label_distance(logits, labels, "paper-code").item() == pytest.approx(math.sqrt(1 + 0 + 4))
     soft = torch.tensor([[0.0, 0.5, 0.5]])
     assert label_distance(logits, soft).item() == 1 + 2.25 + 12.25
-    assert label_distance(logits, soft, "paper-code").item() == 0 + 1 + 9
+    assert label_distance(logits, soft, "paper-code").item() == pytest.approx(math.sqrt(0 + 1 + 9))
+
+
+def test_the_papers_label_term_is_torchs_distance_to_the_broadcast_index():
+    """SPEC §13: `torch.dist(logits, label, 2)`, not squared; of a batch, each image on its own."""
+    logits = torch.randn(5, 7, generator=rng(), dtype=torch.double).requires_grad_()
+    labels = torch.tensor([0, 6, 3, 3, 1])
+    found = label_distance(logits, labels, "paper-code")
+    expected = [torch.dist(logits[i : i + 1], labels[i : i + 1], 2) for i in range(5)]
+    torch.testing.assert_close(found, torch.stack(expected))
+    (ours,) = torch.autograd.grad(found.sum(), logits)
+    torch.testing.assert_close(ours, torch.autograd.grad(sum(expected), logits)[0])
+
+
+def test_the_papers_label_term_has_a_gradient_where_it_is_zero():
+    logits = torch.full((2, 4), 3.0, requires_grad=True)
+    value = label_distance(logits, torch.tensor([3, 1]), "paper-code")
+    assert value.tolist() == [0.0, 4.0]
+    (gradient,) = torch.autograd.grad(value.sum(), logits)
+    assert gradient[0].eq(0).all()
+    torch.testing.assert_close(gradient[1], torch.full((4,), 0.5))
 
 
 @pytest.mark.parametrize("term", ["one-hot", "paper-code"])
