@@ -27,6 +27,7 @@ CASES = [
     ("resnet18", {"norm": "batch"}, (), 2, True),
     ("vit", {"bias": True}, CVB(1, 3), 2, False),
     ("vit", {"position_embedding": False}, PRECODE(2, 3), 1, False),
+    ("vit", {"norm_eps": 0.3, "activate_output": False}, (), 2, False),
 ]
 
 
