@@ -140,8 +140,8 @@ def vit(
     belongs to the first stage. All 65 tokens of 256 features come to a bottleneck, which a CVB sees as 65
     channels of 16 x 16 (001 §VI-D; K_E = 32 at scale 1/2).
 
-    001 is silent about where the norms stand; they stand where the CVB paper's code has them: before attention
-    and perceptron, and once before the output. `activate_output` and `norm_eps` are that code's, too: in
+    001 is silent about where the norms stand; they stand where the CVB paper's code has them: before
+    attention and perceptron, and once before the output. `activate_output` and `norm_eps` are that code's, too: in
     the usual vision transformer (Dosovitskiy et al. 2021) no activation follows the second layer.
 
     Args:
@@ -161,7 +161,7 @@ def vit(
         init: see `gleak_lib.models.init.initialize`; class token and positions are N(0, 1) in any case.
 
     Raises:
-        ParameterError: If a size is not positive, `heads` do not divide `hidden`, or `norm_eps` is not positive.
+        ParameterError: If a size or `norm_eps` is not positive, or `heads` do not divide `hidden`.
         ShapeError: If `patch` does not divide both sides of the images.
     """
     require_positive(patch=patch, depth=depth, hidden=hidden, heads=heads, mlp=mlp)
