@@ -50,8 +50,9 @@ def invert(
         watch: is called before each step with the step's number (from 1), the indices of the victims that
             are still in the batch (some of them may have stopped already), their unknowns before the step
             (`attacks.unknowns`), and the noise that the step uses, N x map for each bottleneck (of several
-            draws the first, with which the step's loss is computed). It is given copies, which it may keep, and nothing that the attack does not have; the result does not depend
-            on it. Each trial begins again at step 1. A closed form has no steps.
+            draws the first, with which the step's loss is computed). It is given copies, which it may keep,
+            and nothing that the attack does not have; the result does not depend on it. Each trial begins
+            again at step 1. A closed form has no steps.
 
     Returns:
         The best iterate by the attack's own loss, never by the truth; see `Reconstruction`.

@@ -17,8 +17,8 @@ _DLG = Attack(
     max_steps=300,
 )
 # 001 §V-B and the CVB paper's code: steps of length 0.01, plateau 40, patience 400, at most 2,000. On a
-# bottleneck that code draws new noise at each evaluation inside a step: noise="resample-evaluation"; ours does
-# not, since L-BFGS takes the change of the noise for curvature.
+# bottleneck that code draws new noise at each evaluation inside a step: noise="resample-evaluation"; ours
+# does not, since L-BFGS takes the change of the noise for curvature.
 _CVB_LBFGS = _DLG.replace(lr=0.01, plateau=40, patience=400, tolerance=1e-5, max_steps=2_000)
 _IG = Attack("ig")
 # Attacks on a bottleneck's noise share a schedule, which is ours and has no stop rule, so that what they know

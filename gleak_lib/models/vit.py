@@ -141,8 +141,8 @@ def vit(
     channels of 16 x 16 (001 §VI-D; K_E = 32 at scale 1/2).
 
     001 is silent about where the norms stand; they stand where the CVB paper's code has them: before
-    attention and perceptron, and once before the output. `activate_output` and `norm_eps` are that code's, too: in
-    the usual vision transformer (Dosovitskiy et al. 2021) no activation follows the second layer.
+    attention and perceptron, and once before the output. `activate_output` and `norm_eps` are that code's,
+    too: in the usual vision transformer (Dosovitskiy et al. 2021) no activation follows the second layer.
 
     Args:
         input_shape: C, H, W of one image; H and W multiples of `patch`.

@@ -218,7 +218,9 @@ def test_new_noise_at_each_evaluation_as_in_torchs_closure(chunk, monkeypatch):
     seed = int(torch.randint(2**62, (1,), generator=torch.Generator().manual_seed(1)))
     stream = torch.Generator().manual_seed(seed)
     dummies = torch.randn((2, 1, 1, 29, 29), dtype=torch.double, generator=stream)
-    draws = [torch.randn(2, 7, 1, 4, dtype=torch.double, generator=stream) for _ in range(6)]  # V x evaluations
+    draws = [
+        torch.randn(2, 7, 1, 4, dtype=torch.double, generator=stream) for _ in range(6)
+    ]  # V x evaluations
     for v in range(2):
         x = dummies[v].clone().requires_grad_()
         optimizer = torch.optim.LBFGS([x], lr=attack.lr, max_iter=7)
