@@ -8,7 +8,8 @@ from torch import Tensor
 from gleak_lib import gradients as per_victim
 from gleak_lib.attacks import closed_form, schedules, unknowns
 from gleak_lib.attacks.attack import Attack
-from gleak_lib.attacks.labels import classifier, infer
+from gleak_lib.attacks.classifier import classifier
+from gleak_lib.attacks.labels import infer
 from gleak_lib.attacks.masks import matched
 from gleak_lib.attacks.objective import Problem
 from gleak_lib.attacks.observe import sample_noise

@@ -21,7 +21,7 @@ from gleak_lib.attacks import (
 from gleak_lib.attacks.objective import Objective, Problem
 from gleak_lib.attacks.priors import label_distance
 from gleak_lib.bottlenecks import CVB, PRECODE, insert
-from gleak_lib.errors import ParameterError, ShapeError
+from gleak_lib.errors import ParameterError, ShapeError, UnknownNameError
 
 
 def rng(seed=1):
@@ -71,13 +71,16 @@ def test_labels_of_disjoint_batches():
     model = perceptron(classes=20, activation=nn.ReLU)
     labels = torch.stack([torch.randperm(20, generator=g)[:6] for _ in range(8)])
     seen = observe(model, torch.rand(8, 6, 3, 4, 4, generator=g), labels, share_labels=False)
-    found = infer(seen)
+    found = infer_batch(seen, "gradinversion")
     assert torch.equal(found, found.sort(1).values)
     assert label_accuracy(found, labels).mean() > 0.9
+    assert torch.equal(infer(seen, "gradinversion"), found)
     chance = torch.stack([torch.randperm(20, generator=g)[:6] for _ in range(8)])
     assert label_accuracy(chance, labels).mean() < 0.6
     repeated = observe(model, torch.rand(1, 3, 3, 4, 4), torch.tensor([[4, 4, 9]]), share_labels=False)
-    assert label_accuracy(infer(repeated), torch.tensor([[4, 4, 9]])).item() <= 2 / 3
+    wrong = infer_batch(repeated, "gradinversion")
+    assert label_accuracy(wrong, torch.tensor([[4, 4, 9]])).item() <= 2 / 3
+    assert infer_batch(repeated).tolist() == [[4, 4, 9]]
 
 
 @pytest.mark.parametrize("bottleneck", [(), PRECODE(2, 4), CVB(1, 3)], ids=["plain", "precode", "cvb"])
@@ -109,8 +112,10 @@ def test_what_inference_refuses():
     with pytest.raises(ParameterError, match="one label from one image, this batch has 3: use infer_batch"):
         infer_single(batch)
     two = observe(perceptron(classes=2), images, torch.zeros(2, 3).long(), share_labels=False)
-    with pytest.raises(ParameterError, match="3 images cannot have them among 2: pass labels"):
-        infer(two)
+    with pytest.raises(ParameterError, match="3 images cannot have them among 2: use rule='counts', or pass"):
+        infer_batch(two, "gradinversion")
+    with pytest.raises(UnknownNameError, match="label rule 'count'. Did you mean 'counts'"):
+        infer(two, "count")
     conv = nn.Sequential(nn.Conv2d(3, 6, 4), nn.Flatten())
     seen = observe(conv, torch.rand(2, 3, 4, 4), torch.tensor([0, 1]), share_labels=False)
     with pytest.raises(ParameterError, match="this model has none: pass labels"):
