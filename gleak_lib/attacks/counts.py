@@ -31,15 +31,16 @@ def count_labels(observation: Observation) -> Tensor:
     - Quotients whose divisor is less than one image's share, sums that nearly cancel, are drawn to the
       least-squares fit of all rows, and that to zero.
     - The result is the nearest point with n >= 0 and sum n = B, rounded by largest remainders.
-    - A classifier without a bias, or with one that is not shared, is read, too. Its rows are taken for b_c times one mean feature, near that
-      of dummy images. Its length is the one at which classes that are surely absent (B < K) count zero; for
-      larger batches the dummy images', or a greater one if a count would be negative otherwise.
+    - A classifier without a bias, or with one that is not shared, is read, too. Its rows are taken for b_c
+      times one mean feature, near that of dummy images. Its length is the one at which classes that are
+      surely absent (B < K) count zero; for larger batches the dummy images', or a greater one if a count
+      would be negative otherwise.
 
     Returns:
         V x K counts, each row's sum the batch size.
 
     Raises:
-        ParameterError: If the model has no linear classifier.
+        ParameterError: If the model has no linear classifier, or does not share its weight's gradient.
     """
     name, classes = classifier(observation)
     batch = observation.batch_size
