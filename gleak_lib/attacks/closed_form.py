@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from gleak_lib import gradients as engine
 from gleak_lib.attacks import direction, position
 from gleak_lib.attacks.attack import Attack
-from gleak_lib.attacks.labels import linear_inputs
+from gleak_lib.attacks.classifier import linear_inputs
 from gleak_lib.errors import ParameterError
 from gleak_lib.pixels import denormalize
 from gleak_lib.types import Observation, Reconstruction
