@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from gleak_lib.errors import ParameterError, ShapeError
 from gleak_lib.gradients import forward, prepare
+from gleak_lib.typed import typed
 from gleak_lib.types import Observation
 
 
@@ -107,6 +108,7 @@ def infer_batch(observation: Observation) -> Tensor:
     return lowest.topk(observation.batch_size, dim=1, largest=False).indices.sort(1).values
 
 
+@typed
 def label_accuracy(found: Tensor, truth: Tensor) -> Tensor:
     """Share of each victim's labels that were found, V values; their order within a batch does not count.
 

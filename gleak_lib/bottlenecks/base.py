@@ -50,6 +50,16 @@ def kl_divergence(mu: Tensor, sigma: Tensor, form: KLForm = "exact") -> Tensor:
     return terms.sum(1).flatten(1).mean(1) if terms.dim() > 2 else terms.sum(1)
 
 
+def check_beta(beta: float) -> None:
+    """Refuse a weight of the KL term that is negative or not finite.
+
+    Raises:
+        ParameterError: such a one.
+    """
+    if not 0 <= beta < math.inf:
+        raise ParameterError(f"beta must be finite and not negative, got {beta}.")
+
+
 def check_floor(sigma_floor: float) -> None:
     """Refuse a least sigma that is negative or not finite.
 

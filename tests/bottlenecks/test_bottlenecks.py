@@ -89,7 +89,7 @@ def test_statistics_of_the_draw():
     [
         (lambda: PRECODE(k=0), "k must be at least 1, got 0"),
         (lambda: CVB(kernel_size=4), "kernel_size must be odd and positive, got 4"),
-        (lambda: CVB(scale=0), "scale must be positive, got 0"),
+        (lambda: CVB(scale=0), "scale must be positive and finite, got 0"),
     ],
 )
 def test_specifications_refuse(make, message):
