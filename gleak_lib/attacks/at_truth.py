@@ -56,8 +56,8 @@ def loss_at(
     shape = (victims, batch, *observation.input_shape)
     if images.numel() != math.prod(shape) or images.shape[0] != victims:
         raise ShapeError(f"images must be {shape} (V x B x C x H x W), got {tuple(images.shape)}.")
-    if not images.isfinite().all():
-        raise ShapeError("images must be finite, got NaN or infinite pixels.")
+    if images.is_complex() or not images.isfinite().all():
+        raise ShapeError("images must be finite and real, got NaN, infinite or complex pixels.")
     rows, given_rows = victims * batch, [len(n) for n in noise]
     if set(given_rows) != {rows * attack.draws}:
         attack = attack.replace(draws=1)  # the mean of equal gradients

@@ -58,6 +58,11 @@ def check_pixels(mean: Sequence[float], std: Sequence[float]) -> None:
         raise ShapeError(f"std must be positive and finite, got {tuple(std)}.")
 
 
+def are_indices(labels: Tensor) -> bool:
+    """Return whether labels are integers, or truth values, which are 0 and 1."""
+    return not (labels.is_floating_point() or labels.is_complex())
+
+
 def finished(found: Reconstruction, name: str) -> Reconstruction:
     """Return what an attack found, with NaN for the victims whose loss was never finite.
 
@@ -120,11 +125,8 @@ def _check_labels(one: Observation) -> None:
     if one.labels is None:
         return
     expected = (one.victims, one.batch_size)
-    kind = one.labels.dtype
-    if tuple(one.labels.shape) != expected or kind.is_floating_point or kind.is_complex or kind == torch.bool:
-        raise ShapeError(
-            f"labels must be {expected} class indices (V x B), got {tuple(one.labels.shape)} {kind}."
-        )
+    if (got := tuple(one.labels.shape)) != expected or not are_indices(one.labels):
+        raise ShapeError(f"labels must be {expected} class indices (V x B), got {got} {one.labels.dtype}.")
     low, high = (int(v) for v in one.labels.aminmax())
     if low < 0 or high >= classes:
         raise ShapeError(

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from gleak_lib import gradients as engine
-from gleak_lib.attacks.check import check, check_pixels
+from gleak_lib.attacks.check import are_indices, check, check_pixels
 from gleak_lib.attacks.statistics import batch_statistics
 from gleak_lib.defenses import Batch, Defense
 from gleak_lib.errors import ParameterError, ShapeError
@@ -68,6 +68,8 @@ def observe(
         )
     if victims == 0 or batch_size == 0:
         raise ShapeError("There is no image to observe.")
+    if pixels.is_complex():
+        raise ShapeError(f"images must be real, got {images.dtype}.")
     low, high = float(pixels.min()), float(pixels.max())
     if not (low >= 0 and high <= 1):
         raise ShapeError(
@@ -75,7 +77,7 @@ def observe(
             "pass them before normalisation, with mean= and std="
         )
     classes = labels.reshape(-1)
-    if classes.shape[0] != victims * batch_size or labels.is_floating_point():
+    if classes.shape[0] != victims * batch_size or not are_indices(labels):
         raise ShapeError(
             f"labels must be {victims} x {batch_size} class indices, "
             f"got {tuple(labels.shape)} {labels.dtype}."

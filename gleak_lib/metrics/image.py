@@ -160,6 +160,8 @@ def _check(metric: str, pred: Tensor, target: Tensor, data_range: float) -> None
             "axis to a single image."
         )
     for images in (pred, target):
+        if images.is_complex():
+            raise ShapeError(f"{metric} needs real images, got {images.dtype}.")
         low, high = images.min().item(), images.max().item()
         if not math.isfinite(low) or not math.isfinite(high):
             raise ShapeError(f"{metric} needs finite images, got NaN or infinite pixels.")

@@ -67,7 +67,6 @@ BROKEN = [
     ({"labels": LABELS[:2, None]}, ShapeError, r"labels must be \(4, 1\) class indices .*, got \(2, 1\)"),
     ({"labels": LABELS}, ShapeError, r"got \(4,\) torch.int64"),
     ({"labels": LABELS[:, None] + 0.5}, ShapeError, "torch.float32"),
-    ({"labels": LABELS[:, None] > 1}, ShapeError, "torch.bool"),
     ({"labels": [[0], [1], [2], [3]]}, ParameterError, r"labels must be Tensor \| None, got list"),
     ({"batch_size": 2}, ShapeError, r"labels must be \(4, 2\)"),
     ({"batch_size": 0}, ShapeError, "batch_size must be at least 1, got 0"),
@@ -117,9 +116,8 @@ def test_noise_that_is_not_the_bottlenecks_is_refused(noise, message):
 )
 def test_statistics_that_are_not_the_victims_are_refused(values):
     norm = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.Flatten(), nn.Linear(288, 5)).train()
-    seen = observe(
-        norm, PIXELS.repeat(2, 1, 1, 1).unflatten(0, (4, 2)), LABELS.repeat(2), share_statistics=True
-    )
+    pairs = PIXELS.repeat(2, 1, 1, 1).unflatten(0, (4, 2))
+    seen = observe(norm, pairs, LABELS.repeat(2), share_statistics=True)
     check(seen)
     with pytest.raises(ShapeError, match=r"statistics of 1 must be finite and \(4, 2, 8\)"):
         check(dataclasses.replace(seen, statistics={"1": values}))
@@ -143,7 +141,7 @@ def test_a_check_draws_no_random_number_and_changes_no_figure():
 
 
 def test_the_victims_without_a_gradient_are_named():
-    gone = {name: g.clone().index_fill(0, torch.tensor([2]), 0) for name, g in SEEN.gradients.items()}
+    gone = each(lambda g: g.index_fill(0, torch.tensor([2]), 0))
     with pytest.warns(UserWarning, match="gradients of victim 2 of 4 are zero everywhere") as said:
         found = invert(dataclasses.replace(SEEN, gradients=gone), IG, generator=rng())
     assert said[0].filename == __file__
@@ -158,10 +156,7 @@ def test_an_attack_whose_loss_is_never_finite_fails():
 
 
 def test_where_it_fails_for_some_victims_these_are_named_and_nothing_is_shown_of_them():
-    huge = {
-        name: g * torch.tensor([1, 1e25, 1, 1]).view(-1, *[1] * (g.dim() - 1))
-        for name, g in SEEN.gradients.items()
-    }
+    huge = each(lambda g: g * torch.tensor([1, 1e25, 1, 1]).view(-1, *[1] * (g.dim() - 1)))
     with pytest.warns(UserWarning, match="never finite for victim 1 of 4") as said:
         found = invert(dataclasses.replace(SEEN, gradients=huge), IG.replace(distance="l2"), generator=rng())
     assert said[0].filename == __file__
