@@ -45,7 +45,7 @@ def invert(
         observation: what the server holds, from `observe` or filled in from real updates.
         attack: a preset of `ATTACKS` or a variant of one.
         generator: source of the dummies and of resampled noise; the same state gives the same result on
-            one machine. None uses torch's global generator.
+            one machine with as many threads. None uses torch's global generator.
         progress: show a bar with the victims left, the median loss and steps a second.
         compile: fuse the step with `torch.compile`; worthwhile from some thousand steps on.
         precision: of the dummy gradients: `float32` (or what the gradients have), or on a GPU `tf32`, or

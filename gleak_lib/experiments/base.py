@@ -61,7 +61,7 @@ class Cell(ABC):
 
     @abstractmethod
     def run(self, context: Context) -> Output:
-        """Compute the figures; the same cell gives the same ones on one machine."""
+        """Compute the figures; the same ones on one machine with as many threads."""
 
 
 class WeightsCell(Cell):
