@@ -131,6 +131,13 @@ MODELS = [
     (lambda: made(num_classes="10"), "num_classes must be int"),
     (lambda: made(num_classes=0), "num_classes must be at least 1"),
     (lambda: made(seed=2**70), r"seed must be in -2\*\*63 \.\.\. 2\*\*64 - 1, got 1180591620717411303424"),
+    (
+        lambda: made(num_classes=2 * 10**12),
+        r"lenet with num_classes=2000000000000 would need",
+    ),
+    (lambda: made(bottlenecks=PRECODE(k=10**12)), r"PRECODE\(position=1, k=1000000000000, .* would need"),
+    (lambda: put(spec=PRECODE(k=10**12)), r"PRECODE\(.*\) behind stage1 would need"),
+    (lambda: put(spec=CVB(scale=1e12)), r"CVB\(.*\) behind stage1 would need"),
     (lambda: made(seed="a"), r"seed must be int \| None, got 'a'"),
     (lambda: made(seed=0.5), "seed must be int"),
     (

@@ -10,7 +10,7 @@ from gleak_lib.bottlenecks.base import VariationalBottleneck
 from gleak_lib.bottlenecks.cvb import CVB
 from gleak_lib.bottlenecks.precode import PRECODE
 from gleak_lib.errors import ParameterError, ShapeError, unknown
-from gleak_lib.seeds import seeded
+from gleak_lib.fresh import fresh
 from gleak_lib.typed import typed
 from gleak_lib.types import Run
 
@@ -96,8 +96,7 @@ def insert(
         raise unknown("submodule", after, names)
     shape = _output_shape(wrapped.base, after, input_shape)
     reference = next(wrapped.base.parameters())
-    with seeded(seed):
-        built = spec.build(shape).to(reference)
+    built = fresh(lambda: spec.build(shape), seed=seed, what=f"{spec} behind {after}").to(reference)
     name = f"bottleneck{len(wrapped.after) + 1}"
     wrapped.add_module(name, built)
     wrapped.after[name] = after

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 
 from gleak_lib.bottlenecks import CVB, PRECODE, BottleneckSpec
 from gleak_lib.errors import ParameterError, ShapeError, nearest
+from gleak_lib.fresh import fresh
 from gleak_lib.models.base import (
     StagedModel,
     before_decoder,
@@ -21,7 +22,6 @@ from gleak_lib.models.mlp import dmlp, mlp
 from gleak_lib.models.resnet import resnet18
 from gleak_lib.models.vit import vit
 from gleak_lib.registry import Registry
-from gleak_lib.seeds import seeded
 from gleak_lib.typed import typed
 
 MODELS: dict[str, Callable[..., StagedModel]] = Registry(
@@ -84,8 +84,9 @@ def build(
     if len(shape) != 3 or any(not isinstance(size, int) or size < 1 for size in shape):
         raise ShapeError(f"input_shape must be C, H, W, three integers of at least 1, got {input_shape}.")
     specs = (bottlenecks,) if isinstance(bottlenecks, (PRECODE, CVB)) else tuple(bottlenecks)
-    with seeded(seed):
-        return make(input_shape=shape, num_classes=num_classes, bottlenecks=specs, init=init, **options)
+    given = {"input_shape": shape, "num_classes": num_classes, "bottlenecks": specs, "init": init, **options}
+    what = f"{name} with num_classes={num_classes}" + "".join(f" and {spec}" for spec in specs)
+    return fresh(lambda: make(**given), seed=seed, what=what)
 
 
 __all__ = [
