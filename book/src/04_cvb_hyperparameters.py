@@ -117,22 +117,17 @@ tables.show(
     caption=cvb_report.caption(settings, "privacy") + tables.lpips_note(table),
 )
 
-# %% [markdown]
-
 # %% tags=["remove-input"]
 compared = table[table["ssim"].notna() & table["ssim_paper"].notna()]
 off = compared[(compared["ssim"] - compared["ssim_paper"]).abs() > 0.05]
+lines = [
+    f"- {row.label}: {f'{row.ssim - row.ssim_paper:+.3f}'.replace('-', '−')}"
+    for row in off.itertuples()
+]
 Markdown(
     f"In this run (profile {profile}, {victims} victims, at most {steps:,} steps) {len(compared) - len(off)} of {len(compared)} SSIMs lie within 0.05 of "
-    "the paper's. The others, ours minus the paper's: "
-    + (
-        "; ".join(
-            f"{row.label}: {row.ssim - row.ssim_paper:+.2f}"
-            for row in off.itertuples()
-        ).replace("-", "−")
-        or "none"
-    )
-    + "."
+    "the paper's. The others, ours minus the paper's:\n\n"
+    + ("\n".join(lines) or "- none")
 )
 
 # %% [markdown]

@@ -7,7 +7,7 @@
 # ---
 
 # %% [markdown]
-# # Attacks and defences side by side
+# # Attacks and defenses side by side
 #
 # A client that wants to keep its images to itself has two places to act. It can change the gradient before it is sent, or it can train a
 # network whose gradient tells less. This chapter sets both kinds against the same attacks, on the same images, and asks what each
@@ -87,20 +87,17 @@ tables.show(
     caption=report.caption(settings, "privacy") + tables.lpips_note(table),
 )
 
-# %% [markdown]
-
 # %% tags=["remove-input"]
 scored = table[table["ssim"].notna() & table["ssim_paper"].notna()]
 lines = []
 for images, part in scored.groupby("dataset", sort=False):
     gap = part["ssim"] - part["ssim_paper"]
+    largest = f"{gap[gap.abs().idxmax()]:+.2f}".replace("-", "−")
     rank = part["ssim"].corr(part["ssim_paper"], method="spearman")
     near = (part["asr"] - part["asr_paper"]).abs() <= 10
     lines.append(
         f"- {images}: {int((gap.abs() <= 0.05).sum())} of {len(part)} SSIMs lie within 0.05 of the paper's and {int(near.sum())} success rates within 10 "
-        f"points; the largest gap is {gap[gap.abs().idxmax()]:+.2f}; rank correlation with the paper's SSIMs {rank:.2f}".replace(
-            "-", "−"
-        )
+        f"points; the largest gap in SSIM is {largest}; rank correlation with the paper's SSIMs {rank:.2f}"
     )
 Markdown(
     f"In this run (profile {profile}, {victims} victims, at most {steps:,} steps):\n\n"
@@ -140,8 +137,6 @@ tables.show(
     digits=dict.fromkeys(report.attack_columns(settings), 2),
     caption="SSIM. " + report.caption(settings, "privacy", dataset),
 )
-
-# %% [markdown]
 
 # %% tags=["remove-input"]
 older = [name for name in ("iDLG", "CPL") if name in attack_table]

@@ -125,8 +125,6 @@ tables.show(
     caption=f"Profile {profile}: {last}, as many steps as in the tables below",
 )
 
-# %% [markdown]
-
 # %% tags=["remove-input"]
 best = priors.loc[priors.groupby("model", sort=False)["ssim"].idxmax()]
 Markdown(
@@ -172,8 +170,6 @@ for dataset in datasets:
     caption = architectures_report.caption(settings, dataset)
     caption += tables.lpips_note(table)
     display(tables.show(table, columns=columns, caption=caption))
-
-# %% [markdown]
 
 # %% tags=["remove-input"]
 lines = []

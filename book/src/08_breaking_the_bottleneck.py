@@ -154,8 +154,6 @@ tables.show(
 # %%
 plots.intervals(report.for_plot(first), xlabel="ASR %, with 95 % intervals")
 
-# %% [markdown]
-
 # %% tags=["remove-input"]
 lines = [
     f"- {network}: Ignore {said(method='Ignore')} %, `joint` {said(method='joint')} %, layer by layer {said(method='joint, layer by layer')} %, told the noise "
@@ -203,8 +201,6 @@ plots.intervals(
     xlabel="mean SSIM, with 95 % intervals",
     threshold=0.5,
 )
-
-# %% [markdown]
 
 # %% tags=["remove-input"]
 resisting = grid_table[
@@ -327,8 +323,6 @@ plots.intervals(
     report.trained_plot(late),
     xlabel="ASR % on trained weights, with 95 % intervals",
 )
-
-# %% [markdown]
 
 # %% [markdown]
 # Four things can be read off the published run.

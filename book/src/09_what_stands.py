@@ -107,18 +107,15 @@ tables.show(
 # %%
 plots.intervals(report.for_plot(table), xlabel="ASR %, with 95 % intervals")
 
-# %% [markdown]
-
 # %% tags=["remove-input"]
 pays = [
-    f"{row.label} {row.published_text} → {row.best_text}"
+    f"- {row.label}: {row.published_text} → {row.best_text}"
     for row in table.itertuples()
     if row.best_asr - row.published_asr >= 10
 ]
 Markdown(
-    f"Images found, percent, under IG or Ignore → under the best attack, where that is ten points more (this run, profile {profile}, fresh weights): "
-    + ("; ".join(pays) or "nowhere")
-    + "."
+    f"Images found, percent, under IG or Ignore → under the best attack, where that is ten points more (this run, profile {profile}, fresh weights):\n\n"
+    + ("\n".join(pays) or "- nowhere")
 )
 
 # %% [markdown]
@@ -151,14 +148,13 @@ tables.show(
 
 # %% tags=["remove-input"]
 loses = [
-    f"{row.label} {row.best_text} → {row.chosen_text}"
+    f"- {row.label}: {row.best_text} → {row.chosen_text}"
     for row in table.itertuples()
     if row.best_asr - row.chosen_asr >= 10
 ]
 Markdown(
-    f"Images found, percent, under the best attack → by an attacker who believes the nearest gradient, where that is ten points less (this run, profile {profile}): "
-    + ("; ".join(loses) or "nowhere")
-    + "."
+    f"Images found, percent, under the best attack → by an attacker who believes the nearest gradient, where that is ten points less (this run, profile {profile}):\n\n"
+    + ("\n".join(loses) or "- nowhere")
 )
 
 # %% [markdown]
@@ -220,8 +216,6 @@ tables.show(
     },
     caption=report.caption(settings, "utility"),
 )
-
-# %% [markdown]
 
 # %% tags=["remove-input"]
 gain = partial(tables.quote, table, "gain", 1)
