@@ -229,7 +229,7 @@ kept = {
     for median in [quartiles[:, 2]]
 }
 Markdown(
-    "After a sixth of its steps an attack's median loss still falls to the following share (in this run, profile "
+    "Of the median loss after a sixth of the steps the following share is left at the end (this run, profile "
     f"{profile}): "
     + "; ".join(f"{name}: {share:.0%}" for name, share in kept.items())
     + "."

@@ -127,14 +127,13 @@ tables.show(
 
 # %% tags=["remove-input"]
 best = priors.loc[priors.groupby("model", sort=False)["ssim"].idxmax()]
+lines = [
+    f"- {row.model}: λ = {row.tv}, SSIM {row.ssim:.2f} ({tables.quote(priors, 'ssim', model=row.model, tv='0.01')} at the text's 0.01; {row.victims} victims)"
+    for row in best.itertuples()
+]
 Markdown(
-    f"The best weight of these in this run (profile {profile}): "
-    + "; ".join(
-        f"{row.model} {row.tv} (SSIM {row.ssim:.2f}, at the text's 0.01 "
-        f"{tables.quote(priors, 'ssim', model=row.model, tv='0.01')}, victims {row.victims})"
-        for row in best.itertuples()
-    )
-    + "."
+    f"The best of these weights in this run (profile {profile}):\n\n"
+    + "\n".join(lines)
 )
 
 # %% [markdown]
@@ -176,7 +175,7 @@ lines = []
 for dataset in datasets:
     table = architectures_report.scores_table(settings, found, dataset)
     gaps = [
-        f"{row.label}: {row.ssim - row.ssim_paper:+.2f}".replace("-", "−")
+        f"{row.label} {f'{row.ssim - row.ssim_paper:+.2f}'.replace('-', '−')}"
         for row in table.itertuples()
         if row.ssim_paper == row.ssim_paper
     ]

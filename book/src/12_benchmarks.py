@@ -67,7 +67,7 @@ lines = [
     ]
 ]
 Markdown(
-    "128 victims times 20,000 steps of Inverting Gradients, from the milliseconds measured here (few attacks need all their steps):\n\n"
+    "128 victims times 20,000 steps of Inverting Gradients, from the milliseconds measured here (a stop rule may end an attack sooner):\n\n"
     + ("\n".join(lines) or "- not measured")
 )
 
