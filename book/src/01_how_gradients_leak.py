@@ -231,7 +231,7 @@ Markdown(
 # %% [markdown]
 # ### One attack, two label terms
 #
-# CPL stands there twice on the plain network. Its label term is meant to be the distance between the dummy's
+# CPL stands there twice. Its label term is meant to be the distance between the dummy's
 # logits and the one-hot label. The public code of {cite:t}`scheliga2023cvb` subtracts the class *index* instead,
 # from every logit. So for class 7 it pulls all ten logits towards 7. The weight differs as well: 0.1 in that code, 0.01 in our form. Both are options here:
 
@@ -242,7 +242,7 @@ ATTACKS["cpl"].replace(label_term="paper-code", label_weight=0.1)
 said = partial(tables.quote, table, defense="none")
 Markdown(
     "\n".join(
-        f"- {images}: SSIM {said('ssim', images=images, method='CPL')} with the intended term and its weight, "
+        f"- {images}, no bottleneck: SSIM {said('ssim', images=images, method='CPL')} with the intended term and its weight, "
         f"{said('ssim', images=images, method='CPL, label term as coded')} with term and weight as coded, "
         f"{said('ssim_paper', images=images, method='CPL')} in the paper."
         for images in datasets
