@@ -46,6 +46,8 @@ scaling: str = "minmax"  # or none: images scored as they are
 examples: int = 8  # images in the figures, at most 8
 
 # %% tags=["remove-input"]
+from functools import partial
+
 from gleak_lib import plots
 from gleak_lib.experiments import open_store, parameters, run, tables
 from gleak_lib.experiments.plans import leak
@@ -87,13 +89,14 @@ assert ATTACKS["cpl"] == ATTACKS["idlg"].replace(
 
 # %% [markdown]
 # The table goes from DLG to IG. The first two rows use DLG's own settings, with steps of length 1. iDLG and CPL
-# run as {cite:t}`scheliga2023cvb` run them: steps of length 0.01, the label granted by the server, and for iDLG a dummy that is clipped
-# to valid pixels. From the fifth row on, Adam {cite:p}`kingma2015adam` replaces L-BFGS, and each
+# run as {cite:t}`scheliga2023cvb` run them: steps of length 0.01, the label granted, and for iDLG a dummy that is clipped
+# to valid pixels, which CPL's is not. From the fifth row on, Adam {cite:p}`kingma2015adam` replaces L-BFGS, and each
 # further row changes one thing only.
 
 # %%
+ladder = leak.ladder_table(settings, found)
 tables.show(
-    leak.ladder_table(settings, found),
+    ladder,
     columns=leak.LADDER_COLUMNS,
     digits={"found": 1},
     caption=leak.caption(settings),
@@ -125,22 +128,43 @@ plots.traces(leak.ladder_traces(settings, found, "l2"))
 plots.traces(leak.ladder_traces(settings, found, "cosine"))
 
 # %% [markdown]
-# What did each change buy? In the published run:
+# What did each change buy? In this run:
+
+# %% tags=["remove-input"]
+said = partial(tables.quote, ladder, "ssim")
+lowest = {
+    name: float(median[-1] / median.min())
+    for name, (_, quartiles) in leak.ladder_traces(
+        settings, found, "l2"
+    ).items()
+    for median in [quartiles[:, 2]]
+}
+Markdown(
+    f"""
+- **Reading off the label** finds {tables.quote(ladder, "found", 0, label="DLG + label inferred")} % of the labels, and DLG, which
+  optimizes them, {tables.quote(ladder, "found", 0, label="DLG")} %. The SSIM is {said(label="DLG + label inferred")} with the rule and {said(label="DLG")} without.
+- **Short steps**: {said(label="iDLG (short steps, box)")} after {lbfgs_steps} steps of length 0.01, of which the source grants 2,000. The median loss of iDLG ends at
+  {lowest["iDLG (short steps, box)"]:.1f} times its lowest value, that of CPL at {lowest["CPL (label term, no box)"]:.1f} times.
+- **The label term** of CPL, without the box: {said(label="CPL (label term, no box)")}.
+- **Adam, the cosine distance, the sign:** {said(label="iDLG + Adam")}, {said(label="… + cosine distance")} and {said(label="… + sign of the gradient")}. {lbfgs_steps} steps of L-BFGS compute up to
+  {20 * lbfgs_steps:,} gradients, {steps:,} of Adam {steps:,}.
+- **Total variation**: from {said(label="… + sign of the gradient")} to {said(label="… + total variation = IG")}.
+"""
+)
+
+# %% [markdown]
+# And in the published run (profile `cpu`, twelve images of CIFAR-10, one set of weights):
 #
-# - **Reading off the label** finds every label, and so does DLG by optimising it. With these twelve images the
-#   scores hardly differ (SSIM 0.62 and 0.64). The rule saves the search for the label, no more.
-# - **Short steps** do not help here. After 100 steps of length 0.01 iDLG has a higher loss than DLG and an SSIM of 0.51. The
-#   source grants it 2,000. Its trace also shows why an attack must keep its best point: L-BFGS without line
-#   search may climb again. The median loss at the end is about twice its lowest value, for CPL more than three times.
-# - **The label term** of CPL brings nothing on these images: 0.48.
-# - **Adam, the cosine distance, the sign:** 0.67, 0.66 and 0.68. The work is comparable, since 100 steps of L-BFGS compute up to 2,000
-#   gradients and 3,000 of Adam 3,000. Among the three the differences are small.
-# - **Total variation** is the step that counts: from 0.68 to 0.87. Every one of the twelve images gains, and all are above 0.5. The
-#   row before it ends at a low loss and shows speckle all the same: many images have nearly this gradient, and
+# - The rule for the label saves the search for it, no more: the scores with and without hardly differ.
+# - Short steps do not help within the steps that they were given. Their trace also shows why an attack must keep its best point: L-BFGS without line
+#   search may climb again.
+# - The label term brings nothing on these images.
+# - Adam, the cosine distance and the sign: small differences, at comparable work.
+# - Total variation is the step that counts. Every one of the twelve images gains, by 0.14 at least, and all are above 0.5. The
+#   row before it ends at a low loss and shows speckle all the same. Our reading, which no table here tests: many images have nearly this gradient, and
 #   the prior picks a smooth one.
 #
-# One set of weights and twelve images carry these numbers. The last difference is larger than the spread between images;
-# the small ones are not.
+# The last difference is larger than the spread between images; the small ones are not.
 #
 # ## Beside the paper
 #
@@ -168,16 +192,15 @@ plots.comparison(
 )
 
 # %% [markdown]
-# In the published run IG on CIFAR-10 comes out as in the paper, without defence (SSIM 0.87 and 0.87) and against the CVB
-# (0.22 and 0.21). IG is the strongest attack on the plain network in both, on both image sets. Elsewhere the two differ:
+# In the published run IG on CIFAR-10 comes out as in the paper, without defense and against the CVB, within 0.01. IG is the strongest
+# attack on the plain network in both, on both image sets. Elsewhere the two differ:
 #
-# - On MNIST iDLG and IG stay below the paper's (0.53 against 0.76, 0.82 against 0.95), and so does IG against the CVB (0.21 against
-#   0.29). Ours had fewer steps; whether that is the reason, only a longer run can show.
-# - iDLG on CIFAR-10 is above the paper's (0.51 against 0.43), well within the paper's own spread of ±0.23 between images.
-# - Against the CVB, iDLG and CPL score low, but not as low as in the paper (0.09 to 0.12 against 0.00 to 0.03). No attack brings an image over the threshold.
+# - On MNIST iDLG and IG stay below the paper's, and so does IG against the CVB. {doc}`Ours beside theirs <11_ours_beside_theirs>` says what was tried.
+# - iDLG on CIFAR-10 is above the paper's, within the paper's own spread between images.
+# - Against the CVB, iDLG and CPL score low, but not as low as in the paper. None of the three attacks brings an image over the threshold.
 #
-# That last sentence is about these three attacks. Whether the bottleneck *hides* the image, or only defeats attacks that give up on its
-# noise, is a question for other chapters.
+# That last sentence is about these three attacks, with the noise drawn anew. Whether the bottleneck *hides* the image, or only defeats attacks that give up on its
+# noise, is the question of {doc}`Breaking the bottleneck <08_breaking_the_bottleneck>`.
 #
 # ### One image, two SSIMs
 #
@@ -208,17 +231,27 @@ Markdown(
 # %% [markdown]
 # ### One attack, two label terms
 #
-# CPL stands there twice on the plain network. Its label term is meant to be the distance between the dummy's
+# CPL stands there twice. Its label term is meant to be the distance between the dummy's
 # logits and the one-hot label. The public code of {cite:t}`scheliga2023cvb` subtracts the class *index* instead,
-# from every logit, and weighs the result with 0.1, ours with 0.01. So for class 7 it pulls all ten logits towards 7. Both are options here:
+# from every logit. So for class 7 it pulls all ten logits towards 7. The weight differs as well: 0.1 in that code, 0.01 in our form. Both are options here:
 
 # %%
 ATTACKS["cpl"].replace(label_term="paper-code", label_weight=0.1)
 
+# %% tags=["remove-input"]
+said = partial(tables.quote, table, defense="none")
+Markdown(
+    "\n".join(
+        f"- {images}, no bottleneck: SSIM {said('ssim', images=images, method='CPL')} with the intended term and its weight, "
+        f"{said('ssim', images=images, method='CPL, label term as coded')} with term and weight as coded, "
+        f"{said('ssim_paper', images=images, method='CPL')} in the paper."
+        for images in datasets
+    )
+)
+
 # %% [markdown]
-# In the published run the intended term reaches an SSIM of 0.48 on CIFAR-10 and 0.46 on MNIST, the term as coded 0.27 and 0.21. The paper has
-# 0.32 on both. So its CPL row lies nearer to the term as coded, and CPL's place far below iDLG there may owe more to
-# that line of code than to the idea. With a twentieth of the steps and a tenth of the images this is a hint, no proof.
+# The two rows differ in the term *and* in its weight, so they do not say which of the two makes the difference. Nor do they say which of them the paper's
+# table was made with: it had up to twenty times the steps and ten times the images of the published run.
 #
 # ## More images in a batch
 #
@@ -245,11 +278,11 @@ originals, pictures = leak.batch_pictures(settings, found)
 plots.reconstructions(originals, pictures, columns=examples, scaling=scaling)
 
 # %% [markdown]
-# In the published run (profile `cpu`) every doubling costs: SSIM falls from 0.86 for single images to 0.42 in eights, PSNR from 19.6 to 13.9 dB. That
-# PSNR falls with the batch size is what {cite:t}`li2024attacking` reports, too, for another network and optimiser.
+# In the published run (profile `cpu`, batches of one to eight) every doubling costs SSIM and PSNR. That
+# PSNR falls with the batch size is what {cite:t}`li2024attacking` reports, too, for another network and optimizer.
 #
-# Do not read this as protection. Even in eights the known entries outnumber the unknown pixels, and the loss at the end is
-# five times that of single images: within these steps the search did not arrive. Whether a longer one would,
+# Do not read this as protection. Even in eights the known entries outnumber the unknown pixels, and the median loss at the end is
+# five times that of single images, so the search may simply not have arrived. Whether a longer one would,
 # this table cannot say.
 #
 # ## Labels for free
@@ -275,7 +308,7 @@ tables.show(
 )
 
 # %% [markdown]
-# In the published run the sign rule never errs, and GradInversion's rule finds every label of every batch of distinct classes.
+# In the published run the sign rule errs on none of its 128 images, and GradInversion's rule on no batch of distinct classes, 128 of each size.
 # In random batches it finds exactly what it can: one label for each class that is present. What it misses
 # are the repetitions. The bottleneck changes none of this. Its noise alters the features, not the sign of $p_c - [c = y]$.
 #

@@ -218,10 +218,11 @@ plots.reconstructions(originals, pictures, scaling=scaling)
 # %% [markdown]
 # ## What to keep
 #
-# - On fresh weights, what stands behind the sampling fluctuates with every draw, for every image that we tried, and what stands before it can be matched as well
-#   as the true image would match. This is what {doc}`03_ignore_attack` exploits.
+# - On fresh weights, what stands behind the sampling fluctuates with every draw, for every image that we tried, and what stands before it can be matched nearly as well
+#   as the true image would match (conv 2 and conv 3 stay below). This is what {doc}`03_ignore_attack` exploits.
 # - A similarity has to be read against what the true image would have, not against 1.
-# - PRECODE's effect on IG depends on the weights. It was nearly complete on fresh ones and much weaker after 20 rounds.
+# - PRECODE's effect on IG depends on the weights. At this position it was nearly complete on fresh ones and much weaker after 20 rounds. That is about an
+#   attacker who draws the noise anew; one who searches for it finds more ({doc}`08_breaking_the_bottleneck`).
 #
 # All this is one architecture, one position of the bottleneck, one image set and one seed of the weights. Parameters of this chapter
 # change each of them.

@@ -15,8 +15,18 @@
 #
 # But the noise is not lost. The client drew one $\varepsilon$, and *that* one shaped every gradient behind the decoder. This chapter treats it as what it is to
 # the server: a further unknown. It searches for the image and the noise together, on fresh weights and on trained ones, measures how much of the
-# noise it finds, and asks what it is that protects a bottleneck where something does. These attacks are this book's own; the nearest relative is
-# the one that recovers dropout masks {cite:p}`scheliga2023dropout`.
+# noise it finds, and asks what it is that protects a bottleneck where something does.
+#
+# ```{admonition} What was known before
+# :class: note
+# That PRECODE's noise can be searched for is not new. A public repository {cite:p}`chellyfan2022nra` has held a *noise-restoring attack* on PRECODE since 2022, shown on an untrained perceptron
+# and a LeNet. {cite:t}`balunovic2022bayesian` invert networks with PRECODE whose first layer is linear. {cite:t}`yue2023obfuscation` attack PRECODE among other defenses, and {cite:t}`carletti2025sok` list it as
+# ineffective. The authors of PRECODE and the CVB have themselves searched for hidden randomness, the masks of dropout, together with the image: the
+# *dropout inversion attack* {cite:p}`scheliga2023dropout`. And {cite:t}`lu2022april` showed the leak of a vision transformer through its position embedding.
+#
+# We know of no precedent for what this chapter and the next add: the CVB, trained weights and what becomes of $\sigma$, the layer-by-layer form, averaged noise, a transformer with a bottleneck,
+# and batches.
+# ```
 
 # %% tags=["parameters"]
 profile: str = "quick"  # quick, cpu or paper
@@ -51,11 +61,14 @@ scaling: str = "minmax"  # or none: images scored as they are
 examples: int = 4  # images in the figures, at most 8
 
 # %% tags=["remove-input"]
+from functools import partial
+
 from gleak_lib import plots
 from gleak_lib.experiments import open_store, parameters, run, tables
 from gleak_lib.experiments.plans import breaking as plan
 from gleak_lib.experiments.plans import breaking_report as report
 from IPython.display import Markdown, display
+from myst_nb import glue
 
 settings = parameters.check("08_breaking_the_bottleneck", globals())
 cells = plan.cells(**settings)
@@ -63,7 +76,26 @@ store = open_store(profile)
 found = dict(zip(cells, run(cells, store), strict=True))
 Markdown(tables.note(found.values(), profile))
 
+# %% tags=["hide-input"]
+originals, rows, numbers = report.headline(settings, found)
+recovered = plots.picture(
+    plots.reconstructions(originals, rows, columns=4, scaling=scaling),
+    "Three rows of small images: the originals; below them what the published attack finds behind the bottleneck, "
+    "blotches without likeness; and what the search for the noise recovers.",
+)
+glue("recovered", recovered, display=False)
+for name, text in numbers.items():
+    glue(f"recovered-{name}", text, display=False)
+
 # %% [markdown]
+# ```{glue:figure} recovered
+# :name: fig-recovered
+#
+# Behind the {glue:text}`recovered-network`: originals, what the published attack makes of their gradients, and what a search for image and noise makes of the same
+# gradients. The first images of the first model, none picked out; fresh weights, {glue:text}`recovered-dataset`, profile {glue:text}`recovered-profile`. Of {glue:text}`recovered-images` images on
+# {glue:text}`recovered-models` the first finds {glue:text}`recovered-published` % and the second {glue:text}`recovered-joint` % (95 % intervals).
+# ```
+#
 # ## What is claimed
 #
 # Nothing here is worth much if it attacks something that nobody said. So, in the papers' words:
@@ -75,7 +107,7 @@ Markdown(tables.note(found.values(), profile))
 # - its Sec. V-B, on what is granted: "We aim to facilitate reconstruction for the attacker in order to identify an upper bound for privacy
 #   leakage"; one image an update; labels "generally known irrespective of the defense mechanism"; and its public code attacks weights that were never trained.
 #
-# The attacks of this chapter stay inside that: the same server, the same knowledge, one image, known labels, the weights that the server
+# The attacks of this chapter stay inside that, but for the section on its limits: the same server, the same knowledge, one image, known labels, the weights that the server
 # sent. What they add is the question which noise would explain the gradient. Two things differ from the paper's attack. They match *all* gradients, the
 # stochastic ones included. And they take 1,000 to 2,000 steps with a fixed schedule instead of up to 20,000.
 # Their settings were chosen on other draws of CIFAR-10 images: those of `joint` on fresh weights, those of the layer-by-layer form on eight images and weights of which one set, the
@@ -122,19 +154,30 @@ tables.show(
 # %%
 plots.intervals(report.for_plot(first), xlabel="ASR %, with 95 % intervals")
 
+# %% tags=["remove-input"]
+lines = [
+    f"- {network}: Ignore {said(method='Ignore')} %, `joint` {said(method='joint')} %, layer by layer {said(method='joint, layer by layer')} %, told the noise "
+    f"{said(method='noise known')} %; recovered noise correlates with the client's by {tables.quote(first, 'noise_correlation', label=network, method='joint')}"
+    for network in first["label"].unique()
+    for said in [partial(tables.quote, first, "asr_text", label=network)]
+    if network != "none"
+]
+Markdown(
+    f"Images found in this run (profile {profile}, 95 % intervals in brackets):\n\n"
+    + "\n".join(lines)
+)
+
 # %% [markdown]
-# In the published run the picture turns over. Behind the CVB, IG, Ignore and the expectation find none of the images, as the paper says. `joint` finds 96 % of
-# them (86 to 99), with a mean SSIM of 0.81. Behind PRECODE it is 92 %, and layer by layer all 48. The noise comes along: what was
-# recovered correlates with the client's own by 0.84 for the CVB's 1,568 numbers, and by 0.98 for the eight of PRECODE.
+# In the published run the picture turns over. Behind the CVB, IG, Ignore and the expectation find none of the images, as the paper says; `joint` finds nearly all, behind
+# PRECODE as well. The noise comes along, the CVB's 1,568 numbers less well than the eight of PRECODE.
 #
-# The oracle, which is told the noise, finds no more (90 and 88 %). So on fresh weights a hidden $\varepsilon$ costs the attacker nothing that can be seen here. It
-# did cost the published attacks everything: they match gradients that another draw has shaped, or leave out those that
-# tell most. It is the "stochastic" gradients that give the noise away.
+# The oracle, which is told the noise, finds no more: the intervals overlap. So on fresh weights no cost of a hidden $\varepsilon$ to the attacker can be seen here. It
+# did cost the published attacks nearly everything: they match gradients that another draw has shaped, or leave out those behind the decoder. With Ignore's mask `joint` finds neither
+# image nor noise (see the variants below). So it is the "stochastic" gradients that give the noise away.
 #
 # Two columns keep us honest. *Loss at the truth* is what an attack's loss would be at the client's own image and noise. *Stuck* is the share of victims whose
-# search ended at more than twice that. All searches that redraw the noise are stuck, by one to two orders of magnitude: no image
-# explains a gradient under somebody else's noise. But `joint` is stuck for two thirds as well, a little above its best. It succeeds
-# without arriving, and more steps or restarts would find more.
+# search ended at more than twice that. All searches that redraw the noise are stuck, by one to two orders of magnitude. But `joint` is stuck for two thirds as well: it succeeds
+# without arriving, so that more steps or restarts may find more.
 
 # %%
 originals, pictures = report.pictures(plan.first(settings)[-1:], found)
@@ -159,15 +202,31 @@ plots.intervals(
     threshold=0.5,
 )
 
+# %% tags=["remove-input"]
+resisting = grid_table[
+    (grid_table["method"] == "joint") & (grid_table["asr"] < 50)
+]
+lines = [
+    f"- {row.label}: `joint` {row.asr_text} %, at an SSIM of {row.ssim:.2f}; Ignore {said(method='Ignore')} %, told the noise {said(method='noise known')} %; "
+    f"the noise that `joint` finds correlates by {row.noise_correlation:.2f}"
+    for row in resisting.itertuples()
+    for said in [partial(tables.quote, grid_table, "asr_text", label=row.label)]
+]
+Markdown(
+    f"Settings of which `joint` finds less than half in this run (profile {profile}):\n\n"
+    + ("\n".join(lines) or "- none of these")
+)
+
 # %% [markdown]
-# In the published run PRECODE falls at every position and width (97 to 100 %), and the CVB of five pixels at every single one: 92 % at the first, 86 at the second, 89 at the
-# third, where Ignore alone finds as many. On fresh weights the form of the KL term makes no difference (89 %).
+# In the published run PRECODE falls at every position and width of the grid, and the CVB of five pixels at every single position: 92 % at the first, 86 at the second, 89 at the
+# third, where Ignore alone finds 86. On fresh weights the form of the KL term makes no difference that shows.
 #
-# Three settings resist `joint`: kernels of one pixel, a bottleneck of a single kernel ($s = 1/16$), and bottlenecks at all three positions. None of their images is found, at an SSIM
-# below 0.3. Knowing the noise tells them apart. With kernels of one pixel 81 % are found then, so it is the noise that protects: the search finds
-# most of it (0.83), and not enough. At three positions it is 36 %, and with the single kernel 19: these networks' gradients say less about the
+# Three settings resist `joint`: kernels of one pixel, a bottleneck of a single kernel ($s = 1/16$), and bottlenecks at all three positions. None of their 36 images is found by it. That is not the same as nothing
+# being found: at all three positions *Ignore* finds 11 %, more than `joint`, and there the oracle, which knows the noise, finds a third. Knowing the noise tells the three apart. With kernels of one pixel 81 % are found then, so there it is the noise that
+# protects. How well it is recovered does not say so: the correlation is 0.83, and with kernels of five pixels, where `joint` finds nearly all, it is 0.84. At three positions and with the single
+# kernel even the oracle finds a minority: these networks' gradients seem to say less about the
 # image, noise or not. At three positions, moreover, the search ends *below* the loss of the truth. It has found another image and
-# other noise that explain the gradient as well, and an attacker would not know. For the paper's choice, `joint` does nearly as well as the oracle.
+# other noise that explain the gradient as well, and an attacker would not know. For the paper's choice, `joint` finds as many as the oracle, within the intervals.
 #
 # ## Variants
 
@@ -183,12 +242,12 @@ tables.show(
 )
 
 # %% [markdown]
-# In the published run the choices in the formula matter little: the other prior finds the noise better (0.92) and the image no better, and taking $z$ for the unknown or weighting the layers
-# gives a little more. All intervals overlap. One choice matters: joined with Ignore's mask, the search finds nothing. The gradients behind the
+# In the published run the choices in the formula matter little for the success rate: but for the mask, all its intervals overlap. The other prior finds the noise better (0.92) and the image no better. In mean SSIM the layer-by-layer form
+# is behind the others on fresh weights, by more than the intervals, and taking $z$ for the unknown is ahead, by less. One choice matters a great deal: joined with Ignore's mask, the search finds nothing. The gradients behind the
 # decoder are what pins the noise down.
 #
 # A client that sends several gradients of the same image under the same weights helps the attacker. Each brings unknown noise of its own, but the image is shared: with
-# two updates, all 36 are found.
+# two updates, all 36 are found (92 % with one; the intervals overlap).
 #
 # ## Other image sets
 #
@@ -196,16 +255,19 @@ tables.show(
 
 # %%
 if sets:
+    sets_table = report.sets_table(settings, found)
     display(
         tables.show(
-            report.sets_table(settings, found),
+            sets_table,
             columns={
                 "label": "images",
-                "network": "network",
                 "method": "attack",
+                "psnr": "PSNR dB (median)",
             }
             | report.SCORES
+            | {"stuck": "stuck %"}
             | report.RECOVERED,
+            digits={"psnr": 1, "stuck": 0},
             caption=report.caption(
                 settings | {"dataset": "fresh weights"},
                 grid_victims,
@@ -215,9 +277,9 @@ if sets:
     )
 
 # %% [markdown]
-# In the published run Ignore finds nothing on any of them. `joint` finds all of the X-rays, nearly all digits (97 %), 89 % of the blood cells, 61 % of the skin lesions and 36 % of the retinas.
-# On the last two it is stuck on more than nine victims of ten, and their smooth images have to be found to a finer
-# degree to reach the same SSIM: the reconstructions of skin lesions have a PSNR of 22 dB, as good as the others'. The settings of `joint` were tuned on other CIFAR-10 images, and
+# In the published run Ignore finds nothing on any of them. `joint` finds all of the X-rays, nearly all digits, most blood cells, 61 % of the skin lesions and 36 % of the retinas.
+# The last three sets are those on which it is stuck on more than nine victims of ten; on the blood cells it succeeds all the same. Of the skin lesions the PSNR is that of the digits and blood cells, where far
+# more images pass the threshold, perhaps because on smooth images the same error costs more SSIM. The retinas' PSNR is lower, too. The settings of `joint` were tuned on other CIFAR-10 images, and
 # on no other set.
 #
 # ## After training
@@ -241,8 +303,8 @@ tables.show(
 
 # %% [markdown]
 # In the published run one round suffices: with the KL term of the paper's public code, $\sigma$ of the CVB falls from 0.68 to 0.10 and the gradients of an image under two draws of
-# noise agree by 0.96; after 20 rounds it is 0.014, and they agree by 0.997. The noise is still drawn, but it no longer decides anything. The exact KL term keeps
-# $\sigma$ at 0.89. PRECODE, which has that term too but a tenth of its weight, ends between: 0.26, and $\mu$ grows to 0.88.
+# noise agree by 0.96. After 20 rounds it is 0.014, near the 0.007 that is the least its form allows ({doc}`04_cvb_hyperparameters`), and the gradients agree almost completely. The noise is still drawn, but it changes hardly anything. The exact KL term keeps
+# $\sigma$ at 0.89. PRECODE, which has the exact term too but a tenth of its weight, ends between: 0.26, and $\mu$ grows to 0.88.
 
 # %%
 late = report.trained_table(settings, found)
@@ -266,21 +328,20 @@ plots.intervals(
 # Four things can be read off the published run.
 #
 # **After one round the CVB is open to plain IG.** The attack that found nothing on fresh weights now finds 64 % of the images (48 to 78), because hardly any noise is left. Searching
-# for the noise even hurts here (19 %): where the noise has little effect, it becomes a way to explain away what is wrong with the image, and the loss ends
-# *below* that of the truth.
+# for the noise even hurts here (19 %): the loss ends *below* that of the truth, so that the search explains with noise what is wrong with the image.
 #
-# **After 20 rounds IG fails, but not because of the noise.** It finds 3 %. The same attack with every layer's cosine counting alike and a stronger image prior
-# finds 69 % (53 to 82), whether it redraws the noise or searches for it. Knowing the noise gives 75 %, and a client without any noise 83 %. So what stopped IG
+# **After 20 rounds IG fails, but not because of the noise.** It finds one image of 36. The same attack with every layer's cosine counting alike and a stronger image prior
+# finds 69 % (53 to 82), whether it redraws the noise or searches for it. Knowing the noise gives 75 %, and a client without any noise 83 %, within the intervals. So what stopped IG
 # is its distance and its prior (our guess: trained layers' gradients differ in length, and the cosine over all of them looks at the longest). IG is stuck for
-# every victim. A failed optimiser is no privacy.
+# every victim. A failed optimizer is no privacy.
 #
 # **PRECODE keeps some of its noise, and loses it to the search:** 25 % with IG, 58 % (42 to 73) with `joint` layer by layer, 61 % with the noise known, 67 % without noise.
 #
 # **The exact KL term does protect, at a price.** `joint` finds 8 % (3 to 22), with the noise known it is 36 %, and without noise 33 %. So there are two steps. From the 92 % of
-# the network without bottleneck down to 33 is the network's own: its gradients tell less even when nothing is random. From there to 8 is the noise, which
-# the search no longer finds well enough (correlation 0.66). What it costs in accuracy stands in {doc}`What stands <09_what_stands>`.
+# the network without bottleneck down to 33 is the network's own: its gradients tell less even when nothing is random. From there on it is the noise, which
+# the search finds less well (correlation 0.66); here the intervals still touch. What it costs in accuracy stands in {doc}`What stands <09_what_stands>`.
 #
-# Without a bottleneck 92 % are found on weights as old as these, by either distance. The medians of the noise tables and of the losses hide that models differ; intervals count
+# Without a bottleneck 92 % are found on weights as old as these, by either distance. The means over models in the noise table and the medians over victims of the losses hide that models and victims differ; intervals count
 # victims as if they were independent, while twelve each share a model.
 
 # %%
@@ -289,6 +350,7 @@ originals, pictures = report.pictures(lines, found)
 plots.reconstructions(originals, pictures, columns=examples, scaling=scaling)
 
 # %% [markdown]
+# (vit-closed-form)=
 # ## A vision transformer needs no search
 #
 # A vision transformer cuts the image into $P$ patches $x_p$, embeds each by one matrix, and adds a learnt position embedding. With one image
@@ -311,10 +373,10 @@ tables.show(
 )
 
 # %% [markdown]
-# In the published run every image comes back, to the last digit that float32 holds (134 to 154 dB), from fresh and from trained weights, through PRECODE and through the CVB. Clipping only
-# scales $G$ and $\Delta$ alike. What hurts is what disturbs $\Delta$: noise of 1e-4 leaves 39 dB behind the CVB and 46 dB behind PRECODE, noise of
-# 1e-3 leaves 19 and 26 dB, where most images can still be recognised, eight bits leave 47 and 56 dB; compression to a tenth destroys it. The plain transformer is the *least* exposed of the
-# three (19 dB at 1e-4): its patches' error signals are the most alike, so that least squares amplify the noise most. A bottleneck
+# In the published run every image comes back, to the precision of float32, from fresh weights and after two rounds of training, through PRECODE and through the CVB. Clipping only
+# scales $G$ and $\Delta$ alike. What hurts is what disturbs $\Delta$: behind a bottleneck noise of 1e-4 and eight bits still leave nearly perfect images, and noise of
+# 1e-3 images of which most are found; compression to a tenth leaves 8 % behind PRECODE and none behind the CVB. The plain transformer is the *least* exposed of the
+# three to every disturbance but clipping (a likely reason, not measured here: its patches' error signals are the most alike, so that least squares amplify the noise most). So in this run a bottleneck
 # behind the embedding does not only fail to protect; it makes the leak more robust.
 #
 # Of a batch the two gradients are sums over its images, one equation for several unknowns, and the closed form refuses them.
@@ -345,11 +407,11 @@ if architectures:
     )
 
 # %% [markdown]
-# In the published run `joint` finds all 33 images behind the transformer's CVB, with an SSIM of 0.89; Ignore finds none. (IG on the plain transformer is no yardstick
+# In the published run `joint` finds all 33 images behind the transformer's CVB; Ignore finds none. (IG on the plain transformer is no yardstick
 # here: with the paper's weight of the prior its loss ends *below* that of the truth, in an image that is too smooth.)
 #
-# ResNet-18 is hard for everybody in so few steps. Without a bottleneck IG finds 27 % (15 to 44). Behind the CVB Ignore finds none, at an SSIM of 0.08, and `joint` 12 % (5 to 27), at
-# 0.34. It is stuck on every victim, far above the loss of the truth. So the CVB does not bring this network's ASR to zero either, and how much it protects cannot be told from 300 steps.
+# ResNet-18 is hard for every attack here in so few steps. Without a bottleneck IG finds about a quarter. Behind the CVB Ignore finds none, and `joint` four images of 33.
+# It is stuck on every victim, above the loss of the truth. So the CVB does not bring this network's ASR to zero either, and how much it protects cannot be told from 300 steps.
 #
 # ## The limits of these attacks
 #
@@ -369,26 +431,27 @@ tables.show(
 )
 
 # %% [markdown]
-# The label costs nothing: it was read off the gradient without an error, noise or not. Batches cost a great deal. With two images in an
-# update 56 % are still found, with four 3 % at best, where without a bottleneck about two thirds are still found ({doc}`What stands <09_what_stands>`). Larger images have more
-# unknowns: at 48 × 48 pixels and the same number of steps `joint` finds 11 %. In all of these rows the searches are stuck, nearly every one, so that more steps
+# In the published run the label costs nothing: it was read off the gradient of all 36 images without an error. Batches cost a great deal. With two images in an
+# update about half are still found, with four one image of 36 at best, where without a bottleneck about 60 % are ({doc}`What stands <09_what_stands>`). Larger images have more
+# unknowns: at 48 × 48 pixels and the same number of steps `joint` finds 11 %. In all of these rows most searches are stuck, so that more steps
 # or better attacks may find more. They are limits of our attack, and no proof that the bottleneck holds.
 #
-# Not measured here: ResNet-18 with more than 300 steps, one of which takes as long as fifty of the CNN's ({doc}`Speed <12_benchmarks>`), or on trained weights; more than 20 rounds; and what clients send after several local steps, which is no gradient any more.
+# Not measured here: ResNet-18 with more than 300 steps, of which each takes many times as long as the CNN's ({doc}`Speed <12_benchmarks>`), or on trained weights; more than 20 rounds; and what clients send after several local steps, which is no gradient any more
+# ({cite:t}`dimitrov2022fedavg` attack that).
 #
 # ## What follows
 #
 # "ASR 0 %" is a statement about attacks that draw the noise anew. Against a server that searches for it, and that needs nothing that the paper does not grant it,
-# the CVB as recommended hides hardly any image of an untrained CNN, PRECODE none to speak of, and on a transformer there is not even
+# the CVB as recommended hid hardly any image of an untrained CNN here, PRECODE none to speak of, and on a transformer with one image in an update there is not even
 # anything to search for.
 #
-# On trained weights the noise as published is gone after a round. What is left is a network that is harder to invert, and it took no more than another distance and a stronger prior to
-# invert it. Only the exact KL term keeps the noise alive.
+# On trained weights the CVB's noise as its code trains it is nearly gone after a round. What is left is a network that is harder to invert, and it took no more than another distance and a stronger prior to
+# find most images. Of the bottlenecks trained here only the one with the exact KL term at the CVB's weight kept its noise.
 #
-# Three networks did resist with fresh weights: kernels of one pixel, a single kernel, and bottlenecks at all three positions. In the first it is the noise that protects, in the others it is
-# half the noise and half a gradient that says little. So a bottleneck *can* hide an image from our search, if the search cannot solve for it; nobody has a proof of
+# Three networks resisted `joint` with fresh weights: kernels of one pixel, a single kernel, and bottlenecks at all three positions. In the first it is the noise that protects, in the others
+# a gradient that says little besides; and at all three positions Ignore finds one image in nine, so that "resist" is about one attack. A bottleneck *can* hide an image from our search, if the search cannot solve for it; we know of no proof of
 # which bottlenecks those are, and a better search may have more luck. What that is worth next to
-# other defences, and at what cost, is the question of {doc}`What stands <09_what_stands>`.
+# other defenses, and at what cost, is the question of {doc}`What stands <09_what_stands>`.
 #
 # ## Try it
 #

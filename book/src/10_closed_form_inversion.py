@@ -21,7 +21,7 @@
 # %% tags=["parameters"]
 profile: str = "quick"  # quick, cpu or paper
 dataset: str = "digits"  # an image set, or your own archive
-width: int = 64  # features of each hidden layer; 001 has 1,024
+width: int = 64  # features of each hidden layer; the paper has 1,024
 size: int = 16  # PRECODE's k
 beta: float = 0.01  # weight of PRECODE's KL term
 positions: list[int] = [1, 2, 3, 4]  # of PRECODE, on fresh weights
@@ -143,9 +143,9 @@ originals, pictures = closed_form.noise_pictures(settings, found, 0)
 plots.reconstructions(originals, pictures, columns=examples, scaling=scaling)
 
 # %% [markdown]
-# On CIFAR-10 (profile `cpu`) noise of $10^{-4}$ leaves every image as good as untouched, on fresh and on trained weights. At $10^{-3}$ most are still
-# recognised, at $10^{-2}$ nothing is left. Least squares beats the single row while the noise is small. At $10^{-3}$ its PSNR falls
-# below that of the single row: the divisor is noisy too, which pulls the fit towards zero, and the picture turns flat and grey though its
+# On CIFAR-10 (profile `cpu`) noise of $10^{-4}$ leaves every image nearly untouched (40 dB and more in the mean), on fresh and on trained weights. At $10^{-3}$ most still count as
+# found, at $10^{-2}$ none. Least squares beats the single row while the noise is small. At $10^{-3}$ its PSNR falls
+# below that of the single row. A likely reason: the divisor is noisy too, which pulls the fit towards zero, so that the picture turns flat and gray though its
 # structure is there.
 #
 # What such noise costs in accuracy is not measured here.
@@ -165,8 +165,8 @@ tables.show(
 )
 
 # %% [markdown]
-# Compression alone does not stop the division: on CIFAR-10 at least nine images in ten are recognised even when 99 % of all entries are gone. The single row with the largest
-# bias gradient is now the better choice, because the fewest of its entries were small enough to be removed.
+# Compression alone does not stop the division: on CIFAR-10 (profile `cpu`, 16 images) at least nine images in ten are found even when 99 % of all entries are gone. The single row with the largest
+# bias gradient is now the better choice; fewer of its entries should have been small enough to be removed.
 
 # %% [markdown]
 # ### Batches
@@ -192,9 +192,9 @@ print(f"one batch of {size} images")
 plots.reconstructions(originals, pictures, columns=examples, scaling=scaling)
 
 # %% [markdown]
-# On CIFAR-10 all images of batches of two and of four come back exactly, and most of those of eight. With sixteen
-# images hardly a row of fresh weights belongs to one image alone, and what is returned are mixtures. So batches do protect against
-# this attack, but it takes more than a few images. An image that is not found looks like several at once.
+# On CIFAR-10 (profile `cpu`, eight batches of each size) all images of batches of two and of four come back exactly, and most of those of eight. Of batches of sixteen one image in eight is found, of thirty-two one in sixteen:
+# there few rows seem to belong to one image alone, and what is returned looks like mixtures. So batches do protect against
+# this attack on these weights, but it takes more than a few images, and even thirty-two do not hide all.
 #
 # ### Training mode
 #
@@ -250,9 +250,9 @@ originals, pictures = closed_form.pictures(direction, found)
 plots.reconstructions(originals, pictures, columns=examples, scaling=scaling)
 
 # %% [markdown]
-# On CIFAR-10 the shift gives every image back as exactly as the bias did, PRECODE or not.
+# On CIFAR-10 (profile `cpu`, 16 images) the shift gives every image back as exactly as the bias did, PRECODE or not.
 #
-# The weight gradient alone does nearly as well where the server can compute what follows the layer: every image is recognised without
+# The weight gradient alone does nearly as well where the server can compute what follows the layer: every image is found without
 # PRECODE, and also with PRECODE at P=1. With PRECODE at P=4 and fresh weights the length is often wrong, and the image
 # too pale. It counts as a failure when images are scored as they are. Stretched to [0, 1] first, as in the paper's evaluation,
 # every one of them is a success: this scoring ignores the very number that the removal hides. Neither the norm nor its
@@ -283,8 +283,8 @@ tables.show(
 )
 
 # %% [markdown]
-# After five rounds on CIFAR-10 the models without biases are no worse than those with them, which is also what the paper's
-# table says after full training. One seed does not make the small lead of the models without biases a result.
+# In the published run, after five rounds on CIFAR-10, the models without biases are no worse than those with them, which is also what the paper's
+# table says after full training. One seed does not make their small lead a result.
 #
-# All four accuracies lie well below the paper's, after five rounds instead of up to 300. At this early point the models with PRECODE are about ten points
+# All four accuracies lie well below the paper's, after five rounds instead of up to 300. At this early point the models with PRECODE are more than ten points
 # behind those without; in the paper they end up level.

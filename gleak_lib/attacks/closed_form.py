@@ -131,9 +131,9 @@ def _bias(observation: Observation, name: str) -> Tensor:
     bias = observation.gradients.get(f"{name}.bias")
     if bias is None:
         raise ParameterError(
-            f"The closed form divides by the gradient of a bias, and {name} has none (001 Table VII: "
-            f"removing it is the defence): {ITERATIVE}, or another route: 'shift' where a BatchNorm in "
-            "evaluation mode follows, or 'direction'."
+            f"The closed form divides by the gradient of a bias, and {name} has none (removing it is the "
+            f"defense of Scheliga et al. 2023a, Table VII): {ITERATIVE}, or another route: 'shift' where a "
+            "BatchNorm in evaluation mode follows, or 'direction'."
         )
     return bias
 

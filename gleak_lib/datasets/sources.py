@@ -69,8 +69,8 @@ DATASETS: dict[str, Source] = Registry(
         ),
         "dermamnist": Source("medmnist", 7, "skin lesions, 28 x 28 colour", package_class="DermaMNIST"),
         "bloodmnist": Source("medmnist", 8, "blood cells, 28 x 28 colour", package_class="BloodMNIST"),
-        "dermamnist_victims": Source("victims", 7, "images of dermamnist that 001 attacked", _VICTIMS),
-        "bloodmnist_victims": Source("victims", 8, "images of bloodmnist that 001 attacked", _VICTIMS),
+        "dermamnist_victims": Source("victims", 7, "dermamnist images of the CVB paper", _VICTIMS),
+        "bloodmnist_victims": Source("victims", 8, "bloodmnist images of the CVB paper", _VICTIMS),
     },
 )
 

@@ -53,7 +53,7 @@ CHAPTERS: dict[str, Chapter] = {
     "03_ignore_attack": Chapter("The Ignore attack", "gleak_lib.experiments.plans.ignore"),
     "04_cvb_hyperparameters": Chapter("CVB hyper-parameters", "gleak_lib.experiments.plans.cvb"),
     "05_attacks_and_defences": Chapter(
-        "Attacks and defences side by side", "gleak_lib.experiments.plans.defences"
+        "Attacks and defenses side by side", "gleak_lib.experiments.plans.defences"
     ),
     "06_other_architectures": Chapter("Other architectures", "gleak_lib.experiments.plans.architectures"),
     "07_medical_images": Chapter("Medical images", "gleak_lib.experiments.plans.medical"),

@@ -269,6 +269,29 @@ def show(
     return styler.set_caption(caption) if caption else styler
 
 
+def quote(frame: "DataFrame", column: str, digits: int | None = None, **row: Any) -> str:
+    """Return one entry of a table as prose says it, a dash where the table has no such row.
+
+    So a sentence takes its numbers from what it speaks about, at every profile.
+
+    Args:
+        frame: any of the tables here.
+        column: whose entry.
+        digits: decimals; None: the column's usual ones.
+        row: values by column that name the row, for instance `label="none"`.
+
+    Raises:
+        ParameterError: a column that the table lacks, or several rows that fit.
+    """
+    if lacking := [name for name in (column, *row) if len(frame) and name not in frame]:
+        raise ParameterError(f"The table lacks {', '.join(lacking)}; it has {', '.join(frame)}.")
+    found = [line for line in frame.to_dict("records") if all(line[k] == v for k, v in row.items())]
+    if len(found) > 1:
+        raise ParameterError(f"{len(found)} rows fit {row}: name more columns.")
+    digits = DIGITS.get(_base(column)) if digits is None else digits
+    return _cell(found[0][column], None, digits, False) if found else MISSING
+
+
 def _cell(value: Any, std: Any, digits: int | None, signed: bool) -> str:
     if value is None or (isinstance(value, float) and np.isnan(value)):
         return MISSING

@@ -11,6 +11,7 @@ from gleak_lib.plots.dual import dual
 from gleak_lib.plots.groups import groups
 from gleak_lib.plots.intervals import intervals
 from gleak_lib.plots.levels import levels
+from gleak_lib.plots.picture import Picture, picture
 from gleak_lib.plots.reconstructions import reconstructions
 from gleak_lib.plots.scaling import scaling
 from gleak_lib.plots.similarities import similarities
@@ -25,6 +26,7 @@ from gleak_lib.plots.window import window
 __all__ = [
     "PALETTE",
     "Animation",
+    "Picture",
     "agreement",
     "animation",
     "classes",
@@ -33,6 +35,7 @@ __all__ = [
     "groups",
     "intervals",
     "levels",
+    "picture",
     "reconstructions",
     "scaling",
     "similarities",

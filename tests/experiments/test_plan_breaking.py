@@ -334,6 +334,24 @@ def test_pictures_of_one_model(results):
     assert shades["none: joint"] == 1 and shades["CVB: joint"] == 11
 
 
+def test_the_introduction_shows_the_last_network_under_the_published_attack_and_joint(results):
+    originals, rows, numbers = breaking_report.headline(CHAPTER, results)
+    line = breaking.first(CHAPTER)[-1]
+    assert list(rows) == ["“protected”: Ignore", "recovered: joint"]
+    for name, images in zip(("Ignore", "joint"), rows.values(), strict=True):
+        torch.testing.assert_close(images, results[line.attacks[name][0]].images("reconstruction"))
+    torch.testing.assert_close(originals, results[line.attacks["joint"][0]].images("truth"))
+    table = breaking_report.first_table(CHAPTER, results).set_index(["label", "method"])["asr_text"]
+    assert numbers["published"] == table[CHOSEN, "Ignore"].replace("–", "–\u2060")
+    assert numbers["joint"] == table[CHOSEN, "joint"].replace("–", "–\u2060")
+    assert (numbers["network"], numbers["images"], numbers["models"]) == (CHOSEN, "8", "2 models")
+
+
+def test_without_a_bottleneck_the_published_attack_is_ig(results):
+    _, rows, _ = breaking_report.headline(CHAPTER | {"networks": ["none"]}, results)
+    assert list(rows) == ["“protected”: IG", "recovered: joint"]
+
+
 def test_the_caption_says_how_many():
     assert breaking_report.caption(CHAPTER, 4, 2000) == (
         "Profile quick, digits: 8 victims on 2 models (4 each), 2,000 steps. "

@@ -140,7 +140,10 @@ def test_tables_say_what_was_attacked(results):
 
 def test_the_package_says_why_it_refuses():
     said = closed_form.refusals()
-    assert "has none (001 Table VII: removing it is the defence)" in said["no bias, eval mode"]
+    assert (
+        "has none (removing it is the defense of Scheliga et al. 2023a, Table VII)"
+        in said["no bias, eval mode"]
+    )
     assert "BatchNorm in training mode sees one value a channel" in said["one image, train mode"]
 
 

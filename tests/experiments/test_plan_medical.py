@@ -72,7 +72,7 @@ def test_each_set_has_the_papers_bottleneck():
     assert list(zip(table["kernel_size"], table["beta"], strict=True)) == [
         (5, "0.001"), (3, "0.1"), (3, "0.001"), (5, "0.1")
     ]  # fmt: skip
-    assert set(table["chosen"]) == {"001 §VI-E"}
+    assert set(table["chosen"]) == {"Scheliga et al. 2023a, §VI-E"}
 
 
 def test_victims_only_sets_are_attacked_on_fresh_weights_and_never_trained():

@@ -156,6 +156,33 @@ def test_show_numbers():
     assert "−3.2" in (html := tables.show(frame).to_html()) and "+3.2" in html
 
 
+def test_quotes_are_entries_of_the_table():
+    frame = pandas.DataFrame(
+        {
+            "label": ["a", "a", "b"],
+            "rounds": [0, 5, 0],
+            "ssim": [0.256, -0.1, np.nan],
+            "asr": [95.83, 4.0, 0.0],
+        }
+    )
+    assert tables.quote(frame, "ssim", label="a", rounds=0) == "0.26"  # digits as in tables
+    assert tables.quote(frame, "asr", 0, label="a", rounds=0) == "96"
+    assert tables.quote(frame, "ssim", label="a", rounds=5) == "−0.10"
+    assert tables.quote(frame, "label", rounds=5) == "a"
+    assert tables.quote(frame, "ssim", label="b") == "–"  # a figure that is missing
+    assert tables.quote(frame, "ssim", label="c") == "–"  # a row that this run lacks
+    assert tables.quote(frame.iloc[:0], "ssim", label="a") == "–"
+    assert tables.quote(pandas.DataFrame(), "ssim", label="a") == "–"  # of nothing at all
+
+
+def test_quotes_that_are_not_clear():
+    frame = pandas.DataFrame({"label": ["a", "a"], "ssim": [0.1, 0.2]})
+    with pytest.raises(ParameterError, match="2 rows fit {'label': 'a'}: name more columns"):
+        tables.quote(frame, "ssim", label="a")
+    with pytest.raises(ParameterError, match="The table lacks psnr, method; it has label, ssim"):
+        tables.quote(frame, "psnr", method="IG")
+
+
 def test_note_says_how_much_was_computed():
     text = tables.note(
         [attacked([0.2, 0.6]), attacked([0.2, 0.6], rounds=5), trained(0.5), trained(0.5, 1)], "quick"

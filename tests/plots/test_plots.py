@@ -1,7 +1,10 @@
 """What the figures show, and that nothing in them overlaps."""
 
+import base64
+import io
 import itertools
 import math
+import re
 import subprocess
 import sys
 
@@ -10,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 
 from gleak_lib import metrics, plots
 from gleak_lib.errors import MissingDependencyError, ParameterError, ShapeError
@@ -94,6 +98,26 @@ def test_wrong_reconstructions():
         plots.reconstructions(truth[:, :2], {})
     with pytest.raises(ShapeError, match="must both be"):
         plots.reconstructions(truth, {"IG": pred[:1]})
+
+
+def test_a_picture_carries_its_bytes_and_its_words():
+    pred, truth = pair(2, 3, 16, 16)
+    figure = plots.reconstructions(truth, {"IG": pred})
+    found = plots.picture(figure, 'Two rows, "original" & IG')
+    shown = found._repr_html_()
+    assert base64.b64decode(re.search(r"base64,([^\"]+)", shown)[1]) == found.data
+    with Image.open(io.BytesIO(found.data)) as image:
+        np.testing.assert_allclose(image.size, 150 * figure.get_size_inches(), atol=1)  # the style's dpi
+    assert 'alt="Two rows, &quot;original&quot; &amp; IG"' in shown and "max-width: 100%" in shown
+    assert found.width == round(100 * figure.get_figwidth())
+    assert plots.picture(figure, found.alt) == found
+    assert "b'" not in repr(found)  # nobody wants to read a PNG
+
+
+def test_a_picture_without_words_is_refused():
+    figure = plots.reconstructions(pair(2, 3, 16, 16)[1], {})
+    with pytest.raises(ParameterError, match="alt is empty"):
+        plots.picture(figure, " ")
 
 
 def test_a_trace_keeps_the_last_loss_of_victims_that_stopped():

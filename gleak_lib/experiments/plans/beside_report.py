@@ -73,8 +73,8 @@ REASONS = (
         (),
         (),
         ("precode",),
-        "The public code holds no PRECODE; ours follows the text, which leaves initialisation and the form "
-        "of the KL term open.",
+        "The public code of the CVB holds no PRECODE. PRECODE's own release does, with biases, a softplus "
+        "without clipping and the KL term divided by ln 2; ours follows the text of the CVB paper.",
     ),
     Reason(
         ("ssim", "asr"),

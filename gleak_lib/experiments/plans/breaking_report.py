@@ -182,6 +182,32 @@ def pictures(lines: Sequence[Line], results: Results, number: int = 0) -> "tuple
     return originals, {label: some[:fewest] for label, some in images.items()}
 
 
+def headline(
+    parameters: Mapping[str, Any], results: Results
+) -> "tuple[Tensor, dict[str, Tensor], dict[str, str]]":
+    """Return what the introduction shows: the last network of the first table, under two attacks.
+
+    Returns:
+        The originals of the first model; what Ignore (IG where there is no bottleneck) and `joint` made of
+        them; and texts by name: `network`, `dataset`, `profile`, `images` and `models` (how many), and the
+        success rates in percent with 95 % intervals, `published` and `joint`.
+    """
+    line = breaking.first(parameters)[-1]
+    published = breaking.IGNORE if breaking.IGNORE in line.attacks else breaking.IG
+    shown = Line(line.label, line.protection, {n: line.attacks[n] for n in (published, breaking.JOINT)})
+    originals, rows = pictures([shown], results)
+    titles = (f"“protected”: {published}", f"recovered: {breaking.JOINT}")
+    frame = table(rows_of([shown]), parameters, results)
+    models, victims = parameters["seeds"], parameters["victims"]
+    numbers = {"network": line.label, "dataset": parameters["dataset"], "profile": parameters["profile"]}
+    numbers |= {"images": str(victims * models), "models": count(models, "model")}
+    numbers |= {
+        key: tables.quote(frame, "asr_text", method=name)
+        for key, name in (("published", published), ("joint", breaking.JOINT))
+    }
+    return originals, dict(zip(titles, rows.values(), strict=True)), numbers
+
+
 def caption(parameters: Mapping[str, Any], victims: int, steps: int) -> str:
     """Return what belongs above a table: profile, victims, models, steps, and what the brackets are."""
     models = parameters["seeds"]

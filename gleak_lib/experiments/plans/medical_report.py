@@ -150,7 +150,7 @@ def bottleneck_table(parameters: Mapping[str, Any]) -> "DataFrame":
                 "label": title(dataset),
                 "kernel_size": spec.kernel_size,  # type: ignore[union-attr]
                 "beta": f"{spec.beta:g}",
-                "chosen": "001 §VI-E" if known else "this chapter's parameters",
+                "chosen": "Scheliga et al. 2023a, §VI-E" if known else "this chapter's parameters",
             }
         )
     return require("pandas", "metrics").DataFrame(rows)
