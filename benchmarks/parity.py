@@ -123,11 +123,10 @@ class Setting:
         first: list[Tensor] = []
         noise: list[tuple[Tensor, ...]] = []
 
-        def watch(
-            _step: int, _victims: Tensor, unknowns: dict[str, Tensor], draw: tuple[Tensor, ...]
-        ) -> None:
-            first.append(unknowns["image"]) if not first else None
+        def watch(step: int, _victims: Tensor, unknowns: Unknowns, draw: tuple[Tensor, ...]) -> None:
             noise.append(draw)
+            if step == 1:
+                first.append(unknowns["image"])
 
         self.run_ours(watch, steps)
         return first[0].squeeze(1), noise
@@ -245,29 +244,23 @@ def main(arguments: list[str] | None = None) -> None:
             continue
         what = "time" if options.time_only else "end"
         settings = {**case._asdict(), "what": what, "victims": victims, "steps": steps, "seed": SEED}
-        figures = known(path, settings, machine, again=options.again)
-        complete = "load" in figures if options.time_only else len(figures.get("ssim_theirs", [])) == victims
-        if complete:
+        before = None if options.again else known(path, settings, machine)
+        figures = {} if before is None else dict(before.figures)
+        here = machine
+        if before is not None:  # ours may have been run by other code than what goes on now
+            here = machine | {"begun": before.machine.get("begun", before.machine["commit"])}
+        if is_complete(figures, settings):
             continue
         if time.monotonic() > end:
             left += 1
             continue
 
-        def keep(figures: dict[str, Any], settings: dict[str, Any] = settings, name: str = name) -> None:
+        parts = part_by_part(case, release, victims, steps, figures, time_only=options.time_only)
+        for _ in parts:
             date = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
-            row = Row("parity", settings, figures, machine | {"date": date})
-            write(path, put(stored(path), row))
+            write(path, put(stored(path), Row("parity", settings, figures, here | {"date": date})))
             print(f"{name}: {progress(figures)}", flush=True)
-
-        if options.time_only:
-            keep(timed(case, release, victims))
-            continue
-        if "apart" not in figures:
-            figures |= start(case, release, victims)
-            keep(figures)
-        for _ in finish(case, release, victims, steps, figures):
-            keep(figures)
-            if time.monotonic() > end and len(figures.get("ssim_theirs", [])) < victims:
+            if time.monotonic() > end and not is_complete(figures, settings):
                 left += 1
                 break
     if left:
@@ -277,13 +270,34 @@ def main(arguments: list[str] | None = None) -> None:
 NEEDS_PRECODE = [name for name, spec in SPECS.items() if isinstance(spec, PRECODE)]
 
 
-def known(path: Path, settings: dict[str, Any], machine: dict[str, Any], *, again: bool) -> dict[str, Any]:
-    """Return the figures stored of these settings on this machine, by whatever code; {} to begin anew."""
+def known(path: Path, settings: dict[str, Any], machine: dict[str, Any]) -> Row | None:
+    """Return the row that is stored of these settings on this machine, by whatever code."""
     for row in stored(path):
         same = all(row.machine.get(name) == machine[name] for name in ("device", "threads"))
-        if row.settings == settings and same and not again:
-            return dict(row.figures)
-    return {}
+        if row.settings == settings and same:
+            return row
+    return None
+
+
+def is_complete(figures: dict[str, Any], settings: dict[str, Any]) -> bool:
+    """Return whether nothing of a row is left to do."""
+    if settings["what"] == "time":
+        return "load" in figures
+    return len(figures.get("ssim_theirs", [])) == settings["victims"]
+
+
+def part_by_part(
+    case: Case, release: Release, victims: int, steps: int, figures: dict[str, Any], *, time_only: bool
+) -> Iterator[None]:
+    """Fill a row's figures; they are worth storing at each yield."""
+    if time_only:
+        figures |= timed(case, release, victims)
+        yield
+        return
+    if "apart" not in figures:
+        figures |= start(case, release, victims)
+        yield
+    yield from finish(case, release, victims, steps, figures)
 
 
 def progress(figures: dict[str, Any]) -> str:

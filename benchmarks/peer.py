@@ -20,9 +20,9 @@ repository; what they need is old, too, and goes into a folder of its own:
 
 Beside `breaching`: same victims (embedded images), same gradients, same labels, same number of steps and
 its own settings for all: cosine distance, sign of the gradient, Adam with step 0.1 that falls at 3/8, 5/8
-and 7/8, clipping, best iterate. Its total variation is the mean of what ours adds up, so its weight is twice ours; it pads the
-border, ours does not. Milliseconds are those of the whole attack by victims and steps, SSIM is the mean
-over the victims.
+and 7/8, clipping, best iterate. Its total variation is the mean of what ours adds up, so its weight is
+twice ours; it pads the border, ours does not. Milliseconds are those of the whole attack by victims and
+steps, SSIM is the mean over the victims.
 """
 
 import contextlib
