@@ -27,6 +27,8 @@ from gleak_lib.experiments.context import choose_device, device_name
 ROOT = Path(__file__).resolve().parents[1]
 IDLE = ("experiments", "plots", "cli.py", "usage.py")  # parts of the package that decide no figure
 
+MORE = {"parity": ("release", "sides")}  # scripts beside `common` that decide a benchmark's figures
+
 Figures = Iterable[tuple[dict[str, Any], dict[str, Any]]]
 
 
@@ -118,7 +120,7 @@ def digest(name: str) -> str:
     """Return a digest of the code that decides a benchmark's figures."""
     package = ROOT / "gleak_lib"
     files = [path for path in package.rglob("*.py") if path.relative_to(package).parts[0] not in IDLE]
-    files += [ROOT / "benchmarks" / f"{stem}.py" for stem in (name, "common", "steps")]
+    files += [ROOT / "benchmarks" / f"{stem}.py" for stem in (name, "common", *MORE.get(name, ("steps",)))]
     digest = hashlib.sha256()
     for path in sorted(files):
         digest.update(path.relative_to(ROOT).as_posix().encode() + b"\0" + path.read_bytes())

@@ -10,7 +10,7 @@ into a folder of its own, and name that when you run this:
     PYTHONPATH=_build/peer python benchmarks/peer.py
 
 With `--cvb` it runs the CVB paper's released code instead, and with `--precode` PRECODE's, beside ours (see
-benchmarks/parity.py and benchmarks/release.py). These are checkouts of the user's own, outside this
+benchmarks/parity.py, sides.py and release.py). These are checkouts of the user's own, outside this
 repository; what they need is old, too, and goes into a folder of its own:
 
     git clone https://github.com/dAI-SY-Group/ConvolutionalVariationalBottleneck ~/cvb

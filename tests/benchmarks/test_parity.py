@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from gleak_lib.bottlenecks import CVB
 from gleak_lib.experiments import benchmarks
 
 ROOT = Path(__file__).parents[2]
-OURS = ("common", "release", "parity")  # the scripts import each other by these names
+OURS = ("common", "release", "sides", "parity")  # the scripts import each other by these names
 
 
 @pytest.fixture(scope="module")
@@ -28,8 +29,9 @@ def scripts():
         import common
         import parity
         import release
+        import sides
 
-        yield type("Scripts", (), {"parity": parity, "release": release, "common": common})
+        yield SimpleNamespace(common=common, release=release, sides=sides, parity=parity)
         for name in [n for n in sys.modules if n in OURS or n.partition(".")[0] == "src"]:
             del sys.modules[name]
 
@@ -80,9 +82,9 @@ def test_the_first_losses_agree_and_the_end_is_scored(scripts, checkout, tmp_pat
 @pytest.mark.parametrize("attack", ["ignore", "ig"])
 def test_both_get_the_same_noise(scripts, checkout, attack):
     release = scripts.release.Release(checkout)
-    case = scripts.parity.Case("cifar10", "cnn + CVB(1, 5)", attack)
+    case = scripts.sides.Case("cifar10", "cnn + CVB(1, 5)", attack)
     assert scripts.parity.start(case, release, 2)["apart"] < 1e-6
-    setting = scripts.parity.Setting(case, release, 2, 25, torch.float64, scored=False)
+    setting = scripts.sides.Setting(case, release, 2, 25, torch.float64, scored=False)
     dummies, noise = setting.dummies(25)
     trace = setting.run_ours().trace[:, 0]
     others = [tuple(-n for n in draw) for draw in noise]
@@ -92,7 +94,7 @@ def test_both_get_the_same_noise(scripts, checkout, attack):
 
 def test_another_attack_is_noticed(scripts, tmp_path):
     other = released.release(tmp_path / "cvb", lr=0.3)
-    case = scripts.parity.Case("cifar10", "cnn", "ig")
+    case = scripts.sides.Case("cifar10", "cnn", "ig")
     found = scripts.parity.start(case, scripts.release.Release(other), 2)
     assert found["apart_by_step"][0] < 1e-6 < 1e-3 < found["apart"]  # before the first step nothing differs
 
