@@ -80,7 +80,7 @@ def test_scores_stand_beside_table_xi(results):
     assert table["accuracy_paper"].tolist()[2] == 73.18
     assert table["rounds"].tolist()[0] == 20 and table["rounds"][2:].isna().all()
     assert table["ssim_mark"].tolist()[0] == "differs*"
-    assert set(table["ssim_mark"][2:]) == {"not yet run"}
+    assert set(table["ssim_mark"][2:]) == {"too small to compare"}
     assert ">–<" in tables.show(table, columns=["label", "accuracy"]).to_html()
 
 

@@ -97,14 +97,12 @@ def shelf(store: Store) -> Shelf:
 
 def whole_attack(cell: AttackCell) -> AttackCell:
     """Return the same attack at full scale, on the images of the whole set."""
-    lbfgs = cell.attack.optimizer == "lbfgs"
-    scale = {"max_steps": FULL.lbfgs_steps} if lbfgs else {"max_steps": FULL.steps, "plateau": FULL.plateau}
     training = cell.training
     name = training.dataset.removesuffix(medical.VICTIMS)
     return dataclasses.replace(
         cell,
         training=dataclasses.replace(training, dataset=name, seed=0),
-        attack=cell.attack.replace(**scale),
+        attack=paper_cells.full_budget(cell.attack),
         victims=FULL.victims,
         victim_seed=0,
         seed=0,

@@ -12,7 +12,7 @@ from gleak_lib.experiments import tables
 from gleak_lib.experiments.cells import AttackCell, Cell, TrainingCell
 from gleak_lib.experiments.inference import LabelCell
 from gleak_lib.experiments.movie import MovieCell
-from gleak_lib.experiments.plans.paper_rows import named_attack
+from gleak_lib.experiments.plans.paper_rows import CODED_CPL, named_attack
 from gleak_lib.experiments.result import Result
 from gleak_lib.extras import require
 from gleak_lib.federated import Protocol
@@ -98,22 +98,19 @@ def ladder(**chapter: Any) -> list[Row]:
 def table_iii(**chapter: Any) -> dict[tuple[str, str, str], AttackCell]:
     """Return the cells of 001 Table III by image set, defence (none or CVB) and attack.
 
-    Without defence CPL stands there twice: with one-hot labels as 000 Eq. 1 has it, and as the CVB paper's
-    code has it.
+    CPL stands there twice: with one-hot labels as 000 Eq. 1 has it, and as the CVB paper's code has it.
     """
-    attacks = {name: ATTACKS[name] for name in ("idlg", "cpl", "ig")}
-    attacks["cpl-code"] = ATTACKS["cpl"].replace(label_term="paper-code", label_weight=0.1)
+
+    def attack(name: str, defense: str) -> Attack:
+        base, _, coded = name.partition("-")
+        found = named_attack(f"{base}+ignore" if defense == "CVB" else base)
+        return found.replace(**CODED_CPL) if coded else found
+
     return {
-        (dataset, defense, name): _cell(
-            named_attack(f"{name}+ignore") if defense == "CVB" else attacks[name],
-            dataset,
-            defense == "CVB",
-            chapter,
-        )
+        (dataset, defense, name): _cell(attack(name, defense), dataset, defense == "CVB", chapter)
         for dataset in chapter["datasets"]
         for defense in ("none", "CVB")
         for name in NAMES
-        if not (defense == "CVB" and name == "cpl-code")
     }
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from gleak_lib.attacks import Attack
 from gleak_lib.errors import unknown
 from gleak_lib.experiments import tables
 from gleak_lib.experiments.cells import AttackCell, Cell, TrainingCell
@@ -22,12 +23,13 @@ Results = Mapping[Cell, Result]
 VALUES = ("ssim", "asr", "psnr", "mse", "accuracy")
 TOLERANCES = {"ssim": 0.05, "asr": 10.0, "accuracy": 1.5}
 LEAST_VICTIMS, LEAST_STEPS = 16, 2_000  # from here on attacks on fresh weights are set beside the paper's
-FULL_VICTIMS, FULL_STEPS = 128, {"adam": 20_000, "lbfgs": 2_000}  # 001 §V-B
+FULL_VICTIMS = 128  # 001 §V-B
+FULL_BUDGET = {"adam": {"max_steps": 20_000, "plateau": 400}, "lbfgs": {"max_steps": 2_000}}  # 001 §V-B
 FULL_ROUNDS, FULL_SEEDS = 300, 3  # 001 §V-A
 REPRODUCED, DIFFERS = "reproduced", "differs"
 AGREES_SO_FAR, DIFFERS_SO_FAR = "agrees*", "differs*"  # * at a reduced scale
-NOT_YET, NO_FIGURE = "not yet run", ""
-MARKS = (REPRODUCED, DIFFERS, AGREES_SO_FAR, DIFFERS_SO_FAR, NOT_YET)
+TOO_SMALL, NOT_RUN, NO_FIGURE = "too small to compare", "not run", ""
+MARKS = (REPRODUCED, DIFFERS, AGREES_SO_FAR, DIFFERS_SO_FAR, TOO_SMALL, NOT_RUN)
 Extent = Literal["full", "reduced", "less"]
 
 
@@ -168,12 +170,14 @@ def mark(name: str, ours: float, theirs: float, extent: Extent) -> str:
 
     Returns:
         One of `MARKS`, or nothing where the paper has no figure. Only a figure of the full protocol is
-        called reproduced.
+        called reproduced, and only one that is missing is called not run.
     """
     if math.isnan(theirs):
         return NO_FIGURE
-    if math.isnan(ours) or extent == "less":
-        return NOT_YET
+    if math.isnan(ours):
+        return NOT_RUN
+    if extent == "less":
+        return TOO_SMALL
     agree = abs(ours - theirs) <= TOLERANCES[name] + 1e-9
     if extent == "full":
         return REPRODUCED if agree else DIFFERS
@@ -190,14 +194,19 @@ def extent(name: str, row: Row, scale: Scale) -> Extent:
 def attack_extent(cell: AttackCell) -> Extent:
     """Return `full` for the protocol of 001 §V-B, `reduced` for what can still be set beside its figures.
 
-    That needs fresh weights, which the paper's public code attacks, and at least 16 victims and 2,000 steps,
-    by which most attacks have converged.
+    The full protocol is 128 victims and the whole budget with its stop rule, whatever is known of the row's
+    accuracy. Reduced are at least 16 victims and 2,000 steps, by which most attacks have converged. Both need
+    fresh weights, which the paper's public code attacks.
     """
-    steps = cell.attack.max_steps
-    if cell.rounds or cell.victims < LEAST_VICTIMS or steps < LEAST_STEPS:
+    if cell.rounds or cell.victims < LEAST_VICTIMS or cell.attack.max_steps < LEAST_STEPS:
         return "less"
-    most = FULL_STEPS.get(cell.attack.optimizer, 0)
-    return "full" if cell.victims >= FULL_VICTIMS and steps >= most else "reduced"
+    whole = cell.victims >= FULL_VICTIMS and cell.attack == full_budget(cell.attack)
+    return "full" if whole else "reduced"
+
+
+def full_budget(attack: Attack) -> Attack:
+    """Return the attack with the paper's step limit and stop rule (001 §V-B); a closed form has none."""
+    return attack.replace(**FULL_BUDGET.get(attack.optimizer, {}))
 
 
 def training_extent(rounds: int, seeds: int) -> Extent:
