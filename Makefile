@@ -22,7 +22,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book published test lint format bench clean distclean
+.PHONY: help setup book published test lint format bench tidy clean distclean
 .DELETE_ON_ERROR:
 
 help:  ## this list
@@ -76,6 +76,9 @@ format: $(STAMP)  ## let ruff mend and format
 
 bench: $(STAMP)  ## measure attack steps, federated rounds and memory on this machine, and store the rows
 	$(BIN)/python benchmarks/run.py $(BENCH_ARGS)
+
+tidy: $(STAMP)  ## take out of results/ all pictures that no published chapter shows
+	$(BIN)/python -m gleak_lib.experiments.shown
 
 clean:  ## remove what was built, keep the environment
 	rm -rf _build book/_build build dist .pytest_cache .ruff_cache .hypothesis

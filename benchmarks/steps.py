@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from gleak_lib import attacks, gradients, models
-from gleak_lib.attacks.labels import classifier
+from gleak_lib.attacks.classifier import classifier
 from gleak_lib.attacks.objective import Problem
 from gleak_lib.attacks.observe import sample_noise
 from gleak_lib.attacks.precision import arithmetic

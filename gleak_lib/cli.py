@@ -105,7 +105,9 @@ def status(options: argparse.Namespace) -> int:
             found = store.status(plan.cells(**parameters.validate(declared, values, name)))
             counts = "  ".join(f"{len(cells)} {state}" for state, cells in found._asdict().items())
             missing = [*found.missing, *found.failed, *found.damaged]
-            ahead = outlook.look(missing, store, Context(store.cache), machine) if missing else ""
+            ahead = (
+                outlook.look(missing, store, Context(store.cache), machine, measure=True) if missing else ""
+            )
             print(f"{name:<24} {profile:<6} {counts}   ({store.folder})" + (f"   {ahead}" if missing else ""))
             for cell in found.failed:
                 print(f"    failed   {cell.key}  {cell.describe()}: {store.failed(cell)}")
@@ -162,10 +164,23 @@ def show(options: argparse.Namespace) -> int:
 
 
 def _announce(
-    jobs: Sequence[tuple[Path, dict[str, Any]]], options: argparse.Namespace, environment: Mapping[str, str]
+    jobs: Sequence[tuple[Path, dict[str, Any]]], options: argparse.Namespace, environment: dict[str, str]
 ) -> "list[Outlook]":
-    """Say before the run what each chapter will compute and how long that will take."""
-    from gleak_lib.experiments import CHAPTERS, Context, Store, chapter, crew, outlook, parameters, places
+    """Say before the run what each chapter will compute and how long that will take.
+
+    What had to be measured for it goes into the environment, so that no notebook measures it again.
+    """
+    from gleak_lib.experiments import (
+        CHAPTERS,
+        Context,
+        Store,
+        chapter,
+        crew,
+        outlook,
+        parameters,
+        places,
+        probe,
+    )
 
     machine, workers = crew.beforehand(options.scheduler, options.workers, options.compile)
     store = Store(environment[places.RESULTS], environment.get(places.CACHE))
@@ -177,15 +192,28 @@ def _announce(
         plan = chapter(source.stem).cells(**parameters.validate(declared, values, source.stem))
         found = store.status(plan)
         missing = [*found.missing, *found.failed, *found.damaged]
-        ahead = outlook.look(missing, store, Context(store.cache), machine, workers)
+        ahead = outlook.look(missing, store, Context(store.cache), machine, workers, measure=True)
+        if ahead.origin and machine is not None:
+            environment[probe.STEP] = str(probe.step_seconds(machine, measure=True))
         to_do = f"{len(missing)} to compute, {ahead}" if missing else "nothing missing"
         print(f"{source.stem}: {len(missing) + len(found.done)} cells, {len(found.done)} done, {to_do}")
         outlooks.append(ahead)
+    if any(cell.kind == "attack" for ahead in outlooks for task in ahead.tasks for cell in task.cells):
+        _say_what_lacks()
     if len(outlooks) > 1:
         tasks = [task for ahead in outlooks for task in ahead.tasks]
-        print(f"together: {outlook.Outlook(tasks, machine, workers)}")
+        origin = next((ahead.origin for ahead in outlooks if ahead.origin), None)
+        print(f"together: {outlook.Outlook(tasks, machine, workers, origin)}")
     sys.stdout.flush()
     return outlooks
+
+
+def _say_what_lacks() -> None:
+    """Say once for all chapters why the attacks will have no LPIPS, where its weights are not there."""
+    from gleak_lib import metrics
+
+    if reason := metrics.lpips_missing():
+        print(f"gleak: {reason} Tables show it as missing.", file=sys.stderr)
 
 
 def _crew(options: argparse.Namespace) -> dict[str, str]:

@@ -4,27 +4,43 @@ V victims share the weights, so one batched forward and backward pass serves all
 gradients are per victim. The fast path takes the gradient with respect to every layer's output once and
 forms each victim's weight gradient from the layer's input and that: unfold + bmm for convolutions, outer
 products for linear layers, closed forms for norms. `torch.func.vmap` serves modules that have no rule.
-All three are differentiable with respect to the images, as attacks need.
+All three are differentiable with respect to the images, as attacks need. Before a model's first use the
+path is tried against plain autograd (`verify`).
 """
 
 import copy
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.parameter import UninitializedParameter
 
+from gleak_lib import paths, verify
 from gleak_lib.errors import GradientError, ParameterError, ShapeError
-from gleak_lib.norms import VictimBatchNorm, elementary
-from gleak_lib.outer import FactoredGrads, Outer, dense
-from gleak_lib.rules import rule_of
-from gleak_lib.types import Grads, Run, VariationalModel
+from gleak_lib.norms import per_victim
+from gleak_lib.outer import FactoredGrads, dense
+from gleak_lib.paths import Loss, forward
+from gleak_lib.types import Grads, Run
+from gleak_lib.verify import path, trained
+
+__all__ = [
+    "Loss",
+    "Method",
+    "check",
+    "cross_entropy",
+    "factored_gradients",
+    "forward",
+    "path",
+    "per_victim_gradients",
+    "prepare",
+    "supports_fast",
+    "trained",
+    "wanted",
+]
 
 Method = Literal["auto", "fast", "vmap", "loop"]
-Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
@@ -32,52 +48,60 @@ def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     return F.cross_entropy(logits, labels, reduction="none")
 
 
-def forward(
-    model: nn.Module,
-    x: Tensor,
-    noise: Sequence[Tensor] | None = None,
-    generator: torch.Generator | None = None,
-) -> Run:
-    """Run any module: one with bottlenecks through its `run`, a plain one with no KL term and no noise."""
-    with sdpa_kernel(SDPBackend.MATH):  # the fused attention kernels have no second derivative
-        if isinstance(model, VariationalModel):
-            return model.run(x, noise, generator)
-        if noise:
-            raise ShapeError("This model has no bottlenecks: it takes no noise.")
-        return Run(model(x), x.new_zeros(x.shape[0]), ())
-
-
 def prepare(model: nn.Module, batch_size: int) -> nn.Module:
     """Return a private copy of `model` whose gradients can be taken for many victims at once.
 
-    Weights are frozen (they are never optimised here), in-place activations made plain, and BatchNorm in
-    training mode takes its statistics over each victim's own batch and leaves running averages alone.
+    Weights are frozen (they are never optimised here; `trained` remembers which of them the model trains),
+    in-place activations made plain, and BatchNorm in training mode, or without running averages, takes its
+    statistics over each victim's own batch and leaves running averages alone.
 
     Raises:
-        ParameterError: active dropout, which no attack can reproduce.
+        ParameterError: active dropout, which no attack can reproduce; lazy layers that were never run,
+            scripted modules, weights of several precisions.
     """
-    model = copy.deepcopy(model).requires_grad_(False)
-    for name, module in list(model.named_modules()):
+    _refuse(model)
+    source, model = model, copy.deepcopy(model).requires_grad_(False)
+    stand_ins: dict[nn.Module, nn.Module] = {}
+    for name, module in list(model.named_modules(remove_duplicate=False)):
         if isinstance(module, nn.modules.dropout._DropoutNd) and module.training and module.p > 0:
             raise ParameterError(f"{name} is an active dropout layer: call model.eval() or set its p to 0.")
         if getattr(module, "inplace", False):
             module.inplace = False  # type: ignore[assignment]
-        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.training:
+        if module not in stand_ins:
+            stand_ins[module] = per_victim(module, batch_size)
+        if stand_ins[module] is not module:
             parent, _, child = name.rpartition(".")
-            setattr(model.get_submodule(parent), child, VictimBatchNorm(module, batch_size))
+            setattr(model.get_submodule(parent), child, stand_ins[module])
+    verify.mark(model, source)
     return model
 
 
+def _refuse(model: nn.Module) -> None:
+    """Refuse what cannot be copied, hooked or differentiated."""
+    for name, module in model.named_modules():
+        if isinstance(module, torch.jit.ScriptModule):
+            raise ParameterError(
+                f"{name or type(model).__name__} is a scripted module, whose layers cannot be watched: pass "
+                "the Python module that it was made from."
+            )
+    lazy = [name for name, p in model.named_parameters() if isinstance(p, UninitializedParameter)]
+    if lazy:
+        raise ParameterError(
+            f"{lazy[0]} belongs to a lazy layer that has no weights yet: run the model once on a batch."
+        )
+    precisions = {str(p.dtype).removeprefix("torch.") for p in model.parameters() if p.is_floating_point()}
+    if len(precisions) > 1:
+        raise ParameterError(
+            f"The model's weights have several precisions ({', '.join(sorted(precisions))}): bring them to "
+            "one, for example by model.float()."
+        )
+
+
 def supports_fast(model: nn.Module, names: Iterable[str] | None = None) -> bool:
-    """Whether every parameter in `names` (all by default) belongs to a module that has a fast rule."""
-    wanted = set(dict(model.named_parameters()) if names is None else names)
-    covered = {
-        f"{prefix}.{p}" if prefix else p
-        for prefix, module in model.named_modules()
-        if rule_of(module) is not None
-        for p, _ in module.named_parameters(recurse=False)
-    }
-    return wanted <= covered
+    """Whether every module that holds a parameter of `names` (all by default) has a fast rule."""
+    known = dict(model.named_parameters())
+    wanted = tuple(known) if names is None else tuple(names)
+    return set(wanted) <= set(known) and paths.has_rules(model, wanted)
 
 
 def per_victim_gradients(
@@ -102,8 +126,10 @@ def per_victim_gradients(
         labels: N class indices, or N x K probabilities.
         victims: V.
         noise: the bottlenecks' noise, N x map each; needed wherever the model has bottlenecks.
-        names: parameters whose gradients are wanted; all by default.
-        method: `fast`, `vmap`, `loop`, or `auto`: fast where every layer has a rule, else vmap.
+        names: parameters whose gradients are wanted; by default those that the model trains. One that the
+            forward pass never uses has gradient zero.
+        method: `fast`, `vmap`, `loop`, or `auto`: fast where every layer has a rule and the fast path is
+            right for this model, else vmap, else the loop (`path`).
         create_graph: keep the graph, to differentiate the gradients with respect to x, labels and noise.
         loss: per-image loss of (logits, labels).
 
@@ -112,35 +138,59 @@ def per_victim_gradients(
         second one, without gradients).
 
     Raises:
-        ShapeError: N is not a multiple of V.
-        ParameterError: `fast` asked for where a layer has no rule.
+        ShapeError: N is not a multiple of V, or the model does not run on such images.
+        ParameterError: `fast` asked for where a layer has no rule or the fast path is wrong; a model whose
+            gradients are not to be had (`path`), or that trains no parameter.
+        GradientError: `torch.inference_mode` is on.
     """
     if victims < 1 or x.shape[0] % victims:
         raise ShapeError(f"{x.shape[0]} images cannot be split among {victims} victims.")
-    wanted = tuple(dict(model.named_parameters())) if names is None else tuple(names)
-    fast = supports_fast(model, wanted)
-    if method == "auto":
-        method = "fast" if fast else "vmap"
-    if method == "fast":
-        if not fast:
-            raise ParameterError("A layer of this model has no fast rule: use method='vmap'.")
-        found, run = _fast(model, x, labels, victims, noise, wanted, create_graph, loss)
+    names = wanted(model, names)
+    if method == "fast" and not supports_fast(model, names):
+        raise ParameterError("A layer of this model has no fast rule: use method='vmap'.")
+    way = path(model, x, names) if method in ("auto", "fast") else method
+    if method == "fast" and way != "fast":
+        raise ParameterError("The fast path is wrong for this model: use method='auto'.")
+    if way == "fast":
+        found, run = paths.fast(model, x, labels, victims, noise, names, create_graph, loss)
         return {name: dense(g) for name, g in found.items()}, run
-    slow = _vmap if method == "vmap" else _loop
-    grads = slow(model, x, labels, victims, noise, wanted, create_graph, loss)
+    slow = paths.vmap if way == "vmap" else paths.loop
+    grads = slow(model, x, labels, victims, noise, names, create_graph, loss)
     with torch.no_grad():
         return grads, forward(model, x, noise)
+
+
+def wanted(model: nn.Module, names: Sequence[str] | None = None) -> tuple[str, ...]:
+    """Return these names, by default those of the parameters that the model trains.
+
+    Raises:
+        ParameterError: there are none.
+    """
+    found = trained(model) if names is None else tuple(names)
+    if found:
+        return found
+    if next(model.parameters(), None) is None:
+        raise ParameterError("The model has no parameters, and so no gradients to share or to match.")
+    raise ParameterError(
+        "Every parameter of the model is frozen (requires_grad=False), so that a client trains and shares "
+        "nothing: set requires_grad on those that clients train."
+    )
 
 
 def check(gradients: Grads, model: nn.Module) -> None:
     """Refuse gradients that are not those of `model` or are not finite.
 
+    Every parameter that the model trains must have one; a frozen one may.
+
     Raises:
-        GradientError: names or shapes that do not fit, no victim axis, or NaN or infinite entries.
+        GradientError: no gradients, names or shapes that do not fit, no victim axis, or NaN or infinite
+            entries.
     """
     shapes = {name: tuple(p.shape) for name, p in model.named_parameters()}
-    if missing := [name for name in shapes if name not in gradients]:
-        raise GradientError(f"The gradients lack {missing}: send one a parameter of the model.")
+    if missing := [name for name in trained(model) if name not in gradients]:
+        raise GradientError(f"The gradients lack {missing}: send one a parameter that the model trains.")
+    if not gradients:
+        raise GradientError("There are no gradients: every parameter of the model is frozen, or it has none.")
     if extra := [name for name in gradients if name not in shapes]:
         raise GradientError(f"The model has no parameters {extra}: are these gradients of another model?")
     victims = {g.shape[0] if g.dim() else 0 for g in gradients.values()}
@@ -169,104 +219,17 @@ def factored_gradients(
 
     Only the fast path knows factors; where a layer has no rule, every gradient is written out.
     """
-    wanted = tuple(dict(model.named_parameters())) if names is None else tuple(names)
-    if not supports_fast(model, wanted):
-        grads, run = per_victim_gradients(
-            model,
-            x,
-            labels,
-            victims=victims,
-            noise=noise,
-            names=wanted,
-            method="vmap",
-            create_graph=create_graph,
-            loss=loss,
-        )
-        return grads, run
-    return _fast(model, x, labels, victims, noise, wanted, create_graph, loss)
-
-
-def _fast(model, x, labels, victims, noise, names, create_graph, loss) -> tuple[FactoredGrads, Run]:
-    calls: list[tuple[str, nn.Module, Tensor, Tensor]] = []
-    owners = {name.rpartition(".")[0] for name in names}
-
-    def record(prefix: str):
-        def hook(module, inputs, output):
-            output = output.clone()  # a later in-place operation must not change what was recorded
-            calls.append((prefix, module, inputs[0], output))
-            return output
-
-        return hook
-
-    if not any(t.requires_grad for t in (x, *(noise or ()))):
-        x = x.detach().requires_grad_()
-    with ExitStack() as hooks, torch.enable_grad():
-        for prefix, module in model.named_modules():
-            if prefix in owners:
-                hooks.callback(module.register_forward_hook(record(prefix)).remove)
-        run = forward(model, x, noise)
-        total = (loss(run.logits, labels) + run.kl).sum() * (victims / x.shape[0])
-    used = torch.autograd.grad(
-        total, [c[3] for c in calls], create_graph=create_graph, materialize_grads=True
+    names = wanted(model, names)
+    if (way := path(model, x, names)) == "fast":
+        return paths.fast(model, x, labels, victims, noise, names, create_graph, loss)
+    return per_victim_gradients(
+        model,
+        x,
+        labels,
+        victims=victims,
+        noise=noise,
+        names=names,
+        method=way,
+        create_graph=create_graph,
+        loss=loss,
     )
-    grads: dict[str, Tensor | Outer] = {}
-    wanted = set(names)
-    for (prefix, module, inputs, _), grad_output in zip(calls, used, strict=True):
-        inputs = inputs if create_graph else inputs.detach()
-        for p, g in rule_of(module)(module, inputs, grad_output, victims).items():  # type: ignore[misc]
-            name = f"{prefix}.{p}" if prefix else p
-            if name in grads:  # a module that is called twice
-                grads[name] = dense(grads[name]) + dense(g)
-            elif name in wanted:
-                grads[name] = g if isinstance(g, Tensor) or g.pays else g.dense()
-    return {name: grads[name] for name in names}, run
-
-
-def _victim_loss(model: nn.Module, names: Sequence[str], loss: Loss):
-    fixed = dict(model.named_buffers())
-    fixed |= {n: p.detach() for n, p in model.named_parameters() if n not in set(names)}
-
-    def of(weights: Grads, x: Tensor, labels: Tensor, noise: tuple[Tensor, ...]) -> Tensor:
-        state = {f"model.{n}": w for n, w in (fixed | weights).items()}
-        run = torch.func.functional_call(_Runner(model), state, (x, noise))
-        return (loss(run.logits, labels) + run.kl).mean()
-
-    return of
-
-
-class _Runner(nn.Module):
-    """Lets `functional_call` reach `forward` with noise."""
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, x: Tensor, noise: tuple[Tensor, ...]) -> Run:
-        return forward(self.model, x, noise or None)
-
-
-def _by_victim(victims: int, *tensors: Tensor) -> tuple[Tensor, ...]:
-    return tuple(t.reshape(victims, -1, *t.shape[1:]) for t in tensors)
-
-
-def _vmap(model, x, labels, victims, noise, names, create_graph, loss) -> Grads:
-    weights = {n: p.detach() for n, p in model.named_parameters() if n in set(names)}
-    gradient = torch.func.grad(_victim_loss(elementary(model), names, loss))
-    with torch.set_grad_enabled(create_graph):
-        images, classes = _by_victim(victims, x, labels)
-        draws = _by_victim(victims, *(noise or ()))
-        grads = torch.func.vmap(gradient, in_dims=(None, 0, 0, 0))(weights, images, classes, draws)
-    return {name: grads[name] for name in names}
-
-
-def _loop(model, x, labels, victims, noise, names, create_graph, loss) -> Grads:
-    weights = {n: p.detach().requires_grad_() for n, p in model.named_parameters() if n in set(names)}
-    of = _victim_loss(model, names, loss)
-    rows = []
-    images, classes = _by_victim(victims, x, labels)
-    draws = _by_victim(victims, *(noise or ()))
-    for v in range(victims):
-        with torch.enable_grad():
-            value = of(weights, images[v], classes[v], tuple(n[v] for n in draws))
-        rows.append(torch.autograd.grad(value, list(weights.values()), create_graph=create_graph))
-    return {n: torch.stack([row[i] for row in rows]) for i, n in enumerate(weights)}

@@ -1,12 +1,12 @@
 """What a normalisation layer does before its affine part, and BatchNorm over each victim's own batch."""
 
-import copy
+from collections.abc import Sequence
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
 
 from gleak_lib.errors import ShapeError
 
@@ -49,6 +49,22 @@ class VictimBatchNorm(nn.Module):
         return y * self.weight.view(shape) + self.bias.view(shape)
 
 
+def takes_batch_statistics(module: nn.modules.batchnorm._BatchNorm) -> bool:
+    """Whether a BatchNorm normalises by its batch: in training mode, or without running averages."""
+    return module.training or module.running_mean is None
+
+
+def per_victim(module: nn.Module, batch_size: int) -> nn.Module:
+    """Return the stand-in for a BatchNorm that normalises by its batch; any other module itself.
+
+    A subclass with a forward of its own stays what it is.
+    """
+    known = (nn.modules.batchnorm._BatchNorm.forward, nn.SyncBatchNorm.forward)
+    if not isinstance(module, nn.modules.batchnorm._BatchNorm) or type(module).forward not in known:
+        return module
+    return VictimBatchNorm(module, batch_size) if takes_batch_statistics(module) else module
+
+
 def normalized(module: Any, x: Tensor) -> Tensor:
     """Return what a GroupNorm, LayerNorm, BatchNorm (evaluation) or VictimBatchNorm scales and shifts."""
     if isinstance(module, nn.GroupNorm):
@@ -60,33 +76,30 @@ def normalized(module: Any, x: Tensor) -> Tensor:
     return F.batch_norm(x, module.running_mean, module.running_var, eps=module.eps)
 
 
-class ElementaryLayerNorm(nn.LayerNorm):
-    """LayerNorm in elementary operations.
+class ElementaryLayerNorms(TorchFunctionMode):
+    """Within it, `F.layer_norm` and all that is made of it are computed by elementary operations.
 
     `torch.func.vmap` of `F.layer_norm` gives wrong second derivatives of its weight's gradient (seen with
     torch 2.15 against finite differences); those of elementary operations are right.
     """
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Normalise over the last dimensions, then apply the affine part."""
-        dims = tuple(range(-len(self.normalized_shape), 0))
-        centred = x - x.mean(dims, keepdim=True)
-        y = centred * torch.rsqrt(centred.square().mean(dims, keepdim=True) + self.eps)
-        y = y if self.weight is None else y * self.weight
-        return y if self.bias is None else y + self.bias
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        """Replace the one function, call the others."""
+        if func in (F.layer_norm, torch.layer_norm):
+            return _layer_norm(*args, **(kwargs or {}))
+        return func(*args, **(kwargs or {}))
 
 
-_ELEMENTARY: "WeakKeyDictionary[nn.Module, nn.Module]" = WeakKeyDictionary()
-
-
-def elementary(model: nn.Module) -> nn.Module:
-    """Return `model` itself, or a copy whose LayerNorms are elementary if it has any (made once a model)."""
-    if not any(type(module) is nn.LayerNorm for module in model.modules()):
-        return model
-    if model not in _ELEMENTARY:
-        twin = copy.deepcopy(model)
-        for module in twin.modules():
-            if type(module) is nn.LayerNorm:
-                module.__class__ = ElementaryLayerNorm
-        _ELEMENTARY[model] = twin
-    return _ELEMENTARY[model]
+def _layer_norm(
+    input: Tensor,
+    normalized_shape: Sequence[int],
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+    cudnn_enable: bool = True,
+) -> Tensor:
+    dims = tuple(range(-len(normalized_shape), 0))
+    centred = input - input.mean(dims, keepdim=True)
+    y = centred * torch.rsqrt(centred.square().mean(dims, keepdim=True) + eps)
+    y = y if weight is None else y * weight
+    return y if bias is None else y + bias

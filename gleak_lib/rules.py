@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gleak_lib.norms import VictimBatchNorm, normalized
+from gleak_lib.norms import VictimBatchNorm, normalized, takes_batch_statistics
 from gleak_lib.outer import FactoredGrads, Outer, factors_pay
 from gleak_lib.patches import patches_of
 
@@ -127,5 +127,7 @@ def rule_of(module: nn.Module) -> Rule | None:
         return _linear
     if type(module) is nn.Conv2d and module.padding_mode == "zeros" and not isinstance(module.padding, str):
         return _conv2d
+    if isinstance(module, nn.modules.batchnorm._BatchNorm) and takes_batch_statistics(module):
+        return None  # what `prepare` has not replaced
     norms = (nn.GroupNorm, nn.LayerNorm, nn.BatchNorm1d, nn.BatchNorm2d, VictimBatchNorm)
     return _norm if type(module) in norms else None

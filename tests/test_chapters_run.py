@@ -1,5 +1,8 @@
 """Every chapter of the book, executed through papermill at a tiny size, on embedded images."""
 
+import subprocess
+import sys
+
 import nbformat
 import papermill
 import pytest
@@ -161,3 +164,15 @@ def test_a_misspelled_parameter_stops_plain_papermill(tmp_path):
     with pytest.raises(StoreError, match=r"has no parameter 'victms'. Did you mean 'victims'"):
         execute(sources()[name], tmp_path / "out.ipynb", {"victms": 3})
     assert not (tmp_path / "out.ipynb").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("options", "said"), [("-p victims 64", True), ("-f params/{}/cpu.yaml", False)])
+def test_plain_papermill_says_that_the_published_profile_is_another(options, said, tmp_path):
+    name = "12_benchmarks"  # it computes nothing
+    stored, out = f"book/chapters/{name}.ipynb", tmp_path / "out.ipynb"
+    command = [sys.executable, "-m", "papermill", stored, str(out), *options.format(name).split()]
+    subprocess.run(command, check=True, capture_output=True)
+    shown = [str(o.get("data", {})) for cell in nbformat.read(out, 4).cells for o in cell.get("outputs", [])]
+    expected = f"-f params/{name}/cpu.yaml"
+    assert any("the published chapter was run with `cpu`" in o and expected in o for o in shown) == said

@@ -106,7 +106,7 @@ table = cvb_report.table(settings, found)
 tables.show(
     table,
     columns=cvb_report.PRIVACY_COLUMNS,
-    caption=cvb_report.caption(settings, "privacy"),
+    caption=cvb_report.caption(settings, "privacy") + tables.lpips_note(table),
 )
 
 # %% [markdown]

@@ -77,7 +77,7 @@ table = report.table(settings, found)
 tables.show(
     table,
     columns=report.PRIVACY_COLUMNS,
-    caption=report.caption(settings, "privacy"),
+    caption=report.caption(settings, "privacy") + tables.lpips_note(table),
 )
 
 # %% [markdown]

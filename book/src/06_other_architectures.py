@@ -132,6 +132,8 @@ columns = {
     "ssim_paper": "paper's SSIM",
     "asr": "ASR %",
     "asr_paper": "paper's ASR %",
+    "lpips": "LPIPS",
+    "lpips_paper": "paper's LPIPS",
     "rounds": "rounds at most",
     "accuracy": "accuracy %",
     "accuracy_paper": "paper's accuracy %",
@@ -139,6 +141,7 @@ columns = {
 for dataset in datasets:
     table = architectures_report.scores_table(settings, found, dataset)
     caption = architectures_report.caption(settings, dataset)
+    caption += tables.lpips_note(table)
     display(tables.show(table, columns=columns, caption=caption))
 
 # %% [markdown]

@@ -97,8 +97,10 @@ tables.show(
         "asr_paper": "paper's ASR %",
         "psnr": "PSNR dB",
         "psnr_paper": "paper's PSNR dB",
+        "lpips": "LPIPS",
+        "lpips_paper": "paper's LPIPS",
     },
-    caption=medical_report.caption(settings),
+    caption=medical_report.caption(settings) + tables.lpips_note(scores),
 )
 
 # %% [markdown]

@@ -120,11 +120,20 @@ columns = {
     "asr": "ASR %",
     "asr_paper": "paper ",
     "asr_mark": "ASR is",
+    "lpips": "LPIPS",
+    "lpips_paper": "paper  ",
+    "attack_remark": "ours has",
 }
 for name in names:
     rows = frame[(frame["table"] == name) & (frame["asr_mark"] != "")]
     if len(rows):
-        display(tables.show(rows, columns=columns, caption=f"Table {name}"))
+        caption = f"Table {name}.{tables.lpips_note(rows)}"
+        display(tables.show(rows, columns=columns, caption=caption))
+
+# %% [markdown]
+# The last column is empty where our images are prepared as the paper's public code does it: normalized with the statistics of the images before they are resized,
+# and the paper's own victims where they are published, else images that one client trains on. At one scale such a result is shown before any other; a larger
+# scale comes first.
 
 # %% [markdown]
 # And the accuracies, where a table has them:
@@ -140,6 +149,7 @@ columns = {
     "accuracy_paper": "paper",
     "accuracy_difference": "difference",
     "accuracy_mark": "accuracy is",
+    "training_remark": "ours has",
 }
 for name in names:
     rows = frame[(frame["table"] == name) & (frame["accuracy_mark"] != "")]

@@ -3,6 +3,7 @@
 from gleak_lib.attacks.at_truth import loss_at
 from gleak_lib.attacks.attack import Attack
 from gleak_lib.attacks.choose import best, gradient_distance
+from gleak_lib.attacks.counts import count_labels
 from gleak_lib.attacks.distances import DISTANCES
 from gleak_lib.attacks.engine import Watch, invert
 from gleak_lib.attacks.labels import infer, infer_batch, infer_single, label_accuracy
@@ -18,6 +19,7 @@ __all__ = [
     "Attack",
     "Watch",
     "best",
+    "count_labels",
     "gradient_distance",
     "infer",
     "infer_batch",

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from gleak_lib.attacks.attack import Attack
-from gleak_lib.attacks.labels import classifier
+from gleak_lib.attacks.classifier import classifier
 from gleak_lib.attacks.masks import matched
 from gleak_lib.attacks.objective import Objective, Problem
 from gleak_lib.attacks.precision import arithmetic

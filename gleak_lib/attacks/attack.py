@@ -43,11 +43,15 @@ class Attack:
         labels: those that the server knows, else read off the gradients (`known`); read off in any case
             (`infer`); or soft labels optimised with the images (`optimize`, Zhu et al. 2019).
         label_term: what `label_weight` multiplies: the squared distance between the dummies' logits and
-            their one-hot labels (`one-hot`, 000 Eq. 1), or between the logits and the class *index*,
-            broadcast over them, as the CVB paper's code has it (`paper-code`, a bug).
-        label_weight: alpha in 000 Eq. 1; 0 leaves the term out.
+            their one-hot labels (`one-hot`, 000 Eq. 1), or, as the CVB paper's code has it, the distance
+            itself, not squared, between the logits and the class *index*, broadcast over them
+            (`paper-code`, a bug). Either is computed image by image and averaged over a victim's batch; that
+            code attacks single images only.
+        label_weight: alpha in 000 Eq. 1; 0 leaves the term out. It belongs to one form: what a weight does
+            changes with what it multiplies.
         noise: what the dummy's bottlenecks use: `resample` each step (all evaluations in a step of L-BFGS
-            share the draw; the CVB paper's code draws at each, which ends its iterations early), one
+            share the draw) or at each evaluation of the loss, as the CVB paper's code does for iDLG and CPL
+            (`resample-evaluation`; the same with Adam, which makes one evaluation a step), one
             `fixed` draw, the true noise where the observation grants it (`given`), or a further unknown
             that is optimised with the image (`optimize`; of several `draws`, each is an unknown).
         noise_lr: initial learning rate of that unknown; it falls as `lr` does. L-BFGS has one for all.
@@ -98,7 +102,7 @@ class Attack:
     labels: Literal["known", "infer", "optimize"] = "known"
     label_term: Literal["one-hot", "paper-code"] = "one-hot"
     label_weight: float = 0.0
-    noise: Literal["resample", "fixed", "given", "optimize"] = "resample"
+    noise: Literal["resample", "resample-evaluation", "fixed", "given", "optimize"] = "resample"
     noise_lr: float = 0.05
     noise_prior: Literal["norm", "map"] = "norm"
     noise_weight: float = 1e-4
@@ -133,11 +137,22 @@ class Attack:
             raise unknown("value of layers", self.layers, ("all", "before-decoder"))
         if self.sign and self.optimizer == "lbfgs":
             raise ParameterError("L-BFGS needs the gradient itself: set sign=False.")
+        if self.noise == "resample-evaluation" and self.line_search != "none":
+            raise ParameterError(
+                "A line search compares losses that noise='resample-evaluation' draws anew: set "
+                "line_search='none' or noise='resample'."
+            )
         if not all(0 < share < 1 for share in self.milestones):
             raise ParameterError(f"milestones are shares of max_steps in (0, 1), got {self.milestones}.")
         for field in ("layers", "exclude", "milestones"):
             if isinstance(getattr(self, field), list):
                 object.__setattr__(self, field, tuple(getattr(self, field)))
+
+    @property
+    def noise_draws(self) -> int:
+        """Draws of the bottlenecks' noise in one step, each over `draws` copies of the batch."""
+        each = self.noise == "resample-evaluation" and self.optimizer == "lbfgs"
+        return self.inner_steps if each else 1
 
     def replace(self, **changes: Any) -> "Attack":
         """Return a copy with other values, for example `ATTACKS["ig"].replace(tv=0.1, max_steps=500)`.
@@ -174,7 +189,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "estimate": ("none", "sparsity", "clipping"),
     "labels": ("known", "infer", "optimize"),
     "label_term": ("one-hot", "paper-code"),
-    "noise": ("resample", "fixed", "given", "optimize"),
+    "noise": ("resample", "resample-evaluation", "fixed", "given", "optimize"),
     "noise_prior": ("norm", "map"),
     "noise_form": ("eps", "z"),
     "weighting": ("none", "variance"),

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from gleak_lib import gradients as engine
 from gleak_lib.attacks import direction, position
 from gleak_lib.attacks.attack import Attack
-from gleak_lib.attacks.labels import linear_inputs
+from gleak_lib.attacks.classifier import linear_inputs
 from gleak_lib.errors import ParameterError
 from gleak_lib.pixels import denormalize
 from gleak_lib.types import Observation, Reconstruction
@@ -68,6 +68,11 @@ def solve(
         x, loss = position.solve(observation)
         return _result(observation, x[:, None], labels, loss)
     name = first_linear(observation)
+    if f"{name}.weight" not in observation.gradients:
+        raise ParameterError(
+            f"The closed form reads the gradient of {name}, which clients freeze and do not share: "
+            f"{ITERATIVE}."
+        )
     weight = observation.gradients[f"{name}.weight"]
     if attack.route == "direction":
         x, loss = direction.search(observation, attack, name, labels, generator)

@@ -8,7 +8,8 @@ from torch import Tensor
 from gleak_lib import gradients as per_victim
 from gleak_lib.attacks import closed_form, schedules, unknowns
 from gleak_lib.attacks.attack import Attack
-from gleak_lib.attacks.labels import classifier, infer
+from gleak_lib.attacks.classifier import classifier
+from gleak_lib.attacks.labels import infer
 from gleak_lib.attacks.masks import matched
 from gleak_lib.attacks.objective import Problem
 from gleak_lib.attacks.observe import sample_noise
@@ -49,9 +50,10 @@ def invert(
             `bf16`, matrix products in bfloat16. Everything else stays in the gradients' own precision.
         watch: is called before each step with the step's number (from 1), the indices of the victims that
             are still in the batch (some of them may have stopped already), their unknowns before the step
-            (`attacks.unknowns`), and the noise that the step uses, N x map for each bottleneck. It is given
-            copies, which it may keep, and nothing that the attack does not have; the result does not depend
-            on it. Each trial begins again at step 1. A closed form has no steps.
+            (`attacks.unknowns`), and the noise that the step uses, N x map for each bottleneck (of several
+            draws the first, with which the step's loss is computed). It is given copies, which it may keep,
+            and nothing that the attack does not have; the result does not depend on it. Each trial begins
+            again at step 1. A closed form has no steps.
 
     Returns:
         The best iterate by the attack's own loss, never by the truth; see `Reconstruction`.
@@ -107,7 +109,7 @@ def _one_trial(
     classes = classifier(observation)[1] if attack.labels == "optimize" else None
     dummies = unknowns.start(observation, attack.init, classes, stream)
     problem = _problem(observation, attack, step.objective.names, labels.to(device, torch.long))
-    rows = victims * observation.batch_size * attack.draws
+    rows = victims * attack.noise_draws * attack.draws * observation.batch_size
     noise = _noise_source(observation, attack, rows, dummies["image"], stream)
     if attack.noise == "optimize":
         dummies, noise = step.objective.with_noise(dummies, noise()), tuple
@@ -127,7 +129,8 @@ def _one_trial(
             draw = noise()
             draw = draw if len(index) == victims else unknowns.take_noise(draw, index, victims)
             if watch is not None:
-                used = step.objective.noise(state.unknowns, draw)
+                first = unknowns.draw_of(draw, 0, attack.noise_draws, len(index))
+                used = step.objective.noise(state.unknowns, first)
                 watch(t, index.clone(), *_copies(state.unknowns, used))
             state, loss = step(state, problem, draw, t)
             losses.append(loss)

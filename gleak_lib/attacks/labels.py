@@ -1,59 +1,20 @@
 """What the gradients say about the labels."""
 
-from contextlib import ExitStack
-
 import torch
 from torch import Tensor, nn
 
-from gleak_lib.errors import ParameterError, ShapeError
-from gleak_lib.gradients import forward, prepare
+from gleak_lib.attacks.classifier import classifier
+from gleak_lib.attacks.counts import count_labels
+from gleak_lib.errors import ParameterError, ShapeError, unknown
 from gleak_lib.types import Observation
 
-
-def linear_inputs(observation: Observation, x: Tensor) -> tuple[dict[str, Tensor], int]:
-    """Run the model on a probe; return what each linear layer is given, in the order of the run, and K.
-
-    Args:
-        observation: gives the model.
-        x: N x C x H x W, N a multiple of the batch size.
-    """
-    seen: dict[str, Tensor] = {}
-    model = prepare(observation.model, observation.batch_size)
-    with ExitStack() as hooks, torch.no_grad():
-        for name, module in model.named_modules():
-            if isinstance(module, nn.Linear):
-
-                def note(_module, inputs, name=name) -> None:
-                    seen[name] = inputs[0]
-
-                hooks.callback(module.register_forward_pre_hook(note).remove)
-        classes = forward(model, x).logits.shape[-1]
-    return seen, classes
+RULES = ("counts", "gradinversion")
+"""Rules for batches; one image has the sign rule."""
 
 
-def classifier(observation: Observation) -> tuple[str, int]:
-    """Return the name of the linear layer that runs last, and the number of classes.
-
-    Raises:
-        ParameterError: there is no linear layer, or it does not give the logits.
-    """
-    like = next(iter(observation.gradients.values()))
-    probe = torch.ones(observation.batch_size, *observation.input_shape, dtype=like.dtype, device=like.device)
-    with torch.random.fork_rng(devices=[like.device] if like.is_cuda else []):  # bottlenecks draw noise
-        seen, classes = linear_inputs(observation, probe)
-    if not seen:
-        raise ParameterError("Labels are read off a linear classifier, and this model has none: pass labels.")
-    name = list(seen)[-1]
-    if observation.gradients[f"{name}.weight"].shape[1] != classes:
-        raise ParameterError(
-            f"The last linear layer, {name}, does not give this model's {classes} logits: pass labels."
-        )
-    return name, classes
-
-
-def infer(observation: Observation) -> Tensor:
+def infer(observation: Observation, rule: str = "counts") -> Tensor:
     """Read the labels off the gradients: `infer_single` for one image, else `infer_batch`; V x B."""
-    return infer_single(observation) if observation.batch_size == 1 else infer_batch(observation)
+    return infer_single(observation) if observation.batch_size == 1 else infer_batch(observation, rule)
 
 
 def infer_single(observation: Observation) -> Tensor:
@@ -84,24 +45,36 @@ def infer_single(observation: Observation) -> Tensor:
     return torch.argmin(bias, dim=1, keepdim=True)
 
 
-def infer_batch(observation: Observation) -> Tensor:
-    """Infer the labels of batches of disjoint classes (GradInversion; Yin et al. 2021, Eq. 4).
+def infer_batch(observation: Observation, rule: str = "counts") -> Tensor:
+    """Infer the labels of batches.
 
-    A class that is in the batch has features at which its row of the classifier's weight gradient is
-    clearly negative, so the B classes whose rows have the lowest minimum are taken. It assumes non-negative
-    features and that no class is there twice: a batch that repeats one gets a class that is not there.
+    Args:
+        observation: of batches of any size.
+        rule: `counts`, how often each class is there (`count_labels`, after Ma et al. 2023): any batch,
+            classes that repeat included. Or `gradinversion` (Yin et al. 2021, Eq. 4): a class that is in the
+            batch has features at which its row of the classifier's weight gradient is clearly negative, so
+            the B classes whose rows have the lowest minimum are taken. It assumes non-negative features and
+            that no class is there twice: a batch that repeats one gets a class that is not there.
 
     Returns:
         V x B class indices, ascending: their order in the batch is not in the gradients.
 
     Raises:
-        ParameterError: more images than classes, or no linear classifier.
+        UnknownNameError: If there is no such rule.
+        ParameterError: If the model has no linear classifier, or if `gradinversion` is asked for and there
+            are more images than classes.
     """
+    if rule not in RULES:
+        raise unknown("label rule", rule, RULES)
+    if rule == "counts":
+        counts = count_labels(observation)
+        classes = torch.arange(counts.shape[1], device=counts.device).expand_as(counts)
+        return classes.flatten().repeat_interleave(counts.flatten()).reshape(len(counts), -1)
     name, classes = classifier(observation)
     if observation.batch_size > classes:
         raise ParameterError(
             f"GradInversion's rule needs batches of disjoint classes, and {observation.batch_size} images "
-            f"cannot have them among {classes}: pass labels."
+            f"cannot have them among {classes}: use rule='counts', or pass labels."
         )
     lowest = observation.gradients[f"{name}.weight"].amin(2)
     return lowest.topk(observation.batch_size, dim=1, largest=False).indices.sort(1).values

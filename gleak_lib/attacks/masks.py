@@ -18,6 +18,8 @@ def matched(observation: Observation, attack: Attack) -> tuple[str, ...]:
         UnknownNameError, ParameterError: as `select`.
     """
     groups, defense = parameter_groups(observation.model), observation.defense
+    shared = observation.gradients  # a client that freezes parameters does not send theirs
+    groups = {group: tuple(n for n in names if n in shared) for group, names in groups.items()}
     if LAST not in attack.exclude or not isinstance(defense, Defense) or defense.targets is None:
         return select(attack.layers, attack.exclude, groups)
     others = tuple(group for group in attack.exclude if group != LAST)

@@ -75,6 +75,8 @@ class Objective:
         self.precision: Precision = precision
         model = use_running(observation.model) if attack.statistics == "running" else observation.model
         self.model = per_victim.prepare(model, observation.batch_size * attack.draws)
+        like = next(iter(observation.gradients.values())).new_empty(0, *observation.input_shape)
+        per_victim.path(self.model, like, self.names)  # tried here, so that no step has to
         self.count = len(model.noise_shapes) if isinstance(model, VariationalModel) else 0  # bottlenecks
         self.later = tuple(Objective(one, attack, names, precision) for one in observation.later)
 

@@ -11,7 +11,7 @@ from gleak_lib.attacks.statistics import batch_statistics
 from gleak_lib.defenses import Batch, Defense
 from gleak_lib.errors import ParameterError, ShapeError
 from gleak_lib.pixels import normalize
-from gleak_lib.types import Observation
+from gleak_lib.types import Observation, VariationalModel
 
 CHUNK = 128  # victims whose gradients are computed at once
 
@@ -33,7 +33,8 @@ def observe(
     """Compute the gradients that V clients would share, and return only what the server sees (001 §II-A).
 
     Args:
-        model: the network with the server's weights, in the mode (train or eval) that clients use.
+        model: the network with the server's weights, in the mode (train or eval) that clients use. They
+            share the gradients of the parameters that it trains (`requires_grad`), and no others.
         images: V x C x H x W, one image a victim, or V x B x C x H x W; pixels in [0, 1].
         labels: V or V x B class indices.
         defense: a gradient transformation (see `gleak_lib.defenses`) that every client applies, bound to
@@ -47,9 +48,10 @@ def observe(
         noise_scale: what the bottlenecks' noise is multiplied with, at least 0; 0 is a client without noise.
 
     Raises:
-        ShapeError: images or labels with wrong shapes or ranges.
+        ShapeError: images or labels with wrong shapes or ranges, a model that returns other than N x K.
         ParameterError: statistics shared of a model that takes none, or one that the defence cannot protect;
-            a noise_scale that is negative or not finite.
+            a noise_scale that is negative or not finite; a model that trains nothing, or whose gradients are
+            not to be had (`gradients.path`).
         GradientError: gradients that are NaN or infinite.
     """
     check_scale(noise_scale)
@@ -76,18 +78,25 @@ def observe(
     if min(std_) <= 0:
         raise ShapeError(f"std must be positive, got {std_}.")
 
+    shared = engine.prepare(model, batch_size)
+    names = engine.wanted(shared)
     reference = next(model.parameters())
     x = normalize(pixels.to(reference), mean_, std_).flatten(0, 1)
     classes = classes.to(reference.device, torch.long)
+    engine.path(shared, x, names)
     with torch.no_grad():
-        classes_out = engine.forward(engine.prepare(model, batch_size), x[:batch_size]).logits.shape[-1]
+        shape = tuple(engine.forward(shared, x[:batch_size]).logits.shape)
+    classes_out = shape[-1] if shape else 0
+    if len(shape) != 2 or classes_out < 2:
+        raise ShapeError(
+            f"The model must return N x K logits, K at least 2, and returns {shape} for {batch_size} images."
+        )
     if int(classes.min()) < 0 or int(classes.max()) >= classes_out:
         raise ShapeError(
             f"labels must be in [0, {classes_out - 1}] for this model's {classes_out} logits, "
             f"got [{int(classes.min())}, {int(classes.max())}]."
         )
     noise = tuple(noise_scale * n for n in sample_noise(model, x.shape[0], reference, generator))
-    shared = engine.prepare(model, batch_size)
     parts, batches = [], []
     for start in range(0, victims, CHUNK):
         rows = slice(start * batch_size, (start + CHUNK) * batch_size)
@@ -97,6 +106,7 @@ def observe(
             classes[rows],
             victims=min(CHUNK, victims - start),
             noise=[n[rows] for n in noise],
+            names=names,
         )
         parts.append({name: g.detach() for name, g in grads.items()})
         if share_statistics:
@@ -138,7 +148,7 @@ def sample_noise(
     model: nn.Module, rows: int, reference: Tensor, generator: torch.Generator | None
 ) -> tuple[Tensor, ...]:
     """Draw the noise of each of the model's bottlenecks, rows x map, on the reference's device and dtype."""
-    if not isinstance(model, engine.VariationalModel):
+    if not isinstance(model, VariationalModel):
         return ()
     source = reference.device if generator is None else generator.device
     return tuple(

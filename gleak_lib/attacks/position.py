@@ -105,11 +105,20 @@ def find(observation: Observation) -> Embedding:
         for name, grad in by_name.items():
             first = _place(delta, _rows(grad, delta.shape[1]))
             if first is not None:
+                _require_shared(observation, f"{layer}.weight", name)
                 return Embedding(f"{layer}.weight", name, first, delta.shape[1], pixels)
     raise ParameterError(
         f"{next(iter(seen))} embeds patches, but no position embedding is added to what it returns, so that "
         "the gradient of the embedded patches is not known: use an iterative attack such as ATTACKS['ig']."
     )
+
+
+def _require_shared(observation: Observation, *names: str) -> None:
+    if missing := [name for name in names if name not in observation.gradients]:
+        raise ParameterError(
+            f"The closed form reads the gradient of {missing[0]}, which clients freeze and do not share: use "
+            "an iterative attack such as ATTACKS['ig']."
+        )
 
 
 def _cuts(module: nn.Module) -> bool:

@@ -16,7 +16,9 @@ _DLG = Attack(
     tolerance=0.0,
     max_steps=300,
 )
-# 001 §V-B and the CVB paper's code: steps of length 0.01, plateau 40, patience 400, at most 2,000
+# 001 §V-B and the CVB paper's code: steps of length 0.01, plateau 40, patience 400, at most 2,000. On a
+# bottleneck that code draws new noise at each evaluation inside a step: noise="resample-evaluation"; ours
+# does not, since L-BFGS takes the change of the noise for curvature.
 _CVB_LBFGS = _DLG.replace(lr=0.01, plateau=40, patience=400, tolerance=1e-5, max_steps=2_000)
 _IG = Attack("ig")
 # Attacks on a bottleneck's noise share a schedule, which is ours and has no stop rule, so that what they know
@@ -35,8 +37,10 @@ ATTACKS: dict[str, Attack] = Registry(
         # iDLG (Zhao et al. 2020; 002): the label is known or read off the sign of the classifier's gradient.
         # Numbers and the clipped box as in the CVB paper's code.
         "idlg": _CVB_LBFGS.replace(name="idlg", box=True),
-        # Client Privacy Leakage (Wei et al. 2020; 000 Eq. 1): a label term; alpha 0.01, not clipped. The CVB
-        # paper's code has label_term="paper-code" with label_weight 0.1 (CNN, ResNet-18) or 1e-4 (ViT).
+        # Client Privacy Leakage (Wei et al. 2020; 000 Eq. 1): a label term; not clipped. Alpha 0.01 is the
+        # CVB paper's code's for the attack, but its files for the models overwrite it with 0.1 (CNN,
+        # ResNet-18) or 1e-4 (ViT), and what it multiplies there is label_term="paper-code", another form:
+        # the weight of the term changes with its form.
         "cpl": _CVB_LBFGS.replace(name="cpl", label_weight=0.01),
         # Inverting Gradients (Geiping et al. 2020; 000 Eq. 2) as 001 §V-B runs it
         "ig": _IG,

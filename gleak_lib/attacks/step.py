@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from itertools import count
 from typing import Any, NamedTuple
 
 import torch
@@ -13,7 +14,7 @@ from gleak_lib.attacks.compiled import Compiled
 from gleak_lib.attacks.objective import Objective, Problem
 from gleak_lib.attacks.precision import Precision
 from gleak_lib.attacks.replay import Replayed
-from gleak_lib.attacks.unknowns import Unknowns, join, select, take, take_noise
+from gleak_lib.attacks.unknowns import Unknowns, draw_of, join, select, take, take_noise
 from gleak_lib.pixels import normalize
 from gleak_lib.types import Observation
 
@@ -51,6 +52,9 @@ class State(NamedTuple):
 
 class Step:
     """One optimisation step as a pure function of (state, problem, noise, t).
+
+    The noise holds all draws of the step, V x `attack.noise_draws` x draws x B rows, so that which evaluation
+    uses which draw does not depend on when a victim ends its iterations.
 
     Args:
         observation: gives the model, the batch size and the pixel range.
@@ -123,13 +127,15 @@ class Step:
         self, state: State, problem: Problem, noise: tuple[Tensor, ...], tick: Tensor
     ) -> tuple[State, Tensor]:
         """The step itself."""
+        numbers, draws = count(), self.attack.noise_draws
 
         def evaluate(unknowns: Unknowns, live: Tensor | None) -> tuple[Tensor, Unknowns]:
             fixed = self.compile or self.replay or not self.waits  # made for one number of victims
+            own = draw_of(noise, next(numbers), draws, len(unknowns["image"]))
             if live is None or fixed or bool(live.all()):
-                return self.evaluate(unknowns, problem, noise)
+                return self.evaluate(unknowns, problem, own)
             rows = live.nonzero().squeeze(1)
-            few = take_noise(noise, rows, len(live))
+            few = take_noise(own, rows, len(live))
             loss, grads = self.evaluate(take(unknowns, rows), take(problem, rows), few)
             whole = {n: torch.zeros_like(u).index_copy(0, rows, grads[n]) for n, u in unknowns.items()}
             return loss.new_zeros(len(live)).index_copy(0, rows, loss), whole

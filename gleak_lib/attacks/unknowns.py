@@ -80,6 +80,14 @@ def join(trees: Sequence[Any]) -> Any:
     return tree_unflatten([torch.cat(parts) for parts in zip(*flat, strict=True)], tree_flatten(trees[0])[1])
 
 
+def draw_of(noise: tuple[Tensor, ...], number: int, draws: int, victims: int) -> tuple[Tensor, ...]:
+    """Return one of several draws (number 0 is the first) of noise whose rows stand victim by victim."""
+    if draws == 1:
+        return noise
+    by_draw = (n.reshape(victims, draws, -1, *n.shape[1:]) for n in noise)
+    return tuple(n[:, number].flatten(0, 1) for n in by_draw)
+
+
 def take_noise(noise: tuple[Tensor, ...], rows: Tensor | slice, victims: int) -> tuple[Tensor, ...]:
     """Keep some victims of noise whose N rows stand victim by victim."""
     return tuple(n.reshape(victims, -1, *n.shape[1:])[rows].flatten(0, 1) for n in noise)

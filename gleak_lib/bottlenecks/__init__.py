@@ -3,6 +3,7 @@
 from gleak_lib.bottlenecks.base import (
     KLForm,
     Sampled,
+    SigmaForm,
     VariationalBottleneck,
     kl_divergence,
     sigma_from,
@@ -24,6 +25,7 @@ __all__ = [
     "Bottlenecked",
     "KLForm",
     "Sampled",
+    "SigmaForm",
     "VariationalBottleneck",
     "insert",
     "kl_divergence",

@@ -5,15 +5,16 @@ or optimise it, and is always handed back. Bottlenecks sample in training and in
 """
 
 import math
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gleak_lib.errors import ParameterError, ShapeError
+from gleak_lib.errors import ParameterError, ShapeError, unknown
 
-KLForm = Literal["exact", "paper-code"]
+KLForm = Literal["exact", "bits", "paper-code"]
+SigmaForm = Literal["clipped-softplus", "softplus"]
 
 
 class Sampled(NamedTuple):
@@ -24,9 +25,22 @@ class Sampled(NamedTuple):
     noise: Tensor  # N x map
 
 
-def sigma_from(raw: Tensor) -> Tensor:
-    """Return sigma = softplus(clip(raw, -5, 5)), the parametrisation of the CVB paper's public code."""
-    return F.softplus(raw.clamp(-5.0, 5.0))
+def sigma_from(raw: Tensor, form: SigmaForm = "clipped-softplus") -> Tensor:
+    """Return the standard deviation sigma of what the encoder says, element by element.
+
+    Args:
+        raw: any shape.
+        form: `clipped-softplus` is softplus(clip(raw, -5, 5)), between 0.0067 and 5.0067, as in the CVB
+            paper's public code; `softplus` has no clip, as in the PRECODE paper's own release.
+
+    Raises:
+        UnknownNameError: If there is no such form.
+    """
+    if form == "clipped-softplus":
+        return F.softplus(raw.clamp(-5.0, 5.0))
+    if form == "softplus":
+        return F.softplus(raw)
+    raise unknown("form of sigma", form, get_args(SigmaForm))
 
 
 def kl_divergence(mu: Tensor, sigma: Tensor, form: KLForm = "exact") -> Tensor:
@@ -34,28 +48,38 @@ def kl_divergence(mu: Tensor, sigma: Tensor, form: KLForm = "exact") -> Tensor:
 
     Args:
         mu, sigma: N x K or N x K x H x W; sigma is a standard deviation, positive.
-        form: `exact` is -1/2 sum(1 + log sigma^2 - mu^2 - sigma^2) (001 Eq. 3); `paper-code` is what the
-            CVB paper's public code computes, -1/2 sum(1 + sigma - mu^2 - exp(sigma)), which takes sigma
-            for a log-variance: its minimum is the smallest sigma, not sigma = 1.
+        form: `exact` is -1/2 sum(1 + log sigma^2 - mu^2 - sigma^2) (001 Eq. 3); `bits` is the same over
+            ln 2, as in the PRECODE paper's own release; `paper-code` is what the CVB paper's public code
+            computes, -1/2 sum(1 + sigma - mu^2 - exp(sigma)), which takes sigma for a log-variance: its
+            minimum is the smallest sigma, not sigma = 1.
 
     Returns:
         N values, not weighted by beta.
+
+    Raises:
+        UnknownNameError: If there is no such form.
     """
-    if form == "exact":
+    if form in ("exact", "bits"):
         terms = -0.5 * (1 + 2 * sigma.log() - mu.square() - sigma.square())
+        terms = terms / math.log(2) if form == "bits" else terms
     elif form == "paper-code":
         terms = -0.5 * (1 + sigma - mu.square() - sigma.exp())
     else:
-        raise ParameterError(f"kl must be 'exact' or 'paper-code', got {form!r}.")
+        raise unknown("form of the KL term", form, get_args(KLForm))
     return terms.sum(1).flatten(1).mean(1) if terms.dim() > 2 else terms.sum(1)
 
 
-def check_floor(sigma_floor: float) -> None:
-    """Refuse a least sigma that is negative or not finite.
+def check_forms(kl: str, sigma: str, sigma_floor: float) -> None:
+    """Refuse forms of the KL term and of sigma that there are not, and a least sigma that cannot be one.
 
     Raises:
-        ParameterError: such a one.
+        UnknownNameError: If `kl` or `sigma` names no form.
+        ParameterError: If `sigma_floor` is negative or not finite.
     """
+    if kl not in get_args(KLForm):
+        raise unknown("form of the KL term", kl, get_args(KLForm))
+    if sigma not in get_args(SigmaForm):
+        raise unknown("form of sigma", sigma, get_args(SigmaForm))
     if not 0 <= sigma_floor < math.inf:
         raise ParameterError(f"sigma_floor must be finite and not negative, got {sigma_floor}.")
 
@@ -73,6 +97,7 @@ class VariationalBottleneck(nn.Module):
         kl: form of the KL term, see `kl_divergence`.
         sigma_floor: the least sigma: smaller ones are raised to it before the KL term is taken, and no
             gradient passes through those.
+        sigma: how sigma comes of what the encoder says, see `sigma_from`.
     """
 
     def __init__(
@@ -86,6 +111,7 @@ class VariationalBottleneck(nn.Module):
         beta: float,
         kl: KLForm,
         sigma_floor: float = 0.0,
+        sigma: SigmaForm = "clipped-softplus",
     ) -> None:
         super().__init__()
         self.encoder, self.decoder = encoder, decoder
@@ -93,6 +119,7 @@ class VariationalBottleneck(nn.Module):
         self.beta = beta
         self.kl: KLForm = kl
         self.sigma_floor = sigma_floor
+        self.sigma: SigmaForm = sigma
 
     def encode(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Return mu and sigma, N x `noise_shape` each, of features N x `shape`."""
@@ -102,7 +129,7 @@ class VariationalBottleneck(nn.Module):
                 f"got {tuple(features.shape[1:])}: build the model for this input_shape."
             )
         mu, raw = self.encoder(features.reshape(-1, *self.inner_shape)).chunk(2, dim=1)
-        sigma = sigma_from(raw)
+        sigma = sigma_from(raw, self.sigma)
         return mu, sigma.clamp_min(self.sigma_floor) if self.sigma_floor else sigma
 
     def forward(

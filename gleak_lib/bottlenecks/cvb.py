@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from gleak_lib.bottlenecks.base import KLForm, VariationalBottleneck, check_floor
+from gleak_lib.bottlenecks.base import KLForm, VariationalBottleneck, check_forms
 from gleak_lib.errors import ParameterError, ShapeError
 
 
@@ -15,7 +15,8 @@ class CVB:
 
     It adds 2 * kernel_size^2 * c * K_E + K_E * c parameters for c channels (001 §IV). Zero padding keeps
     the map's size. Tokens (P x F, as in a ViT) are seen as P channels of a sqrt(F) x sqrt(F) map
-    (001 §VI-D), a vector of F features as F channels of a 1 x 1 map.
+    (001 §VI-D), a vector of F features as F channels of a 1 x 1 map. The text leaves open how sigma is kept
+    positive: sigma = softplus(clip(raw, -5, 5)) is the paper's public code's.
 
     Attributes:
         position: the feature stage that it follows, counted from 1.
@@ -25,6 +26,11 @@ class CVB:
         kl: form of the KL term; the default is the public code's, with which the paper's tables were made.
         sigma_floor: the least sigma, so that training cannot take the noise away; 0 in the sources. Clipping
             alone keeps sigma above 0.0067, so that only a larger floor changes anything.
+
+    Raises:
+        UnknownNameError: If `kl` names no form.
+        ParameterError: If `kernel_size` is even or not positive, `scale` not positive, or `sigma_floor`
+            negative or not finite.
     """
 
     position: int = 1
@@ -39,7 +45,7 @@ class CVB:
             raise ParameterError(f"CVB's kernel_size must be odd and positive, got {self.kernel_size}.")
         if self.scale <= 0:
             raise ParameterError(f"CVB's scale must be positive, got {self.scale}.")
-        check_floor(self.sigma_floor)
+        check_forms(self.kl, "clipped-softplus", self.sigma_floor)
 
     def build(self, shape: tuple[int, ...]) -> VariationalBottleneck:
         """Build the module for features of `shape`: C x H x W, P x F or F.

@@ -10,14 +10,16 @@ from gleak_lib.bottlenecks.base import VariationalBottleneck
 from gleak_lib.bottlenecks.cvb import CVB
 from gleak_lib.bottlenecks.precode import PRECODE
 from gleak_lib.errors import ParameterError, ShapeError, unknown
-from gleak_lib.types import Run
+from gleak_lib.types import Run, VariationalModel
 
 
 class Bottlenecked(nn.Module):
     """A user's model with bottlenecks behind some of its submodules; made by `insert`.
 
     `self.base` is the user's module itself (its parameters are shared, not copied). `groups` lists the
-    parameters in the order in which the forward pass uses them, bottlenecks included.
+    parameters in the order in which the forward pass uses them, bottlenecks included; before them those of
+    modules that it never calls. Bottlenecks that the module had already keep their noise and their KL term:
+    their noise comes first.
     """
 
     def __init__(self, base: nn.Module, input_shape: tuple[int, ...]) -> None:
@@ -29,13 +31,17 @@ class Bottlenecked(nn.Module):
 
     @property
     def bottlenecks(self) -> dict[str, VariationalBottleneck]:
-        """Bottlenecks by name, in the order in which they were inserted."""
+        """Inserted bottlenecks by name, in the order in which they were inserted."""
         return {name: self.get_submodule(name) for name in self.after}  # type: ignore[misc]
 
     @property
     def noise_shapes(self) -> tuple[tuple[int, ...], ...]:
-        """Shape of each bottleneck's noise without the leading axis."""
-        return tuple(b.noise_shape for b in self.bottlenecks.values())
+        """Shape of each bottleneck's noise without the leading axis: the module's own, then the inserted."""
+        return (*self._own_shapes, *(b.noise_shape for b in self.bottlenecks.values()))
+
+    @property
+    def _own_shapes(self) -> tuple[tuple[int, ...], ...]:
+        return self.base.noise_shapes if isinstance(self.base, VariationalModel) else ()
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits, N x K."""
@@ -44,12 +50,20 @@ class Bottlenecked(nn.Module):
     def run(
         self, x: Tensor, noise: Sequence[Tensor] | None = None, generator: torch.Generator | None = None
     ) -> Run:
-        """Forward pass with the KL term and the noise, see `gleak_lib.types.Run`."""
+        """Forward pass with the KL term and the noise, see `gleak_lib.types.Run`.
+
+        Raises:
+            ShapeError: another number of noise tensors than of bottlenecks.
+            ParameterError: a bottleneck that the pass never came to.
+        """
+        count, shapes = len(self._own_shapes), self.noise_shapes
+        if noise is not None and len(noise) != len(shapes):
+            raise ShapeError(f"This model has {len(shapes)} bottlenecks, got {len(noise)} noise tensors.")
         kl: dict[str, Tensor] = {}
         used: dict[str, Tensor] = {}
         with ExitStack() as hooks:
             for index, (name, bottleneck) in enumerate(self.bottlenecks.items()):
-                given = None if noise is None else noise[index]
+                given = None if noise is None else noise[count + index]
 
                 def sample(_module, _inputs, output, name=name, bottleneck=bottleneck, given=given):
                     out = bottleneck(output, given, generator)
@@ -58,11 +72,17 @@ class Bottlenecked(nn.Module):
 
                 handle = self.base.get_submodule(self.after[name]).register_forward_hook(sample)
                 hooks.callback(handle.remove)
-            logits = self.base(x)
+            if isinstance(self.base, VariationalModel):
+                inner = self.base.run(x, None if noise is None else noise[:count], generator)
+            else:
+                inner = Run(self.base(x), x.new_zeros(x.shape[0]), ())
         missing = [self.after[name] for name in self.after if name not in kl]
         if missing:
             raise ParameterError(f"The forward pass never ran {missing}: no bottleneck can stand there.")
-        return Run(logits, torch.stack(list(kl.values())).sum(0), tuple(used[name] for name in self.after))
+        total = torch.stack(list(kl.values())).sum(0)
+        if count:
+            total = total + inner.kl
+        return Run(inner.logits, total, (*inner.noise, *(used[name] for name in self.after)))
 
 
 def insert(
@@ -76,7 +96,8 @@ def insert(
     """Return `model` with a bottleneck behind its submodule `after`; call it again to add another.
 
     Args:
-        model: any module that maps N x C x H x W to N x K logits, or the result of an earlier `insert`.
+        model: any module that maps N x C x H x W to N x K logits, with bottlenecks (`models.build`) or
+            without, or the result of an earlier `insert`.
         after: the submodule's name as `model.named_modules()` gives it, for example `layer1`. It must run
             once a forward pass and return one tensor.
         spec: what to insert; its `position` is not used here.
@@ -86,13 +107,16 @@ def insert(
     Raises:
         UnknownNameError: the model has no submodule of that name.
         ShapeError: the model does not accept `input_shape`, or the features do not fit the bottleneck.
+        ParameterError: bottlenecks inside the model of which it does not tell (it has no `run`), so that
+            their noise and KL term would be lost.
     """
+    _refuse_hidden(model)
     wrapped = model if isinstance(model, Bottlenecked) else Bottlenecked(model, tuple(input_shape))
     names = [name for name, _ in wrapped.base.named_modules() if name]
     if after not in names:
         raise unknown("submodule", after, names)
     shape = _output_shape(wrapped.base, after, input_shape)
-    reference = next(wrapped.base.parameters())
+    reference = _reference(wrapped.base)
     with torch.random.fork_rng(devices=[], enabled=seed is not None):
         if seed is not None:
             torch.manual_seed(seed)
@@ -104,8 +128,23 @@ def insert(
     return wrapped
 
 
+def _refuse_hidden(model: nn.Module) -> None:
+    if isinstance(model, VariationalModel):
+        return
+    for name, module in model.named_modules():
+        if isinstance(module, (VariationalBottleneck, VariationalModel)):
+            raise ParameterError(
+                f"{name} has bottlenecks, and {type(model).__name__} around it hides their noise and their "
+                f"KL term: insert into {name} itself, and let the module around it have a `run`."
+            )
+
+
+def _reference(model: nn.Module) -> Tensor:
+    return next(model.parameters(), torch.empty(0))
+
+
 def _dummy_run(model: nn.Module, probe: nn.Module, input_shape: tuple[int, ...]) -> Tensor:
-    reference = next(probe.parameters())
+    reference = _reference(probe)
     modes = {module: module.training for module in probe.modules()}
     try:
         probe.eval()
@@ -137,13 +176,14 @@ def _output_shape(base: nn.Module, after: str, input_shape: tuple[int, ...]) -> 
 def _execution_order(wrapped: Bottlenecked) -> dict[str, tuple[str, ...]]:
     """Group parameters by the module that owns them, in the order in which the forward pass runs them."""
     groups: dict[str, tuple[str, ...]] = {}
+    left = dict.fromkeys(name for name, _ in wrapped.named_parameters())  # a tied one stands here once
 
     def note(name: str, module: nn.Module):
         own = tuple(f"{name}.{p}" for p, _ in module.named_parameters(recurse=False))
 
         def hook(_module, _inputs) -> None:
-            if own:
-                groups.setdefault(name, own)
+            if name not in groups and (found := tuple(p for p in own if p in left)):
+                groups[name] = found
 
         return hook
 
@@ -151,4 +191,10 @@ def _execution_order(wrapped: Bottlenecked) -> dict[str, tuple[str, ...]]:
         for name, module in wrapped.named_modules():
             hooks.callback(module.register_forward_pre_hook(note(name, module)).remove)
         _dummy_run(wrapped, wrapped, wrapped.input_shape)
-    return groups
+    called = {p for names in groups.values() for p in names}
+    others: dict[str, tuple[str, ...]] = {}
+    for name in left:
+        if name not in called:
+            owner = name.rpartition(".")[0]
+            others[owner] = (*others.get(owner, ()), name)
+    return others | groups

@@ -1,6 +1,7 @@
 """From arrays of any source to an `ImageDataset`: resizing, statistics, and what a set must hold."""
 
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import numpy as np
 import torch
@@ -9,10 +10,14 @@ from torch.nn import functional
 
 from gleak_lib.datasets.base import ImageDataset, Pixels, Split
 from gleak_lib.datasets.validate import check_range, labels_of, pixels_of, statistic_of, victims_of
-from gleak_lib.errors import DataError, ParameterError
+from gleak_lib.errors import DataError, ParameterError, unknown
 
 Arrays = Mapping[str, tuple[np.ndarray, np.ndarray]]
 """Images and labels by split ("train", "test", maybe "val"), as they lie on disk."""
+
+Statistics = Literal["resized", "original"]
+"""Of which training images the pixel statistics are: those that models see, or those that lie on disk."""
+STATISTICS: tuple[Statistics, ...] = ("resized", "original")
 
 
 def build(
@@ -23,6 +28,7 @@ def build(
     num_classes: int | None = None,
     channels: int = 3,
     size: int = 32,
+    statistics: Statistics = "resized",
 ) -> ImageDataset:
     """Check the arrays and make an image set of them.
 
@@ -33,11 +39,16 @@ def build(
         num_classes: K; None takes it from the training labels.
         channels: 3 replicates grey images (SPEC §2, as the CVB paper does); 1 keeps them grey.
         size: height and width that all images are resized to (bilinear, antialiased).
+        statistics: `resized` takes mean and std of the training images after resizing, as models see them;
+            `original` before, as the CVB paper's code does (MNIST 0.1307 / 0.3081: SPEC §13). Resizing
+            smooths, so that the first std is the smaller one.
 
     Raises:
         DataError: a wrong shape, type, length or label, or no image at all.
         ParameterError: colour images and `channels=1`.
+        UnknownNameError: another kind of statistics.
     """
+    check_statistics(statistics)
     images = {split: pixels_of(values, f"{source}: {split}_images") for split, (values, _) in arrays.items()}
     labels = {
         split: labels_of(values, len(images[split]), f"{source}: {split}_labels")
@@ -46,8 +57,9 @@ def build(
     num_classes = num_classes or int(labels["train"].max()) + 1
     for split, values in labels.items():
         check_range(values, num_classes, f"{source}: {split}_labels")
+    original = images["train"]
     images = {split: resize(values, size) for split, values in images.items()}
-    mean, std = statistics(images["train"], source)
+    mean, std = moments(original if statistics == "original" else images["train"], source)
     splits = {split: Split(show(images[split], channels, source), labels[split]) for split in images}
     val = splits.get("val") or empty(
         splits["train"], f"{name} has no validation images: take some of `train`."
@@ -64,6 +76,7 @@ def build_victims(
     num_classes: int | None = None,
     channels: int = 3,
     size: int = 32,
+    statistics: Statistics = "resized",
 ) -> ImageDataset:
     """Make an image set of a victims archive: a few training images to attack, nothing to train on.
 
@@ -74,19 +87,23 @@ def build_victims(
         num_classes: K; None takes it from the labels.
         channels: as for `build`.
         size: as for `build`.
+        statistics: as for `build`, of the victims themselves, where the archive has no `mean` and `std`.
 
     Raises:
         DataError: a wrong shape, type, length, label or pixel, or no image at all.
         ParameterError: colour images and `channels=1`.
+        UnknownNameError: another kind of statistics.
     """
-    images = resize(victims_of(arrays["images"], source), size)
+    check_statistics(statistics)
+    original = victims_of(arrays["images"], source)
+    images = resize(original, size)
     labels = labels_of(arrays["labels"], len(images), f"{source}: labels")
     num_classes = num_classes or int(labels.max()) + 1
     check_range(labels, num_classes, f"{source}: labels")
     if "mean" in arrays and "std" in arrays:
         mean, std = (statistic_of(arrays[key], key, images.shape[1], source) for key in ("mean", "std"))
     else:
-        mean, std = statistics(images, source)
+        mean, std = moments(original if statistics == "original" else images, source)
     train = Split(show(images, channels, source), labels)
     nothing = empty(train, f"{name} holds {len(train)} victims only, no image to train or test on.")
     mean, std = repeat(mean, channels), repeat(std, channels)
@@ -104,7 +121,17 @@ def resize(images: Tensor, size: int) -> Tensor:
     return torch.cat(parts)
 
 
-def statistics(images: Tensor, source: str) -> tuple[list[float], list[float]]:
+def check_statistics(statistics: str) -> None:
+    """Refuse what is no kind of pixel statistics.
+
+    Raises:
+        UnknownNameError: it is none of `STATISTICS`.
+    """
+    if statistics not in STATISTICS:
+        raise unknown("kind of pixel statistics", statistics, STATISTICS)
+
+
+def moments(images: Tensor, source: str) -> tuple[list[float], list[float]]:
     """Return mean and standard deviation of each channel of N x C x H x W, of pixels in [0, 1].
 
     uint8 pixels are counted, so that the figures do not depend on the order of a sum.

@@ -4,11 +4,11 @@ import os
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from gleak_lib.datasets.archives import is_victims, read_npz
 from gleak_lib.datasets.base import ImageDataset
-from gleak_lib.datasets.build import build, build_victims
+from gleak_lib.datasets.build import Statistics, build, build_victims
 from gleak_lib.datasets.sources import DATASETS, Source, embedded, fetch, read_folder
 from gleak_lib.errors import DataError, GleakError, ParameterError, UnknownNameError, unknown
 
@@ -37,6 +37,7 @@ def load(
     *,
     channels: int = 3,
     size: int | None = None,
+    statistics: Statistics = "resized",
 ) -> ImageDataset:
     """Load an image set.
 
@@ -51,9 +52,11 @@ def load(
         download: fetch the set through torchvision or medmnist where it is not found.
         channels: 3 replicates grey images, 1 keeps them grey.
         size: height and width that the images are resized to; None is what the name says, else 32.
+        statistics: mean and std of the training images as models see them (`resized`), or as they lie on disk
+            (`original`, the form of the CVB paper's code: SPEC §13). An archive of victims brings its own.
 
     Raises:
-        UnknownNameError: no such set, and no archive of that name.
+        UnknownNameError: no such set, and no archive of that name; another kind of statistics.
         DataError: the set is not there, damaged, unsafe or does not fit its layout.
         ParameterError: colour images and `channels=1`, a set that cannot be downloaded, a size below 1 or
             other than the name's.
@@ -64,11 +67,12 @@ def load(
     if size is not None and (size < 1 or own not in (None, size)):
         raise ParameterError(f"size must be at least 1 and that of the name, got size={size} for {name!r}.")
     size = size or own or SIZE
+    options: dict[str, Any] = {"channels": channels, "size": size, "statistics": statistics}
     if own is not None:
-        return replace(load(base, root, download, channels=channels, size=size), name=name)
+        return replace(load(base, root, download, **options), name=name)
     source = DATASETS.get(name)
     if source and source.kind == "embedded":
-        return build(name, embedded(), source="scikit-learn", num_classes=10, channels=channels, size=size)
+        return build(name, embedded(), source="scikit-learn", num_classes=10, **options)
     folder = data_root(root)
     places = _places(name, source, folder)
     found = next((place for place in places if place.exists()), None)
@@ -77,7 +81,7 @@ def load(
         found = next((place for place in places if place.exists()), None)
     if found is None:
         raise _missing(name, source, folder, places)
-    return _read(name, source, found, channels, size)
+    return _read(name, source, found, options)
 
 
 def at_size(name: str) -> tuple[str, int | None]:
@@ -131,13 +135,8 @@ def _places(name: str, source: Source | None, folder: Path) -> list[Path]:
     return places
 
 
-def _read(name: str, source: Source | None, place: Path, channels: int, size: int) -> ImageDataset:
-    options = {
-        "source": str(place),
-        "num_classes": source.num_classes if source else None,
-        "channels": channels,
-        "size": size,
-    }
+def _read(name: str, source: Source | None, place: Path, shown: dict[str, Any]) -> ImageDataset:
+    options = {"source": str(place), "num_classes": source.num_classes if source else None, **shown}
     if place.suffix != ".npz" and source:
         return build(name, read_folder(place, source), **options)
     arrays = read_npz(place)

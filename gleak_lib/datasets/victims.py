@@ -9,7 +9,13 @@ from gleak_lib.errors import ParameterError
 
 
 def victims(
-    dataset: ImageDataset, count: int, seed: int, *, batch_size: int = 1, distinct_labels: bool = False
+    dataset: ImageDataset,
+    count: int,
+    seed: int,
+    *,
+    batch_size: int = 1,
+    distinct_labels: bool = False,
+    among: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Draw victims from the training images, without replacement.
 
@@ -22,14 +28,18 @@ def victims(
         seed: of the draw.
         batch_size: B, images a victim.
         distinct_labels: no two images of one victim share a class, as GradInversion's label rule needs.
+        among: N indices of the training images to draw from, for instance those that one client trains on;
+            None draws from all of them.
 
     Returns:
         Images V x C x H x W in [0, 1] and labels V; with `batch_size` above 1, V x B x C x H x W and V x B.
 
     Raises:
-        ParameterError: more images or distinct classes than there are, or a count below 1.
+        ParameterError: more images or distinct classes than there are, or a count below 1; `among` is no
+            row of indices of training images.
     """
-    total = len(dataset.train)
+    pool = np.arange(len(dataset.train)) if among is None else _pool(among, dataset)
+    total = len(pool)
     if not 0 <= seed < 2**32:
         raise ParameterError(f"seed must be in 0 ... 2**32 - 1, got {seed}.")
     if count < 1 or batch_size < 1:
@@ -37,9 +47,10 @@ def victims(
     if count * batch_size > total:
         raise ParameterError(
             f"{count} victims of {batch_size} image(s) need {count * batch_size} images, but {dataset.name} "
-            f"has {total} training images: lower count or batch_size."
+            f"has {total} training images{'' if among is None else ' to draw from'}: lower count or "
+            "batch_size."
         )
-    order = np.random.RandomState(seed).permutation(total)  # this generator's stream is frozen for good
+    order = pool[np.random.RandomState(seed).permutation(total)]  # this generator's stream is frozen for good
     if distinct_labels:
         order = _distinct(order, dataset.train.labels.numpy(), count, batch_size, dataset.name)
     index = torch.from_numpy(order[: count * batch_size])
@@ -47,6 +58,22 @@ def victims(
     if batch_size == 1:
         return images, labels
     return images.unflatten(0, (count, batch_size)), labels.unflatten(0, (count, batch_size))
+
+
+def _pool(among: Tensor, dataset: ImageDataset) -> np.ndarray:
+    """Return the indices as an array, none of them twice.
+
+    Raises:
+        ParameterError: no integers, out of range, or repeated.
+    """
+    pool = among.cpu().numpy()
+    fits = pool.ndim == 1 and pool.dtype.kind in "iu" and len(np.unique(pool)) == len(pool)
+    if not fits or (pool < 0).any() or (pool >= len(dataset.train)).any():
+        raise ParameterError(
+            f"among must be different indices of the {len(dataset.train)} training images of {dataset.name}, "
+            f"got {among.dtype} of shape {tuple(among.shape)}."
+        )
+    return pool
 
 
 def _distinct(order: np.ndarray, labels: np.ndarray, count: int, batch_size: int, name: str) -> np.ndarray:

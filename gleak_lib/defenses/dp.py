@@ -12,6 +12,7 @@ from gleak_lib.defenses.noise import normal
 from gleak_lib.errors import ParameterError
 from gleak_lib.extras import require
 from gleak_lib.gradients import per_victim_gradients, prepare
+from gleak_lib.norms import takes_batch_statistics
 from gleak_lib.types import Grads
 
 ENTRIES = 2**25  # of the examples' gradients at once: 128 MiB
@@ -118,8 +119,9 @@ def _clipped_sum(grads: Grads, owner: Tensor, victims: int, bound: float) -> Gra
 
 def _refuse_mixing(model: nn.Module) -> None:
     for name, module in model.named_modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.training:
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and takes_batch_statistics(module):
+            how = "in training mode" if module.training else "without running averages"
             raise ParameterError(
-                f"dp clips every example's own gradient, and {name} is a BatchNorm in training mode, which "
+                f"dp clips every example's own gradient, and {name} is a BatchNorm {how}, which "
                 "mixes the examples of a batch: build the model with GroupNorm, or call model.eval()."
             )

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from gleak_lib.datasets import Statistics
 from gleak_lib.errors import StoreError
 from gleak_lib.experiments import serial
 from gleak_lib.experiments.context import Context
@@ -26,6 +27,7 @@ class Cell(ABC):
     Attributes:
         kind: folder of its results.
         dataset_name: the image set that its figures depend on, or None.
+        pixel_statistics: which mean and std normalize its pixels, see `datasets.load`.
     """
 
     kind: ClassVar[str]
@@ -39,6 +41,11 @@ class Cell(ABC):
     def dataset_name(self) -> str | None:
         """Name of the image set."""
         return None
+
+    @property
+    def pixel_statistics(self) -> Statistics:
+        """Which mean and std normalize the pixels."""
+        return "resized"
 
     @property
     def needs(self) -> "TrainingCell | None":
@@ -67,6 +74,11 @@ class WeightsCell(Cell):
     def dataset_name(self) -> str:
         """Name of the image set."""
         return self.training.dataset
+
+    @property
+    def pixel_statistics(self) -> Statistics:
+        """Which mean and std normalize the pixels."""
+        return self.training.statistics
 
     @property
     def needs(self) -> "TrainingCell | None":

@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from gleak_lib import attacks, datasets, models
 from gleak_lib.attacks import Attack
 from gleak_lib.attacks.observe import check_scale
 from gleak_lib.bottlenecks import CVB, PRECODE, BottleneckSpec
-from gleak_lib.datasets import ImageDataset
+from gleak_lib.datasets import STATISTICS, ImageDataset, Statistics
 from gleak_lib.defenses import Defense
 from gleak_lib.errors import ParameterError, unknown
 from gleak_lib.experiments import figures, truth, weights
@@ -26,7 +26,7 @@ from gleak_lib.experiments.defended import Pairs, as_pairs, said, transformation
 from gleak_lib.experiments.fields import count, integers, put, short
 from gleak_lib.experiments.serial import storable
 from gleak_lib.experiments.training import GLOBAL_GENERATOR, train
-from gleak_lib.federated import Protocol
+from gleak_lib.federated import Client, Protocol, clients_of
 from gleak_lib.types import Observation
 
 __all__ = ["AttackCell", "Cell", "Output", "TrainingCell", "from_json", "needed_trainings", "trajectory"]
@@ -48,6 +48,8 @@ class TrainingCell(Cell):
             part of the key.
         defense: what each client does to the gradients of every local step, in this order: pairs (name in
             `defenses.DEFENSES`, options), the options a dict or pairs themselves.
+        statistics: of which training images the mean and std are that normalize all pixels, see
+            `datasets.load`.
     """
 
     kind: ClassVar[str] = "training"
@@ -60,8 +62,11 @@ class TrainingCell(Cell):
     seed: int = 0
     keep: tuple[int, ...] = field(default=(), compare=False)
     defense: Pairs = ()
+    statistics: Statistics = "resized"
 
     def __post_init__(self) -> None:
+        if self.statistics not in STATISTICS:
+            raise unknown("kind of pixel statistics", self.statistics, STATISTICS)
         given = self.bottlenecks
         specs = (given,) if isinstance(given, (PRECODE, CVB)) else tuple(given)
         pairs = self.options.items() if isinstance(self.options, dict) else self.options
@@ -74,6 +79,11 @@ class TrainingCell(Cell):
     def dataset_name(self) -> str:
         """Name of the image set."""
         return self.dataset
+
+    @property
+    def pixel_statistics(self) -> Statistics:
+        """Which mean and std normalize the pixels."""
+        return self.statistics
 
     def at(self, rounds: int) -> "TrainingCell":
         """Return the training that ends with the weights of this one after `rounds` rounds.
@@ -108,7 +118,22 @@ class TrainingCell(Cell):
         """Return one line for people."""
         rounds = self.protocol.rounds
         weights = f"training over {count(rounds, 'round')}" if rounds else "fresh weights"
-        return f"{self.dataset}, {self.architecture}, {weights}{said(self.defense)}, seed {self.seed}"
+        return f"{self.images}, {self.architecture}, {weights}{said(self.defense)}, seed {self.seed}"
+
+    @property
+    def images(self) -> str:
+        """The image set for people, with what is not usual about its normalization and validation."""
+        unusual = []
+        if self.statistics == "original":
+            unusual.append("pixel statistics before resizing")
+        if self.protocol.rounds and self.protocol.validation == "split":
+            unusual.append("validated on its own split")
+        return self.dataset + (f" ({', '.join(unusual)})" if unusual else "")
+
+    def clients(self, dataset: ImageDataset) -> tuple[Client, ...]:
+        """Return which training images each client of this training holds."""
+        generator = torch.Generator().manual_seed(self.seed)  # as `experiments.training` begins with it
+        return clients_of(dataset.train.labels, self.protocol, generator=generator)
 
     @property
     def architecture(self) -> str:
@@ -127,7 +152,7 @@ class TrainingCell(Cell):
         Raises:
             ParameterError: the training stops before.
         """
-        model = self.build(context.dataset(self.dataset))
+        model = self.build(context.dataset(self.dataset, self.statistics))
         if self.protocol.rounds:
             with GLOBAL_GENERATOR:  # a second thread finds what the first has trained
                 state = weights.load(self, context, model)
@@ -166,6 +191,9 @@ class AttackCell(WeightsCell):
         updates: gradients that each client sends of the same images under these weights, with other noise
             each; they are attacked together (see `attacks.join`).
         noise_scale: what the clients multiply their bottlenecks' noise with; 0 is none (diagnosis only).
+        client: the victims are images that this client of the training trains on (of its protocol and seed),
+            as those of the CVB paper's release are (SPEC §13); None draws from all training images, those
+            that clients keep for validation among them.
     """
 
     kind: ClassVar[str] = "attack"
@@ -183,13 +211,21 @@ class AttackCell(WeightsCell):
     defense: Pairs = ()
     updates: int = 1
     noise_scale: float = 1.0
+    client: int | None = None
 
     def __post_init__(self) -> None:
         integers(self, rounds=0, victims=1, batch_size=1, victim_seed=0, seed=None, updates=1)
         if self.mode not in ("train", "eval"):
             raise unknown("mode", self.mode, ("train", "eval"))
         check_scale(self.noise_scale)
+        protocol = self.training.protocol
         put(self, training=self.training.at(self.rounds), defense=as_pairs(self.defense))
+        if self.client is not None:
+            integers(self, client=0)
+            if self.client >= protocol.clients:
+                raise ParameterError(f"client must be below {protocol.clients}, got {self.client}.")
+            if not self.rounds:  # fresh weights know of no protocol, but these victims do
+                put(self, training=dataclasses.replace(self.training, protocol=protocol.untrained()))
 
     def transformation(self) -> Defense | None:
         """Return the defence that the clients apply, None where there is none."""
@@ -202,8 +238,10 @@ class AttackCell(WeightsCell):
         batch = f" of {self.batch_size} images" if self.batch_size > 1 else ""
         layers = self.attack.layers if isinstance(self.attack.layers, str) else "+".join(self.attack.layers)
         layers += "".join(f" but {group}" for group in self.attack.exclude)
-        attacked = f"{self.training.dataset}, {self.training.architecture}, {weights}"
+        attacked = f"{self.training.images}, {self.training.architecture}, {weights}"
         victims = f"{count(self.victims, 'victim')}{batch}"
+        if self.client is not None:
+            victims += f" of client {self.client}"
         if self.mode == "eval":
             victims += " in eval mode"
         if self.noise_scale != 1:
@@ -213,6 +251,24 @@ class AttackCell(WeightsCell):
         if defense := self.transformation():
             victims += f", defence {defense.name}"
         return f"{self.attack.name} (layers: {layers}) on {attacked}, {victims}, seed {self.seed}"
+
+    def drawn(self, dataset: ImageDataset) -> tuple[Tensor, Tensor]:
+        """Return the victims' images and labels, see `datasets.victims`.
+
+        Args:
+            dataset: the image set that the cell names.
+
+        Raises:
+            ParameterError: more images than there are, or a client of a set that holds victims only.
+        """
+        among = None
+        if self.client is not None:
+            if dataset.victims_only:
+                raise ParameterError(f"{dataset.name} holds victims of nobody's share: leave client at None.")
+            among = self.training.clients(dataset)[self.client].train
+        return datasets.victims(
+            dataset, self.victims, self.victim_seed, batch_size=self.batch_size, among=among
+        )
 
     def run(self, context: Context) -> Output:
         """Observe the victims' gradients, invert them, and score what was found against the truth.
@@ -229,10 +285,9 @@ class AttackCell(WeightsCell):
             context: as for `run`.
             watch: makes the watch of what the server observes, which holds no truth.
         """
-        dataset = context.dataset(self.training.dataset)
+        dataset = context.dataset(self.training.dataset, self.training.statistics)
         model = self.training.trained(context).train(self.mode == "train")
-        chosen = datasets.victims(dataset, self.victims, self.victim_seed, batch_size=self.batch_size)
-        images, labels = chosen
+        images, labels = self.drawn(dataset)
         generator = torch.Generator().manual_seed(self.seed)
         known = attacks.join(
             [

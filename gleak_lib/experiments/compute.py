@@ -64,7 +64,7 @@ def compute_away(cells: Sequence[Cell], context: Context, asked: tuple[str, str 
 
 
 def _finished(cell: Cell, output: Output, context: Context, seconds: float) -> Finished:
-    data = context.signature(cell.dataset_name) if cell.dataset_name else None
+    data = context.signature(cell.dataset_name, cell.pixel_statistics) if cell.dataset_name else None
     return Finished(output, provenance(context, seconds, data))
 
 

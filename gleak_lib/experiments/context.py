@@ -14,7 +14,7 @@ import numpy
 import torch
 
 from gleak_lib import __version__, datasets
-from gleak_lib.datasets import ImageDataset
+from gleak_lib.datasets import ImageDataset, Statistics
 from gleak_lib.errors import ParameterError, unknown
 from gleak_lib.experiments.places import package_root
 
@@ -40,13 +40,13 @@ class Context:
     progress: bool = False
     compile: bool = False
 
-    def dataset(self, name: str) -> ImageDataset:
-        """Return an image set, read once a process."""
-        return _load(name, datasets.data_root(self.data))
+    def dataset(self, name: str, statistics: Statistics = "resized") -> ImageDataset:
+        """Return an image set with these pixel statistics (see `datasets.load`), read once a process."""
+        return _load(name, datasets.data_root(self.data), statistics)
 
-    def signature(self, name: str) -> dict[str, Any]:
+    def signature(self, name: str, statistics: Statistics = "resized") -> dict[str, Any]:
         """Return the signature of an image set, see `signature`."""
-        return _signature(name, datasets.data_root(self.data))
+        return _signature(name, datasets.data_root(self.data), statistics)
 
 
 def choose_device(name: str) -> str:
@@ -116,13 +116,13 @@ def provenance(context: Context, seconds: float, data: Mapping[str, Any] | None)
 
 
 @functools.lru_cache(maxsize=2)  # the largest set takes 180 MB, at size 64 four times as much
-def _load(name: str, root: Path) -> ImageDataset:
-    return datasets.load(name, root)
+def _load(name: str, root: Path, statistics: Statistics) -> ImageDataset:
+    return datasets.load(name, root, statistics=statistics)
 
 
 @functools.lru_cache(maxsize=32)
-def _signature(name: str, root: Path) -> dict[str, Any]:
-    return signature(_load(name, root))
+def _signature(name: str, root: Path, statistics: Statistics) -> dict[str, Any]:
+    return signature(_load(name, root, statistics))
 
 
 @functools.cache

@@ -3,7 +3,7 @@
 A cell has a *size*, how often one unit of its work is done, and *groups* of cells whose units cost alike, the
 narrowest first. Its cost is its size times the seconds a unit of the measured cells in its narrowest group
 that has any: of the few that are nearest in size, the median. Where nothing like it was measured on this
-device there is no estimate.
+device there is no estimate from here; `experiments.probe` has a rough one.
 
 | kind | unit |
 |---|---|
@@ -16,6 +16,7 @@ An image is one of 32 x 32; one of a set `NAME@64` counts by its pixels, four ti
 another size tell of each other only where nothing of the same architecture was measured at the same size.
 """
 
+import functools
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
@@ -167,9 +168,9 @@ class Costs:
     def __init__(
         self, measured: Iterable[Measured], machine: Machine, images: Mapping[str, int] | None = None
     ) -> None:
-        self.machine, self.images = machine, dict(images or {})
+        self.measured, self.machine, self.images = list(measured), machine, dict(images or {})
         self._found: dict[tuple[bool, Group], list[tuple[bool, float, float]]] = {}
-        for (groups, size), (device, threads, compiled), seconds in measured:
+        for (groups, size), (device, threads, compiled), seconds in self.measured:
             if device != machine.device or not size:
                 continue
             for group in groups:
@@ -221,15 +222,22 @@ def _stored(folder: Path, images: dict[str, int]) -> Iterator[tuple[Cell, Machin
     """Stored cells with machine and seconds; the numbers of training images are noted on the way."""
     for path in sorted(folder.glob("*/*.json")):
         try:
-            stored = json.loads(path.read_text(encoding="utf-8"))
-            origin = stored["provenance"]
-            machine = Machine(origin["device"], int(origin["threads"]), bool(origin["compile"]))
-            seconds, data, cell = float(origin["seconds"]), origin["data"], from_json(stored["cell"])
-            if data:
-                images[at_size(data["name"])[0]] = int(data["images"][0])
+            found = _timed(path, path.stat().st_mtime_ns)
         except (OSError, ValueError, TypeError, KeyError, GleakError):
             continue  # failures, benchmarks, damaged files, cells of other versions
-        yield cell, machine, seconds
+        images.update(found[3])
+        yield found[:3]
+
+
+@functools.lru_cache(maxsize=10_000)  # every chapter of a command asks for the same files
+def _timed(path: Path, changed: int) -> tuple[Cell, Machine, float, dict[str, int]]:
+    """A stored cell, where it ran, its seconds, and the number of training images of its set."""
+    stored = json.loads(path.read_text(encoding="utf-8"))
+    origin = stored["provenance"]
+    machine = Machine(origin["device"], int(origin["threads"]), bool(origin["compile"]))
+    seconds, data, cell = float(origin["seconds"]), origin["data"], from_json(stored["cell"])
+    counted = {at_size(data["name"])[0]: int(data["images"][0])} if data else {}
+    return cell, machine, seconds, counted
 
 
 def _benchmarks(folder: Path, device: str) -> Iterator[Measured]:

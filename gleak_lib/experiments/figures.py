@@ -1,6 +1,8 @@
 """Figures of finished runs as plain numbers, small enough to be stored and compared line by line."""
 
+import functools
 import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,7 @@ from gleak_lib.types import Observation, Reconstruction
 
 SCALINGS = ("minmax", "none")
 SCORES = ("mse", "psnr", "ssim")
+LPIPS = "lpips"
 TRACE_POINTS = 200
 EXAMPLES = 8
 QUANTILES = {"min": 0.0, "q25": 0.25, "median": 0.5, "q75": 0.75, "max": 1.0}
@@ -61,6 +64,8 @@ def attack(
 ) -> dict[str, Any]:
     """Return per-victim columns, their summary, and the quartiles of the loss over the steps.
 
+    LPIPS is among the columns where its weights are at hand, see `perceptual`.
+
     Args:
         observation: what was attacked.
         attack: how.
@@ -82,15 +87,36 @@ def attack(
     if observation.labels is None or attack.labels != "known":
         shares = attacks.label_accuracy(found.labels, labels.reshape(found.labels.shape))
         result["label_accuracy"] = float(shares.mean())
+    distance = perceptual()
+    names = SCORES if distance is None else (*SCORES, LPIPS)
     for scaling in SCALINGS:
-        frame = metrics.score(found, images, scaling=scaling)
+        frame = metrics.score(found, images, scaling=scaling, perceptual=distance)
         table = metrics.summary(frame)
-        result["scores"][scaling] = {name: frame[name].tolist() for name in SCORES}
+        result["scores"][scaling] = {name: frame[name].tolist() for name in names}
         result["summary"][scaling] = {"asr": metrics.attack_success_rate(frame)}
-        for name in SCORES:
+        for name in names:
             row = table.loc[name]
             result["summary"][scaling][name] = {"mean": row["mean"].item(), "std": row["std"].item()}
     return result
+
+
+def perceptual() -> metrics.Perceptual | None:
+    """Return LPIPS as the CVB paper has it, None where its package or its weights are not at hand.
+
+    That is VGG, on images in [0, 1], which its code passes although the metric expects [-1, 1] (SPEC §13):
+    with images mapped to [-1, 1] (`metrics.lpips(inputs="symmetric")`) the figures would not be the paper's.
+    """
+    path, _ = metrics.lpips_file("vgg")
+    return _loaded(path, path.stat().st_mtime_ns) if path.exists() else None
+
+
+@functools.lru_cache(maxsize=1)  # the weights take 60 MB, and are read once a process
+def _loaded(path: Path, changed: int) -> metrics.Perceptual | None:
+    try:
+        found = metrics.lpips("vgg", inputs="unit")
+    except MissingDependencyError:  # of the package `lpips`
+        return None
+    return None if found.missing else found
 
 
 def trace(found: Reconstruction) -> dict[str, list[float]]:

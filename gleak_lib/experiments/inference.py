@@ -6,6 +6,8 @@ from typing import ClassVar
 import torch
 
 from gleak_lib import attacks, datasets
+from gleak_lib.attacks.labels import RULES
+from gleak_lib.errors import unknown
 from gleak_lib.experiments.base import Output, WeightsCell
 from gleak_lib.experiments.cells import TrainingCell
 from gleak_lib.experiments.context import Context
@@ -16,11 +18,13 @@ from gleak_lib.experiments.serial import storable
 @storable
 @dataclass(frozen=True)
 class LabelCell(WeightsCell):
-    """Accuracy of the label rules: the sign rule for one image, GradInversion's for more.
+    """Accuracy of the label rules: the sign rule for one image, another for more.
 
     Attributes:
         training, rounds, victims, batch_size, victim_seed, seed: as in `AttackCell`.
         distinct: whether no class stands twice in a batch, as GradInversion's rule assumes.
+        rule: for more than one image, see `attacks.infer_batch`: `gradinversion`, which takes no batch with
+            more images than classes, or `counts`, which attacks use wherever they infer labels.
     """
 
     kind: ClassVar[str] = "labels"
@@ -32,22 +36,26 @@ class LabelCell(WeightsCell):
     distinct: bool = False
     victim_seed: int = 0
     seed: int = 0
+    rule: str = "gradinversion"
 
     def __post_init__(self) -> None:
+        if self.rule not in RULES:
+            raise unknown("label rule", self.rule, RULES)
         object.__setattr__(self, "training", self.training.at(self.rounds))
 
     def describe(self) -> str:
         """Return one line for people."""
         batches = "distinct classes" if self.distinct else "random images"
+        how = " by counts" if self.rule == "counts" else ""
         return (
-            f"labels inferred on {self.training.dataset}, {self.training.architecture}, after {self.rounds} "
-            f"rounds{said(self.training.defense)}, {self.victims} batches of {self.batch_size}, {batches}, "
-            f"seed {self.seed}"
+            f"labels inferred{how} on {self.training.dataset}, {self.training.architecture}, after "
+            f"{self.rounds} rounds{said(self.training.defense)}, {self.victims} batches of {self.batch_size}"
+            f", {batches}, seed {self.seed}"
         )
 
     def run(self, context: Context) -> Output:
         """Return, batch by batch, the share of labels found and the number of classes in it."""
-        dataset = context.dataset(self.training.dataset)
+        dataset = context.dataset(self.training.dataset, self.training.statistics)
         model = self.training.trained(context).train()
         images, labels = datasets.victims(
             dataset, self.victims, self.victim_seed, batch_size=self.batch_size, distinct_labels=self.distinct
@@ -62,7 +70,7 @@ class LabelCell(WeightsCell):
             share_labels=False,
         )
         truth = labels.reshape(self.victims, self.batch_size)
-        found = attacks.infer(observation).cpu()
+        found = attacks.infer(observation, self.rule).cpu()
         return Output(
             {
                 "accuracy": attacks.label_accuracy(found, truth).tolist(),

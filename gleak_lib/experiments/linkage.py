@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor
 
-from gleak_lib.datasets import Pixels
+from gleak_lib.datasets import Pixels, Statistics
 from gleak_lib.errors import ParameterError
 from gleak_lib.experiments.base import Cell, Output
 from gleak_lib.experiments.cells import AttackCell
@@ -52,6 +52,11 @@ class LinkageCell(Cell):
         return self.attack.dataset_name or ""
 
     @property
+    def pixel_statistics(self) -> Statistics:
+        """Which mean and std normalize the pixels."""
+        return self.attack.pixel_statistics
+
+    @property
     def needs(self) -> "TrainingCell | None":
         """The training whose weights are attacked, unless they are fresh."""
         return self.attack.needs
@@ -67,7 +72,7 @@ class LinkageCell(Cell):
         truth, found = (
             torch.from_numpy(examples[name]).float() / 255 for name in ("truth", "reconstruction")
         )
-        candidates = context.dataset(self.dataset_name).train.images
+        candidates = context.dataset(self.dataset_name, self.pixel_statistics).train.images
         return Output({"ranks": ranks(found, truth, candidates).tolist(), "candidates": len(candidates)})
 
 

@@ -70,7 +70,7 @@ class MovieCell(WeightsCell):
 
     def run(self, context: Context) -> Output:
         """Return the steps shown and the loss at each (frames x V); the images are `truth` and `frames`."""
-        dataset = context.dataset(self.training.dataset)
+        dataset = context.dataset(self.training.dataset, self.training.statistics)
         model = self.training.trained(context).train()
         images, labels = datasets.victims(dataset, self.victims, self.victim_seed)
         generator = torch.Generator().manual_seed(self.seed)

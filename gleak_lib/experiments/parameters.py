@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from gleak_lib.errors import ParameterError, nearest
-from gleak_lib.experiments import places
+from gleak_lib.experiments import places, profiles
 
 SCALARS = {"int": int, "float": float, "str": str, "bool": bool}
 SEQUENCES = ("list", "tuple")
@@ -105,6 +105,8 @@ def validate(found: Declared, values: Mapping[str, Any], chapter: str = "this ch
 def check(chapter: str, namespace: Mapping[str, Any]) -> dict[str, Any]:
     """Check the parameters of a running notebook, and return them.
 
+    It shows a note where nobody chose a profile and the published chapter had another one.
+
     Args:
         chapter: its name, for messages, and to find the source where no notebook runs it.
         namespace: `globals()` of the notebook.
@@ -118,7 +120,12 @@ def check(chapter: str, namespace: Mapping[str, Any]) -> dict[str, Any]:
         found = of_chapter(chapter)
     current = {name: namespace[name] for name in found if name in namespace}
     given = {name: namespace.get(name) for name in injected}
-    return validate(found, current | given, chapter)
+    settings = validate(found, current | given, chapter)
+    if "In" in namespace and "profile" not in injected and (text := profiles.notice(chapter, settings)):
+        from IPython.display import Markdown, display  # a notebook calls: it is there
+
+        display(Markdown(f"> {text}"))
+    return settings
 
 
 def overrides(found: Declared, pairs: Iterable[tuple[str, str]], chapter: str) -> dict[str, Any]:

@@ -1,9 +1,11 @@
 """Profiles: `params/<chapter>/{quick,cpu,paper}.yaml`, one file of parameters for each scale."""
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gleak_lib.errors import ParameterError, unknown
+from gleak_lib.errors import GleakError, ParameterError, unknown
 from gleak_lib.experiments import places
 from gleak_lib.extras import require
 
@@ -14,6 +16,36 @@ def profiles_of(chapter: str, folder: Path | None = None) -> list[str]:
     """Return the profiles for which a chapter has a file."""
     there = (folder or places.root() / "params") / chapter
     return [name for name in PROFILES if (there / f"{name}.yaml").is_file()]
+
+
+def published(chapter: str) -> str | None:
+    """Return the profile at which a chapter's stored notebook was executed; None where there is none."""
+    try:
+        path = places.root() / "book" / "chapters" / f"{chapter}.ipynb"
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        return str(stored["metadata"]["papermill"]["parameters"]["profile"])
+    except (GleakError, OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def notice(chapter: str, values: Mapping[str, Any]) -> str | None:
+    """Return what to say of a run whose profile nobody chose, where the published chapter had another one.
+
+    Papermill replaces all parameters of a stored notebook by those that it is given: without a file of
+    parameters the defaults run.
+
+    Args:
+        chapter: its name.
+        values: the parameters that run.
+    """
+    here, there = values.get("profile"), published(chapter)
+    if here is None or there in (None, here):
+        return None
+    images = f" ({values['dataset']})" if "dataset" in values else ""
+    return (
+        f"**This run uses the profile `{here}`{images}, the published chapter was run with `{there}`.** "
+        f"To repeat that one, pass its parameters: `-f params/{chapter}/{there}.yaml`; any `-p` goes behind."
+    )
 
 
 def load(chapter: str, profile: str, folder: Path | None = None) -> dict[str, Any]:

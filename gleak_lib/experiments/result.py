@@ -1,5 +1,6 @@
 """What the store gives back for a cell, and views of it that plots and tables take."""
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,8 @@ from gleak_lib.extras import require
 
 if TYPE_CHECKING:
     from pandas import DataFrame
+
+SHOWN = "GLEAK_SHOWN"  # names a file that is told whose pictures are asked for, see `experiments.shown`
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,11 +42,21 @@ class Result:
             StoreError: the cell keeps no such images.
         """
         if self.examples is None or name not in self.examples:
-            raise StoreError(f"{self.cell.describe()} keeps no images named {name!r}.")
+            raise StoreError(
+                f"{self.cell.describe()} keeps no images named {name!r}: the repository has pictures of what "
+                "the published chapters show, and no others. To compute it again, with its pictures, delete "
+                f"{self.cell.kind}/{self.cell.key}.json in the folder of results."
+            )
+        if file := os.environ.get(SHOWN):
+            with open(file, "a", encoding="utf-8") as noted:
+                noted.write(f"{self.cell.kind}/{self.cell.key}\n")
         return torch.from_numpy(self.examples[name]).float() / 255
 
     def scores(self, scaling: str = "minmax") -> "DataFrame":
-        """Return a row an image (victim, image, mse, psnr, ssim, success), as `metrics.score` does."""
+        """Return a row an image (victim, image, mse, psnr, ssim, lpips, success), as `metrics.score` does.
+
+        There is no `lpips` where its weights were not at hand when the cell was run.
+        """
         pandas = require("pandas", "metrics")
         columns = self.figures["scores"][scaling]
         batch = len(columns["ssim"]) // len(self.figures["loss"])

@@ -8,6 +8,7 @@ from concurrent.futures import BrokenExecutor, Executor
 from dataclasses import replace
 from pathlib import Path
 
+from gleak_lib.datasets import Statistics
 from gleak_lib.errors import GleakError, ParameterError, StoreError, TimeLimitError
 from gleak_lib.experiments.base import Cell
 from gleak_lib.experiments.cells import TrainingCell
@@ -136,10 +137,12 @@ def _stamp(cell: Cell, store: Store) -> int | None:
 def _need_some_images(missing: Sequence[Cell], context: Context) -> None:
     """Raise at once where none of the image sets can be read: then no cell can run."""
     errors: list[GleakError] = []
-    names = {cell.dataset_name for cell in missing}
-    for name in names - {None}:
+    names: set[tuple[str | None, Statistics]] = {(c.dataset_name, c.pixel_statistics) for c in missing}
+    for name, statistics in names:
+        if name is None:
+            continue
         try:
-            context.dataset(str(name))
+            context.dataset(name, statistics)
             return
         except GleakError as error:
             errors.append(error)
@@ -152,7 +155,7 @@ def _stored(cell: Cell, store: Store, context: Context) -> Result | None:
     if result is None or cell.dataset_name is None or not result.provenance.get("data"):
         return result
     try:
-        here = context.signature(cell.dataset_name)
+        here = context.signature(cell.dataset_name, cell.pixel_statistics)
     except GleakError:  # no images to compare with: a reader without them still sees the stored figures
         return result
     if same_data(result.provenance["data"], here):

@@ -52,7 +52,7 @@ class SpreadCell(WeightsCell):
 
     def run(self, context: Context) -> Output:
         """Return groups, the victims' mean similarity for each, and the size of sigma and mu."""
-        dataset = context.dataset(self.training.dataset)
+        dataset = context.dataset(self.training.dataset, self.training.statistics)
         model = self.training.trained(context).train()
         images, labels = datasets.victims(dataset, self.victims, self.victim_seed)
         x = normalize(images.to(context.device), dataset.mean, dataset.std)

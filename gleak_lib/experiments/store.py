@@ -1,11 +1,9 @@
 """Finished cells as small JSON files that people can read and compare; nothing is ever unpickled."""
 
-import io
 import json
 import math
 import traceback
 import warnings
-import zipfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gleak_lib.errors import GleakError, StoreError, unknown
-from gleak_lib.experiments import places, serial
+from gleak_lib.experiments import pictures, places, serial
 from gleak_lib.experiments.base import Cell, from_json
 from gleak_lib.experiments.files import write_atomically
 from gleak_lib.experiments.profiles import PROFILES
@@ -37,7 +35,9 @@ class Status(NamedTuple):
 
 
 class Store:
-    """A folder with one file a finished cell: `<kind>/<key>.json`, example images beside it as `.npz`.
+    """A folder with one file a finished cell: `<kind>/<key>.json`, and example images in `pictures/`.
+
+    Examples that earlier versions stored, as `<kind>/<key>.npz`, are read as well.
 
     Files are written atomically, so that a killed run leaves whole files only, and several writers of one
     cell do not disturb each other.
@@ -91,19 +91,16 @@ class Store:
     ) -> Result:
         """Store a finished cell, forget that it ever failed, and return what `get` will give."""
         path = self.path(cell)
-        if examples:
-            buffer = io.BytesIO()
-            np.savez_compressed(buffer, allow_pickle=False, **examples)
-            write_atomically(path.with_suffix(".npz"), buffer.getvalue())
         stored = {
             "key": cell.key,
             "about": cell.describe(),
             "cell": serial.encode(cell),
             "figures": rounded(figures),
             "provenance": rounded(provenance),
-            "examples": sorted(examples) if examples else [],
+            "examples": pictures.save(self.folder, examples or {}),
         }
-        write_atomically(path, _text(stored))
+        write_atomically(path, text(stored))
+        path.with_suffix(".npz").unlink(missing_ok=True)
         self._failure(cell).unlink(missing_ok=True)
         found = self._read(cell)
         assert found is not None
@@ -118,7 +115,7 @@ class Store:
             "error": f"{type(error).__name__}: {error}",
             "traceback": traceback.format_exception(error),
         }
-        write_atomically(self._failure(cell), _text(stored))
+        write_atomically(self._failure(cell), text(stored))
 
     def failed(self, cell: Cell) -> str | None:
         """Return the error of a cell that failed and was not finished since, else None."""
@@ -150,7 +147,7 @@ class Store:
             stored = json.loads(path.read_text(encoding="utf-8"))
             asked = from_json(stored["cell"]) == cell and stored["key"] == cell.key
             figures, provenance = dict(stored["figures"]), dict(stored["provenance"])
-            names = list(stored["examples"])
+            kept = stored["examples"]
         except FileNotFoundError:
             return None
         except (OSError, ValueError, TypeError, KeyError, GleakError) as error:
@@ -159,8 +156,7 @@ class Store:
             raise StoreError(
                 f"{path} holds the result of other values (was it renamed, or a default changed?)."
             )
-        examples = _examples(path.with_suffix(".npz"), names) if names else None
-        return Result(cell, _plain(figures), _plain(provenance), examples)
+        return Result(cell, _plain(figures), _plain(provenance), pictures.load(path, kept))
 
 
 def open_store(profile: str = "cpu") -> Store:
@@ -203,10 +199,10 @@ def _plain(value: Any) -> Any:
     return INFINITE.get(value, value) if isinstance(value, str) else value
 
 
-def _text(stored: dict[str, Any]) -> bytes:
-    """Sorted keys and one line a value, but a list of numbers stays on one line."""
-    text = json.dumps(_one_line_lists(stored), sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False)
-    return (_unquote(text) + "\n").encode()
+def text(stored: dict[str, Any]) -> bytes:
+    """Return a stored file's content: sorted keys, one line a value, but a list of numbers on one line."""
+    found = json.dumps(_one_line_lists(stored), sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False)
+    return (_unquote(found) + "\n").encode()
 
 
 def _one_line_lists(value: Any) -> Any:
@@ -225,15 +221,3 @@ _MARK = "\x00"
 def _unquote(text: str) -> str:
     mark = json.dumps(_MARK)[1:-1]
     return text.replace(f'"{mark}', "").replace(f'{mark}"', "")
-
-
-def _examples(path: Path, names: list[str]) -> dict[str, np.ndarray]:
-    try:
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as archive:
-            found = {str(name): archive[name] for name in names}
-    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise StoreError(f"{path} is missing or damaged ({type(error).__name__}: {error}).") from error
-    for name, images in found.items():
-        if images.dtype != np.uint8 or images.ndim != 4:
-            raise StoreError(f"{path} is damaged: {name} is no uint8 N x C x H x W.")
-    return found

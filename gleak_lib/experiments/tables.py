@@ -11,7 +11,7 @@ import numpy as np
 from gleak_lib.errors import ParameterError, StoreError, unknown
 from gleak_lib.experiments.cells import AttackCell, TrainingCell
 from gleak_lib.experiments.fields import count
-from gleak_lib.experiments.figures import SCALINGS, SCORES
+from gleak_lib.experiments.figures import LPIPS, SCALINGS, SCORES
 from gleak_lib.experiments.outlook import duration
 from gleak_lib.experiments.result import Result
 from gleak_lib.extras import require
@@ -63,9 +63,10 @@ def attack_table(groups: Groups, *, scaling: str = "minmax") -> "DataFrame":
 
     Returns:
         Columns label, attack, dataset, rounds, victims, seeds, ssim, ssim_std, psnr, psnr_std, mse, mse_std,
-        asr, loss, steps (medians), loss_at_truth (median: what the attack's loss is at the true images and
-        noise) and noise_correlation (mean, of attacks that recover the noise), both NaN where a stored
-        result is older than they are; matched, entries, parameters.
+        lpips, lpips_std (NaN unless all results have it, see `figures.perceptual`), asr, loss, steps
+        (medians), loss_at_truth (median: what the attack's loss is at the true images and noise) and
+        noise_correlation (mean, of attacks that recover the noise), both NaN where a stored result is older
+        than they are; matched, entries, parameters.
     """
     if scaling not in SCALINGS:
         raise unknown("scaling", scaling, SCALINGS)
@@ -80,10 +81,12 @@ def attack_table(groups: Groups, *, scaling: str = "minmax") -> "DataFrame":
             "victims": sum(cell.victims for cell in cells),
             "seeds": len(cells),
         }
-        pooled = {
-            name: pool(result.figures["scores"][scaling][name] for result in results) for name in SCORES
-        }
-        for name in ("ssim", "psnr", "mse"):
+        scores = [result.figures["scores"][scaling] for result in results]
+        pooled = {name: pool(columns[name] for columns in scores) for name in SCORES}
+        pooled[LPIPS] = pool(
+            columns[LPIPS] if all(LPIPS in c for c in scores) else [None] for columns in scores
+        )
+        for name in ("ssim", "psnr", "mse", LPIPS):
             row[name], row[f"{name}_std"] = _mean_std(pooled[name])
         row["asr"] = 100 * float(np.mean(pooled["ssim"] >= 0.5))
         for name in ("loss", "steps"):
@@ -96,6 +99,21 @@ def attack_table(groups: Groups, *, scaling: str = "minmax") -> "DataFrame":
         row["parameters"] = _common(result.figures["parameters"] for result in results)
         rows.append(row)
     return require("pandas", "metrics").DataFrame(rows)
+
+
+def lpips_note(frame: "DataFrame") -> str:
+    """Return a sentence for the caption of a table with LPIPS: of which form it is, or that it is missing.
+
+    Args:
+        frame: with columns ssim and lpips; rows without SSIM were not run and do not count.
+    """
+    run = frame.loc[frame["ssim"].notna(), LPIPS].to_numpy(float)
+    known = int((~np.isnan(run)).sum())
+    form = " LPIPS is that of VGG on images in [0, 1], as in the paper's code." if known else ""
+    if known == len(run):
+        return form
+    rows = "" if not known else f" of {len(run) - known} of {len(run)} rows"
+    return f"{form} LPIPS{rows} is missing: its weights were not at hand when the attacks were run."
 
 
 def training_table(groups: Groups) -> "DataFrame":

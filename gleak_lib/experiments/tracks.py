@@ -8,10 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gleak_lib import datasets, gradients, models
+from gleak_lib import gradients, models
 from gleak_lib.attacks.distances import cosine
 from gleak_lib.attacks.unknowns import Unknowns
 from gleak_lib.bottlenecks.base import VariationalBottleneck
+from gleak_lib.datasets import Statistics
 from gleak_lib.errors import ParameterError
 from gleak_lib.experiments.cells import AttackCell, Cell, Output, TrainingCell
 from gleak_lib.experiments.context import Context
@@ -76,6 +77,11 @@ class TracksCell(Cell):
         return self.attacked.dataset_name
 
     @property
+    def pixel_statistics(self) -> Statistics:
+        """Which mean and std normalize the pixels."""
+        return self.attacked.pixel_statistics
+
+    @property
     def needs(self) -> TrainingCell | None:
         """The training whose weights are attacked."""
         return self.attacked.needs
@@ -94,8 +100,8 @@ class TracksCell(Cell):
 
         output = self.attacked.watched(context, watch)
         tracks = watches[0].figures()
-        dataset, one = context.dataset(self.dataset_name), self.attacked
-        truth, _ = datasets.victims(dataset, one.victims, one.victim_seed, batch_size=one.batch_size)
+        dataset = context.dataset(self.dataset_name, self.pixel_statistics)
+        truth, _ = self.attacked.drawn(dataset)
         pixels = normalize(truth.to(context.device), dataset.mean, dataset.std)
         tracks["signal"] = {"truth": watches[0].signal(pixels), "dummy": watches[0].signal(watches[0].image)}
         return Output({**output.figures, "tracks": tracks}, output.examples)

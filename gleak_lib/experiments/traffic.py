@@ -50,7 +50,7 @@ class TrafficCell(WeightsCell):
 
     def run(self, context: Context) -> Output:
         """Return the number of parameters, the mean bytes, and those of the same numbers in float32."""
-        dataset = context.dataset(self.training.dataset)
+        dataset = context.dataset(self.training.dataset, self.training.statistics)
         model = self.training.trained(context).train()
         chosen = datasets.victims(dataset, self.victims, self.victim_seed, batch_size=self.batch_size)
         defense = defended.transformation(self.defense)

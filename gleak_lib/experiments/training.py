@@ -26,7 +26,7 @@ def train(cells: "Sequence[TrainingCell]", context: Context) -> list[Output]:
         context: where and how.
     """
     first, *_ = cells
-    dataset = context.dataset(first.dataset)
+    dataset = context.dataset(first.dataset, first.statistics)
     models = [cell.build(dataset).to(context.device) for cell in cells]
     if dataset.victims_only and not first.protocol.rounds:
         return [Output(figures.untrained(model)) for model in models]
@@ -37,6 +37,7 @@ def train(cells: "Sequence[TrainingCell]", context: Context) -> list[Output]:
             dataset.train,
             first.protocol,
             generators=[torch.Generator().manual_seed(cell.seed) for cell in cells],
+            val=dataset.val if first.protocol.validation == "split" else None,
             test=dataset.test,
             mean=dataset.mean,
             std=dataset.std,

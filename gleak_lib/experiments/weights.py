@@ -32,7 +32,7 @@ def save(training: "TrainingCell", state: State, context: Context) -> None:
     tensors = {name: value.detach().cpu().contiguous() for name, value in state.items()}
     metadata = {
         "cell": json.dumps(serial.encode(training), sort_keys=True),
-        "data": json.dumps(context.signature(training.dataset), sort_keys=True),
+        "data": json.dumps(context.signature(training.dataset, training.statistics), sort_keys=True),
         "sha256": _digest(tensors),
         "gleak": __version__,
         "torch": torch.__version__,
@@ -82,7 +82,7 @@ def _check(
         raise StoreError(f"the file does not say what it holds ({error}).") from error
     if cell != training:
         raise StoreError("the file holds the weights of another training.")
-    if not same_data(data, context.signature(training.dataset)):
+    if not same_data(data, context.signature(training.dataset, training.statistics)):
         raise StoreError(f"they were trained on other images named {training.dataset}.")
     expected = like.state_dict()
     if _shapes(expected) != _shapes(state):

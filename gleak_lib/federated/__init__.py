@@ -1,6 +1,6 @@
 """Federated training: partitions of the data over clients, and federated averaging (001 §V-A)."""
 
-from gleak_lib.federated.fedavg import evaluate, train, train_many
+from gleak_lib.federated.fedavg import clients_of, evaluate, train, train_many
 from gleak_lib.federated.history import History
 from gleak_lib.federated.local import Defense
 from gleak_lib.federated.partition import Client, by_class, hold_out, iid
@@ -12,6 +12,7 @@ __all__ = [
     "History",
     "Protocol",
     "by_class",
+    "clients_of",
     "evaluate",
     "hold_out",
     "iid",

@@ -14,7 +14,7 @@ from gleak_lib.federated.data import Images
 from gleak_lib.federated.history import History
 from gleak_lib.federated.local import Defense, measure, objective
 from gleak_lib.federated.method import Method, engine
-from gleak_lib.federated.partition import Client, by_class, hold_out, iid
+from gleak_lib.federated.partition import Client, deal
 from gleak_lib.federated.protocol import Protocol
 from gleak_lib.federated.randomness import contained, streams
 from gleak_lib.federated.server import Federation
@@ -29,6 +29,7 @@ def train(
     protocol: Protocol,
     *,
     generator: torch.Generator,
+    val: Split | tuple[Tensor, Tensor] | None = None,
     test: Split | tuple[Tensor, Tensor] | None = None,
     mean: Sequence[float] | float | None = None,
     std: Sequence[float] | float | None = None,
@@ -47,11 +48,12 @@ def train(
     Args:
         model: any classifier N x C x H x W -> N x K, on the device to train on; it is not changed.
         split: the training images, uint8 or floats in [0, 1]; validation is taken from each client's
-            share of them, as in the paper.
+            share of them, as in the paper, unless the protocol says `validation='split'`.
         protocol: see `Protocol`.
         generator: the only source of randomness; the global one is left as it was. Partition, batches and
             noise have streams of their own: with one seed, models with and without bottlenecks see the same
             batches, and a test split changes nothing else.
+        val: validation images, such as `dataset.val`, where the protocol says `validation='split'`.
         test: images on which the global model is measured after every round; nothing depends on it.
         mean: pixel statistics, one value a channel; the model sees (pixel - mean) / std. None takes those
             of `split`; what was used is in the history.
@@ -70,12 +72,13 @@ def train(
     Raises:
         UnknownNameError: there is no such method.
         ParameterError: too few samples for the clients, statistics that do not fit, or a method that
-            cannot train this model.
+            cannot train this model; `validation='split'` without `val`, or `val` without it.
+        DataError: a split without images, for instance the validation split of a set that has none.
         ShapeError: images or labels that do not fit the model, or pixels outside [0, 1].
         GradientError: a loss that is not finite (the message names client and round), or a defence that
             returns other names or shapes than it was given.
     """
-    options = {"test": test, "mean": mean, "std": std, "defense": defense}
+    options = {"val": val, "test": test, "mean": mean, "std": std, "defense": defense}
     (history,) = _train([model], split, protocol, [generator], keep, progress, method, **options)
     return history
 
@@ -86,6 +89,7 @@ def train_many(
     protocol: Protocol,
     *,
     generators: Sequence[torch.Generator],
+    val: Split | tuple[Tensor, Tensor] | None = None,
     test: Split | tuple[Tensor, Tensor] | None = None,
     mean: Sequence[float] | float | None = None,
     std: Sequence[float] | float | None = None,
@@ -104,6 +108,7 @@ def train_many(
         split: the images of all trainings.
         protocol: as `train`, for all.
         generators: one a model.
+        val: as `train`.
         test: as `train`.
         mean: as `train`.
         std: as `train`.
@@ -117,13 +122,13 @@ def train_many(
 
     Raises:
         ParameterError: not one generator a model, no model, or models on several devices; and as `train`.
-        UnknownNameError, ShapeError, GradientError: as `train`.
+        UnknownNameError, DataError, ShapeError, GradientError: as `train`.
     """
-    options = {"test": test, "mean": mean, "std": std, "defense": defense}
+    options = {"val": val, "test": test, "mean": mean, "std": std, "defense": defense}
     return _train(models, split, protocol, generators, keep, progress, method, **options)
 
 
-def _train(models, split, protocol, generators, keep, progress, method, *, test, mean, std, defense):
+def _train(models, split, protocol, generators, keep, progress, method, *, val, test, mean, std, defense):
     if not models or len(models) != len(generators):
         raise ParameterError(
             f"Give at least one model and one generator a model, got {len(models)} models and "
@@ -132,11 +137,13 @@ def _train(models, split, protocol, generators, keep, progress, method, *, test,
     likes = [_trainable(model) for model in models]
     if len({(like.device, like.dtype) for like in likes}) > 1:
         raise ParameterError("The models differ in device or dtype: move them all to the same.")
-    images, tests = Images(split, mean=mean, std=std, like=likes[0]), None
-    if test is not None:
-        tests = Images(test, mean=images.mean, std=images.std, like=likes[0], what="test split")
+    images = Images(split, mean=mean, std=std, like=likes[0])
+    pixels = {"mean": images.mean, "std": images.std, "like": likes[0]}
+    _check_validation(protocol, val)
+    held = None if val is None else Images(val, what="validation split", **pixels)
+    tests = None if test is None else Images(test, what="test split", **pixels)
     federations = [
-        _federation(copy.deepcopy(model), images, protocol, generator, defense)
+        _federation(copy.deepcopy(model), images, held, protocol, generator, defense)
         for model, generator in zip(models, generators, strict=True)
     ]
     courses = [
@@ -145,7 +152,7 @@ def _train(models, split, protocol, generators, keep, progress, method, *, test,
     ]
     with torch.random.fork_rng(devices=[images.labels.device] if images.labels.is_cuda else []):
         for federation in federations:
-            check_fit(federation.model, images, tests)
+            check_fit(federation.model, images, held, tests)
         run = engine(method, federations)
         # what draws from the global generator goes by the loop, and there one training ends before the next
         together = [courses] if run.name != "loop" else [[course] for course in courses]
@@ -160,18 +167,46 @@ def _train(models, split, protocol, generators, keep, progress, method, *, test,
     return histories
 
 
+def _check_validation(protocol: Protocol, val: object) -> None:
+    if protocol.validation == "split" and val is None:
+        raise ParameterError("validation='split' needs the validation images: pass val=dataset.val to train.")
+    if protocol.validation != "split" and val is not None:
+        raise ParameterError(
+            "val is measured with Protocol(validation='split') only; this protocol takes validation images "
+            "from each client's share of the training split."
+        )
+
+
 def _federation(
     model: nn.Module,
     images: Images,
+    held: Images | None,
     protocol: Protocol,
     generator: torch.Generator,
     defense: Defense | None,
 ) -> Federation:
     stream = streams(generator, STREAMS, device=images.labels.device, on_device=ON_DEVICE)
-    clients = _partition(images.labels, protocol, stream["partition"])
+    clients = deal(images.labels, protocol, stream["partition"])
     if privacy_of(defense) is not None:
         require("opacus", "defenses")  # now, not after hours of training
-    return Federation(model, objective(model), images, clients, protocol, stream, defense)
+    return Federation(model, objective(model), images, clients, protocol, stream, defense, held)
+
+
+def clients_of(labels: Tensor, protocol: Protocol, *, generator: torch.Generator) -> tuple[Client, ...]:
+    """Return who holds which training images when `train` is given this protocol and this generator.
+
+    Nothing is trained. A generator that was used before gives other clients than a fresh one.
+
+    Args:
+        labels: N class indices of the training images.
+        protocol: see `Protocol`.
+        generator: in the state in which `train` gets it.
+
+    Raises:
+        ParameterError: too few samples for the clients.
+    """
+    stream = streams(generator, STREAMS, device=torch.device("cpu"))
+    return deal(labels, protocol, stream["partition"])
 
 
 def evaluate(
@@ -201,15 +236,6 @@ def evaluate(
         for module, training in modes.items():
             module.training = training
     return float(losses.double().mean()), float(hits.mean())
-
-
-def _partition(labels: Tensor, protocol: Protocol, generator: torch.Generator) -> tuple[Client, ...]:
-    if protocol.partition == "iid":
-        parts = iid(labels, protocol.clients, generator)
-    else:
-        held = {"classes": protocol.classes_per_client, "samples": protocol.samples_per_class}
-        parts = by_class(labels, protocol.clients, generator, **held)
-    return hold_out(parts, generator, fraction=protocol.val_fraction)
 
 
 def _trainable(model: nn.Module) -> nn.Parameter:

@@ -25,9 +25,11 @@ class History:
     Attributes:
         protocol: the protocol that was followed.
         mean, std: pixel statistics with which the images were normalised, one value a channel.
-        clients: indices of each client's training and validation images in the split.
+        clients: indices of each client's training and validation images in the split; none of the latter with
+            `validation='split'`.
         train_loss: mean loss over the round's local steps, averaged as the weights are; NaN at 0.
-        val_loss, val_accuracy: of the global model, mean over all clients' validation splits.
+        val_loss, val_accuracy: of the global model, mean over all clients' validation splits, or over the one
+            of all.
         test_accuracy: of the global model; empty where no test split was given.
         test_logits, test_labels: N x K and N, what the model of `best_round` said of the test split (the same
             draw of noise as its accuracy); None where none was given.

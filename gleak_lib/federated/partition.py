@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from gleak_lib.errors import ParameterError
+from gleak_lib.federated.protocol import Protocol
 
 
 class Client(NamedTuple):
@@ -108,6 +109,30 @@ def hold_out(
         shuffled = _shuffled(part, generator)
         clients.append(Client(shuffled[count:], shuffled[:count]))
     return tuple(clients)
+
+
+def deal(labels: Tensor, protocol: Protocol, generator: torch.Generator) -> tuple[Client, ...]:
+    """Return who holds which images: the protocol's partition, and what each client keeps for validation.
+
+    With `validation='split'` clients keep nothing, and each part is what it would be otherwise, held-out
+    images included.
+
+    Args:
+        labels: N class indices of the training images.
+        protocol: see `Protocol`.
+        generator: source of the draws.
+
+    Raises:
+        ParameterError: too few samples for the clients.
+    """
+    if protocol.partition == "iid":
+        parts = iid(labels, protocol.clients, generator)
+    else:
+        held = {"classes": protocol.classes_per_client, "samples": protocol.samples_per_class}
+        parts = by_class(labels, protocol.clients, generator, **held)
+    if protocol.validation == "split":
+        return tuple(Client(part, part[:0]) for part in parts)
+    return hold_out(parts, generator, fraction=protocol.val_fraction)
 
 
 def _shuffled(index: Tensor, generator: torch.Generator) -> Tensor:

@@ -9,6 +9,9 @@ from gleak_lib.errors import ParameterError, unknown
 
 OPTIMIZERS = ("adam", "sgd")
 PARTITIONS = ("iid", "by_class")
+VALIDATIONS = ("clients", "split")
+DEALT_BY = ("clients", "validation", "val_fraction", "partition", "classes_per_client", "samples_per_class")
+"""Settings that decide, with the seed, which images each client trains on."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,12 @@ class Protocol:
         optimizer: 'adam' or 'sgd' (without momentum); its state starts anew each round at each client.
         lr: the clients' learning rate.
         betas: Adam's.
-        val_fraction: share of a client's images kept for validation, at least one image.
+        validation: 'clients': each client keeps a share of its images for validation, as 001's text says;
+            'split': clients train on all of theirs, and the set's own validation split is measured, as that
+            paper's public code does on MedMNIST's sets (SPEC §13). There the split is dealt to the clients,
+            and the mean is over their batches; here it is over the images.
+        val_fraction: share of a client's images kept for validation, at least one image; not read with
+            `validation='split'`.
         patience: stop after so many rounds without a better mean validation loss; None never stops early.
         halve_lr_after: halve the clients' learning rate after so many rounds without a better mean
             validation loss, and again after as many more. The CVB paper's public code means 15, but makes
@@ -46,6 +54,7 @@ class Protocol:
     optimizer: Literal["adam", "sgd"] = "adam"
     lr: float = 1e-3
     betas: tuple[float, float] = (0.9, 0.999)
+    validation: Literal["clients", "split"] = "clients"
     val_fraction: float = 0.1
     patience: int | None = 40
     halve_lr_after: int | None = None
@@ -79,6 +88,8 @@ class Protocol:
             raise unknown("optimizer", self.optimizer, OPTIMIZERS)
         if self.partition not in PARTITIONS:
             raise unknown("partition", self.partition, PARTITIONS)
+        if self.validation not in VALIDATIONS:
+            raise unknown("validation", self.validation, VALIDATIONS)
 
     def replace(self, **changes: Any) -> "Protocol":
         """Return a copy with some values changed."""
@@ -87,6 +98,10 @@ class Protocol:
             if name not in known:
                 raise unknown("protocol setting", name, known)
         return dataclasses.replace(self, **changes)
+
+    def untrained(self) -> "Protocol":
+        """Return the protocol of no round that deals the images to the clients as this one does."""
+        return Protocol(rounds=0, **{name: getattr(self, name) for name in DEALT_BY})
 
     def _integer(self, name: str, least: int) -> None:
         value = getattr(self, name)

@@ -22,7 +22,8 @@ class Federation:
     """The parties of a training: the global model, which a round changes in place, and who trains it on what.
 
     `streams` has the generators `participants` and `shuffle` (CPU), `noise` and `val` (the model's device);
-    `taken` counts the rounds in which each client took part.
+    `validation` are images that are measured instead of what the clients keep; `taken` counts the rounds in
+    which each client took part.
     """
 
     model: nn.Module
@@ -32,6 +33,7 @@ class Federation:
     protocol: Protocol
     streams: dict[str, torch.Generator]
     defense: Defense | None = None
+    validation: Images | None = None
     taken: list[int] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -56,10 +58,15 @@ class Federation:
         return sum(w * loss for w, loss in zip(weights, losses, strict=True)) / sum(weights)
 
     def validate(self, number: int) -> tuple[float, float]:
-        """Return loss and accuracy of the global model, means over all clients' validation splits."""
-        sizes = [len(client.val) for client in self.clients]
-        index = torch.cat([client.val for client in self.clients])
-        losses, hits = measure(self.model, self.loss_of, self.images, index, self.streams["val"])
+        """Return loss and accuracy of the global model, means over all clients' validation splits.
+
+        Where there is one validation split for all, they are means over its images.
+        """
+        images, index = self.validation, None
+        if images is None:
+            images, index = self.images, torch.cat([client.val for client in self.clients])
+        sizes = [len(images)] if index is None else [len(client.val) for client in self.clients]
+        losses, hits = measure(self.model, self.loss_of, images, index, self.streams["val"])
         loss, accuracy = (
             float(torch.stack([part.double().mean() for part in values.split(sizes)]).mean())
             for values in (losses, hits)

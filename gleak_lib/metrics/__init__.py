@@ -2,8 +2,8 @@
 
 from gleak_lib.metrics.classification import auc, balanced_accuracy
 from gleak_lib.metrics.features import mse_features, penultimate
-from gleak_lib.metrics.image import minmax, mse, psnr, ssim
-from gleak_lib.metrics.perceptual import Perceptual, lpips
+from gleak_lib.metrics.image import minmax, mse, psnr, ssim, ssim_map
+from gleak_lib.metrics.perceptual import Perceptual, lpips, lpips_file, lpips_missing
 from gleak_lib.metrics.score import METRICS, assign, matching, score, summary
 from gleak_lib.metrics.success import (
     SUCCESS,
@@ -28,6 +28,8 @@ __all__ = [
     "denormalize",
     "lpips",
     "lpips_below",
+    "lpips_file",
+    "lpips_missing",
     "matching",
     "minmax",
     "mse",
@@ -40,5 +42,6 @@ __all__ = [
     "score",
     "ssim",
     "ssim_above",
+    "ssim_map",
     "summary",
 ]

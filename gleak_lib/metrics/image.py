@@ -55,7 +55,9 @@ def ssim(pred: Tensor, target: Tensor, *, data_range: float = 1.0) -> Tensor:
     """Structural similarity with a Gaussian window of 11 x 11 and sigma 1.5 (000 Eq. 5; Wang et al. 2004).
 
     The mean over channels and over the pixels whose window lies inside the image, as scikit-image's
-    `structural_similarity(gaussian_weights=True, sigma=1.5, use_sample_covariance=False)`. Differentiable.
+    `structural_similarity(gaussian_weights=True, sigma=1.5, use_sample_covariance=False)`, and as
+    torchmetrics 0.11, which the CVB paper used (SPEC §4); torchmetrics 1 counts the border, too (see
+    `ssim_map`). Differentiable.
 
     Args:
         pred: V x C x H x W (or V x B x C x H x W) in [0, data_range], H and W at least 11.
@@ -68,6 +70,34 @@ def ssim(pred: Tensor, target: Tensor, *, data_range: float = 1.0) -> Tensor:
     Raises:
         ShapeError: shapes that differ, NaN, values out of the range, or images smaller than the window.
     """
+    x, y = _planes(pred, target, data_range)
+    return _similarity(x, y, data_range).mean((-3, -2, -1)).reshape(pred.shape[:-2]).mean(-1).to(_dtype(pred))
+
+
+def ssim_map(pred: Tensor, target: Tensor, *, data_range: float = 1.0) -> Tensor:
+    """SSIM pixel by pixel, also where the window is cut off by the border, the image reflected there.
+
+    Without the outermost five pixels on each side the mean of the map is `ssim`, which is scikit-image's and
+    that of torchmetrics 0.11. The mean of the whole map is that of torchmetrics 1.
+
+    Args:
+        pred: V x C x H x W (or V x B x C x H x W) in [0, data_range], H and W at least 11.
+        target: the truth, of the same shape and range.
+        data_range: the largest value that a pixel can have.
+
+    Returns:
+        The shape and type of `pred`, values in [-1, 1].
+
+    Raises:
+        ShapeError: as `ssim`.
+    """
+    pad = (WINDOW // 2,) * 4
+    x, y = (functional.pad(p, pad, mode="reflect") for p in _planes(pred, target, data_range))
+    return _similarity(x, y, data_range).reshape(pred.shape).to(_dtype(pred))
+
+
+def _planes(pred: Tensor, target: Tensor, data_range: float) -> tuple[Tensor, Tensor]:
+    """Return both as N x 1 x H x W doubles, checked."""
     _check("SSIM", pred, target, data_range)
     if min(pred.shape[-2:]) < WINDOW:
         raise ShapeError(
@@ -75,12 +105,16 @@ def ssim(pred: Tensor, target: Tensor, *, data_range: float = 1.0) -> Tensor:
             "resize first."
         )
     x, y = (images.double().reshape(-1, 1, *images.shape[-2:]) for images in (pred, target))
+    return x, y
+
+
+def _similarity(x: Tensor, y: Tensor, data_range: float) -> Tensor:
+    """Return the SSIM of every whole window of N x 1 x H x W images."""
     mean_x, mean_y, xx, yy, xy = (_blur(images) for images in (x, y, x * x, y * y, x * y))
     var_x, var_y, cov = xx - mean_x**2, yy - mean_y**2, xy - mean_x * mean_y
     c1, c2 = (K1 * data_range) ** 2, (K2 * data_range) ** 2
     similarity = (2 * mean_x * mean_y + c1) * (2 * cov + c2)
-    similarity = similarity / ((mean_x**2 + mean_y**2 + c1) * (var_x + var_y + c2))
-    return similarity.mean((-3, -2, -1)).reshape(pred.shape[:-2]).mean(-1).to(_dtype(pred))
+    return similarity / ((mean_x**2 + mean_y**2 + c1) * (var_x + var_y + c2))
 
 
 def minmax(images: Tensor) -> Tensor:

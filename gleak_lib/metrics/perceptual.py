@@ -1,7 +1,8 @@
 """LPIPS, the perceptual distance of Zhang et al. 2018 (001 appendix), through the `lpips` package.
 
 The package brings its linear layers; its backbone's ImageNet weights are torchvision's and come from a
-download. Where they are not at hand the distances are NaN and the reason is said once.
+download. They lie where torchvision puts them, `checkpoints` in torch's cache: `TORCH_HOME/hub`, by default
+`~/.cache/torch/hub`. Where they are not at hand the distances are NaN and the reason is said once.
 """
 
 import warnings
@@ -87,19 +88,38 @@ def lpips(
     return Perceptual(metric.to(device).requires_grad_(False), unit=inputs == "unit")
 
 
+def lpips_missing(net: str = "vgg") -> str:
+    """Return why a backbone's weights are not at hand and how to get them; nothing where the file is there.
+
+    Raises:
+        UnknownNameError: another backbone.
+    """
+    if net not in BACKBONES:
+        raise unknown("backbone", net, BACKBONES)
+    path, url = lpips_file(net)
+    if path.exists():
+        return ""
+    return (
+        f"LPIPS is NaN: its backbone's weights {path.name} are not in torch's cache. "
+        f"metrics.lpips({net!r}, download=True) fetches them, or put the file from {url} there."
+    )
+
+
+def lpips_file(net: str = "vgg") -> tuple[Path, str]:
+    """Return where a backbone's weights are looked for, and the address that they come from."""
+    url = getattr(require("torchvision.models", "metrics"), BACKBONES[net]).DEFAULT.url
+    return Path(torch.hub.get_dir(), "checkpoints", url.rpartition("/")[2]), url
+
+
 def _weights(net: str, download: bool) -> tuple[dict[str, Tensor] | None, str]:
     """Return the backbone's weights, or None and a sentence."""
-    url = getattr(require("torchvision.models", "metrics"), BACKBONES[net]).DEFAULT.url
-    path = Path(torch.hub.get_dir(), "checkpoints", url.rpartition("/")[2])
+    path, url = lpips_file(net)
     try:
         if download and not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             torch.hub.download_url_to_file(url, str(path), progress=False)
         if not path.exists():
-            return None, (
-                f"LPIPS is NaN: its backbone's weights {path.name} are not in torch's cache. "
-                f"metrics.lpips({net!r}, download=True) fetches them, or put the file from {url} there."
-            )
+            return None, lpips_missing(net)
         return torch.load(path, map_location="cpu", weights_only=True), ""
     except Exception as error:  # of the network, the disk or a damaged file: each says itself
         problem = str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -74,16 +74,34 @@ class Attention(nn.Module):
 
 
 class Block(nn.Module):
-    """Transformer block with LayerNorm before attention and before the two-layer perceptron."""
+    """Transformer block with LayerNorm before attention and before the two-layer perceptron.
 
-    def __init__(self, features: int, heads: int, mlp: int, bias: bool, act: Callable[[], nn.Module]) -> None:
+    Args:
+        features: F.
+        heads: attention heads.
+        mlp: hidden features of the perceptron.
+        bias: biases of the linear layers.
+        act: makes an activation: behind the perceptron's first layer and, with `act_twice`, its second.
+        act_twice: whether the perceptron's output is activated, too.
+        eps: of the norms.
+    """
+
+    def __init__(
+        self,
+        features: int,
+        heads: int,
+        mlp: int,
+        bias: bool,
+        act: Callable[[], nn.Module],
+        act_twice: bool,
+        eps: float,
+    ) -> None:
         super().__init__()
-        self.norm1 = nn.LayerNorm(features)
+        self.norm1 = nn.LayerNorm(features, eps)
         self.attention = Attention(features, heads, bias)
-        self.norm2 = nn.LayerNorm(features)
-        self.mlp = nn.Sequential(
-            nn.Linear(features, mlp, bias=bias), act(), nn.Linear(mlp, features, bias=bias)
-        )
+        self.norm2 = nn.LayerNorm(features, eps)
+        layers = [nn.Linear(features, mlp, bias=bias), act(), nn.Linear(mlp, features, bias=bias)]
+        self.mlp = nn.Sequential(*layers, *([act()] if act_twice else []))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map N x P x F to N x P x F."""
@@ -112,6 +130,8 @@ def vit(
     bias: bool = False,
     position_embedding: bool = True,
     activation: str = "gelu",
+    activate_output: bool = True,
+    norm_eps: float = 1e-6,
     init: Init = "default",
 ) -> StagedModel:
     """Patches of 4x4, a class token, four blocks of 256 features and 16 heads, LayerNorm, linear output.
@@ -120,7 +140,9 @@ def vit(
     belongs to the first stage. All 65 tokens of 256 features come to a bottleneck, which a CVB sees as 65
     channels of 16 x 16 (001 §VI-D; K_E = 32 at scale 1/2).
 
-    001 is silent about where the norms stand: before attention and perceptron, and once before the output.
+    001 is silent about where the norms stand; they stand where the CVB paper's code has them: before
+    attention and perceptron, and once before the output. `activate_output` and `norm_eps` are that code's,
+    too: in the usual vision transformer (Dosovitskiy et al. 2021) no activation follows the second layer.
 
     Args:
         input_shape: C, H, W of one image; H and W multiples of `patch`.
@@ -134,11 +156,19 @@ def vit(
         bias: biases of the linear layers; none in the CVB paper's code. LayerNorm has its shift always.
         position_embedding: whether positions are learned; without it the tokens are a set.
         activation: of the perceptron.
+        activate_output: whether it follows both linear layers of a block's perceptron, or the first alone.
+        norm_eps: what the norms add to the variance; 1e-5 is torch's own default.
         init: see `gleak_lib.models.init.initialize`; class token and positions are N(0, 1) in any case.
+
+    Raises:
+        ParameterError: If a size or `norm_eps` is not positive, or `heads` do not divide `hidden`.
+        ShapeError: If `patch` does not divide both sides of the images.
     """
     require_positive(patch=patch, depth=depth, hidden=hidden, heads=heads, mlp=mlp)
     if hidden % heads:
         raise ParameterError(f"hidden must be a multiple of heads, got {hidden} and {heads}.")
+    if not norm_eps > 0:
+        raise ParameterError(f"norm_eps must be positive, got {norm_eps}.")
     channels, height, width = input_shape
     if height % patch or width % patch:
         raise ShapeError(
@@ -151,8 +181,10 @@ def vit(
         nn.Linear(channels * patch**2, hidden, bias=bias),
         Tokens((height // patch) * (width // patch), hidden, position_embedding),
     )
-    blocks = [Block(hidden, heads, mlp, bias, act) for _ in range(depth)]
+    blocks = [Block(hidden, heads, mlp, bias, act, activate_output, norm_eps) for _ in range(depth)]
     first = nn.Sequential(OrderedDict(embedding=embedding, block=blocks[0]))
-    head = nn.Sequential(FirstToken(), nn.LayerNorm(hidden), nn.Linear(hidden, num_classes, bias=bias))
+    head = nn.Sequential(
+        FirstToken(), nn.LayerNorm(hidden, norm_eps), nn.Linear(hidden, num_classes, bias=bias)
+    )
     stages = [first, *blocks[1:]]
     return StagedModel(stages, head, input_shape=input_shape, bottlenecks=bottlenecks, init=init)

@@ -20,6 +20,7 @@ from gleak_lib.plots.traces import traces
 from gleak_lib.plots.tracks import tracks
 from gleak_lib.plots.tradeoff import tradeoff
 from gleak_lib.plots.utility import utility
+from gleak_lib.plots.window import window
 
 __all__ = [
     "PALETTE",
@@ -41,4 +42,5 @@ __all__ = [
     "tracks",
     "tradeoff",
     "utility",
+    "window",
 ]

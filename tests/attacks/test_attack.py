@@ -64,6 +64,11 @@ def test_replace_makes_a_variant_and_attacks_can_be_keys():
         ({"labels": "optimise"}, UnknownNameError, "Did you mean 'optimize'"),
         ({"inner_steps": 0}, ParameterError, "inner_steps must be at least 1, got 0"),
         ({"label_weight": -1.0}, ParameterError, "label_weight must not be negative"),
+        (
+            {"noise": "resample-evaluation", "line_search": "strong-wolfe"},
+            ParameterError,
+            "line search compares losses that noise='resample-evaluation' draws anew",
+        ),
         ({"lr": 0.0}, ParameterError, "lr must be positive, got 0.0"),
         ({"lr_decay": 2.0}, ParameterError, r"lr_decay must be in \(0, 1\], got 2.0"),
     ],

@@ -1,6 +1,7 @@
 """Labels read off the gradients, and labels optimised with the image."""
 
 import dataclasses
+import math
 
 import pytest
 import torch
@@ -20,7 +21,7 @@ from gleak_lib.attacks import (
 from gleak_lib.attacks.objective import Objective, Problem
 from gleak_lib.attacks.priors import label_distance
 from gleak_lib.bottlenecks import CVB, PRECODE, insert
-from gleak_lib.errors import ParameterError, ShapeError
+from gleak_lib.errors import ParameterError, ShapeError, UnknownNameError
 
 
 def rng(seed=1):
@@ -70,13 +71,16 @@ def test_labels_of_disjoint_batches():
     model = perceptron(classes=20, activation=nn.ReLU)
     labels = torch.stack([torch.randperm(20, generator=g)[:6] for _ in range(8)])
     seen = observe(model, torch.rand(8, 6, 3, 4, 4, generator=g), labels, share_labels=False)
-    found = infer(seen)
+    found = infer_batch(seen, "gradinversion")
     assert torch.equal(found, found.sort(1).values)
     assert label_accuracy(found, labels).mean() > 0.9
+    assert torch.equal(infer(seen, "gradinversion"), found)
     chance = torch.stack([torch.randperm(20, generator=g)[:6] for _ in range(8)])
     assert label_accuracy(chance, labels).mean() < 0.6
     repeated = observe(model, torch.rand(1, 3, 3, 4, 4), torch.tensor([[4, 4, 9]]), share_labels=False)
-    assert label_accuracy(infer(repeated), torch.tensor([[4, 4, 9]])).item() <= 2 / 3
+    wrong = infer_batch(repeated, "gradinversion")
+    assert label_accuracy(wrong, torch.tensor([[4, 4, 9]])).item() <= 2 / 3
+    assert infer_batch(repeated).tolist() == [[4, 4, 9]]
 
 
 @pytest.mark.parametrize("bottleneck", [(), PRECODE(2, 4), CVB(1, 3)], ids=["plain", "precode", "cvb"])
@@ -108,8 +112,10 @@ def test_what_inference_refuses():
     with pytest.raises(ParameterError, match="one label from one image, this batch has 3: use infer_batch"):
         infer_single(batch)
     two = observe(perceptron(classes=2), images, torch.zeros(2, 3).long(), share_labels=False)
-    with pytest.raises(ParameterError, match="3 images cannot have them among 2: pass labels"):
-        infer(two)
+    with pytest.raises(ParameterError, match="3 images cannot have them among 2: use rule='counts', or pass"):
+        infer_batch(two, "gradinversion")
+    with pytest.raises(UnknownNameError, match="label rule 'count'. Did you mean 'counts'"):
+        infer(two, "count")
     conv = nn.Sequential(nn.Conv2d(3, 6, 4), nn.Flatten())
     seen = observe(conv, torch.rand(2, 3, 4, 4), torch.tensor([0, 1]), share_labels=False)
     with pytest.raises(ParameterError, match="this model has none: pass labels"):
@@ -166,10 +172,30 @@ def test_dlg_finds_the_label_without_being_told():
 def test_the_label_term_by_hand():
     logits, labels = torch.tensor([[1.0, 2.0, 4.0]]), torch.tensor([2])
     assert label_distance(logits, labels).item() == 1 + 4 + 9
-    assert label_distance(logits, labels, "paper-code").item() == 1 + 0 + 4
+    assert label_distance(logits, labels, "paper-code").item() == pytest.approx(math.sqrt(1 + 0 + 4))
     soft = torch.tensor([[0.0, 0.5, 0.5]])
     assert label_distance(logits, soft).item() == 1 + 2.25 + 12.25
-    assert label_distance(logits, soft, "paper-code").item() == 0 + 1 + 9
+    assert label_distance(logits, soft, "paper-code").item() == pytest.approx(math.sqrt(0 + 1 + 9))
+
+
+def test_the_papers_label_term_is_torchs_distance_to_the_broadcast_index():
+    """SPEC §13: `torch.dist(logits, label, 2)`, not squared; of a batch, each image on its own."""
+    logits = torch.randn(5, 7, generator=rng(), dtype=torch.double).requires_grad_()
+    labels = torch.tensor([0, 6, 3, 3, 1])
+    found = label_distance(logits, labels, "paper-code")
+    expected = [torch.dist(logits[i : i + 1], labels[i : i + 1], 2) for i in range(5)]
+    torch.testing.assert_close(found, torch.stack(expected))
+    (ours,) = torch.autograd.grad(found.sum(), logits)
+    torch.testing.assert_close(ours, torch.autograd.grad(sum(expected), logits)[0])
+
+
+def test_the_papers_label_term_has_a_gradient_where_it_is_zero():
+    logits = torch.full((2, 4), 3.0, requires_grad=True)
+    value = label_distance(logits, torch.tensor([3, 1]), "paper-code")
+    assert value.tolist() == [0.0, 4.0]
+    (gradient,) = torch.autograd.grad(value.sum(), logits)
+    assert gradient[0].eq(0).all()
+    torch.testing.assert_close(gradient[1], torch.full((4,), 0.5))
 
 
 @pytest.mark.parametrize("term", ["one-hot", "paper-code"])

@@ -4,10 +4,11 @@ import pytest
 import torch
 from torch import nn
 
-from gleak_lib.attacks import ATTACKS, Attack, invert, lbfgs, observe
+from gleak_lib.attacks import ATTACKS, Attack, invert, lbfgs, observe, step
 from gleak_lib.attacks.masks import select
 from gleak_lib.attacks.objective import Objective, Problem
 from gleak_lib.attacks.unknowns import flatten, take, unflatten
+from gleak_lib.bottlenecks import PRECODE, insert
 
 SEARCHES = {"none": None, "strong-wolfe": "strong_wolfe"}
 
@@ -194,6 +195,53 @@ def test_the_engine_runs_idlg_as_a_plain_loop_does():
         )
         expected = (kept * 0.25 + 0.5).clamp(0, 1)
         torch.testing.assert_close(found.images[v : v + 1], expected, atol=1e-7, rtol=0)
+
+
+def observation_behind_a_bottleneck(victims=2):
+    seen = observation(victims)
+    model = insert(seen.model.float(), "3", PRECODE(k=4), input_shape=(1, 29, 29), seed=0).double()
+    g = torch.Generator().manual_seed(0)
+    images = torch.rand(victims, 1, 29, 29, generator=g).double()
+    return observe(model, images, torch.arange(victims), generator=g, mean=0.5, std=0.25)
+
+
+@pytest.mark.parametrize("chunk", [1, 256])
+def test_new_noise_at_each_evaluation_as_in_torchs_closure(chunk, monkeypatch):
+    """The CVB paper's code: the closure runs the model, and its bottleneck draws anew each time."""
+    monkeypatch.setattr(step, "CHUNK", chunk)
+    seen = observation_behind_a_bottleneck()
+    weights = dict(seen.model.named_parameters())
+    attack = ATTACKS["idlg"].replace(
+        noise="resample-evaluation", max_steps=6, inner_steps=7, plateau=0, lr=0.2, box=False
+    )
+    found = invert(seen, attack, generator=torch.Generator().manual_seed(1))
+    seed = int(torch.randint(2**62, (1,), generator=torch.Generator().manual_seed(1)))
+    stream = torch.Generator().manual_seed(seed)
+    dummies = torch.randn((2, 1, 1, 29, 29), dtype=torch.double, generator=stream)
+    draws = [
+        torch.randn(2, 7, 1, 4, dtype=torch.double, generator=stream) for _ in range(6)
+    ]  # V x evaluations
+    for v in range(2):
+        x = dummies[v].clone().requires_grad_()
+        optimizer = torch.optim.LBFGS([x], lr=attack.lr, max_iter=7)
+        losses = []
+        for t in range(6):
+            left = list(draws[t][v])
+
+            def closure(x=x, v=v, left=left, optimizer=optimizer):
+                optimizer.zero_grad()
+                run = seen.model.run(x, [left.pop(0)])
+                loss = nn.functional.cross_entropy(run.logits, seen.labels[v]) + run.kl.mean()
+                grads = torch.autograd.grad(loss, list(weights.values()), create_graph=True)
+                pairs = zip(weights, grads, strict=True)
+                distance = sum((g - seen.gradients[n][v]).square().sum() for n, g in pairs)
+                (x.grad,) = torch.autograd.grad(distance, x)
+                return distance
+
+            losses.append(optimizer.step(closure).item())
+        torch.testing.assert_close(
+            found.trace[:, v], torch.tensor(losses, dtype=torch.double), atol=1e-8, rtol=1e-8
+        )
 
 
 def test_a_victim_that_diverges_does_not_disturb_the_others():

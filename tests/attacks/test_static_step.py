@@ -62,6 +62,35 @@ def test_every_model_on_static_buffers(name, small, replayed):
     torch.testing.assert_close(invert(observation, attack, generator=rng()), plain, equal_nan=True)
 
 
+@pytest.mark.parametrize("how", ["buffers", "chunks", "traced", "no look", "no look, buffers"])
+def test_new_noise_at_each_evaluation_however_the_step_is_run(how, small, replayed, monkeypatch):
+    observation = observed(small("cnn", bottlenecks=(PRECODE(1, 3), CVB(2, 3))), victims=4)
+    attack = ATTACKS["idlg"].replace(
+        noise="resample-evaluation", max_steps=4, inner_steps=3, draws=2, patience=1, lr=1.0
+    )
+    plain = invert(observation, attack, generator=rng())
+    assert plain.steps.unique().numel() > 1, "some victims leave earlier"
+    monkeypatch.setattr(torch, "compile", lambda graph, **_: graph)
+    if how == "chunks":
+        monkeypatch.setattr(stepping, "CHUNK", 3)
+    if how.startswith("no look"):
+        never = stepping.OPTIMIZERS["lbfgs"]._replace(waits=lambda *_: False)
+        monkeypatch.setitem(stepping.OPTIMIZERS, "lbfgs", never)
+        monkeypatch.setattr(engine, "CHECK_EVERY", 1)
+    if how.endswith("buffers"):
+        replayed(True)
+    found = invert(observation, attack, generator=rng(), compile=how == "traced")
+    torch.testing.assert_close(found, plain, equal_nan=True, rtol=1e-7, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", ["ig", "expectation"])
+def test_with_adam_new_noise_at_each_evaluation_is_new_noise_each_step(name, small):
+    observation = observed(small("cnn", bottlenecks=CVB(1, 3)))
+    attack = ATTACKS[name].replace(max_steps=4)
+    other = invert(observation, attack.replace(noise="resample-evaluation"), generator=rng())
+    torch.testing.assert_close(other, invert(observation, attack, generator=rng()), equal_nan=True)
+
+
 def test_victims_that_stop_leave_the_buffers_too(small, replayed, monkeypatch):
     monkeypatch.setattr(engine, "CHECK_EVERY", 2)
     observation = observed(small("cnn"), victims=4)

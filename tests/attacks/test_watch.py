@@ -7,7 +7,7 @@ import torch
 
 from gleak_lib import gradients, models
 from gleak_lib.attacks import ATTACKS, invert, observe
-from gleak_lib.attacks.distances import cosine
+from gleak_lib.attacks.distances import DISTANCES
 from gleak_lib.bottlenecks import CVB, PRECODE
 
 
@@ -29,6 +29,10 @@ CASES = {
     "dlg": ((), ATTACKS["dlg"].replace(max_steps=2)),
     "trials": ((PRECODE(1, 4), PRECODE(2, 4)), ATTACKS["ig"].replace(max_steps=4, trials=2)),
     "draws": ((PRECODE(3, 4),), ATTACKS["ig"].replace(max_steps=4, draws=3)),
+    "evaluations": (
+        (PRECODE(3, 4),),
+        ATTACKS["idlg"].replace(max_steps=5, inner_steps=4, noise="resample-evaluation", lr=1.0, patience=1),
+    ),
 }
 
 
@@ -49,7 +53,7 @@ def test_a_watch_changes_nothing_whatever_it_does(name):
         torch.testing.assert_close(a, b, rtol=0, atol=0, equal_nan=True, msg=field.name)
 
 
-@pytest.mark.parametrize("name", ["ignore", "leaving"])
+@pytest.mark.parametrize("name", ["ignore", "leaving", "evaluations"])
 def test_a_watch_sees_what_the_step_used(name):
     bottlenecks, attack = CASES[name]
     observation, attack = small(bottlenecks), attack.replace(tv=0.0, layers="all")
@@ -61,7 +65,9 @@ def test_a_watch_sees_what_the_step_used(name):
         dummy, _ = gradients.per_victim_gradients(
             model, unknowns["image"].flatten(0, 1), labels, victims=len(victims), noise=noise
         )
-        seen.append((step, victims, cosine(dummy, {n: g[victims] for n, g in observation.gradients.items()})))
+        target = {n: g[victims] for n, g in observation.gradients.items()}
+        value = DISTANCES[attack.distance](dummy, target)
+        seen.append((step, victims, value))
 
     found = invert(observation, attack, generator=rng(), watch=watch)
     assert [step for step, *_ in seen] == found.trace_steps.tolist()
@@ -69,7 +75,7 @@ def test_a_watch_sees_what_the_step_used(name):
         ran = found.steps[victims] >= step
         torch.testing.assert_close(loss[ran], found.trace[step - 1, victims][ran])
     sizes = [len(victims) for _, victims, _ in seen]
-    assert (min(sizes) < 3) == (name == "leaving")
+    assert (min(sizes) < 3) == (name != "ignore")
 
 
 def test_every_trial_begins_again_and_batches_keep_their_shape():

@@ -8,6 +8,7 @@ from torch import nn
 from torch.distributions import Normal
 from torch.distributions import kl_divergence as reference_kl
 
+from gleak_lib import models
 from gleak_lib.bottlenecks import CVB, PRECODE, Bottlenecked, insert, kl_divergence, sigma_from
 from gleak_lib.errors import ParameterError, ShapeError, UnknownNameError
 from gleak_lib.models import before_decoder, parameter_groups
@@ -45,8 +46,17 @@ def test_kl_of_maps_sums_channels_and_averages_places():
 
 
 def test_kl_refuses_an_unknown_form():
-    with pytest.raises(ParameterError, match="'exact' or 'paper-code', got 'papr'"):
-        kl_divergence(torch.zeros(1, 1), torch.ones(1, 1), "papr")  # type: ignore[arg-type]
+    with pytest.raises(UnknownNameError, match="KL term 'paper'. Did you mean 'paper-code'.*bits, exact"):
+        kl_divergence(torch.zeros(1, 1), torch.ones(1, 1), "paper")  # type: ignore[arg-type]
+
+
+def test_kl_in_bits_is_the_exact_one_over_ln_2():
+    mu, sigma = torch.randn(5, 7, dtype=torch.double), torch.rand(5, 7, dtype=torch.double) + 0.1
+    nats = reference_kl(Normal(mu, sigma), Normal(torch.zeros(1), torch.ones(1))).sum(1)
+    torch.testing.assert_close(kl_divergence(mu, sigma, "bits"), nats / 0.6931471805599453)
+    # by hand: mu = 2, sigma = 1/2 is (4 + 1/4 - 1) / 2 + ln 2 nats, and ln 2 nats are one bit
+    by_hand = kl_divergence(torch.tensor([[2.0]]), torch.tensor([[0.5]]), "bits").item()
+    assert by_hand == pytest.approx(1.625 / math.log(2) + 1)
 
 
 @pytest.mark.parametrize("spec", [PRECODE(1, 6), CVB(1, 3), CVB(1, 5, scale=0.25)])
@@ -74,6 +84,49 @@ def test_sigma_is_a_clipped_softplus():
     raw = torch.tensor([-100.0, -5.0, 0.0, 5.0, 100.0])
     expected = torch.log1p(torch.exp(torch.tensor([-5.0, -5.0, 0.0, 5.0, 5.0])))
     torch.testing.assert_close(sigma_from(raw), expected)
+    with pytest.raises(UnknownNameError, match="form of sigma 'softpls'. Did you mean 'softplus'"):
+        sigma_from(raw, "softpls")  # type: ignore[arg-type]
+
+
+def test_sigma_without_the_clip():
+    raw = torch.tensor([-100.0, -7.0, 0.0, 7.0, 30.0], dtype=torch.double)
+    torch.testing.assert_close(sigma_from(raw, "softplus"), torch.log1p(raw.exp()))
+    assert sigma_from(raw, "softplus")[4].item() == pytest.approx(30)
+
+
+RELEASE = {"bias": True, "sigma": "softplus", "kl": "bits"}
+
+
+def test_precode_as_its_own_release_has_it():
+    """SPEC §13: linear layers with bias, softplus without a clip, KL over ln 2, mean over the batch."""
+    module = PRECODE(1, 6, **RELEASE).build((4, 5, 5)).double()
+    assert sum(p.numel() for p in module.parameters()) == 3 * 6 * 100 + 2 * 6 + 100
+    features = 30 * torch.randn(8, 4, 5, 5, dtype=torch.double)
+    noise = torch.randn(8, 6, dtype=torch.double)
+    enc, dec = module.encoder, module.decoder
+    statistics = features.flatten(1) @ enc.weight.T + enc.bias
+    mu, raw = statistics[:, :6], statistics[:, 6:]
+    assert raw.max() > 5 and raw.min() < -5, "the clip would count here"
+    sigma = torch.log1p(raw.exp())
+    out = module(features, noise)
+    b = mu + noise * sigma
+    expected = (b @ dec.weight.T + dec.bias).reshape(features.shape)
+    torch.testing.assert_close(out.features, expected)
+    nats = reference_kl(Normal(mu, sigma), Normal(torch.zeros(1), torch.ones(1))).sum(1)
+    torch.testing.assert_close(out.kl.mean(), nats.mean() / math.log(2))
+
+
+def test_the_releases_precode_in_a_model():
+    spec = PRECODE(2, 5, beta=0.3, **RELEASE)
+    model = models.build("mlp", input_shape=(3, 4, 4), width=9, bottlenecks=spec).eval()
+    x = torch.rand(4, 3, 4, 4)
+    with torch.no_grad():
+        run = model.run(x)
+        by_hand = model.bottleneck2(model.stage2(model.stage1(x)), run.noise[0])
+    torch.testing.assert_close(run.kl, 0.3 * by_hand.kl)
+    assert [n for n, _ in model.named_parameters() if n.startswith("bottleneck2")] == [
+        f"bottleneck2.{part}.{kind}" for part in ("encoder", "decoder") for kind in ("weight", "bias")
+    ]
 
 
 def test_statistics_of_the_draw():
@@ -90,10 +143,13 @@ def test_statistics_of_the_draw():
         (lambda: PRECODE(k=0), "k must be at least 1, got 0"),
         (lambda: CVB(kernel_size=4), "kernel_size must be odd and positive, got 4"),
         (lambda: CVB(scale=0), "scale must be positive, got 0"),
+        (lambda: PRECODE(kl="bit"), "form of the KL term 'bit'. Did you mean 'bits'"),
+        (lambda: CVB(kl="extract"), "form of the KL term 'extract'. Did you mean 'exact'"),
+        (lambda: PRECODE(sigma="clipped"), "form of sigma 'clipped'.*There is: clipped-softplus, softplus"),
     ],
 )
 def test_specifications_refuse(make, message):
-    with pytest.raises(ParameterError, match=message):
+    with pytest.raises((ParameterError, UnknownNameError), match=message):
         make()
 
 
@@ -213,3 +269,60 @@ def test_a_floor_reaches_models_and_modules_it_is_inserted_into():
 def test_what_a_floor_may_not_be(make, floor):
     with pytest.raises(ParameterError, match=f"sigma_floor must be finite and not negative, got {floor}"):
         make(sigma_floor=floor)
+
+
+@pytest.mark.parametrize("after", ["stage2", "stage1"])
+def test_insert_into_a_model_with_bottlenecks_keeps_theirs(after):
+    """Noise and KL terms of both, in that order, whichever the forward pass comes to first."""
+    own = models.build("lenet", input_shape=(3, 8, 8), num_classes=3, bottlenecks=PRECODE(2, k=4), seed=0)
+    model = insert(own, after, CVB(kernel_size=3), input_shape=(3, 8, 8), seed=0)
+    inner, outer = own.bottlenecks["bottleneck2"], model.bottlenecks["bottleneck1"]
+    assert model.noise_shapes == (inner.noise_shape, outer.noise_shape)
+    x = torch.rand(2, 3, 8, 8)
+    noise = [torch.randn(2, *shape) for shape in model.noise_shapes]
+    run = model.run(x, noise)
+    assert torch.equal(model.run(x, noise).logits, run.logits)
+    assert all(torch.equal(a, b) for a, b in zip(run.noise, noise, strict=True))
+    other = model.run(x, [noise[0] + 1, noise[1]])
+    assert not torch.allclose(other.logits, run.logits)
+
+    def through(module, features, own_noise):
+        out = module(features, own_noise)
+        return out.features, module.beta * out.kl
+
+    first = own.stage1(x)
+    if after == "stage1":
+        first, kl = through(outer, first, noise[1])
+        second, more = through(inner, own.stage2(first), noise[0])
+    else:
+        second, kl = through(outer, own.stage2(first), noise[1])
+        second, more = through(inner, second, noise[0])
+    rest = [getattr(own, f"stage{i}") for i in range(3, own.depth + 1)]
+    torch.testing.assert_close(run.logits, own.head(nn.Sequential(*rest)(second)))
+    torch.testing.assert_close(run.kl, kl + more)
+    assert {n for g in model.groups.values() for n in g} == {n for n, _ in model.named_parameters()}
+    draws = [model.run(x, generator=torch.Generator().manual_seed(0)) for _ in range(2)]
+    assert torch.equal(draws[0].logits, draws[1].logits)
+    with pytest.raises(ShapeError, match="2 bottlenecks, got 1 noise"):
+        model.run(x, noise[:1])
+
+
+def test_insert_refuses_bottlenecks_that_a_wrapper_hides():
+    own = models.build("lenet", input_shape=(3, 8, 8), num_classes=3, bottlenecks=PRECODE(k=4), seed=0)
+    with pytest.raises(ParameterError, match="1 has bottlenecks, and Sequential around it hides their noise"):
+        insert(nn.Sequential(nn.Identity(), own), "0", CVB(), input_shape=(3, 8, 8))
+
+
+def test_insert_into_a_model_with_tied_and_unused_layers():
+    net = nn.Sequential(nn.Flatten(), nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 3))
+    net[2].weight = net[1].weight
+    net[1].never = nn.Linear(2, 2)
+    model = insert(net, "1", PRECODE(k=2), input_shape=(1, 2, 2), seed=0)
+    names = [n for g in model.groups.values() for n in g]
+    assert sorted(names) == sorted(n for n, _ in model.named_parameters())
+    assert next(iter(model.groups)) == "base.1.never"
+
+
+def test_insert_into_a_model_without_parameters():
+    model = insert(nn.Sequential(nn.Flatten(), nn.ReLU()), "0", PRECODE(k=2), input_shape=(1, 2, 2), seed=0)
+    assert model(torch.rand(3, 1, 2, 2)).shape == (3, 4)

@@ -88,3 +88,37 @@ def test_an_own_victims_archive_needs_images_and_labels_only(tmp_path, victim_ar
     assert some.num_classes == 6
     np.testing.assert_allclose(some.mean, [victim_arrays["images"][:, 0].mean()] * 3, rtol=1e-5)
     np.testing.assert_allclose(some.std, [victim_arrays["images"][:, 0].std()] * 3, rtol=1e-5)
+
+
+@settings(max_examples=10, deadline=None)
+@given(few=st.integers(1, 6), more=st.integers(0, 6), seed=st.integers(0, 99), batch_size=st.integers(1, 3))
+def test_victims_among_some_images_are_of_them_only(few, more, seed, batch_size):
+    among = torch.arange(3, 1400, 7)
+    labels = datasets.victims(DIGITS, 40, seed, among=among)[1]
+    own = DIGITS.train.subset(among)
+    assert torch.equal(labels, own.labels[np.random.RandomState(seed).permutation(len(own))[:40]])
+    small = datasets.victims(DIGITS, few, seed, batch_size=batch_size, among=among)
+    large = datasets.victims(DIGITS, few + more, seed, batch_size=batch_size, among=among)
+    assert torch.equal(small[0], large[0][:few])
+    found = small[0].reshape(-1, 3 * 32 * 32)
+    assert (found[:, None] == own.images[:].flatten(1)).all(-1).any(1).all()
+
+
+@pytest.mark.parametrize(
+    "among",
+    [
+        torch.tensor([0.5]),
+        torch.tensor([[1]]),
+        torch.tensor([1, 1]),
+        torch.tensor([-1]),
+        torch.tensor([1 << 20]),
+    ],
+)
+def test_indices_that_are_none_are_refused(among):
+    with pytest.raises(ParameterError, match="among must be different indices of the .* training images"):
+        datasets.victims(DIGITS, 1, 0, among=among)
+
+
+def test_too_few_images_to_draw_from():
+    with pytest.raises(ParameterError, match="digits has 2 training images to draw from: lower count"):
+        datasets.victims(DIGITS, 3, 0, among=torch.tensor([4, 9]))

@@ -8,7 +8,7 @@ import torch
 from gleak_lib import attacks, datasets
 from gleak_lib.attacks import ATTACKS
 from gleak_lib.bottlenecks import CVB
-from gleak_lib.errors import ParameterError
+from gleak_lib.errors import ParameterError, UnknownNameError
 from gleak_lib.experiments.cells import AttackCell, TrainingCell, from_json
 from gleak_lib.experiments.context import Context
 from gleak_lib.experiments.inference import LabelCell
@@ -90,3 +90,23 @@ def test_labels_found_are_as_many_as_there_are_classes(tmp_path, batch_size, dis
     assert all(a <= c / batch_size + 1e-9 for a, c in zip(figures["accuracy"], classes, strict=True))
     if batch_size == 1:
         assert figures["accuracy"] == [1.0] * 8
+
+
+@pytest.mark.parametrize("batch_size", [4, 25])
+def test_labels_found_by_counts_whatever_the_batch(tmp_path, batch_size):
+    cell = LabelCell(TrainingCell("digits"), victims=8, batch_size=batch_size, victim_seed=1, rule="counts")
+    assert from_json(encode(cell)) == cell
+    assert "by counts" in cell.describe()
+    figures = cell.run(Context(tmp_path)).figures
+    assert min(figures["classes"]) < batch_size, "labels repeat"
+    assert sum(figures["accuracy"]) / 8 > 0.98
+    with pytest.raises(UnknownNameError, match="label rule 'count'. Did you mean 'counts'"):
+        LabelCell(TrainingCell("digits"), rule="count")
+
+
+def test_an_attack_stores_how_many_labels_of_a_large_batch_it_inferred(tmp_path):
+    attack = ATTACKS["ig"].replace(max_steps=1)
+    cell = AttackCell(
+        TrainingCell("digits"), attack=attack, victims=2, batch_size=12, share_labels=False, victim_seed=1
+    )
+    assert cell.run(Context(tmp_path)).figures["label_accuracy"] > 0.98

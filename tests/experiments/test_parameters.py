@@ -178,6 +178,45 @@ def test_papermill_itself_with_right_parameters(notebook, tmp_path):
     assert done.cells[-1].outputs[0].data["text/plain"] == "{'seed': 0, 'beta': 0.5}"
 
 
+@pytest.fixture
+def checkout(tmp_path, monkeypatch):
+    """A checkout whose chapter "tiny" was published at the profile `cpu`."""
+    path = tmp_path / "book" / "chapters" / "tiny.ipynb"
+    path.parent.mkdir(parents=True)
+    path.write_text('{"metadata": {"papermill": {"parameters": {"profile": "cpu"}}}}')
+    monkeypatch.setattr(profiles.places, "root", lambda: tmp_path)
+    return path
+
+
+def test_the_published_profile(checkout):
+    assert profiles.published("tiny") == "cpu"
+    assert profiles.published("none") is None
+    for damaged in ("{", "[]", '{"metadata": {}}'):
+        checkout.write_text(damaged)
+        assert profiles.published("tiny") is None
+
+
+def test_a_notice_where_profiles_differ(checkout):
+    text = profiles.notice("tiny", {"profile": "quick", "dataset": "digits"})
+    assert text is not None
+    assert "uses the profile `quick` (digits), the published chapter was run with `cpu`" in text
+    assert "`-f params/tiny/cpu.yaml`" in text
+    assert profiles.notice("tiny", {"profile": "cpu"}) is None
+    assert profiles.notice("tiny", {"seed": 0}) is None
+    assert profiles.notice("none", {"profile": "quick"}) is None
+
+
+@pytest.mark.parametrize(("injected", "said"), [("seed = 1", 1), ('profile = "quick"', 0), ("", 1)])
+def test_a_profile_that_somebody_chose_needs_no_notice(checkout, monkeypatch, injected, said):
+    shown = []
+    monkeypatch.setattr("IPython.display.display", lambda thing: shown.append(thing.data))
+    parameters.check("tiny", _after(CELL, *([f"# Parameters\n{injected}\n"] if injected else [])))
+    assert len(shown) == said
+    parameters.check(
+        "tiny", {"profile": "quick", "seed": 1} | {name: p.default for name, p in FOUND.items()}
+    ) if False else None
+
+
 def test_papermill_reads_the_same_parameters(notebook):
     source = nbformat.read(notebook, as_version=4).cells[0].source
     assert set(papermill.inspect_notebook(notebook)) == set(parameters.declared(source))

@@ -9,7 +9,7 @@ import pytest
 from toy_cells import Toy
 
 from gleak_lib.errors import StoreError, UnknownNameError
-from gleak_lib.experiments import DamagedResultWarning, Store, open_store, places
+from gleak_lib.experiments import DamagedResultWarning, Store, open_store, pictures, places
 from gleak_lib.experiments.store import rounded
 
 CELL = Toy(2.5)
@@ -53,10 +53,12 @@ def test_rounding_is_stable_and_refuses_what_is_no_figure():
 
 def test_temporary_files_are_gone(store):
     store.put(CELL, FIGURES, {}, EXAMPLES)
-    assert sorted(path.name for path in store.path(CELL).parent.iterdir()) == [
-        f"{CELL.key}.json",
-        f"{CELL.key}.npz",
-    ]
+    assert [path.name for path in store.path(CELL).parent.iterdir()] == [f"{CELL.key}.json"]
+    assert [path.suffix for path in _pictures(store)] == [".png"]
+
+
+def _pictures(store):
+    return sorted((store.folder / pictures.FOLDER).iterdir())
 
 
 def _truncate(path):
@@ -79,8 +81,6 @@ DAMAGES = {
     "another key": (_edit(key="0" * 16), "holds the result of other values"),
     "another cell": (_edit(cell={"type": "Toy", "value": 3.5}), "holds the result of other values"),
     "unknown class": (_edit(cell={"type": "Bomb"}), "no storable class 'Bomb'"),
-    "images gone": (lambda path: path.with_suffix(".npz").unlink(), "is missing or damaged"),
-    "images truncated": (lambda path: _truncate(path.with_suffix(".npz")), "is missing or damaged"),
 }
 
 
@@ -88,7 +88,7 @@ DAMAGES = {
 def test_damaged_file_is_reported_and_counts_as_missing(store, damage):
     other = Toy(7.0)
     store.put(CELL, FIGURES, {}, EXAMPLES)
-    store.put(other, FIGURES, {}, EXAMPLES)
+    store.put(other, FIGURES, {})
     spoil, message = DAMAGES[damage]
     spoil(store.path(CELL))
     with pytest.warns(DamagedResultWarning, match=f"{CELL.key}.*{message}.*counts as missing"):
@@ -97,19 +97,6 @@ def test_damaged_file_is_reported_and_counts_as_missing(store, damage):
     assert store.get(other) is not None
     store.put(CELL, FIGURES, {}, EXAMPLES)
     assert store.get(CELL) is not None
-
-
-def test_pickled_images_are_refused(store, tmp_path):
-    store.put(CELL, FIGURES, {}, EXAMPLES)
-
-    class Bomb:
-        def __reduce__(self):
-            return open, (str(tmp_path / "boom"), "w")
-
-    np.savez(store.path(CELL).with_suffix(".npz"), truth=np.array([Bomb()], dtype=object))
-    with pytest.warns(DamagedResultWarning, match="missing or damaged"):
-        assert store.get(CELL) is None
-    assert not (tmp_path / "boom").exists()
 
 
 def test_failure_is_kept_until_success(store):
@@ -151,7 +138,7 @@ def test_concurrent_writers_and_readers_see_whole_files(store):
         for thread in threads:
             thread.join()
     assert not errors
-    assert len(list(store.path(CELL).parent.iterdir())) == 2
+    assert len(list(store.path(CELL).parent.iterdir())) == len(_pictures(store)) == 1
 
 
 def test_where_results_go(monkeypatch, tmp_path):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from skimage.metrics import mean_squared_error, peak_signal_noise_ratio, structural_similarity
 
 from gleak_lib.errors import ShapeError
-from gleak_lib.metrics import denormalize, minmax, mse, normalize, psnr, ssim
+from gleak_lib.metrics import denormalize, minmax, mse, normalize, psnr, ssim, ssim_map
 
 METRICS = (mse, psnr, ssim)
 
@@ -141,3 +141,29 @@ def test_denormalize_undoes_normalize():
         normalize(images, (0.1, 0.2), std)
     with pytest.raises(ShapeError, match=r"std has 1 value\(s\)"):
         denormalize(images, mean, (1.0,))
+
+
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(0, 10**6), size=st.integers(11, 34), data_range=st.sampled_from([1.0, 255.0]))
+def test_the_map_is_scikit_images_inside_and_reflects_the_image_at_the_border(seed, size, data_range):
+    pred, target = (data_range * x for x in pair(seed, (2, 3, size, size + 3)))
+    found = ssim_map(pred, target, data_range=data_range)
+    assert found.shape == pred.shape
+    inside = found[..., 5:-5, 5:-5].mean((1, 2, 3))
+    torch.testing.assert_close(inside, ssim(pred, target, data_range=data_range), atol=1e-6, rtol=0)
+    for one, other, value in zip(pred, target, found, strict=True):
+        wide = [np.pad(t.double().numpy(), ((0, 0), (5, 5), (5, 5)), mode="reflect") for t in (one, other)]
+        _, full = structural_similarity(
+            *wide, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=data_range,
+            channel_axis=0, full=True,
+        )  # fmt: skip
+        np.testing.assert_allclose(value, full[:, 5:-5, 5:-5], atol=1e-5)
+
+
+def test_the_map_takes_batches_and_refuses_what_the_metric_refuses():
+    pred, target = pair(0, (2, 4, 1, 16, 16))
+    assert torch.equal(ssim_map(pred, target)[1], ssim_map(pred[1], target[1]))
+    with pytest.raises(ShapeError, match="SSIM needs images of at least 11 x 11"):
+        ssim_map(pred[..., :10], target[..., :10])
+    with pytest.raises(ShapeError, match="SSIM needs two batches of one shape"):
+        ssim_map(pred, target[:1])

@@ -1,5 +1,7 @@
 """Exact shapes and parameter counts, each counted by hand, and ResNet-18 against torchvision's."""
 
+import math
+
 import pytest
 import torch
 import torchvision
@@ -157,6 +159,9 @@ def test_resnet_with_groupnorm_computes_what_torchvisions_does():
         torch.testing.assert_close(ours(x), theirs(x))
 
 
+USUAL_VIT = {"activate_output": False, "norm_eps": 1e-5}
+
+
 def test_vit_attention_computes_what_torchs_does():
     torch.manual_seed(0)
     ours = models.build("vit", bias=True).stage2.attention
@@ -172,6 +177,44 @@ def test_vit_attention_computes_what_torchs_does():
     x = torch.randn(2, 65, 256)
     with torch.no_grad():
         torch.testing.assert_close(ours(x), theirs(x, x, x, need_weights=False)[0], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("options", "twice", "eps"), [({}, True, 1e-6), (USUAL_VIT, False, 1e-5)])
+def test_vit_computes_what_is_written_down(options, twice, eps, small):
+    """By default GELU follows both layers of the perceptron and LayerNorm has eps 1e-6 (SPEC §13)."""
+    model = small("vit", **options).double()
+    w = {n: 0.02 * torch.randn_like(p) for n, p in model.named_parameters()}  # small: eps counts
+    model.load_state_dict(w)
+    x = torch.rand(2, 2, 8, 8, dtype=torch.double)
+
+    def norm(t, name):
+        centred = t - t.mean(-1, keepdim=True)
+        return (
+            centred / (centred.square().mean(-1, keepdim=True) + eps).sqrt() * w[f"{name}.weight"]
+            + w[f"{name}.bias"]
+        )
+
+    def gelu(t):
+        return t * (1 + torch.erf(t / math.sqrt(2))) / 2
+
+    patches = [x[:, :, i : i + 4, j : j + 4].flatten(1) for i in (0, 4) for j in (0, 4)]
+    t = torch.stack(patches, 1) @ w["stage1.embedding.1.weight"].T
+    t = torch.cat([w["stage1.embedding.2.class_token"].expand(2, 1, -1), t], 1)
+    t = t + w["stage1.embedding.2.position"]
+    for block in ("stage1.block", "stage2"):
+        parts = (norm(t, f"{block}.norm1") @ w[f"{block}.attention.qkv.weight"].T).split(16, -1)
+        heads = [p.reshape(2, 5, 4, 4).transpose(1, 2) for p in parts]
+        mixed = nn.functional.scaled_dot_product_attention(*heads).transpose(1, 2).reshape(2, 5, 16)
+        t = t + mixed @ w[f"{block}.attention.out.weight"].T
+        hidden = gelu(norm(t, f"{block}.norm2") @ w[f"{block}.mlp.0.weight"].T)
+        out = hidden @ w[f"{block}.mlp.2.weight"].T
+        t = t + (gelu(out) if twice else out)
+    expected = norm(t[:, 0], "head.1") @ w["head.2.weight"].T
+    with torch.no_grad():
+        torch.testing.assert_close(model(x), expected)
+        other = small("vit", activate_output=not twice, norm_eps=eps).double()
+        other.load_state_dict(w)
+        assert (other(x) - expected).abs().max() > 1e-8, "the activation makes a difference here"
 
 
 def test_vit_patches_stand_row_by_row_and_the_embedding_is_a_strided_convolution():
@@ -275,6 +318,7 @@ def test_the_activation_is_an_option(small):
             ShapeError,
             "30 x 32 pixels cannot be cut into .* 4 x 4",
         ),
+        ({"name": "vit", "norm_eps": 0}, ParameterError, "norm_eps must be positive, got 0"),
         ({"name": "vit", "heads": 7}, ParameterError, "multiple of heads, got 256 and 7"),
         (
             {"name": "vit", "hidden": 48, "bottlenecks": CVB(1)},

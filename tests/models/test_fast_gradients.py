@@ -17,6 +17,7 @@ CASES = [
     ("dmlp", {"bias": False, "activation": "leaky_relu"}, PRECODE(2, 3), 2, False),
     ("mlp", {}, (), 1, False),
     ("mlp", {"bias": False}, PRECODE(1, 3), 2, False),
+    ("dmlp", {}, PRECODE(4, 3, bias=True, sigma="softplus", kl="bits"), 2, False),
     ("mlp", {}, CVB(3, 1), 3, True),
     ("convnet8", {}, (), 1, False),
     ("convnet8", {}, CVB(5, 3), 2, True),
@@ -27,6 +28,7 @@ CASES = [
     ("resnet18", {"norm": "batch"}, (), 2, True),
     ("vit", {"bias": True}, CVB(1, 3), 2, False),
     ("vit", {"position_embedding": False}, PRECODE(2, 3), 1, False),
+    ("vit", {"norm_eps": 0.3, "activate_output": False}, (), 2, False),
 ]
 
 

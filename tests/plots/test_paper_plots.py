@@ -3,9 +3,10 @@
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
-from gleak_lib import plots
-from gleak_lib.errors import ParameterError
+from gleak_lib import metrics, plots
+from gleak_lib.errors import ParameterError, ShapeError
 
 
 @pytest.fixture(autouse=True)
@@ -76,3 +77,19 @@ def test_classes_fill_a_bar():
         plots.classes(frame.assign(count=0))
     with pytest.raises(ParameterError, match="missing: count"):
         plots.classes(frame.drop(columns="count"))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_window_frames_what_the_ssim_counts(channels):
+    original, found = torch.rand(2, channels, 20, 24, generator=torch.Generator().manual_seed(0))
+    figure = plots.window(original, found)
+    assert [axes.get_title() for axes in figure.axes[:3]] == ["original", "reconstruction", "SSIM"]
+    drawn = np.asarray(figure.axes[2].images[0].get_array())
+    np.testing.assert_allclose(drawn, metrics.ssim_map(found[None], original[None])[0].mean(0), atol=1e-6)
+    for axes in figure.axes[:3]:
+        (frame,) = axes.patches
+        left, low = (round(v + 0.5) for v in frame.get_xy())
+        inside = drawn[low : low + frame.get_height(), left : left + frame.get_width()]
+        assert inside.mean() == pytest.approx(metrics.ssim(found[None], original[None]).item(), abs=1e-6)
+    with pytest.raises(ShapeError, match="original must be C x H x W with C 1 or 3, got .2, 20, 24."):
+        plots.window(original[[0, 0]] if channels == 1 else original[:2], found)

@@ -1,8 +1,10 @@
 """Every row of every table of 001, and the best stored result for it: the chapter "Ours beside theirs".
 
 The chapter computes nothing. It looks through all stored results for those that differ from a row of a table
-in their scale only: victims, steps, rounds, seeds. What the cells of Tables I, II and VII are is decided by
-the profile `paper` of the chapters that reproduce them.
+in their scale only (victims, steps, rounds, seeds), or in how the images were prepared: `source_form` says
+how the paper's code does it. The larger scale comes first; at the same extent of the paper's protocol the
+source's form does, and another one gets a remark. Forms are never pooled. What the cells of Tables I, II and
+VII are is decided by the profile `paper` of the chapters that reproduce them.
 """
 
 import dataclasses
@@ -13,7 +15,15 @@ from typing import Any
 from gleak_lib.errors import unknown
 from gleak_lib.experiments import parameters, profiles, tables
 from gleak_lib.experiments.cells import AttackCell, Cell, TrainingCell
-from gleak_lib.experiments.plans import closed_form, ignore, ignore_report, medical, paper_cells, paper_rows
+from gleak_lib.experiments.plans import (
+    closed_form,
+    ignore,
+    ignore_report,
+    medical,
+    paper_cells,
+    paper_rows,
+    source_form,
+)
 from gleak_lib.experiments.plans.paper_cells import Scale
 from gleak_lib.experiments.result import Result
 from gleak_lib.experiments.store import Store
@@ -51,7 +61,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class Shelf:
-    """Stored results by what they are at full scale: the best attack, and the trainings with most rounds."""
+    """Stored results by what they are at full scale: the best attack, and the best training's seeds."""
 
     attacks: Mapping[AttackCell, Result]
     trainings: Mapping[TrainingCell, Sequence[Result]]
@@ -80,28 +90,37 @@ def claims(names: Sequence[str] = TABLES) -> list[Claim]:
 
 
 def shelf(store: Store) -> Shelf:
-    """Return the best that a store has: most victims, then most steps; most rounds, with all their seeds."""
+    """Return the best that a store has.
+
+    Of attacks: those at the greater extent of the paper's protocol, then those nearest to the source's form,
+    then most victims, most steps. Of trainings: the full protocol, then most rounds, then the source's form,
+    then most seeds; all seeds have the same rounds and form.
+    """
     attacks: dict[AttackCell, Result] = {}
     for result in store.results(AttackCell.kind):
         assert isinstance(result.cell, AttackCell)
         key = whole_attack(result.cell)
-        if key not in attacks or _size(result) > _size(attacks[key]):
+        if key not in attacks or _rank(result.cell) > _rank(_attack_of(attacks[key])):
             attacks[key] = result
-    groups: dict[TrainingCell, dict[int, list[Result]]] = {}
+    groups: dict[TrainingCell, dict[TrainingCell, list[Result]]] = {}
     for result in store.results(TrainingCell.kind):
         assert isinstance(result.cell, TrainingCell)
-        by_rounds = groups.setdefault(whole_training(result.cell), {})
-        by_rounds.setdefault(result.cell.protocol.rounds, []).append(result)
-    return Shelf(attacks, {key: by_rounds[max(by_rounds)] for key, by_rounds in groups.items()})
+        same = groups.setdefault(whole_training(result.cell), {})
+        same.setdefault(dataclasses.replace(result.cell, seed=0, keep=()), []).append(result)
+    best = {
+        key: max(same, key=lambda one: _training_rank(one, len(same[one]))) for key, same in groups.items()
+    }
+    return Shelf(attacks, {key: groups[key][chosen] for key, chosen in best.items()})
 
 
 def whole_attack(cell: AttackCell) -> AttackCell:
-    """Return the same attack at full scale, on the images of the whole set."""
+    """Return the same attack at full scale, on the images of the whole set, however they were prepared."""
     training = cell.training
     name = training.dataset.removesuffix(medical.VICTIMS)
     return dataclasses.replace(
         cell,
-        training=dataclasses.replace(training, dataset=name, seed=0),
+        training=dataclasses.replace(training, dataset=name, seed=0, statistics="resized"),
+        client=None,
         attack=paper_cells.full_budget(cell.attack),
         victims=FULL.victims,
         victim_seed=0,
@@ -110,16 +129,27 @@ def whole_attack(cell: AttackCell) -> AttackCell:
 
 
 def whole_training(cell: TrainingCell) -> TrainingCell:
-    """Return the same training at full scale, of the first seed."""
-    return dataclasses.replace(
-        cell, protocol=cell.protocol.replace(rounds=FULL.training_rounds), seed=0, keep=()
-    )
+    """Return the same training at full scale, of the first seed, however the images were prepared."""
+    protocol = cell.protocol.replace(rounds=FULL.training_rounds, validation="clients")
+    return dataclasses.replace(cell, protocol=protocol, seed=0, keep=(), statistics="resized")
 
 
-def _size(result: Result) -> tuple[int, int, int]:
-    cell = result.cell
-    assert isinstance(cell, AttackCell)
-    return cell.victims, cell.attack.max_steps, -cell.seed
+EXTENTS = ("less", "reduced", "full")
+
+
+def _rank(cell: AttackCell) -> tuple[int, ...]:
+    extent, remarks = EXTENTS.index(paper_cells.attack_extent(cell)), source_form.attack_remarks(cell)
+    return extent, -len(remarks), cell.victims, cell.attack.max_steps, -cell.seed
+
+
+def _training_rank(cell: TrainingCell, seeds: int) -> tuple[int, ...]:
+    rounds, remarks = cell.protocol.rounds, source_form.training_remarks(cell)
+    return EXTENTS.index(paper_cells.training_extent(rounds, seeds)), rounds, -len(remarks), seeds
+
+
+def _attack_of(result: Result) -> AttackCell:
+    assert isinstance(result.cell, AttackCell)
+    return result.cell
 
 
 def _of_row(row: paper_rows.Row) -> Claim:

@@ -25,6 +25,7 @@ from gleak_lib.experiments.plans.paper_cells import (
     training_extent,
 )
 from gleak_lib.experiments.plans.paper_rows import NAMES
+from gleak_lib.experiments.plans.source_form import attack_remarks, training_remarks
 from gleak_lib.extras import require
 
 if TYPE_CHECKING:
@@ -81,8 +82,9 @@ REASONS = (
         ("ig", "ig+ignore"),
         (),
         "Tried: three times as many steps, which help on Pneumonia and hardly on MNIST; weights of the "
-        "prior of 0.03 and 0.1, which bring neither to the figure of the paper. Grey images are shown to the "
-        "model three times over; how the paper normalises them is not known.",
+        "prior of 0.03 and 0.1, which bring neither to the figure of the paper. Gray images are shown to the "
+        "model three times over; the paper's code normalizes them with the statistics before resizing, which "
+        "the last column of the row says where ours does not.",
         ("mnist", "pneumoniamnist"),
     ),
     Reason(
@@ -99,7 +101,7 @@ REASONS = (
         ("cnn",),
         ("ig",),
         (),
-        "Ours are other images than the paper's: which 128 it took is not known, and 16 or 32 are few.",
+        "Ours are other images than the paper's, and 16 or 32 are few.",
         ("retinamnist",),
     ),
 )
@@ -110,8 +112,9 @@ def table(claims: Sequence[Claim], shelf: Shelf, *, scaling: str = "minmax") -> 
 
     Returns:
         Columns table, dataset, model, attack, defense, setting, label; victims, steps (of the attack; NaN),
-        rounds (trained at most), seeds; for each v of ssim, asr, accuracy: v, v_std, v_paper, v_difference,
-        v_mark (see `paper_cells.mark`).
+        rounds (trained at most), seeds; attack_remark and training_remark (how our images were prepared, if
+        not as in the paper's code, see `source_form`); for each v of ssim, asr, accuracy: v, v_std, v_paper,
+        v_difference, v_mark (see `paper_cells.mark`); lpips and lpips_paper.
     """
     lines = []
     for claim in claims:
@@ -124,6 +127,7 @@ def table(claims: Sequence[Claim], shelf: Shelf, *, scaling: str = "minmax") -> 
         trained, training_scale, of_training = _trained(claim, shelf)
         line |= attack_scale | training_scale
         ours = attacked | trained
+        line |= {"lpips": ours.get("lpips", math.nan), "lpips_paper": claim.paper.get("lpips", math.nan)}
         extents: dict[str, Extent] = {"ssim": of_attack, "asr": of_attack, "accuracy": of_training}
         for name in FIGURES:
             theirs = claim.paper.get(name, math.nan)
@@ -196,7 +200,7 @@ def attack_counts(frame: "DataFrame") -> "DataFrame":
         scale), missing (not run).
     """
     names = list(dict.fromkeys(frame["table"]))
-    parts = [(name, frame[frame["table"] == name]) for name in names] + [("all", frame)]
+    parts = [(name, frame.loc[frame["table"] == name]) for name in names] + [("all", frame)]
     lines = []
     for name, part in parts:
         fates = [_fate(line) for line in part.to_dict("records")]
@@ -224,28 +228,29 @@ def summary(frame: "DataFrame") -> str:
     figures, rows = counts(frame).iloc[-1], attack_counts(frame).iloc[-1]
     trained = [m for m in frame["accuracy_mark"] if m in (REPRODUCED, DIFFERS)]
     return (
-        f"**Of {rows['rows']} rows that report an attack {rows['full']} were run at the paper's full protocol; "
-        f"{rows[REPRODUCED]} of these are reproduced and {rows[DIFFERS]} differ. {rows['smaller']} were run at a "
-        f"smaller scale, {rows['missing']} not at all. Of the accuracies {len(trained)} were measured at the full "
-        f"protocol, and {trained.count(REPRODUCED)} are reproduced. Figure by figure ({figures['figures']} in all): "
-        f"{figures[REPRODUCED]} reproduced, {figures[DIFFERS]} differ, at a reduced scale {figures[AGREES_SO_FAR]} "
-        f"agree and {figures[DIFFERS_SO_FAR]} differ, {figures[TOO_SMALL]} too small to compare, "
-        f"{figures[NOT_RUN]} not run.**"
+        f"**Of {rows['rows']} rows that report an attack {rows['full']} were run at the paper's full "
+        f"protocol; {rows[REPRODUCED]} of these are reproduced and {rows[DIFFERS]} differ. {rows['smaller']} "
+        f"were run at a smaller scale, {rows['missing']} not at all. Of the accuracies {len(trained)} were "
+        f"measured at the full protocol, and {trained.count(REPRODUCED)} are reproduced. Figure by figure "
+        f"({figures['figures']} in all): {figures[REPRODUCED]} reproduced, {figures[DIFFERS]} differ, at a "
+        f"reduced scale {figures[AGREES_SO_FAR]} agree and {figures[DIFFERS_SO_FAR]} differ, "
+        f"{figures[TOO_SMALL]} too small to compare, {figures[NOT_RUN]} not run.**"
     )
 
 
 _ORDER = {name: place for place, name in enumerate((*MARKS, NO_FIGURE))}
 
-Found = tuple[dict[str, float], dict[str, float], Extent]
+Found = tuple[dict[str, float], dict[str, Any], Extent]
 
 
 def _attacked(claim: Claim, shelf: Shelf, scaling: str) -> Found:
     result = shelf.attacks.get(claim.attacked) if claim.attacked else None
     if result is None:
-        return {}, {"victims": np.nan, "steps": np.nan}, "less"
+        return {}, {"victims": np.nan, "steps": np.nan, "attack_remark": ""}, "less"
     cell = result.cell
     assert isinstance(cell, AttackCell)
-    scale: dict[str, float] = {"victims": cell.victims, "steps": cell.attack.max_steps}
+    scale: dict[str, Any] = {"victims": cell.victims, "steps": cell.attack.max_steps}
+    scale["attack_remark"] = ", ".join(attack_remarks(cell))
     found = tables.attack_table({"": result}, scaling=scaling).iloc[0].to_dict()
     return found, scale, attack_extent(cell)
 
@@ -253,9 +258,10 @@ def _attacked(claim: Claim, shelf: Shelf, scaling: str) -> Found:
 def _trained(claim: Claim, shelf: Shelf) -> Found:
     results = shelf.trainings.get(claim.trained, ()) if claim.trained else ()
     if not results:
-        return {}, {"rounds": np.nan, "seeds": np.nan}, "less"
+        return {}, {"rounds": np.nan, "seeds": np.nan, "training_remark": ""}, "less"
     cell = results[0].cell
     assert isinstance(cell, TrainingCell)
     rounds, seeds = cell.protocol.rounds, len(results)
-    scale: dict[str, float] = {"rounds": rounds, "seeds": seeds}
+    scale: dict[str, Any] = {"rounds": rounds, "seeds": seeds}
+    scale["training_remark"] = ", ".join(training_remarks(cell))
     return tables.training_table({"": list(results)}).iloc[0].to_dict(), scale, training_extent(rounds, seeds)

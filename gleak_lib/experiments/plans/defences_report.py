@@ -26,6 +26,8 @@ PRIVACY_COLUMNS = {
     "asr": "ASR %",
     "asr_paper": "paper's ASR %",
     "asr_mark": "ASR is",
+    "lpips": "LPIPS",
+    "lpips_paper": "paper's LPIPS",
 }
 UTILITY_COLUMNS = {
     "dataset": "images",

@@ -12,6 +12,7 @@ from gleak_lib.experiments import tables
 from gleak_lib.experiments.cells import AttackCell, Cell, TrainingCell
 from gleak_lib.experiments.inference import LabelCell
 from gleak_lib.experiments.movie import MovieCell
+from gleak_lib.experiments.plans import source_form
 from gleak_lib.experiments.plans.paper_rows import CODED_CPL, named_attack
 from gleak_lib.experiments.result import Result
 from gleak_lib.extras import require
@@ -68,7 +69,12 @@ def training(dataset: str, protected: bool, **chapter: Any) -> TrainingCell:
         size, scale = chapter["kernel_size"], chapter["scale"]
         spec = (CVB(chapter["position"], kernel_size=size, scale=scale, beta=chapter["beta"]),)
     return TrainingCell(
-        dataset, chapter["model"], bottlenecks=spec, protocol=Protocol(rounds=0), seed=chapter["seed"]
+        dataset,
+        chapter["model"],
+        bottlenecks=spec,
+        protocol=Protocol(rounds=0),
+        seed=chapter["seed"],
+        statistics=source_form.statistics(dataset),
     )
 
 

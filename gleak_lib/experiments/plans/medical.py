@@ -11,8 +11,7 @@ from gleak_lib.experiments.linkage import LinkageCell
 from gleak_lib.experiments.plans import paper_cells, paper_rows
 from gleak_lib.experiments.plans.paper_cells import Scale
 from gleak_lib.experiments.plans.paper_rows import Row
-
-VICTIMS = "_victims"  # a set whose name ends so has images to attack, and none to train on
+from gleak_lib.experiments.plans.source_form import VICTIMS
 
 
 def rows(

@@ -10,6 +10,7 @@ from gleak_lib.attacks import Attack
 from gleak_lib.errors import unknown
 from gleak_lib.experiments import tables
 from gleak_lib.experiments.cells import AttackCell, Cell, TrainingCell
+from gleak_lib.experiments.plans import source_form
 from gleak_lib.experiments.plans.paper_rows import NAMES, Row
 from gleak_lib.experiments.result import Result
 from gleak_lib.extras import require
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 Results = Mapping[Cell, Result]
 
-VALUES = ("ssim", "asr", "psnr", "mse", "accuracy")
+VALUES = ("ssim", "asr", "psnr", "mse", "lpips", "accuracy")
 TOLERANCES = {"ssim": 0.05, "asr": 10.0, "accuracy": 1.5}
 LEAST_VICTIMS, LEAST_STEPS = 16, 2_000  # from here on attacks on fresh weights are set beside the paper's
 FULL_VICTIMS = 128  # 001 §V-B
@@ -48,6 +49,8 @@ class Scale:
         rounds: the attacked weights; 0, fresh ones, is what the paper's public code attacks.
         tv: weight of the prior; None takes that of the model, see `Row.attacker`.
         kl: form of the KL term; None takes each bottleneck's default.
+        as_source: whether the paper's image sets are prepared as its public code does (see `source_form`),
+            else as all others.
     """
 
     victims: int = 128
@@ -61,6 +64,7 @@ class Scale:
     rounds: int = 0
     tv: float | None = None
     kl: str | None = None
+    as_source: bool = True
 
     @classmethod
     def of(cls, chapter: Mapping[str, Any], **changes: Any) -> "Scale":
@@ -72,14 +76,19 @@ class Scale:
 
 def training(row: Row, scale: Scale, seed: int) -> TrainingCell:
     """Return the federated training of a row with one seed."""
+    protocol, form = Protocol(rounds=scale.training_rounds), {}
+    if scale.as_source:
+        protocol = protocol.replace(validation=source_form.validation(row.dataset))
+        form["statistics"] = source_form.statistics(row.dataset)
     return TrainingCell(
         row.dataset,
         row.model,
         bottlenecks=row.bottlenecks(scale.kl),
-        protocol=Protocol(rounds=scale.training_rounds),
+        protocol=protocol,
         seed=seed,
         keep=(scale.rounds,) if scale.rounds else (),
         defense=row.transformation(),
+        **form,
     )
 
 
@@ -103,6 +112,7 @@ def attack(row: Row, scale: Scale) -> AttackCell:
         victim_seed=scale.victim_seed,
         seed=scale.seed,
         defense=row.transformation(),
+        client=source_form.client(row.dataset) if scale.as_source else None,
     )
 
 
@@ -127,8 +137,9 @@ def table(rows: Sequence[Row], scale: Scale, results: Results, *, scaling: str =
 
     Returns:
         Columns label, table, dataset, model, attack, defense (for people), setting; parameters (of the
-        model); victims, rounds (trained at most), seeds; for each v of ssim, asr, psnr, mse and accuracy: v,
-        v_std, v_paper, v_paper_std, v_difference; and `ssim_mark`, `asr_mark`, `accuracy_mark`, see `mark`.
+        model); victims, rounds (trained at most), seeds; for each v of ssim, asr, psnr, mse, lpips and
+        accuracy: v, v_std, v_paper, v_paper_std, v_difference; and `ssim_mark`, `asr_mark`, `accuracy_mark`,
+        see `mark`.
         Rows that are equal come once.
     """
     lines = []

@@ -1,0 +1,143 @@
+"""Pictures come back bit for bit, are kept once, and what is damaged is not believed."""
+
+import io
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from PIL import Image
+from toy_cells import Toy
+
+from gleak_lib.errors import StoreError
+from gleak_lib.experiments import DamagedResultWarning, pictures
+from gleak_lib.experiments.files import write_atomically
+
+CELL = Toy(2.5)
+NOISE = np.random.default_rng(0).integers(0, 256, (8, 3, 32, 32), np.uint8)
+SHAPES = st.tuples(st.integers(1, 4), st.sampled_from([1, 2, 3, 4]), st.integers(1, 6), st.integers(1, 6))
+
+
+def _one(store):
+    (found,) = (store.folder / pictures.FOLDER).iterdir()
+    return found
+
+
+@settings(max_examples=40, deadline=None)
+@given(images=SHAPES.flatmap(lambda shape: arrays(np.uint8, shape)))
+def test_any_images_come_back_as_they_were(images, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pictures")
+    kept = json.loads(json.dumps(pictures.save(folder, {"truth": images, "frames": images[::-1]})))
+    found = pictures.load(folder / "toy" / "key.json", kept)
+    assert found is not None
+    np.testing.assert_array_equal(found["truth"], images)
+    np.testing.assert_array_equal(found["frames"], images[::-1])
+
+
+def test_a_file_shows_the_images_side_by_side(store):
+    store.put(CELL, {}, {}, {"truth": NOISE})
+    sheet = np.asarray(Image.open(_one(store)))
+    np.testing.assert_array_equal(sheet, np.concatenate(list(NOISE.transpose(0, 2, 3, 1)), axis=1))
+
+
+def test_the_same_images_are_kept_once(store):
+    store.put(CELL, {}, {}, {"truth": NOISE, "reconstruction": NOISE ^ 1})
+    store.put(Toy(7.0), {}, {}, {"truth": NOISE.copy(), "reconstruction": NOISE ^ 2})
+    assert len(list((store.folder / pictures.FOLDER).iterdir())) == 3
+    np.testing.assert_array_equal(store.get(Toy(7.0)).examples["reconstruction"], NOISE ^ 2)
+
+
+def test_archives_of_earlier_versions_are_read_and_replaced(store):
+    store.put(CELL, {"a": 1}, {})
+    old = _as_before(store, truth=NOISE)
+    np.testing.assert_array_equal(store.get(CELL).examples["truth"], NOISE)
+    store.put(CELL, {"a": 1}, {}, {"truth": NOISE})
+    assert not old.exists()
+    np.testing.assert_array_equal(store.get(CELL).examples["truth"], NOISE)
+
+
+def _as_before(store, **images):
+    """Give a stored result the form of earlier versions: names in the JSON, an archive beside it."""
+    path = store.path(CELL)
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"examples": sorted(images)}))
+    np.savez_compressed(path.with_suffix(".npz"), **images)
+    return path.with_suffix(".npz")
+
+
+class Bomb:
+    def __init__(self, where):
+        self.where = where
+
+    def __reduce__(self):
+        return open, (self.where, "w")
+
+
+def test_pickled_images_are_refused(store, tmp_path):
+    store.put(CELL, {}, {})
+    path = _as_before(store, truth=NOISE)
+    np.savez(path, truth=np.array([Bomb(str(tmp_path / "boom"))], dtype=object))
+    with pytest.warns(DamagedResultWarning, match="missing or damaged"):
+        assert store.get(CELL) is None
+    assert not (tmp_path / "boom").exists()
+
+
+def _other_images(path):
+    found = np.asarray(Image.open(path)).copy()
+    found[0, 0] ^= 1
+    buffer = io.BytesIO()
+    Image.fromarray(found).save(buffer, "PNG")
+    write_atomically(path, buffer.getvalue())
+
+
+def _other_format(path):
+    Image.open(path).save(path, "GIF")
+
+
+DAMAGES = {
+    "gone": lambda path: path.unlink(),
+    "truncated": lambda path: path.write_bytes(path.read_bytes()[:100]),
+    "cut in the middle": lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
+    "other images": _other_images,
+    "no PNG": _other_format,
+    "gray": lambda path: Image.open(path).convert("L").save(path),
+    "larger": lambda path: Image.new("RGB", (3000, 3000)).save(path),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damaged_pictures_are_reported_and_mended(store, damage):
+    store.put(CELL, {}, {}, {"truth": NOISE})
+    DAMAGES[damage](_one(store))
+    with pytest.warns(DamagedResultWarning, match=f"{CELL.key}.*is missing or damaged.*counts as missing"):
+        assert store.get(CELL) is None
+    assert store.status([CELL]).damaged == (CELL,)
+    store.put(CELL, {}, {}, {"truth": NOISE})
+    np.testing.assert_array_equal(store.get(CELL).examples["truth"], NOISE)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "0123456789abcdef",
+        {"picture": "0123456789abcdef"},
+        {"picture": "../../../../../secret", "shape": [1, 3, 2, 2]},
+        {"picture": "0123456789abcdef", "shape": [1, 3, 2]},
+        {"picture": "0123456789abcdef", "shape": [1, -3, 2, -2]},
+        {"picture": "0123456789abcdef", "shape": [100, 3, 10**6, 10**6]},
+        {"picture": "0123456789abcdef", "shape": [1, 3, "two", 2]},
+    ],
+)
+def test_a_reference_that_is_none_is_refused(store, entry):
+    store.put(CELL, {}, {})
+    path = store.path(CELL)
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"examples": {"truth": entry}}))
+    with pytest.warns(DamagedResultWarning, match="refers to pictures by"):
+        assert store.get(CELL) is None
+
+
+@pytest.mark.parametrize("images", [NOISE.astype(np.float32), NOISE[0], NOISE[:0]])
+def test_only_a_few_images_of_bytes_are_saved(store, images):
+    with pytest.raises(StoreError, match="truth must be a few images, uint8 N x C x H x W"):
+        store.put(CELL, {}, {}, {"truth": images})

@@ -1,0 +1,97 @@
+"""Rough estimates: what another machine took, times how fast this one is."""
+
+import time
+
+import pytest
+import torch
+from toy_cells import Toy
+
+from gleak_lib.attacks import ATTACKS
+from gleak_lib.experiments import AttackCell, TrainingCell, cost, outlook, probe
+from gleak_lib.experiments.context import Context
+from gleak_lib.experiments.cost import Costs, Machine, Measured, work
+from gleak_lib.federated import Protocol
+
+IMAGES = {"digits": 1000, "cifar10": 50_000}
+HERE, THERE = Machine("here", 2), Machine("there", 1)
+TRAINING = TrainingCell("cifar10", protocol=Protocol(rounds=2))
+LABELED = AttackCell(TrainingCell("cifar10"), attack=ATTACKS["idlg"].replace(max_steps=7), victims=3)
+
+
+def known(*timed, machine=HERE):
+    return Costs([Measured(work(cell, IMAGES), origin, s) for cell, origin, s in timed], machine, IMAGES)
+
+
+# 960 s there for 32 images and 3000 steps: 0.01 s an image's step
+ELSEWHERE = [(probe.REFERENCE, THERE, 960.0), (TRAINING, THERE, 40.0), (LABELED, Machine("third", 1), 5.0)]
+
+
+def test_seconds_elsewhere_times_the_ratio_of_one_step():
+    rough = probe.Rough(known(*ELSEWHERE), step=0.03)  # three times as slow
+    assert rough.origin == "there"
+    assert rough.seconds(probe.REFERENCE) == pytest.approx(2880.0)
+    assert rough.seconds(TRAINING) == pytest.approx(120.0)
+    assert rough.seconds(LABELED) is None and rough.seconds(Toy(1.0)) is None
+
+
+def test_what_was_measured_here_goes_first():
+    rough = probe.Rough(known(*ELSEWHERE, (TRAINING, HERE, 7.0)), step=0.03)
+    assert rough.seconds(TRAINING) == pytest.approx(7.0)
+    assert rough.seconds(probe.REFERENCE) == pytest.approx(2880.0)
+
+
+def test_without_the_reference_elsewhere_there_is_no_estimate():
+    rough = probe.Rough(known((TRAINING, THERE, 40.0), (probe.REFERENCE, HERE, 1.0)), step=0.03)
+    assert rough.origin is None and rough.seconds(TRAINING) is None
+
+
+def test_measuring_serves_where_others_know_more():
+    assert probe.serves(known(*ELSEWHERE), [Toy(1.0), TRAINING])
+    assert not probe.serves(known(*ELSEWHERE), [Toy(1.0), LABELED])
+    assert not probe.serves(known(*ELSEWHERE, (TRAINING, HERE, 1.0)), [TRAINING])
+
+
+def test_a_step_is_timed_once_and_leaves_threads_and_chance_alone(monkeypatch):
+    monkeypatch.delenv(probe.STEP, raising=False)
+    monkeypatch.setattr(probe, "SECONDS", 0.0)
+    probe._measured.cache_clear()
+    machine, threads, state = cost.here("auto"), torch.get_num_threads(), torch.get_rng_state()
+    assert probe.step_seconds(machine, measure=False) is None
+    assert probe.step_seconds(Machine("another device", 1), measure=True) is None
+    began = time.perf_counter()
+    step = probe.step_seconds(machine._replace(threads=1), measure=True)
+    took = time.perf_counter() - began
+    assert step is not None
+    assert 0 < step * probe.IMAGES * (probe.MANY - probe.FEW) < took
+    began = time.perf_counter()
+    assert probe.step_seconds(machine._replace(threads=1), measure=True) == step
+    assert time.perf_counter() - began < took / 2
+    assert torch.get_num_threads() == threads and torch.equal(torch.get_rng_state(), state)
+    probe._measured.cache_clear()
+
+
+def test_the_environment_tells_what_was_measured(monkeypatch):
+    monkeypatch.setenv(probe.STEP, "0.25")
+    assert probe.step_seconds(HERE, measure=False) == 0.25
+
+
+def test_the_outlook_says_that_it_is_rough(store, tmp_path, monkeypatch):
+    monkeypatch.setenv(probe.STEP, "0.03")
+    monkeypatch.setattr(outlook.cost, "read", lambda folders, machine: known(*ELSEWHERE, machine=machine))
+    context = Context(tmp_path)
+    text = str(outlook.look([TRAINING], store, context, HERE))
+    assert text == "about 2 min on here (2 threads) (rough: what it took on there, and some steps here)"
+    text = str(outlook.look([TRAINING, Toy(1.0)], store, context, HERE))
+    assert text.startswith("at least 2 min on here (2 threads), and no estimate for 1 of 2 cells (rough:")
+    monkeypatch.delenv(probe.STEP)
+    assert str(outlook.look([TRAINING], store, context, HERE)).startswith("no estimate on here")
+    monkeypatch.setattr(outlook.cost, "read", lambda folders, machine: known((TRAINING, HERE, 120.0)))
+    assert str(outlook.look([TRAINING], store, context, HERE)) == "about 2 min on here (2 threads)"
+
+
+def test_images_of_a_set_that_nothing_is_stored_of_are_counted(store, tmp_path):
+    cell = TrainingCell("digits@48", protocol=Protocol(rounds=2))
+    costs = Costs([Measured(work(TRAINING, IMAGES), HERE, 10.0)], HERE, {"cifar10": 50_000})
+    outlook._count_images([cell, TrainingCell("unheard_of"), Toy(1.0)], costs, Context(tmp_path))
+    assert set(costs.images) == {"cifar10", "digits"} and costs.images["digits"] > 1000
+    assert costs.seconds(cell) is not None

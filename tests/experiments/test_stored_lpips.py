@@ -1,0 +1,148 @@
+"""LPIPS beside the other scores: stored where its weights lie, and shown as missing where they do not."""
+
+import warnings
+
+import numpy as np
+import pytest
+import torch
+
+from gleak_lib import cli, metrics
+from gleak_lib.attacks import ATTACKS
+from gleak_lib.errors import UnknownNameError
+from gleak_lib.experiments import AttackCell, TrainingCell, figures, run, tables
+from gleak_lib.experiments.plans import beside_report, paper_cells, paper_rows
+from gleak_lib.experiments.plans.beside import Shelf, claims, whole_attack
+
+package = pytest.importorskip("lpips")
+FILE = "vgg16-397923af.pth"
+CELL = AttackCell(TrainingCell("digits"), attack=ATTACKS["ig"].replace(max_steps=2), victims=3)
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """The folder of torch's cache, as a user sets it; no weights in it."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    (tmp_path / "torch" / "hub" / "checkpoints").mkdir(parents=True)
+    return tmp_path / "torch" / "hub" / "checkpoints"
+
+
+@pytest.fixture
+def features(home):
+    """A VGG with weights of chance, saved where a user puts the downloaded ones."""
+    from torchvision.models import vgg
+
+    torch.manual_seed(0)
+    features = vgg.make_layers(vgg.cfgs["D"], batch_norm=False)
+    torch.save({f"features.{name}": value for name, value in features.state_dict().items()}, home / FILE)
+    return features
+
+
+def reference(features):
+    """The package's own metric on the same backbone, put together by hand."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the package's way to call torchvision is out of date
+        metric = package.LPIPS(net="vgg", pnet_rand=True, verbose=False)
+    for number in range(1, 6):
+        part = getattr(metric.net, f"slice{number}")
+        for index in part._modules:
+            part._modules[index] = features[int(index)]
+    return metric.requires_grad_(False)
+
+
+def test_it_is_stored_as_the_package_gives_it(features, store):
+    (result,) = run([CELL], store, device="cpu", progress=False)
+    truth, found = result.images("truth"), result.images("reconstruction")
+    metric = reference(features)
+    for scaling, scale in (("minmax", metrics.minmax), ("none", lambda images: images)):
+        expected = metric(scale(found), scale(truth)).flatten()  # [0, 1], not [-1, 1]
+        stored = result.scores(scaling)["lpips"]
+        np.testing.assert_allclose(stored, expected, rtol=0.02)  # stored pictures are rounded to bytes
+        symmetric = metric(2 * scale(found) - 1, 2 * scale(truth) - 1).flatten()
+        assert not np.allclose(symmetric, expected, rtol=0.05)
+        assert result.figures["summary"][scaling]["lpips"]["mean"] == pytest.approx(stored.mean(), rel=1e-5)
+    row = tables.attack_table({"a": result}).iloc[0]
+    assert row["lpips"] == pytest.approx(result.scores()["lpips"].mean())
+    assert row["lpips_std"] == pytest.approx(result.scores()["lpips"].std(ddof=0))
+
+
+def test_without_weights_nothing_is_stored_and_nothing_else_changes(home, store):
+    (result,) = run([CELL], store, device="cpu", progress=False)
+    assert all(set(columns) == set(figures.SCORES) for columns in result.figures["scores"].values())
+    assert "lpips" not in result.scores()
+    row = tables.attack_table({"a": result}).iloc[0]
+    assert (
+        np.isnan(row["lpips"])
+        and np.isnan(row["lpips_std"])
+        and row["ssim"] == result.scores()["ssim"].mean()
+    )
+
+
+def test_weights_that_come_later_are_found(home, features):
+    (home / FILE).rename(home / "elsewhere")
+    assert figures.perceptual() is None
+    (home / "elsewhere").rename(home / FILE)
+    assert figures.perceptual() is not None
+
+
+def test_weights_without_the_package_are_no_use(features, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "lpips", None)
+    figures._loaded.cache_clear()
+    assert figures.perceptual() is None
+    figures._loaded.cache_clear()
+
+
+def with_lpips(cell, values):
+    """A made-up result; `values` None is one of before LPIPS was stored."""
+    count = cell.victims
+    scores = {"ssim": [0.5] * count, "psnr": [10.0] * count, "mse": [0.1] * count}
+    scores |= {} if values is None else {"lpips": [values] * count}
+    made = {"scores": {"minmax": scores, "none": scores}, "loss": [0.5] * count, "steps": [9] * count}
+    made |= {"entries_matched": 10, "entries_total": 40, "parameters": 40}
+    from gleak_lib.experiments import Result
+
+    return Result(cell, made, {"date": "2026-01-02", "device": "a CPU"})
+
+
+def test_rows_beside_the_papers_have_a_column_for_it():
+    rows, scale = paper_rows.read("XI", dataset="cifar10", model="cnn"), paper_cells.Scale(victims=16)
+    cells = [paper_cells.attack(row, scale) for row in rows]
+    found = {cell: with_lpips(cell, value) for cell, value in zip(cells, (0.25, None), strict=True)}
+    frame = paper_cells.table(rows, scale, found)
+    assert frame["lpips"].tolist() == [0.25, pytest.approx(np.nan, nan_ok=True)]
+    assert frame["lpips_paper"].tolist() == [row.paper["lpips"] for row in rows]
+    assert frame["lpips_difference"].iloc[0] == pytest.approx(0.25 - rows[0].paper["lpips"])
+    shown = tables.show(frame, columns={"label": "defense", "lpips": "LPIPS", "lpips_paper": "paper's"})
+    assert shown.to_html().count(tables.MISSING) == 1
+    said = tables.lpips_note(frame)
+    assert "VGG on images in [0, 1]" in said and said.endswith(
+        "LPIPS of 1 of 2 rows is missing: its weights were not at hand when the attacks were run."
+    )
+    assert tables.lpips_note(frame.iloc[:1]).endswith("as in the paper's code.")
+    assert tables.lpips_note(frame.iloc[1:]).startswith(" LPIPS is missing: its weights")
+    assert tables.lpips_note(frame.iloc[:0]) == ""
+
+
+def test_the_page_of_all_rows_has_it():
+    (claim, *_) = claims(["XII"])
+    best = Shelf({whole_attack(claim.attacked): with_lpips(claim.attacked, 0.3)}, {})
+    line = beside_report.table([claim], best).iloc[0]
+    assert (line["lpips"], line["lpips_paper"]) == (pytest.approx(0.3), claim.paper["lpips"])
+
+
+def test_seeds_without_it_leave_the_row_without_it():
+    pair = [with_lpips(CELL, 0.2), with_lpips(CELL, None)]
+    assert np.isnan(tables.attack_table({"a": pair}).iloc[0]["lpips"])
+    assert tables.attack_table({"a": pair[:1]}).iloc[0]["lpips"] == pytest.approx(0.2)
+
+
+def test_the_command_says_why_it_is_missing(home, capsys):
+    cli._say_what_lacks()
+    said = capsys.readouterr().err
+    assert said.startswith(f"gleak: LPIPS is NaN: its backbone's weights {FILE} are not in torch's cache")
+    assert said.count("\n") == 1
+    assert metrics.lpips_missing("alex").count("alexnet-owt") == 2
+    (home / FILE).touch()
+    cli._say_what_lacks()
+    assert capsys.readouterr().err == "" == metrics.lpips_missing()
+    with pytest.raises(UnknownNameError, match="Unknown backbone 'vgg19'"):
+        metrics.lpips_missing("vgg19")
