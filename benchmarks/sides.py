@@ -14,7 +14,12 @@ from gleak_lib.pixels import normalize
 from gleak_lib.types import Observation, Reconstruction
 
 SEED = 0
-SPECS = {"cnn": None, "cnn + CVB(1, 5)": CVB(1, 5, 0.5, 0.1), "cnn + PRECODE(1, 8)": PRECODE(1, 8)}
+SPECS = {
+    "cnn": None,
+    "cnn + CVB(1, 5)": CVB(1, 5, 0.5, 0.1),
+    # as PRECODE's own release has it
+    "cnn + PRECODE(1, 8)": PRECODE(1, 8, 0.01, kl="bits", bias=True, sigma="softplus"),
+}
 
 
 class Case(NamedTuple):

@@ -92,6 +92,14 @@ def test_both_get_the_same_noise(scripts, checkout, attack):
     assert (theirs - trace).abs().max() > 1e-3  # or the test above could not fail
 
 
+def test_precodes_module_takes_the_cvbs_place(scripts, checkout, tmp_path):
+    case = scripts.sides.Case("cifar10", "cnn + PRECODE(1, 8)", "ignore")
+    release = scripts.release.Release(checkout, released.precode(tmp_path / "precode"))
+    assert scripts.parity.start(case, release, 2)["apart"] < 1e-6
+    with pytest.raises(scripts.common.Unavailable, match="PRECODE's module is not in the CVB release: name"):
+        scripts.parity.start(case, scripts.release.Release(checkout), 2)
+
+
 def test_another_attack_is_noticed(scripts, tmp_path):
     other = released.release(tmp_path / "cvb", lr=0.3)
     case = scripts.sides.Case("cifar10", "cnn", "ig")
