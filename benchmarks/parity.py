@@ -143,7 +143,7 @@ def main(arguments: list[str] | None = None) -> None:
         here = machine
         if before is not None:  # ours may have been run by other code than what goes on now
             here = machine | {"begun": before.machine.get("begun", before.machine["commit"])}
-        if is_complete(figures, settings):
+        if is_complete(figures, settings) or (options.start_only and "apart" in figures):
             continue
         if time.monotonic() > end:
             left += 1
@@ -154,6 +154,8 @@ def main(arguments: list[str] | None = None) -> None:
             date = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
             write(path, put(stored(path), Row("parity", settings, figures, here | {"date": date})))
             print(f"{name}: {progress(figures)}", flush=True)
+            if options.start_only:
+                break
             if time.monotonic() > end and not is_complete(figures, settings):
                 left += 1
                 break
@@ -211,6 +213,7 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("--cvb", type=Path, required=True, help="checkout of the CVB paper's release")
     found.add_argument("--precode", type=Path, help="checkout of PRECODE's release, for the rows with it")
     found.add_argument("--victims", type=int, default=VICTIMS, help="of each row, at least 16 to be shown")
+    found.add_argument("--start-only", action="store_true", help="the first losses of each row, in a minute")
     found.add_argument("--time-only", action="store_true", help="milliseconds a step, on a quiet machine")
     add_options(found)
     return found

@@ -132,6 +132,14 @@ def test_a_row_goes_on_where_it_stopped(scripts, checkout, tmp_path, capsys):
     assert capsys.readouterr().out == ""  # nothing is left to do
 
 
+def test_the_start_alone_comes_first_and_the_rest_later(scripts, checkout, tmp_path, capsys):
+    (row,) = run(scripts, tmp_path / "rows", checkout, "--start-only")
+    assert set(row.figures) == {"apart", "apart_relative", "apart_by_step"}
+    capsys.readouterr()
+    assert run(scripts, tmp_path / "rows", checkout, "--start-only") == [row]
+    assert capsys.readouterr().out == ""
+
+
 def test_time_alone_is_a_row_of_its_own(scripts, checkout, tmp_path, monkeypatch):
     monkeypatch.setattr(scripts.parity, "TIMED", 3)
     (row,) = run(scripts, tmp_path / "rows", checkout, "--time-only")
