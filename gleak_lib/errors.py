@@ -28,6 +28,10 @@ class GradientError(GleakError, ValueError):
     """Gradients that cannot be attacked: not finite, or not those of the model."""
 
 
+class AttackError(GleakError, RuntimeError):
+    """An attack that failed, so that what it returned says nothing: its loss was never finite."""
+
+
 class StoreError(GleakError, RuntimeError):
     """A stored result or a run that cannot be used."""
 

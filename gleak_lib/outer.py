@@ -69,3 +69,8 @@ def factors_pay(products: int, outputs: int, inputs: int) -> bool:
 def dense(gradient: Tensor | Outer) -> Tensor:
     """Return a gradient written out, whichever form it comes in."""
     return gradient.dense() if isinstance(gradient, Outer) else gradient
+
+
+def by_row(gradient: Tensor) -> Tensor:
+    """Return a gradient V x shape as V x entries; a parameter that is a single number has one."""
+    return gradient.reshape(len(gradient), -1)

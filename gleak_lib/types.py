@@ -12,6 +12,8 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
+from gleak_lib.typed import typed
+
 Grads = dict[str, Tensor]
 """Gradients by parameter name; per-victim gradients carry a leading axis: V x the parameter's shape."""
 
@@ -39,6 +41,7 @@ class VariationalModel(Protocol):
     ) -> Run: ...
 
 
+@typed
 @dataclass(frozen=True)
 class Observation:
     """What an honest-but-curious server holds after V independent client updates (001 §II-A).
@@ -87,7 +90,8 @@ class Reconstruction:
     """What an attack returns, one entry a victim.
 
     Attributes:
-        images: V x C x H x W (or V x B x C x H x W) in [0, 1], the best iterate by the attack's loss.
+        images: V x C x H x W (or V x B x C x H x W) in [0, 1], the best iterate by the attack's loss; NaN
+            where the attack failed (`failed`).
         labels: V (or V x B) class indices that the attack used, inferred or optimised (the likeliest).
         loss: V, the attack's loss at that iterate.
         steps: V, optimisation steps taken before the victim's stop rule held.
@@ -104,3 +108,8 @@ class Reconstruction:
     trace: Tensor
     trace_steps: Tensor
     noise: tuple[Tensor, ...] | None = None
+
+    @property
+    def failed(self) -> Tensor:
+        """V bools: whether the loss was never finite, so that nothing was found, which protects nobody."""
+        return ~self.loss.isfinite()

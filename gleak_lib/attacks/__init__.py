@@ -2,6 +2,7 @@
 
 from gleak_lib.attacks.at_truth import loss_at
 from gleak_lib.attacks.attack import Attack
+from gleak_lib.attacks.check import check
 from gleak_lib.attacks.choose import best, gradient_distance
 from gleak_lib.attacks.counts import count_labels
 from gleak_lib.attacks.distances import DISTANCES
@@ -19,6 +20,7 @@ __all__ = [
     "Attack",
     "Watch",
     "best",
+    "check",
     "count_labels",
     "gradient_distance",
     "infer",

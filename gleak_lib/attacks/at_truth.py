@@ -17,11 +17,13 @@ from gleak_lib.attacks.objective import Objective, Problem
 from gleak_lib.attacks.precision import arithmetic
 from gleak_lib.errors import ParameterError, ShapeError
 from gleak_lib.pixels import normalize
+from gleak_lib.typed import typed
 from gleak_lib.types import Observation
 
 CERTAIN = 100.0  # logit of a label that the attack would have to find
 
 
+@typed
 def loss_at(
     observation: Observation,
     attack: Attack,
@@ -45,7 +47,7 @@ def loss_at(
 
     Raises:
         ParameterError: a closed form, which minimises nothing.
-        ShapeError: images or noise that do not fit.
+        ShapeError: images or noise that do not fit, or NaN among the pixels.
     """
     if attack.optimizer == "closed-form":
         raise ParameterError(f"{attack.name!r} is a closed form: it has no loss to evaluate.")
@@ -54,6 +56,8 @@ def loss_at(
     shape = (victims, batch, *observation.input_shape)
     if images.numel() != math.prod(shape) or images.shape[0] != victims:
         raise ShapeError(f"images must be {shape} (V x B x C x H x W), got {tuple(images.shape)}.")
+    if images.is_complex() or not images.isfinite().all():
+        raise ShapeError("images must be finite and real, got NaN, infinite or complex pixels.")
     rows, given_rows = victims * batch, [len(n) for n in noise]
     if set(given_rows) != {rows * attack.draws}:
         attack = attack.replace(draws=1)  # the mean of equal gradients
@@ -71,5 +75,5 @@ def loss_at(
     with arithmetic("float32"):
         if attack.noise == "optimize":
             unknowns = objective.with_noise(unknowns, given)
-        problem = Problem.of(observation, labels, names, attack.weighting)
+        problem = Problem.of(observation, labels, names, attack)
         return objective.loss(unknowns, problem, given).detach()

@@ -1,13 +1,16 @@
 """The description of an attack: frozen, comparable, storable; `replace` makes a variant."""
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from gleak_lib.attacks.distances import DISTANCES
 from gleak_lib.errors import ParameterError, nearest, unknown
+from gleak_lib.typed import typed
 
 
+@typed
 @dataclass(frozen=True)
 class Attack:
     """Everything that tells one gradient-inversion attack from another (001 Eq. 1).
@@ -131,6 +134,9 @@ class Attack:
         for field in ("lr", "noise_lr"):
             if not getattr(self, field) > 0:
                 raise ParameterError(f"{field} must be positive, got {getattr(self, field)}.")
+        for field in (*_NOT_NEGATIVE, "lr", "noise_lr"):
+            if getattr(self, field) == math.inf:
+                raise ParameterError(f"{field} must be finite, got inf.")
         if not 0 < self.lr_decay <= 1:
             raise ParameterError(f"lr_decay must be in (0, 1], got {self.lr_decay}.")
         if isinstance(self.layers, str) and self.layers not in ("all", "before-decoder"):

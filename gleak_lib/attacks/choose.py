@@ -13,6 +13,7 @@ from gleak_lib.attacks.precision import arithmetic
 from gleak_lib.attacks.unknowns import take, take_noise
 from gleak_lib.errors import ParameterError, ShapeError
 from gleak_lib.pixels import normalize
+from gleak_lib.typed import typed
 from gleak_lib.types import Observation, Reconstruction, VariationalModel
 
 DRAWS = 8  # of the noise where an attack knows none
@@ -20,6 +21,7 @@ SEED = 0  # of these draws, the same for all attacks
 ROWS = 128  # images, each draw counted, whose gradients are computed at once
 
 
+@typed
 def gradient_distance(observation: Observation, attack: Attack, found: Reconstruction) -> Tensor:
     """Return the cosine distance between the whole observed gradient and the reconstruction's, V values.
 
@@ -48,7 +50,7 @@ def gradient_distance(observation: Observation, attack: Attack, found: Reconstru
     images = found.images.to(like).reshape(victims, size, *observation.input_shape)
     labels = found.labels.to(like.device, torch.long).reshape(victims, size)
     unknowns = {"image": normalize(images, observation.mean, observation.std)}
-    problem = Problem.of(observation, labels.clamp_min(0), names)
+    problem = Problem.of(observation, labels.clamp_min(0), names, plain)
     step = max(1, ROWS // (draws * size))
     parts = []
     with arithmetic("float32"):
@@ -78,6 +80,7 @@ def _noise(observation: Observation, attack: Attack, found: Reconstruction) -> t
     return tuple(n for one in updates for n in sample_noise(one.model, rows * DRAWS, like, stream)), DRAWS
 
 
+@typed
 def best(distances: Sequence[Tensor]) -> Tensor:
     """Return for each victim the number of the attack that explains its gradient best, V indices.
 

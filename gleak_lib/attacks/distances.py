@@ -1,11 +1,12 @@
 """Distances between dummy gradients and observed ones, one value a victim, over all given layers at once."""
 
+import math
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from gleak_lib.outer import FactoredGrads, Outer, dense
+from gleak_lib.outer import FactoredGrads, Outer, by_row, dense
 from gleak_lib.registry import Registry
 from gleak_lib.types import Grads
 
@@ -30,12 +31,12 @@ class _DotAndSquare(torch.autograd.Function):
 def _dot_and_square(a: Tensor | Outer, b: Tensor) -> tuple[Tensor, Tensor]:
     if isinstance(a, Outer):
         return a.dot(b), a.square()
-    return _DotAndSquare.apply(a.flatten(1), b.flatten(1))  # type: ignore[return-value]
+    return _DotAndSquare.apply(by_row(a), by_row(b))  # type: ignore[return-value]
 
 
 def squared_norm(gradients: Grads) -> Tensor:
     """Return each victim's squared norm over all given layers, V values."""
-    norms = [torch.linalg.vector_norm(g.flatten(1), dim=1) for g in gradients.values()]
+    norms = [torch.linalg.vector_norm(by_row(g), dim=1) for g in gradients.values()]
     return torch.stack(norms).square().sum(0)
 
 
@@ -89,10 +90,31 @@ def squared_l2(dummy: FactoredGrads, observed: Grads, _square: Tensor | None = N
     Gradients in factors are written out: |a|^2 - 2 <a, b> + |b|^2 would lose the digits of a small distance.
     """
     pairs = ((dense(g), observed[name]) for name, g in dummy.items())
-    parts = [_SquaredDifference.apply(g.flatten(1), b.flatten(1)) for g, b in pairs]
+    parts = [_SquaredDifference.apply(by_row(g), by_row(b)) for g, b in pairs]
     return torch.stack(parts).sum(0)
 
 
 DISTANCES: dict[str, Distance] = Registry(
     "distance", {"cosine": cosine, "layerwise": layerwise, "l2": squared_l2}
 )
+
+SCALE_FREE = ("cosine", "layerwise")  # those that no positive factor changes
+NEAR, FARTHEST = 20, 120  # exponents: gradients of 1e-6 to 1e6 stay as they are; floats end at 126
+
+
+def near_one(gradients: Grads) -> Grads:
+    """Scale gradients that are so small or so large that their squares would leave the range of floats.
+
+    The factor is a power of two for each victim, which changes no digit, so that a distance that is free of
+    scale is the same to the last bit where it could be computed before.
+
+    Args:
+        gradients: V x shape each.
+    """
+    largest = torch.stack([by_row(g).abs().amax(1) for g in gradients.values()]).amax(0)
+    exponents = [math.frexp(value)[1] for value in largest.tolist()]
+    if max(map(abs, exponents), default=0) <= NEAR:
+        return gradients
+    factors = [math.ldexp(1.0, -max(-FARTHEST, min(e, FARTHEST))) for e in exponents]
+    factor = largest.new_tensor(factors)
+    return {name: g * factor.view(-1, *[1] * (g.dim() - 1)) for name, g in gradients.items()}

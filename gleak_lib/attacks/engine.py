@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from gleak_lib import gradients as per_victim
 from gleak_lib.attacks import closed_form, schedules, unknowns
 from gleak_lib.attacks.attack import Attack
+from gleak_lib.attacks.check import check, finished
 from gleak_lib.attacks.classifier import classifier
 from gleak_lib.attacks.labels import infer
 from gleak_lib.attacks.masks import matched
@@ -19,14 +19,17 @@ from gleak_lib.attacks.step import State, Step
 from gleak_lib.errors import ParameterError
 from gleak_lib.extras import require
 from gleak_lib.pixels import denormalize
+from gleak_lib.typed import typed
 from gleak_lib.types import Observation, Reconstruction
 
 Watch = Callable[[int, Tensor, unknowns.Unknowns, tuple[Tensor, ...]], None]
 """(step, victims, unknowns, noise): what an attack is about to use; see `invert`."""
 
 CHECK_EVERY = 25  # steps of Adam between looks at which victims are left: the only place where the host waits
+ROOM = 100_000  # steps that the trace has room for at first: who allows more may stop long before
 
 
+@typed
 def invert(
     observation: Observation,
     attack: Attack,
@@ -43,7 +46,7 @@ def invert(
         observation: what the server holds, from `observe` or filled in from real updates.
         attack: a preset of `ATTACKS` or a variant of one.
         generator: source of the dummies and of resampled noise; the same state gives the same result on
-            one machine. None uses torch's global generator.
+            one machine with as many threads. None uses torch's global generator.
         progress: show a bar with the victims left, the median loss and steps a second.
         compile: fuse the step with `torch.compile`; worthwhile from some thousand steps on.
         precision: of the dummy gradients: `float32` (or what the gradients have), or on a GPU `tf32`, or
@@ -59,17 +62,18 @@ def invert(
         The best iterate by the attack's own loss, never by the truth; see `Reconstruction`.
 
     Raises:
-        GradientError: gradients that do not fit the model or are not finite.
+        GradientError, ShapeError: parts of the observation that do not fit each other, see `check`.
+        AttackError: the loss was never finite for any victim. Where so it is for some of them, a warning
+            names them, and their images and losses are NaN.
         UnknownNameError, ParameterError: a layer mask that keeps nothing, labels or noise that the attack
             needs and the observation lacks.
     """
     check_precision(precision)
-    for one in (observation, *observation.later):
-        per_victim.check(one.gradients, one.model)
+    check(observation)
     names = matched(observation, attack)
     if attack.optimizer == "closed-form":
         known = _labels(observation, attack, required=attack.route == "direction")
-        return closed_form.solve(observation, attack, known, generator)
+        return finished(closed_form.solve(observation, attack, known, generator), attack.name)
     labels = _labels(observation, attack)
     best: Reconstruction | None = None
     for _ in range(attack.trials):
@@ -78,7 +82,7 @@ def invert(
             found = _one_trial(observation, attack, step, labels, generator, progress, watch)
         best = found if best is None else _lower(best, found)
     assert best is not None
-    return best
+    return finished(best, attack.name)
 
 
 def _labels(observation: Observation, attack: Attack, *, required: bool = True) -> Tensor:
@@ -120,7 +124,7 @@ def _one_trial(
     bar = _bar(attack.max_steps, attack.name) if show else None
     x = dummies["image"]
     # one tensor from the start: small ones that stay, among large ones that go, make the heap grow
-    trace = torch.empty(attack.max_steps, victims, dtype=x.dtype, device=device)
+    trace = torch.empty(min(attack.max_steps, ROOM), victims, dtype=x.dtype, device=device)
     every = 1 if step.waits else CHECK_EVERY
     done = 0
     while done < attack.max_steps and len(index):
@@ -135,6 +139,8 @@ def _one_trial(
             state, loss = step(state, problem, draw, t)
             losses.append(loss)
         done += len(losses)
+        if done > len(trace):
+            trace = torch.cat([trace, torch.empty_like(trace)])
         block = trace[done - len(losses) : done]
         block.fill_(torch.nan)
         block[:, index] = torch.stack(losses)
@@ -160,7 +166,7 @@ def _problem(observation: Observation, attack: Attack, names: Sequence[str], lab
             "statistics_weight needs an observation that grants the clients' batch statistics "
             "(share_statistics=True) and statistics='own'."
         )
-    return Problem.of(observation, labels, names, attack.weighting)
+    return Problem.of(observation, labels, names, attack)
 
 
 def _copies(x: unknowns.Unknowns, noise: tuple[Tensor, ...]) -> tuple[unknowns.Unknowns, tuple[Tensor, ...]]:

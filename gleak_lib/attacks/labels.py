@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from gleak_lib.attacks.classifier import classifier
 from gleak_lib.attacks.counts import count_labels
 from gleak_lib.errors import ParameterError, ShapeError, unknown
+from gleak_lib.typed import typed
 from gleak_lib.types import Observation
 
 RULES = ("counts", "gradinversion")
@@ -80,6 +81,7 @@ def infer_batch(observation: Observation, rule: str = "counts") -> Tensor:
     return lowest.topk(observation.batch_size, dim=1, largest=False).indices.sort(1).values
 
 
+@typed
 def label_accuracy(found: Tensor, truth: Tensor) -> Tensor:
     """Share of each victim's labels that were found, V values; their order within a batch does not count.
 

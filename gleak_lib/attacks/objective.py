@@ -9,13 +9,13 @@ from torch import Tensor
 from gleak_lib import gradients as per_victim
 from gleak_lib.attacks import noise as noises
 from gleak_lib.attacks.attack import Attack
-from gleak_lib.attacks.distances import DISTANCES, squared_norm
+from gleak_lib.attacks.distances import DISTANCES, SCALE_FREE, near_one, squared_norm
 from gleak_lib.attacks.precision import Precision, mixed
 from gleak_lib.attacks.priors import label_distance, total_variation
 from gleak_lib.attacks.statistics import batch_statistics, statistics_distance, use_running
 from gleak_lib.attacks.unknowns import Unknowns
 from gleak_lib.attacks.weighting import inverse_deviations
-from gleak_lib.outer import FactoredGrads, Outer, dense
+from gleak_lib.outer import FactoredGrads, Outer, by_row, dense
 from gleak_lib.types import Grads, Observation, VariationalModel
 
 
@@ -35,7 +35,7 @@ class Problem(NamedTuple):
         observation: Observation,
         labels: Tensor | None,
         names: Sequence[str] | None = None,
-        weighting: str = "none",
+        attack: Attack | None = None,
     ) -> "Problem":
         """Return what an observation says of the gradients `names`, all by default.
 
@@ -43,14 +43,17 @@ class Problem(NamedTuple):
             observation: of V victims.
             labels: V x B.
             names: parameters.
-            weighting: as in `Attack`.
+            attack: whose `weighting` counts, and whose distance may leave the gradients' scale free.
         """
         assert labels is not None
         gradients = observation.gradients
         target = {name: gradients[name] for name in (gradients if names is None else names)}
-        factors = {} if weighting == "none" else inverse_deviations(observation, tuple(target))
+        weighted = attack is not None and attack.weighting != "none"
+        factors = inverse_deviations(observation, tuple(target)) if weighted else {}
         target = {name: _times(g, factors.get(name)) for name, g in target.items()}
-        later = tuple(cls.of(one, labels, names, weighting) for one in observation.later)
+        if attack is not None and attack.distance in SCALE_FREE and attack.estimate != "clipping":
+            target = near_one(target)
+        later = tuple(cls.of(one, labels, names, attack) for one in observation.later)
         return cls(target, squared_norm(target), labels, observation.statistics or {}, factors, later)
 
 
@@ -187,7 +190,7 @@ def transformed(grads: FactoredGrads, target: Grads, estimate: str) -> FactoredG
     whole = {name: dense(g) for name, g in grads.items()}
     if estimate == "sparsity":
         return {name: g * (target[name] != 0) for name, g in whole.items()}
-    return {n: _shortened(g.flatten(1), target[n].flatten(1)).reshape(g.shape) for n, g in whole.items()}
+    return {n: _shortened(by_row(g), by_row(target[n])).reshape(g.shape) for n, g in whole.items()}
 
 
 def _times(gradient: Any, factors: Tensor | None) -> Any:

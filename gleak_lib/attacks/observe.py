@@ -7,15 +7,19 @@ import torch
 from torch import Tensor, nn
 
 from gleak_lib import gradients as engine
+from gleak_lib.attacks.check import are_indices, check, check_pixels
 from gleak_lib.attacks.statistics import batch_statistics
 from gleak_lib.defenses import Batch, Defense
 from gleak_lib.errors import ParameterError, ShapeError
 from gleak_lib.pixels import normalize
+from gleak_lib.typed import typed
 from gleak_lib.types import Observation, VariationalModel
 
 CHUNK = 128  # victims whose gradients are computed at once
+_CHANNELS = (1, 3)  # of ordinary images
 
 
+@typed
 def observe(
     model: nn.Module,
     images: Tensor,
@@ -60,8 +64,14 @@ def observe(
         raise ShapeError(f"images must be V x C x H x W or V x B x C x H x W, got {tuple(images.shape)}.")
     pixels = images if batched else images.unsqueeze(1)
     victims, batch_size, channels = pixels.shape[:3]
+    if channels not in _CHANNELS and pixels.shape[-1] in _CHANNELS:
+        raise ShapeError(
+            f"images must be ... x C x H x W, got {tuple(images.shape)}: permute their channels."
+        )
     if victims == 0 or batch_size == 0:
         raise ShapeError("There is no image to observe.")
+    if pixels.is_complex():
+        raise ShapeError(f"images must be real, got {images.dtype}.")
     low, high = float(pixels.min()), float(pixels.max())
     if not (low >= 0 and high <= 1):
         raise ShapeError(
@@ -69,14 +79,13 @@ def observe(
             "pass them before normalisation, with mean= and std="
         )
     classes = labels.reshape(-1)
-    if classes.shape[0] != victims * batch_size or labels.is_floating_point():
+    if classes.shape[0] != victims * batch_size or not are_indices(labels):
         raise ShapeError(
             f"labels must be {victims} x {batch_size} class indices, "
             f"got {tuple(labels.shape)} {labels.dtype}."
         )
     mean_, std_ = _per_channel(mean, channels, "mean"), _per_channel(std, channels, "std")
-    if min(std_) <= 0:
-        raise ShapeError(f"std must be positive, got {std_}.")
+    check_pixels(mean_, std_)
 
     shared = engine.prepare(model, batch_size)
     names = engine.wanted(shared)
@@ -118,8 +127,7 @@ def observe(
     if defense is not None:
         batch = Batch(model, x, classes, victims, noise, noise_scale)
         gradients = defense.bound(batch)(gradients, generator=generator)
-    engine.check(gradients, model)
-    return Observation(
+    seen = Observation(
         model=model,
         gradients=gradients,
         input_shape=(channels, pixels.shape[3], pixels.shape[4]),
@@ -132,6 +140,8 @@ def observe(
         noise=noise if share_noise else None,
         statistics={name: torch.cat([b[name] for b in batches]) for name in batches[0]} if batches else None,
     )
+    check(seen)
+    return seen
 
 
 def check_scale(noise_scale: float) -> None:

@@ -69,6 +69,16 @@ def kl_divergence(mu: Tensor, sigma: Tensor, form: KLForm = "exact") -> Tensor:
     return terms.sum(1).flatten(1).mean(1) if terms.dim() > 2 else terms.sum(1)
 
 
+def check_beta(beta: float) -> None:
+    """Refuse a weight of the KL term that cannot be one.
+
+    Raises:
+        ParameterError: If `beta` is negative or not finite.
+    """
+    if not 0 <= beta < math.inf:
+        raise ParameterError(f"beta must be finite and not negative, got {beta}.")
+
+
 def check_forms(kl: str, sigma: str, sigma_floor: float) -> None:
     """Refuse forms of the KL term and of sigma that there are not, and a least sigma that cannot be one.
 

@@ -5,10 +5,12 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from gleak_lib.bottlenecks.base import KLForm, VariationalBottleneck, check_forms
+from gleak_lib.bottlenecks.base import KLForm, VariationalBottleneck, check_beta, check_forms
 from gleak_lib.errors import ParameterError, ShapeError
+from gleak_lib.typed import typed
 
 
+@typed
 @dataclass(frozen=True)
 class CVB:
     """Specification of a CVB: K_E = scale * channels kernels for mu and as many for sigma, no biases.
@@ -43,8 +45,9 @@ class CVB:
     def __post_init__(self) -> None:
         if self.kernel_size < 1 or self.kernel_size % 2 == 0:
             raise ParameterError(f"CVB's kernel_size must be odd and positive, got {self.kernel_size}.")
-        if self.scale <= 0:
-            raise ParameterError(f"CVB's scale must be positive, got {self.scale}.")
+        if not 0 < self.scale < math.inf:
+            raise ParameterError(f"CVB's scale must be positive and finite, got {self.scale}.")
+        check_beta(self.beta)
         check_forms(self.kl, "clipped-softplus", self.sigma_floor)
 
     def build(self, shape: tuple[int, ...]) -> VariationalBottleneck:

@@ -10,6 +10,8 @@ from gleak_lib.bottlenecks.base import VariationalBottleneck
 from gleak_lib.bottlenecks.cvb import CVB
 from gleak_lib.bottlenecks.precode import PRECODE
 from gleak_lib.errors import ParameterError, ShapeError, unknown
+from gleak_lib.fresh import fresh
+from gleak_lib.typed import typed
 from gleak_lib.types import Run, VariationalModel
 
 
@@ -85,6 +87,7 @@ class Bottlenecked(nn.Module):
         return Run(inner.logits, total, (*inner.noise, *(used[name] for name in self.after)))
 
 
+@typed
 def insert(
     model: nn.Module,
     after: str,
@@ -117,10 +120,7 @@ def insert(
         raise unknown("submodule", after, names)
     shape = _output_shape(wrapped.base, after, input_shape)
     reference = _reference(wrapped.base)
-    with torch.random.fork_rng(devices=[], enabled=seed is not None):
-        if seed is not None:
-            torch.manual_seed(seed)
-        built = spec.build(shape).to(reference)
+    built = fresh(lambda: spec.build(shape), seed=seed, what=f"{spec} behind {after}").to(reference)
     name = f"bottleneck{len(wrapped.after) + 1}"
     wrapped.add_module(name, built)
     wrapped.after[name] = after
@@ -167,8 +167,10 @@ def _output_shape(base: nn.Module, after: str, input_shape: tuple[int, ...]) -> 
     finally:
         handle.remove()
     if len(found) != 1 or not isinstance(found[0], Tensor):
+        kinds = ", ".join(dict.fromkeys(type(one).__name__ for one in found)) or "nothing"
         raise ParameterError(
-            f"{after!r} must run once a forward pass and return one tensor, ran {len(found)} times."
+            f"{after!r} must run once a forward pass and return one tensor, and runs {len(found)} times and "
+            f"returns {kinds}."
         )
     return tuple(found[0].shape[1:])
 

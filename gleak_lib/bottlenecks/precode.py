@@ -5,10 +5,12 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from gleak_lib.bottlenecks.base import KLForm, SigmaForm, VariationalBottleneck, check_forms
+from gleak_lib.bottlenecks.base import KLForm, SigmaForm, VariationalBottleneck, check_beta, check_forms
 from gleak_lib.errors import ParameterError
+from gleak_lib.typed import typed
 
 
+@typed
 @dataclass(frozen=True)
 class PRECODE:
     """Specification of a PRECODE module: flatten, linear layer to 2k, sample k values, linear layer back.
@@ -46,6 +48,7 @@ class PRECODE:
     def __post_init__(self) -> None:
         if self.k < 1:
             raise ParameterError(f"PRECODE's k must be at least 1, got {self.k}.")
+        check_beta(self.beta)
         check_forms(self.kl, self.sigma, self.sigma_floor)
 
     def build(self, shape: tuple[int, ...]) -> VariationalBottleneck:

@@ -11,6 +11,7 @@ from gleak_lib.datasets.base import ImageDataset
 from gleak_lib.datasets.build import Statistics, build, build_victims
 from gleak_lib.datasets.sources import DATASETS, Source, embedded, fetch, read_folder
 from gleak_lib.errors import DataError, GleakError, ParameterError, UnknownNameError, unknown
+from gleak_lib.typed import typed
 
 SIZE = 32  # height and width of images where nothing else is asked for
 
@@ -30,6 +31,7 @@ def data_root(root: str | Path | None = None) -> Path:
     return user_cache_path("gleak", appauthor=False)
 
 
+@typed
 def load(
     name: str,
     root: str | Path | None = None,
@@ -98,6 +100,7 @@ class Found(NamedTuple):
     detail: str  # where it is and how much it holds; or what is wrong; or how to get it
 
 
+@typed
 def check(root: str | Path | None = None) -> list[Found]:
     """Read every image set in a folder in full, and say which are valid, damaged or missing.
 

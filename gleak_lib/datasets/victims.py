@@ -6,8 +6,10 @@ from torch import Tensor
 
 from gleak_lib.datasets.base import ImageDataset
 from gleak_lib.errors import ParameterError
+from gleak_lib.typed import typed
 
 
+@typed
 def victims(
     dataset: ImageDataset,
     count: int,

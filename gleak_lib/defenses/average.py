@@ -7,11 +7,13 @@ from gleak_lib.defenses.base import Batch, Defense, check_fits, stateless
 from gleak_lib.defenses.noise import normal
 from gleak_lib.errors import ParameterError
 from gleak_lib.gradients import per_victim_gradients, prepare
+from gleak_lib.typed import typed
 from gleak_lib.types import Grads
 
 ROWS = 128  # images, each draw counted, whose gradients are computed at once
 
 
+@typed
 def average_noise(draws: int = 4) -> Defense:
     """Share the mean gradient over `draws` independent draws of the bottlenecks' noise; ours.
 
@@ -26,8 +28,8 @@ def average_noise(draws: int = 4) -> Defense:
         ParameterError: fewer; or, when called, no batch that it was bound to (`observe` and
             `federated.train` bind it): a gradient alone does not tell what other noise would have given.
     """
-    if not isinstance(draws, int) or isinstance(draws, bool) or draws < 1:
-        raise ParameterError(f"draws must be an integer of at least 1, got {draws!r}.")
+    if draws < 1:
+        raise ParameterError(f"draws must be an integer of at least 1, got {draws}.")
     name = f"average-noise(draws={draws})"
 
     def single(grads: Grads, generator: torch.Generator | None) -> Grads:

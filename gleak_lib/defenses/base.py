@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from gleak_lib.errors import GradientError, ParameterError
+from gleak_lib.typed import typed
 from gleak_lib.types import Grads
 
 State = Any
@@ -76,7 +77,13 @@ class Defense:
     draws: int = 1
 
     def __call__(self, grads: Grads, *, generator: torch.Generator | None = None) -> Grads:
-        """Return the gradients as shared after one update from a fresh state."""
+        """Return the gradients as shared after one update from a fresh state.
+
+        Raises:
+            GradientError: If there is no gradient, or the tensors are not V x shape with one V, or not
+                finite.
+        """
+        check_rows(grads)
         return self.update(grads, self.init(grads), generator)[0]
 
     def bound(self, batch: Batch) -> "Defense":
@@ -103,6 +110,7 @@ def stateless(
     )
 
 
+@typed
 def chain(*defenses: Defense) -> Defense:
     """Return the defence that applies these in order; an empty chain changes nothing.
 
@@ -147,6 +155,20 @@ def chain(*defenses: Defense) -> Defense:
 def updates(grads: Grads) -> int:
     """Return the number of independent updates, V."""
     return next(iter(grads.values())).shape[0]
+
+
+def check_rows(grads: Grads) -> None:
+    """Refuse what no defense can transform.
+
+    Raises:
+        GradientError: If there is no gradient, or the tensors are not V x shape with one V, or not finite.
+    """
+    victims = {g.shape[0] if g.dim() else 0 for g in grads.values()}
+    if len(victims) != 1 or 0 in victims:
+        shapes = {name: tuple(g.shape) for name, g in grads.items()}
+        raise GradientError(f"Gradients must be V x the parameter's shape, with one V for all, got {shapes}.")
+    if bad := [name for name, g in grads.items() if not g.isfinite().all()]:
+        raise GradientError(f"The gradient of {bad[0]} has NaN or infinite entries.")
 
 
 def check_fits(batch: Batch, grads: Grads) -> None:

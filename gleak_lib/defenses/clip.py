@@ -7,9 +7,12 @@ from torch import Tensor
 
 from gleak_lib.defenses.base import Defense, stateless
 from gleak_lib.errors import ParameterError
+from gleak_lib.outer import by_row
+from gleak_lib.typed import typed
 from gleak_lib.types import Grads
 
 
+@typed
 def clip(bound: float = 4.0, per_layer: bool = False) -> Defense:
     """Scale the gradient down to an L2 norm of at most `bound`: g / max(1, |g| / bound) (003: 4).
 
@@ -36,7 +39,7 @@ def clip(bound: float = 4.0, per_layer: bool = False) -> Defense:
 
 def norms(grads: Grads) -> Tensor:
     """Return the L2 norm over all entries, one value a row (update or example)."""
-    parts = [torch.linalg.vector_norm(g.flatten(1), dim=1) for g in grads.values()]
+    parts = [torch.linalg.vector_norm(by_row(g), dim=1) for g in grads.values()]
     return torch.linalg.vector_norm(torch.stack(parts), dim=0)
 
 

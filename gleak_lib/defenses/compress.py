@@ -5,9 +5,12 @@ from torch import Tensor
 
 from gleak_lib.defenses.base import Defense, stateless
 from gleak_lib.errors import ParameterError
+from gleak_lib.outer import by_row
+from gleak_lib.typed import typed
 from gleak_lib.types import Grads
 
 
+@typed
 def compression(p: float = 0.9) -> Defense:
     """Set the share p of smallest magnitude of every layer's gradient to zero (001 §VI-C: p 0.9, 0.99).
 
@@ -19,11 +22,12 @@ def compression(p: float = 0.9) -> Defense:
     check_share(p)
 
     def transform(grads: Grads, _generator: torch.Generator | None) -> Grads:
-        return {name: _prune(g.flatten(1), p).reshape(g.shape) for name, g in grads.items()}
+        return {name: _prune(by_row(g), p).reshape(g.shape) for name, g in grads.items()}
 
     return stateless(f"compression(p={p:g})", transform, bits=None)
 
 
+@typed
 def prune_small(p: float = 0.2) -> Defense:
     """Set the share p of smallest magnitude of the whole gradient to zero, over all layers together (002).
 
@@ -37,7 +41,7 @@ def prune_small(p: float = 0.2) -> Defense:
     check_share(p)
 
     def transform(grads: Grads, _generator: torch.Generator | None) -> Grads:
-        whole = _prune(torch.cat([g.flatten(1) for g in grads.values()], dim=1), p)
+        whole = _prune(torch.cat([by_row(g) for g in grads.values()], dim=1), p)
         parts = whole.split([g[0].numel() for g in grads.values()], dim=1)
         return {name: part.reshape(g.shape) for (name, g), part in zip(grads.items(), parts, strict=True)}
 

@@ -6,12 +6,15 @@ import torch
 from torch import Tensor
 
 from gleak_lib.defenses.base import Defense
+from gleak_lib.outer import by_row
+from gleak_lib.typed import typed
 from gleak_lib.types import Grads
 
 INDEX = 32  # bits of the place of an entry that is sent
 SCALE = 32  # bits of the step that goes with each quantised tensor
 
 
+@typed
 def bytes_shared(grads: Grads, defense: Defense | None = None) -> Tensor:
     """Return the bytes in which each update is sent, V integers.
 
@@ -28,7 +31,7 @@ def bytes_shared(grads: Grads, defense: Defense | None = None) -> Tensor:
     overhead = SCALE if bits < 32 else 0
     total = torch.zeros(len(next(iter(grads.values()))), dtype=torch.long)
     for g in grads.values():
-        kept = g.flatten(1).count_nonzero(dim=1).cpu()
+        kept = by_row(g).count_nonzero(dim=1).cpu()
         dense = torch.full_like(kept, math.prod(g.shape[1:]) * bits)
         total += -(-(torch.minimum(dense, kept * (bits + INDEX)) + overhead) // 8)
     return total

@@ -13,11 +13,14 @@ from gleak_lib.errors import ParameterError
 from gleak_lib.extras import require
 from gleak_lib.gradients import per_victim_gradients, prepare
 from gleak_lib.norms import takes_batch_statistics
+from gleak_lib.outer import by_row
+from gleak_lib.typed import typed
 from gleak_lib.types import Grads
 
 ENTRIES = 2**25  # of the examples' gradients at once: 128 MiB
 
 
+@typed
 def dp(max_grad_norm: float = 20.0, noise_multiplier: float = 0.1, delta: float = 1e-5) -> Defense:
     """Clip every example's gradient and add Gaussian noise: DP-SGD (Abadi et al. 2016; 001 §VI-C).
 
@@ -66,6 +69,7 @@ def dp(max_grad_norm: float = 20.0, noise_multiplier: float = 0.1, delta: float 
     return stateless(name, single, bind=bind, replaces=True, privacy=privacy)
 
 
+@typed
 def epsilon(privacy: Privacy, *, sample_rate: float, steps: int) -> float:
     """Return the epsilon that Opacus' Renyi accountant gives for so many steps.
 
@@ -114,7 +118,7 @@ def _clipped_sum(grads: Grads, owner: Tensor, victims: int, bound: float) -> Gra
         return {n: g * factor.view(-1, *[1] * (g.dim() - 1)) for n, g in grads.items()}
     share = torch.zeros(victims, len(owner), dtype=factor.dtype, device=factor.device)
     share[owner, torch.arange(len(owner), device=owner.device)] = factor
-    return {n: (share @ g.flatten(1)).reshape(victims, *g.shape[1:]) for n, g in grads.items()}
+    return {n: (share @ by_row(g)).reshape(victims, *g.shape[1:]) for n, g in grads.items()}
 
 
 def _refuse_mixing(model: nn.Module) -> None:

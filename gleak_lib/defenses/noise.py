@@ -7,9 +7,11 @@ from torch import Tensor
 
 from gleak_lib.defenses.base import Defense, stateless
 from gleak_lib.errors import ParameterError
+from gleak_lib.typed import typed
 from gleak_lib.types import Grads
 
 
+@typed
 def gaussian(std: float = 0.1) -> Defense:
     """Add independent N(0, std^2) noise to every gradient entry (003: std 0.1; 004: variance 1e-2).
 
@@ -25,6 +27,7 @@ def gaussian(std: float = 0.1) -> Defense:
     return stateless(f"gaussian(std={std:g})", transform)
 
 
+@typed
 def laplace(scale: float = math.sqrt(1e-2 / 2)) -> Defense:
     """Add independent Laplace(0, scale) noise to every gradient entry (002; 004: variance 1e-2).
 

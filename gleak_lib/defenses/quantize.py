@@ -5,9 +5,12 @@ from torch import Tensor
 
 from gleak_lib.defenses.base import Defense, stateless
 from gleak_lib.errors import ParameterError
+from gleak_lib.outer import by_row
+from gleak_lib.typed import typed
 from gleak_lib.types import Grads
 
 
+@typed
 def quantize(bits: int = 8) -> Defense:
     """Round every layer's gradient to k-bit integers and back (001 §II-C2: 8 bits).
 
@@ -18,12 +21,12 @@ def quantize(bits: int = 8) -> Defense:
     Raises:
         ParameterError: bits that are no integer from 2 to 16.
     """
-    if not isinstance(bits, int) or isinstance(bits, bool) or not 2 <= bits <= 16:
-        raise ParameterError(f"bits must be an integer from 2 to 16, got {bits!r}.")
+    if not 2 <= bits <= 16:
+        raise ParameterError(f"bits must be an integer from 2 to 16, got {bits}.")
     levels = 2 ** (bits - 1) - 1
 
     def rounded(g: Tensor) -> Tensor:
-        rows = g.flatten(1)
+        rows = by_row(g)
         largest = rows.abs().amax(dim=1, keepdim=True)
         step = torch.where(largest > 0, largest, torch.ones_like(largest)) / levels
         return ((rows / step).round().clamp(-levels, levels) * step).reshape(g.shape)

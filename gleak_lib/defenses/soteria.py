@@ -8,11 +8,13 @@ from gleak_lib.defenses.compress import check_share
 from gleak_lib.defenses.noise import normal
 from gleak_lib.errors import ParameterError
 from gleak_lib.gradients import forward, prepare
+from gleak_lib.typed import typed
 from gleak_lib.types import Grads
 
 OFFSET = 0.1  # keeps features that are zero from dividing by zero
 
 
+@typed
 def soteria(p: float = 0.8, layer: str | None = None, probes: int | None = None) -> Defense:
     """Prune the representation in front of the fully connected layer (Sun et al. 2021; 003: 80 %).
 
@@ -41,6 +43,7 @@ def soteria(p: float = 0.8, layer: str | None = None, probes: int | None = None)
     return _soteria("soteria", p, layer, probes)
 
 
+@typed
 def pld(p: float = 0.8, layer: str | None = None, probes: int | None = None) -> Defense:
     """Prune the fully connected layer's gradient: 004's PLD, which is `soteria` (004: 60 %, 80 %).
 
@@ -52,8 +55,8 @@ def pld(p: float = 0.8, layer: str | None = None, probes: int | None = None) -> 
 
 def _soteria(kind: str, p: float, layer: str | None, probes: int | None) -> Defense:
     check_share(p)
-    if probes is not None and (not isinstance(probes, int) or isinstance(probes, bool) or probes < 1):
-        raise ParameterError(f"probes must be None or an integer of at least 1, got {probes!r}.")
+    if probes is not None and probes < 1:
+        raise ParameterError(f"probes must be None or an integer of at least 1, got {probes}.")
     options = "".join(f", {n}={v}" for n, v in [("layer", layer), ("probes", probes)] if v is not None)
     name = f"{kind}(p={p:g}{options})"
 

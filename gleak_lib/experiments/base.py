@@ -26,11 +26,14 @@ class Cell(ABC):
 
     Attributes:
         kind: folder of its results.
+        unbounded: names of figures, and of dicts of figures, that may be NaN or infinite; in all others
+            that is a failure (`experiments.finite`).
         dataset_name: the image set that its figures depend on, or None.
         pixel_statistics: which mean and std normalize its pixels, see `datasets.load`.
     """
 
     kind: ClassVar[str]
+    unbounded: ClassVar[tuple[str, ...]] = ()
 
     @property
     def key(self) -> str:
@@ -58,7 +61,7 @@ class Cell(ABC):
 
     @abstractmethod
     def run(self, context: Context) -> Output:
-        """Compute the figures; the same cell gives the same ones on one machine."""
+        """Compute the figures; the same ones on one machine with as many threads."""
 
 
 class WeightsCell(Cell):

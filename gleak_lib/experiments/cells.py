@@ -53,6 +53,8 @@ class TrainingCell(Cell):
     """
 
     kind: ClassVar[str] = "training"
+    # round 0 trains nothing; classes that no image has, or all have, leave no curve; no noise, no privacy
+    unbounded: ClassVar[tuple[str, ...]] = ("train_loss", "auc", "epsilon")
 
     dataset: str
     model: str = "cnn"
@@ -197,6 +199,8 @@ class AttackCell(WeightsCell):
     """
 
     kind: ClassVar[str] = "attack"
+    # an image that is found exactly; labels that the attack neither needed nor could infer
+    unbounded: ClassVar[tuple[str, ...]] = ("psnr", "gradient_distance")
 
     training: TrainingCell
     rounds: int = 0

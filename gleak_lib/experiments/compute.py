@@ -12,6 +12,7 @@ from gleak_lib.errors import GleakError, StoreError
 from gleak_lib.experiments.base import Cell, Output
 from gleak_lib.experiments.cells import TrainingCell
 from gleak_lib.experiments.context import Context, choose_device, provenance, version
+from gleak_lib.experiments.finite import require_finite
 from gleak_lib.experiments.places import CACHE
 from gleak_lib.experiments.training import train
 
@@ -64,6 +65,7 @@ def compute_away(cells: Sequence[Cell], context: Context, asked: tuple[str, str 
 
 
 def _finished(cell: Cell, output: Output, context: Context, seconds: float) -> Finished:
+    require_finite(cell, output.figures)
     data = context.signature(cell.dataset_name, cell.pixel_statistics) if cell.dataset_name else None
     return Finished(output, provenance(context, seconds, data))
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from gleak_lib import attacks, metrics, models
 from gleak_lib.attacks import Attack
-from gleak_lib.errors import MissingDependencyError
+from gleak_lib.errors import AttackError, MissingDependencyError
 from gleak_lib.federated import History
 from gleak_lib.types import Observation, Reconstruction
 
@@ -71,7 +71,15 @@ def attack(
         attack: how.
         found: what `invert` returned.
         images, labels: the truth.
+
+    Raises:
+        AttackError: If the attack failed for a victim.
     """
+    if found.failed.any():
+        raise AttackError(
+            f"{attack.name!r} failed for {int(found.failed.sum())} of {len(found.failed)} victims: its loss "
+            "was never finite there, and a mean over the others would hide it."
+        )
     sizes = {name: value[0].numel() for name, value in observation.gradients.items()}
     result: dict[str, Any] = {
         "parameters": models.count_parameters(observation.model),

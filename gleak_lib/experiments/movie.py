@@ -100,7 +100,7 @@ def watch(
     stream = torch.Generator(device).manual_seed(seed)
     dummies = unknowns.start(observation, attack.init, None, stream)
     assert observation.labels is not None
-    problem = Problem.of(observation, observation.labels, names, attack.weighting)
+    problem = Problem.of(observation, observation.labels, names, attack)
     step = Step(observation, attack, names)
     state, like = step.start(dummies), dummies["image"]
     frames, losses = {}, []

@@ -14,6 +14,7 @@ from gleak_lib.errors import GleakError, StoreError, unknown
 from gleak_lib.experiments import pictures, places, serial
 from gleak_lib.experiments.base import Cell, from_json
 from gleak_lib.experiments.files import write_atomically
+from gleak_lib.experiments.finite import require_finite
 from gleak_lib.experiments.profiles import PROFILES
 from gleak_lib.experiments.result import Result
 
@@ -90,6 +91,7 @@ class Store:
         examples: dict[str, np.ndarray] | None = None,
     ) -> Result:
         """Store a finished cell, forget that it ever failed, and return what `get` will give."""
+        require_finite(cell, figures)
         path = self.path(cell)
         stored = {
             "key": cell.key,

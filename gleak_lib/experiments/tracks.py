@@ -17,6 +17,7 @@ from gleak_lib.errors import ParameterError
 from gleak_lib.experiments.cells import AttackCell, Cell, Output, TrainingCell
 from gleak_lib.experiments.context import Context
 from gleak_lib.experiments.serial import storable
+from gleak_lib.outer import by_row
 from gleak_lib.pixels import normalize
 from gleak_lib.types import Grads, Observation
 
@@ -195,7 +196,7 @@ class _Watch:
         return _short(seen[0])
 
     def _flat(self, grads: Grads, group: str) -> Tensor:
-        return torch.cat([grads[name].flatten(1) for name in self.groups[group]], 1)
+        return torch.cat([by_row(grads[name]) for name in self.groups[group]], 1)
 
     def _by_group(self, function: Callable[[Grads, Grads], Tensor], dummy: Grads) -> Tensor:
         observed = self.observation.gradients
@@ -229,7 +230,7 @@ def _length(dummy: Grads, observed: Grads) -> Tensor:
     """Norm of the dummy's gradient in units of the client's, V values."""
 
     def norm(grads: Grads) -> Tensor:
-        return torch.cat([g.flatten(1) for g in grads.values()], 1).norm(dim=1)
+        return torch.cat([by_row(g) for g in grads.values()], 1).norm(dim=1)
 
     return norm(dummy) / norm(observed).clamp_min(torch.finfo(torch.float32).tiny)
 

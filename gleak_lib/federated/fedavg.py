@@ -18,11 +18,13 @@ from gleak_lib.federated.partition import Client, deal
 from gleak_lib.federated.protocol import Protocol
 from gleak_lib.federated.randomness import contained, streams
 from gleak_lib.federated.server import Federation
+from gleak_lib.typed import typed
 
 STREAMS = ("partition", "participants", "shuffle", "noise", "val", "test", "other")
 ON_DEVICE = ("noise", "val", "test")
 
 
+@typed
 def train(
     model: nn.Module,
     split: Split | tuple[Tensor, Tensor],
@@ -83,6 +85,7 @@ def train(
     return history
 
 
+@typed
 def train_many(
     models: Sequence[nn.Module],
     split: Split | tuple[Tensor, Tensor],
@@ -209,6 +212,7 @@ def clients_of(labels: Tensor, protocol: Protocol, *, generator: torch.Generator
     return deal(labels, protocol, stream["partition"])
 
 
+@typed
 def evaluate(
     model: nn.Module,
     split: Split | tuple[Tensor, Tensor],

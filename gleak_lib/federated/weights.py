@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from gleak_lib.errors import GradientError
+from gleak_lib.outer import by_row
 from gleak_lib.types import Grads
 
 
@@ -27,7 +28,7 @@ class Layout:
 
     def flatten_rows(self, grads: Grads) -> Tensor:
         """Return R x P of R x the parameters' shapes."""
-        return torch.cat([grads[name].flatten(1) for name in self.shapes], 1)
+        return torch.cat([by_row(grads[name]) for name in self.shapes], 1)
 
     def unflatten(self, rows: Tensor) -> Grads:
         """Return views R x the parameters' shapes of R x P."""

@@ -7,8 +7,10 @@ from torch import Tensor
 
 from gleak_lib.errors import ShapeError
 from gleak_lib.extras import require
+from gleak_lib.typed import typed
 
 
+@typed
 def balanced_accuracy(scores: Tensor, labels: Tensor) -> float:
     """Return the mean over classes of the share of their images that are found, in [0, 1].
 
@@ -27,6 +29,7 @@ def balanced_accuracy(scores: Tensor, labels: Tensor) -> float:
     return float(score)
 
 
+@typed
 def auc(scores: Tensor, labels: Tensor) -> float:
     """Return the area under the ROC curve: of class 1 for two classes, else the mean of one against the rest.
 

@@ -9,11 +9,13 @@ from gleak_lib.errors import ParameterError, ShapeError
 from gleak_lib.gradients import forward
 from gleak_lib.metrics.image import _check
 from gleak_lib.pixels import normalize
+from gleak_lib.typed import typed
 from gleak_lib.types import VariationalModel
 
 Features = Callable[[Tensor], Tensor]
 
 
+@typed
 def mse_features(pred: Tensor, target: Tensor, *, features: Features) -> Tensor:
     """Mean squared error between the features of two images (MSE-R, 003).
 
@@ -39,6 +41,7 @@ def mse_features(pred: Tensor, target: Tensor, *, features: Features) -> Tensor:
     return (found - true).flatten(1).square().mean(1).reshape(rows)
 
 
+@typed
 def penultimate(
     model: nn.Module, *, mean: Sequence[float] | float = 0.0, std: Sequence[float] | float = 1.0
 ) -> Features:

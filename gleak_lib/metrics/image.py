@@ -7,10 +7,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from gleak_lib.errors import ShapeError
+from gleak_lib.typed import typed
 
 WINDOW, SIGMA, K1, K2 = 11, 1.5, 0.01, 0.03  # Wang et al. 2004
 
 
+@typed
 def mse(pred: Tensor, target: Tensor, *, data_range: float = 1.0) -> Tensor:
     """Mean squared error over all pixels and channels (000 Eq. 3).
 
@@ -29,6 +31,7 @@ def mse(pred: Tensor, target: Tensor, *, data_range: float = 1.0) -> Tensor:
     return (pred.double() - target.double()).square().mean((-3, -2, -1)).to(_dtype(pred))
 
 
+@typed
 def psnr(pred: Tensor, target: Tensor, *, data_range: float = 1.0) -> Tensor:
     """Peak signal-to-noise ratio, 10 log10(data_range² / MSE), in dB (000 Eq. 4).
 
@@ -51,6 +54,7 @@ def psnr(pred: Tensor, target: Tensor, *, data_range: float = 1.0) -> Tensor:
     return (20 * math.log10(data_range) - 10 * error.log10()).to(_dtype(pred))
 
 
+@typed
 def ssim(pred: Tensor, target: Tensor, *, data_range: float = 1.0) -> Tensor:
     """Structural similarity with a Gaussian window of 11 x 11 and sigma 1.5 (000 Eq. 5; Wang et al. 2004).
 
@@ -117,6 +121,7 @@ def _similarity(x: Tensor, y: Tensor, data_range: float) -> Tensor:
     return similarity / ((mean_x**2 + mean_y**2 + c1) * (var_x + var_y + c2))
 
 
+@typed
 def minmax(images: Tensor) -> Tensor:
     """Stretch each image on its own, over all its channels, to [0, 1].
 
@@ -155,6 +160,8 @@ def _check(metric: str, pred: Tensor, target: Tensor, data_range: float) -> None
             "axis to a single image."
         )
     for images in (pred, target):
+        if images.is_complex():
+            raise ShapeError(f"{metric} needs real images, got {images.dtype}.")
         low, high = images.min().item(), images.max().item()
         if not math.isfinite(low) or not math.isfinite(high):
             raise ShapeError(f"{metric} needs finite images, got NaN or infinite pixels.")

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from gleak_lib.errors import ShapeError, unknown
 from gleak_lib.extras import require
+from gleak_lib.typed import typed
 
 BACKBONES = {"vgg": "VGG16_Weights", "alex": "AlexNet_Weights", "squeeze": "SqueezeNet1_1_Weights"}
 CHUNK = 64  # images that go through the backbone at once
@@ -50,6 +51,7 @@ class Perceptual:
         return torch.cat(parts).to(pred.device)
 
 
+@typed
 def lpips(
     net: str = "vgg",
     *,

@@ -12,6 +12,7 @@ from gleak_lib.errors import ParameterError, ShapeError
 from gleak_lib.extras import require
 from gleak_lib.metrics.image import minmax, mse, psnr, ssim
 from gleak_lib.metrics.success import SUCCESS
+from gleak_lib.typed import typed
 from gleak_lib.types import Reconstruction
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ METRICS = ("mse", "psnr", "ssim", "lpips")
 NO_PERCEPTUAL = "score was given no perceptual metric"
 
 
+@typed
 def score(
     reconstruction: Reconstruction | Tensor,
     truth: Tensor,
@@ -85,6 +87,7 @@ def summary(frame: "DataFrame") -> "DataFrame":
         return pandas.DataFrame({"mean": values.mean(), "std": values.std(ddof=0), "count": values.count()})
 
 
+@typed
 def assign(pred: Tensor, target: Tensor) -> Tensor:
     """Reorder the images of each victim so that their squared errors to `target` sum to the least.
 
@@ -99,6 +102,7 @@ def assign(pred: Tensor, target: Tensor) -> Tensor:
     return torch.stack([images[places] for images, places in zip(pred, order, strict=True)])
 
 
+@typed
 def matching(pred: Tensor, target: Tensor) -> Tensor:
     """Return which found image belongs to each true one, V x B indices; see `assign`."""
     solve = require("scipy.optimize", "metrics").linear_sum_assignment

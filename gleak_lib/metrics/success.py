@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gleak_lib.errors import ParameterError
+from gleak_lib.typed import typed
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
@@ -39,21 +40,25 @@ class Criterion:
         raise ParameterError("Combine criteria with &, | and ~, not with and, or, not.")
 
 
+@typed
 def ssim_above(threshold: float = 0.5) -> Criterion:
     """SSIM of at least `threshold`; 0.5 is what 001 §V-B calls a successful attack."""
     return Criterion(f"ssim >= {threshold:g}", lambda frame: _column(frame, "ssim") >= threshold)
 
 
+@typed
 def psnr_above(threshold: float) -> Criterion:
     """PSNR of at least `threshold` dB."""
     return Criterion(f"psnr >= {threshold:g}", lambda frame: _column(frame, "psnr") >= threshold)
 
 
+@typed
 def mse_below(threshold: float) -> Criterion:
     """Mean squared error of at most `threshold`."""
     return Criterion(f"mse <= {threshold:g}", lambda frame: _column(frame, "mse") <= threshold)
 
 
+@typed
 def lpips_below(threshold: float) -> Criterion:
     """Perceptual distance of at most `threshold`."""
     return Criterion(f"lpips <= {threshold:g}", lambda frame: _column(frame, "lpips") <= threshold)
@@ -63,6 +68,7 @@ SUCCESS = ssim_above(0.5)
 """What 001 counts as a successful attack."""
 
 
+@typed
 def attack_success_rate(frame: "DataFrame", criterion: Criterion = SUCCESS) -> float:
     """Return the percentage of rows for which the criterion holds (ASR, 001 §V-B).
 

@@ -3,10 +3,9 @@
 import inspect
 from collections.abc import Callable, Sequence
 
-import torch
-
 from gleak_lib.bottlenecks import CVB, PRECODE, BottleneckSpec
 from gleak_lib.errors import ParameterError, ShapeError, nearest
+from gleak_lib.fresh import fresh
 from gleak_lib.models.base import (
     StagedModel,
     before_decoder,
@@ -23,6 +22,7 @@ from gleak_lib.models.mlp import dmlp, mlp
 from gleak_lib.models.resnet import resnet18
 from gleak_lib.models.vit import vit
 from gleak_lib.registry import Registry
+from gleak_lib.typed import typed
 
 MODELS: dict[str, Callable[..., StagedModel]] = Registry(
     "model",
@@ -40,6 +40,7 @@ MODELS: dict[str, Callable[..., StagedModel]] = Registry(
 )
 
 
+@typed
 def build(
     name: str,
     *,
@@ -83,10 +84,9 @@ def build(
     if len(shape) != 3 or any(not isinstance(size, int) or size < 1 for size in shape):
         raise ShapeError(f"input_shape must be C, H, W, three integers of at least 1, got {input_shape}.")
     specs = (bottlenecks,) if isinstance(bottlenecks, (PRECODE, CVB)) else tuple(bottlenecks)
-    with torch.random.fork_rng(devices=[], enabled=seed is not None):
-        if seed is not None:
-            torch.manual_seed(seed)
-        return make(input_shape=shape, num_classes=num_classes, bottlenecks=specs, init=init, **options)
+    given = {"input_shape": shape, "num_classes": num_classes, "bottlenecks": specs, "init": init, **options}
+    what = f"{name} with num_classes={num_classes}" + "".join(f" and {spec}" for spec in specs)
+    return fresh(lambda: make(**given), seed=seed, what=what)
 
 
 __all__ = [

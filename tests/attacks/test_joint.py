@@ -80,7 +80,7 @@ def test_the_gradient_is_that_of_finite_differences(form, changes):
     attack = JOINT.replace(sign=False, noise_form=form, **changes)
     names = tuple(observation.gradients)
     objective = Objective(observation, attack, names)
-    problem = Problem.of(observation, observation.labels, names, attack.weighting)
+    problem = Problem.of(observation, observation.labels, names, attack)
     noise = tuple(
         torch.randn(4, *shape, generator=rng(4)).double() for shape in observation.model.noise_shapes
     )
@@ -201,7 +201,7 @@ def test_victims_together_are_victims_one_by_one(form):
         )
         step = Step(part, attack, names)
         state = step.start(step.objective.with_noise({"image": x[rows]}, tuple(n[rows] for n in noise)))
-        problem = Problem.of(part, observation.labels[rows], names, attack.weighting)
+        problem = Problem.of(part, observation.labels[rows], names, attack)
         for t in range(1, 7):
             state, loss = step(state, problem, (), t)
         return state.unknowns, loss

@@ -142,7 +142,7 @@ def test_statistics_of_the_draw():
     [
         (lambda: PRECODE(k=0), "k must be at least 1, got 0"),
         (lambda: CVB(kernel_size=4), "kernel_size must be odd and positive, got 4"),
-        (lambda: CVB(scale=0), "scale must be positive, got 0"),
+        (lambda: CVB(scale=0), "scale must be positive and finite, got 0"),
         (lambda: PRECODE(kl="bit"), "form of the KL term 'bit'. Did you mean 'bits'"),
         (lambda: CVB(kl="extract"), "form of the KL term 'extract'. Did you mean 'exact'"),
         (lambda: PRECODE(sigma="clipped"), "form of sigma 'clipped'.*There is: clipped-softplus, softplus"),

@@ -15,6 +15,7 @@ from gleak_lib.experiments import Cell, Output, storable
 @dataclass(frozen=True)
 class Toy(Cell):
     kind: ClassVar[str] = "toy"
+    unbounded: ClassVar[tuple[str, ...]] = ("odd", "a")
 
     value: float
     fails: bool = False
