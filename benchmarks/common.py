@@ -27,6 +27,8 @@ from gleak_lib.experiments.context import choose_device, device_name
 ROOT = Path(__file__).resolve().parents[1]
 IDLE = ("experiments", "plots", "cli.py", "usage.py")  # parts of the package that decide no figure
 
+MORE = {"parity": ("release", "sides")}  # scripts beside `common` that decide a benchmark's figures
+
 Figures = Iterable[tuple[dict[str, Any], dict[str, Any]]]
 
 
@@ -55,7 +57,7 @@ def main(name: str, doc: str, cases: Cases, arguments: list[str] | None = None) 
     kind = choose_device(options.device)
     machine = describe(kind, name, options.commit)
     path = options.out / slug(machine["device"]) / f"{name}.json"
-    rows = _stored(path)
+    rows = stored(path)
     left = 0
     for case in cases(kind, options.quick):
         text = f"{name}: " + ", ".join(f"{k} {v}" for k, v in case.settings.items())
@@ -66,8 +68,8 @@ def main(name: str, doc: str, cases: Cases, arguments: list[str] | None = None) 
             continue
         for further, figures in attempt(case):
             machine["date"] = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
-            rows = _put(rows, Row(name, case.settings | further, figures, dict(machine)))
-            _write(path, rows)
+            rows = put(rows, Row(name, case.settings | further, figures, dict(machine)))
+            write(path, rows)
             print(f"{text}{''.join(f', {v}' for v in further.values())}: {_short(figures)}", flush=True)
         if kind == "cuda":
             torch.cuda.empty_cache()
@@ -118,7 +120,7 @@ def digest(name: str) -> str:
     """Return a digest of the code that decides a benchmark's figures."""
     package = ROOT / "gleak_lib"
     files = [path for path in package.rglob("*.py") if path.relative_to(package).parts[0] not in IDLE]
-    files += [ROOT / "benchmarks" / f"{stem}.py" for stem in (name, "common", "steps")]
+    files += [ROOT / "benchmarks" / f"{stem}.py" for stem in (name, "common", *MORE.get(name, ("steps",)))]
     digest = hashlib.sha256()
     for path in sorted(files):
         digest.update(path.relative_to(ROOT).as_posix().encode() + b"\0" + path.read_bytes())
@@ -181,20 +183,20 @@ def _has(rows: list[Row], settings: dict[str, Any], machine: dict[str, Any]) -> 
     )
 
 
-def _put(rows: list[Row], row: Row) -> list[Row]:
+def put(rows: list[Row], row: Row) -> list[Row]:
     """Add a row; one of the same thing by the same code on the same machine goes."""
     code = row.machine["code"]
     return [r for r in rows if r.key != row.key or r.machine.get("code") != code] + [row]
 
 
-def _stored(path: Path) -> list[Row]:
+def stored(path: Path) -> list[Row]:
     """The rows of a file; a damaged one is an error, so that it is not overwritten."""
     if not path.exists():
         return []
     return [Row(path.stem, **row) for row in json.loads(path.read_text(encoding="utf-8"))["rows"]]
 
 
-def _write(path: Path, rows: list[Row]) -> None:
+def write(path: Path, rows: list[Row]) -> None:
     lines = [
         json.dumps({"settings": r.settings, "figures": r.figures, "machine": r.machine}, allow_nan=False)
         for r in rows

@@ -9,11 +9,20 @@ into a folder of its own, and name that when you run this:
         hydra-core omegaconf "antlr4-python3-runtime==4.9.*"
     PYTHONPATH=_build/peer python benchmarks/peer.py
 
-Same victims (embedded images), same gradients, same labels, same number of steps and its own settings for
-all: cosine distance, sign of the gradient, Adam with step 0.1 that falls at 3/8, 5/8 and 7/8, clipping,
-best iterate. Its total variation is the mean of what ours adds up, so its weight is twice ours; it pads the
-border, ours does not. Milliseconds are those of the whole attack by victims and steps, SSIM is the mean
-over the victims.
+With `--cvb` it runs the CVB paper's released code instead, and with `--precode` PRECODE's, beside ours (see
+benchmarks/parity.py, sides.py and release.py). These are checkouts of the user's own, outside this
+repository; what they need is old, too, and goes into a folder of its own:
+
+    git clone https://github.com/dAI-SY-Group/ConvolutionalVariationalBottleneck ~/cvb
+    git clone https://github.com/dAI-SY-Group/PRECODE ~/precode
+    pip install --target _build/released --no-deps munch einops torchmetrics==0.11.4 "setuptools<81"
+    PYTHONPATH=_build/released python benchmarks/peer.py --cvb ~/cvb --precode ~/precode [--minutes 60]
+
+Beside `breaching`: same victims (embedded images), same gradients, same labels, same number of steps and
+its own settings for all: cosine distance, sign of the gradient, Adam with step 0.1 that falls at 3/8, 5/8
+and 7/8, clipping, best iterate. Its total variation is the mean of what ours adds up, so its weight is
+twice ours; it pads the border, ours does not. Milliseconds are those of the whole attack by victims and
+steps, SSIM is the mean over the victims.
 """
 
 import contextlib
@@ -26,6 +35,7 @@ from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
+import parity
 import steps
 import torch
 from common import Case, Figures, Unavailable, main, seconds_per_call, wait
@@ -127,7 +137,10 @@ class Metadata(SimpleNamespace):
 
 if __name__ == "__main__":
     try:
-        prepared()
+        if any(argument.partition("=")[0] in ("--cvb", "--precode") for argument in sys.argv[1:]):
+            parity.main()
+        else:
+            prepared()
+            main("peer", __doc__, cases)
     except Unavailable as problem:
         sys.exit(str(problem))
-    main("peer", __doc__, cases)

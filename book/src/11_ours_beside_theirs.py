@@ -157,6 +157,42 @@ for name in names:
         display(tables.show(rows, columns=columns, caption=f"Table {name}"))
 
 # %% [markdown]
+# ## The authors' code beside ours
+#
+# A figure can differ from a paper's table because our code differs from the authors', or because their code does not give the table. So we run the code that
+# {cite:t}`scheliga2023cvb` released on the same weights, on victims that it ships, and from the same first dummies as ours. Two questions are asked. In double precision and
+# with the same noise: do the losses of the first 25 steps agree? And after the whole attack, with the released stop rule and each side with noise of its own: do the reconstructions
+# of the same victims differ in SSIM? Our metric scores both. λ is the weight of the total variation: the paper's text says 0.01, the release's file for this network 0.1.
+#
+# `python benchmarks/peer.py --cvb PATH` makes the rows; the checkout stays where it is.
+
+# %% tags=["hide-input"]
+from gleak_lib.experiments.plans import parity
+
+released = parity.stored()
+both = parity.table(released)
+tables.show(
+    parity.shown(both),
+    columns={
+        "images": "images",
+        "model": "model",
+        "attack": "attack",
+        "ssim": "SSIM, ours",
+        "ssim_theirs": "theirs",
+        "difference": "ours − theirs (95 %), p",
+        "ms": "ms a step, ours / theirs",
+    },
+    digits={"ssim": 3, "ssim_theirs": 3},
+    caption=parity.caption(both),
+)
+
+# %% tags=["hide-input"]
+Markdown(parity.report(both))
+
+# %% tags=["hide-input"]
+Markdown(parity.hardware(released))
+
+# %% [markdown]
 # ## What differs, and what is known of why
 #
 # A figure that differs did not come out as the paper's, although it was computed at the full protocol or not far from it. Sometimes the reason is known; "not known" is an answer,

@@ -79,11 +79,11 @@ def test_rows_of_other_code_stay_and_of_the_same_code_are_replaced(common, tmp_p
     other = old._replace(figures={"ms": 3.0}, machine=machine | {"code": "b", "date": "2026-01-15"})
     rows = []
     for row in (old, other, new):
-        rows = common._put(rows, row)
+        rows = common.put(rows, row)
     path = tmp_path / common.slug("Some CPU 3000") / "attacks.json"
-    common._write(path, rows)
+    common.write(path, rows)
     assert path.parent.name == "some-cpu-3000"
-    assert common._stored(path) == benchmarks.read(tmp_path) == [other, new]
+    assert common.stored(path) == benchmarks.read(tmp_path) == [other, new]
     assert len(path.read_text().splitlines()) == 4  # a line a row, so that changes can be read
     assert benchmarks.latest([new, other]) == [new]
     assert common._has(rows, {"victims": 2}, machine)
@@ -106,4 +106,4 @@ def test_damaged_files_are_read_as_nothing_and_never_overwritten(common, tmp_pat
         (tmp_path / "cpu" / f"{name}.json").write_text(text)
     assert benchmarks.read(tmp_path) == [] == benchmarks.read(tmp_path / "nowhere")
     with pytest.raises(ValueError):
-        common._stored(tmp_path / "cpu" / "a.json")
+        common.stored(tmp_path / "cpu" / "a.json")
