@@ -21,14 +21,11 @@ def rng(seed=1):
 
 def perceptron(classes, bias=True, scale=1.0, activation=nn.ReLU):
     torch.manual_seed(0)
-    net = nn.Sequential(
-        nn.Flatten(), nn.Linear(48, 20), activation(), nn.Linear(20, classes, bias=bias)
-    ).double()
+    last = nn.Linear(20, classes, bias=bias)
     with torch.no_grad():
-        net[3].weight.mul_(scale)
-        if bias:
-            net[3].bias.mul_(scale)
-    return net
+        for parameter in last.parameters():
+            parameter.mul_(scale)
+    return nn.Sequential(nn.Flatten(), nn.Linear(48, 20), activation(), last).double()
 
 
 def seen_by_the_server(model, labels, images=None, shape=(3, 4, 4), **options):
@@ -89,7 +86,7 @@ def test_the_equations_are_those_of_a_slow_loop():
     model = perceptron(6, scale=4.0)
     seen = seen_by_the_server(model, labels)
     weight, bias = (seen.gradients[f"3.{n}"][0].numpy() for n in ("weight", "bias"))
-    own, shift = (p.detach().numpy() for p in (model[3].weight, model[3].bias))
+    own, shift = (p.detach().numpy() for p in model[3].parameters())
     equations, values = [np.ones(6)], [20.0]
     chances = []
     for c in range(6):
@@ -146,11 +143,12 @@ def test_a_batchnorm_in_training_mode_and_a_bottlenecks_draws_leave_the_global_g
 @pytest.mark.parametrize("std", [1e-3, 1e3])
 def test_a_blurred_gradient_gives_some_counts_all_the_same(std, batch, bias):
     labels = torch.randint(8, (6, batch), generator=rng())
-    seen = seen_by_the_server(perceptron(8, bias), labels, defense=defenses.gaussian(std=std))
+    blur = defenses.gaussian(std=std)
+    seen = seen_by_the_server(perceptron(8, bias), labels, defense=blur, mean=0.5, std=0.29)
     counts = count_labels(seen)
     assert counts.min() >= 0
     assert counts.sum(1).eq(batch).all()
-    assert (label_accuracy(infer(seen), labels).mean() > 0.9) == (std < 1)
+    assert (label_accuracy(infer(seen), labels).mean() > 0.85) == (std < 1)
 
 
 def test_a_gradient_of_zeros_is_a_batch_like_the_models_own_answer():
