@@ -79,7 +79,7 @@ def test_cells_come_once_each():
     cells = leak.cells(**CHAPTER)
     kinds = {kind: sum(isinstance(c, kind) for c in cells) for kind in (AttackCell, LabelCell, MovieCell)}
     # the ladder's iDLG, CPL and IG are cells of Table III, too
-    assert kinds == {AttackCell: 8 + 16 - 3 + 3, LabelCell: 2 * 2 * 3, MovieCell: 1}
+    assert kinds == {AttackCell: 8 + 16 - 3 + 3, LabelCell: 2 * (2 * 3 + 3), MovieCell: 1}
     assert len(set(cells)) == len(cells)
     (movie,) = (c for c in cells if isinstance(c, MovieCell))
     assert (movie.victims, movie.attack.max_steps) == (4, 30)  # of the victims, no more
@@ -155,9 +155,11 @@ def test_batch_and_label_tables(results):
     originals, pictures = leak.batch_pictures(CHAPTER, results)
     assert list(pictures) == ["B = 1", "B = 2", "B = 4"]
     labels = leak.label_table(CHAPTER, results)
-    assert labels["rule"].tolist() == ["sign", "GradInversion", "GradInversion"] * 2
-    assert labels["random"].tolist() == [75.0] * 6
-    assert labels["ceiling"].tolist() == [150.0, 75.0, 37.5] * 2  # made-up: 1.5 classes a batch
+    assert labels["batch"].tolist() == [1, 2, 4, 16] * 2
+    assert labels["random"].isna().tolist() == [False, False, False, True] * 2  # 16 images of ten classes
+    assert labels["counts"].isna().tolist() == [True, False, False, False] * 2  # one image: the sign
+    assert set(labels["random"].dropna()) == set(labels["counts"].dropna()) == {75.0}
+    assert labels["ceiling"].tolist() == [150.0, 75.0, 37.5, 9.375] * 2  # made-up: 1.5 classes in a batch
 
 
 def test_animated_gives_frames_by_step(results):

@@ -47,12 +47,13 @@ BATCH_COLUMNS = {
 }
 LABEL_COLUMNS = {
     "defense": "defence",
-    "batch": "images a batch",
-    "rule": "rule",
-    "distinct": "found %, distinct classes",
-    "random": "found %, random images",
-    "ceiling": "possible %, random images",
+    "batch": "images per batch",
+    "distinct": "GradInversion %, distinct classes",
+    "random": "GradInversion %, random images",
+    "ceiling": "possible with that rule %",
+    "counts": "counts %, random images",
 }
+MORE_THAN_CLASSES = 16  # images in a batch of ten classes
 
 
 class Row(NamedTuple):
@@ -144,7 +145,11 @@ def batches(**chapter: Any) -> dict[int, AttackCell]:
 
 
 def labels(**chapter: Any) -> dict[tuple[str, str, int], LabelCell]:
-    """Return the label rules by defence, kind of batch (distinct or random) and batch size."""
+    """Return the label rules by defense, kind of batch and batch size.
+
+    The kinds are distinct classes and random images, both by GradInversion's rule, and random images by counts,
+    which alone take batches of more images than classes.
+    """
     return {
         (defense, kind, size): LabelCell(
             training(chapter["dataset"], defense == "CVB", **_without(chapter, "dataset")),
@@ -153,11 +158,18 @@ def labels(**chapter: Any) -> dict[tuple[str, str, int], LabelCell]:
             distinct=kind == "distinct",
             victim_seed=chapter["victim_seed"],
             seed=chapter["seed"],
+            rule="counts" if kind == "counts" else "gradinversion",
         )
         for defense in ("none", "CVB")
-        for kind in ("distinct", "random")
-        for size in chapter["batch_sizes"]
+        for kind in ("distinct", "random", "counts")
+        for size in _label_sizes(kind, chapter["batch_sizes"])
     }
+
+
+def _label_sizes(kind: str, sizes: Sequence[int]) -> list[int]:
+    if kind == "counts":
+        return [*(size for size in sizes if size > 1), MORE_THAN_CLASSES]
+    return list(sizes)
 
 
 def movie(**chapter: Any) -> MovieCell:
@@ -252,24 +264,29 @@ def batch_pictures(chapter: Mapping[str, Any], results: Results) -> "tuple[Tenso
 
 
 def label_table(chapter: Mapping[str, Any], results: Results) -> "DataFrame":
-    """Return a row a batch size and defence: labels found in percent, in both kinds of batches.
+    """Return a row per batch size and defense: labels found in percent, by rule and kind of batch.
 
     `ceiling` is the share of classes in random batches that stand for an image each: GradInversion's rule
-    names every class once at most, so it can find no more.
+    names every class once at most, so it can find no more. One image has the sign rule.
     """
     found = labels(**chapter)
+
+    def percent(defense: str, kind: str, size: int) -> float:
+        cell = found.get((defense, kind, size))
+        return np.nan if cell is None else 100 * float(np.mean(results[cell].figures["accuracy"]))
+
     rows = []
-    for (defense, kind, size), cell in found.items():
-        if kind == "random":
-            figures, distinct = results[cell].figures, results[found[defense, "distinct", size]].figures
+    for defense in ("none", "CVB"):
+        for size in dict.fromkeys(size for _, _, size in found):
+            known = results[found.get((defense, "random", size)) or found[defense, "counts", size]].figures
             rows.append(
                 {
                     "defense": defense,
                     "batch": size,
-                    "rule": "sign" if size == 1 else "GradInversion",
-                    "distinct": 100 * float(np.mean(distinct["accuracy"])),
-                    "random": 100 * float(np.mean(figures["accuracy"])),
-                    "ceiling": 100 * float(np.mean(figures["classes"])) / size,
+                    "distinct": percent(defense, "distinct", size),
+                    "random": percent(defense, "random", size),
+                    "ceiling": 100 * float(np.mean(known["classes"])) / size,
+                    "counts": percent(defense, "counts", size),
                 }
             )
     return require("pandas", "metrics").DataFrame(rows)
