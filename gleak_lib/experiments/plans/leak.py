@@ -147,8 +147,8 @@ def batches(**chapter: Any) -> dict[int, AttackCell]:
 def labels(**chapter: Any) -> dict[tuple[str, str, int], LabelCell]:
     """Return the label rules by defense, kind of batch and batch size.
 
-    The kinds are distinct classes and random images, both by GradInversion's rule, and random images by counts,
-    which alone take batches of more images than classes.
+    The kinds are distinct classes and random images, both by GradInversion's rule, and random images by
+    counts, which alone take batches of more images than classes.
     """
     return {
         (defense, kind, size): LabelCell(
