@@ -119,6 +119,14 @@ def test_cpl_in_table_ix_is_the_public_codes():
     assert (ours.label_term, ours.label_weight) == ("one-hot", 0.01)
 
 
+def test_lbfgs_on_a_bottleneck_in_table_ix_draws_noise_as_the_public_code_does():
+    lines = paper_rows.read("IX", dataset="mnist")
+    noise = {line.attack: line.attacker().noise for line in lines}
+    assert noise["idlg+ignore"] == noise["cpl+ignore"] == "resample-evaluation"
+    assert {noise[name] for name in ("idlg", "cpl", "ig", "ig+ignore")} == {"resample"}
+    assert dataclasses.replace(lines[3], table="X").attacker().noise == "resample"
+
+
 def test_a_row_is_trained_with_its_defence_and_attacked_fresh():
     line = row("gc", "p=0.9")
     trained = paper_cells.trainings(line, SMALL)

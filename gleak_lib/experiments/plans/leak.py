@@ -13,7 +13,7 @@ from gleak_lib.experiments.cells import AttackCell, Cell, TrainingCell
 from gleak_lib.experiments.inference import LabelCell
 from gleak_lib.experiments.movie import MovieCell
 from gleak_lib.experiments.plans import source_form
-from gleak_lib.experiments.plans.paper_rows import CODED_CPL, named_attack
+from gleak_lib.experiments.plans.paper_rows import coded, named_attack
 from gleak_lib.experiments.result import Result
 from gleak_lib.extras import require
 from gleak_lib.federated import Protocol
@@ -22,7 +22,13 @@ if TYPE_CHECKING:
     from pandas import DataFrame
     from torch import Tensor
 
-NAMES = {"idlg": "iDLG", "cpl": "CPL", "cpl-code": "CPL, label term as coded", "ig": "IG"}
+NAMES = {
+    "idlg": "iDLG",
+    "idlg-code": "iDLG, as coded",
+    "cpl": "CPL",
+    "cpl-code": "CPL, as coded",
+    "ig": "IG",
+}
 PAPERS = {"position": 1, "kernel_size": 5, "scale": 0.5, "beta": 0.1, "model": "cnn"}  # 001 Table III's CVB
 Results = Mapping[Cell, Result]
 
@@ -30,8 +36,7 @@ Results = Mapping[Cell, Result]
 _SCORES = {"ssim": "SSIM", "psnr": "PSNR dB", "asr": "ASR %"}
 LADDER_COLUMNS = {"label": "attack", **_SCORES, "found": "label found %", "steps": "steps (median)"}
 TABLE_III_COLUMNS = {
-    "images": "images",
-    "defense": "defence",
+    "defense": "defense",
     "method": "attack",
     "ssim": "SSIM",
     "ssim_paper": "paper's SSIM",
@@ -105,19 +110,21 @@ def ladder(**chapter: Any) -> list[Row]:
 def table_iii(**chapter: Any) -> dict[tuple[str, str, str], AttackCell]:
     """Return the cells of 001 Table III by image set, defence (none or CVB) and attack.
 
-    CPL stands there twice: with one-hot labels as 000 Eq. 1 has it, and as the CVB paper's code has it.
+    Ours stand there beside the forms of the CVB paper's code, as far as these differ (`paper_rows.coded`):
+    CPL everywhere, iDLG on the CVB.
     """
 
     def attack(name: str, defense: str) -> Attack:
-        base, _, coded = name.partition("-")
+        base, _, form = name.partition("-")
         found = named_attack(f"{base}+ignore" if defense == "CVB" else base)
-        return found.replace(**CODED_CPL) if coded else found
+        return coded(found) if form else found
 
     return {
         (dataset, defense, name): _cell(attack(name, defense), dataset, defense == "CVB", chapter)
         for dataset in chapter["datasets"]
         for defense in ("none", "CVB")
         for name in NAMES
+        if (defense, name) != ("none", "idlg-code")
     }
 
 
@@ -235,7 +242,7 @@ def table_iii_table(chapter: Mapping[str, Any], results: Results) -> "DataFrame"
         if row["table"] != "IX":
             continue
         name = str(row["attack"]).removesuffix("+ignore")
-        for ours_ in (name, "cpl-code") if name == "cpl" else (name,):
+        for ours_ in (form for form in (name, f"{name}-code") if form in NAMES):
             label = _label(str(row["dataset"]), "none" if row["defense"] == "none" else "CVB", ours_)
             rows.append({**row, "label": label})
     frame = require("pandas", "metrics").DataFrame(rows)

@@ -116,13 +116,11 @@ class Row:
     def attacker(self, tv: float | None = None) -> Attack:
         """Return the attack with the weight of the prior; None takes 0.01, for a ViT 1e-4 (`PRIORS`).
 
-        CPL in Table IX is that of the paper's code, which made the table; ours is the intended one.
+        Attacks with L-BFGS in Table IX are those of the paper's code, which made the table, see `coded`.
         """
         attack = named_attack(self.attack)
-        if self.table == "IX" and attack.name == "cpl":
-            return attack.replace(**CODED_CPL)
         if attack.optimizer == "lbfgs":
-            return attack
+            return coded(attack) if self.table == "IX" else attack
         return attack.replace(tv=PRIORS.get(self.model, attack.tv) if tv is None else tv)
 
     def on(self, dataset: str, model: str | None = None) -> "Row":
@@ -153,6 +151,18 @@ def named_attack(name: str) -> Attack:
     if not ignoring:
         return ATTACKS[base]
     return ATTACKS["ignore"] if base == "ig" else ATTACKS[base].replace(layers="before-decoder")
+
+
+def coded(attack: Attack) -> Attack:
+    """Return iDLG or CPL as the CVB paper's code has it; other attacks as they are.
+
+    That code draws a bottleneck's noise anew at each evaluation inside a step of L-BFGS, and CPL's label term
+    is `CODED_CPL`. Ours are the intended forms.
+    """
+    if attack.optimizer != "lbfgs":
+        return attack
+    found = attack.replace(**CODED_CPL) if attack.name == "cpl" else attack
+    return found if found.layers == "all" else found.replace(noise="resample-evaluation")
 
 
 def read(*names: str, dataset: str | None = None, model: str | None = None) -> list[Row]:
