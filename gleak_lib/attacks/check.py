@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from gleak_lib import gradients as engine
-from gleak_lib.attacks.labels import linear_inputs
+from gleak_lib.attacks.classifier import linear_inputs
 from gleak_lib.attacks.updates import alike
 from gleak_lib.errors import AttackError, GradientError, ShapeError
 from gleak_lib.outer import by_row
