@@ -61,16 +61,14 @@ def load(
     Raises:
         UnknownNameError: no such set, and no archive of that name; another kind of statistics.
         DataError: the set is not there, damaged, unsafe or does not fit its layout.
-        ParameterError: colour images and `channels=1`, a set that cannot be downloaded, a size that is no
-            integer, out of range or other than the name's, or images that would not fit into memory.
+        ParameterError: colour images and `channels=1`, a set that cannot be downloaded, a size that is
+            out of range or other than the name's, or images that would not fit into memory.
     """
     check_name(name)
     base, own = at_size(name)
-    if size is not None and (
-        not isinstance(size, int) or not 1 <= size <= LARGEST or own not in (None, size)
-    ):
+    if size is not None and (not 1 <= size <= LARGEST or own not in (None, size)):
         raise ParameterError(
-            f"size must be an integer, 1 to {LARGEST} and that of the name, got size={size!r} for {name!r}."
+            f"size must be 1 to {LARGEST} and that of the name, got size={size!r} for {name!r}."
         )
     size = size or own or SIZE
     options: dict[str, Any] = {"channels": channels, "size": size, "statistics": statistics}

@@ -38,11 +38,8 @@ def victims(
 
     Raises:
         ParameterError: more images or distinct classes than there are, a count below 1, a seed out of
-            range, or one of them that is no integer; `among` is no row of indices of training images.
+            range; `among` is no row of indices of training images.
     """
-    for name, value in (("count", count), ("seed", seed), ("batch_size", batch_size)):
-        if not isinstance(value, int):
-            raise ParameterError(f"{name} must be an integer, got {value!r} ({type(value).__name__}).")
     pool = np.arange(len(dataset.train)) if among is None else _pool(among, dataset)
     if not 0 <= seed < 2**32:
         raise ParameterError(f"seed must be in 0 ... 2**32 - 1, got {seed}.")

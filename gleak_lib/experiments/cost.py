@@ -29,7 +29,8 @@ import torch
 
 from gleak_lib.attacks import Attack
 from gleak_lib.datasets.search import SIZE, at_size
-from gleak_lib.experiments import benchmarks
+from gleak_lib.errors import StoreError
+from gleak_lib.experiments import benchmarks, shapes
 from gleak_lib.experiments.base import Cell, from_json
 from gleak_lib.experiments.cells import AttackCell, TrainingCell
 from gleak_lib.experiments.context import choose_device, device_name
@@ -234,6 +235,8 @@ def _timed(path: Path, changed: int) -> tuple[Cell, Machine, float, dict[str, in
     """A stored cell, where it ran, its seconds, and the number of training images of its set."""
     stored = read_json(path)
     origin = stored["provenance"]
+    if problem := shapes.misfit("", {}, origin):
+        raise StoreError(problem)
     machine = Machine(origin["device"], int(origin["threads"]), bool(origin["compile"]))
     seconds, data, cell = float(origin["seconds"]), origin["data"], from_json(stored["cell"])
     counted = {at_size(data["name"])[0]: int(data["images"][0])} if data else {}

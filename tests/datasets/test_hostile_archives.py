@@ -237,7 +237,7 @@ def test_free_memory_is_known(tmp_path, monkeypatch):
         ("own@" + "9" * 5000, UnknownNameError, "Unknown dataset 'own@999"),
         ("x" * 300, UnknownNameError, "Unknown dataset 'xxx.*…'"),
         ("x" * 100, UnknownNameError, "An archive of your own would be"),
-        (b"own", UnknownNameError, "Unknown dataset b'own'"),
+        (b"own", ParameterError, "name must be str, got b'own'"),
     ],
 )
 def test_hostile_names(tmp_path, arrays, name, error, match):
@@ -249,7 +249,7 @@ def test_hostile_names(tmp_path, arrays, name, error, match):
 
 @pytest.mark.parametrize("size", [2.5, "32", 10**7, 10**30, [32]])
 def test_hostile_sizes(tmp_path, size):
-    with pytest.raises(ParameterError, match="size must be an integer, 1 to 4096"):
+    with pytest.raises(ParameterError, match=r"size must be (1 to 4096|int)"):
         datasets.load("digits", size=size)
 
 
@@ -264,7 +264,7 @@ def test_images_that_would_not_fit_into_memory_are_not_made(monkeypatch):
 @pytest.mark.parametrize("values", [{"count": 2.0}, {"count": "2"}, {"seed": 0.5}, {"batch_size": None}])
 def test_victims_are_counted_in_integers(values):
     (name,) = values
-    with pytest.raises(ParameterError, match=f"{name} must be an integer, got"):
+    with pytest.raises(ParameterError, match=f"{name} must be int, got"):
         datasets.victims(datasets.load("digits"), **{"count": 2, "seed": 0} | values)
 
 
