@@ -1,19 +1,24 @@
 """The command `gleak`: run chapters, see what is done, get image sets, list what there is."""
 
 import argparse
+import contextlib
+import logging
 import os
+import signal
 import sys
+import threading
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from gleak_lib.errors import GleakError, ParameterError, TimeLimitError
 from gleak_lib.usage import parser
 
 if TYPE_CHECKING:
     from gleak_lib.experiments.outlook import Outlook
+    from gleak_lib.experiments.parameters import Declared
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -21,21 +26,44 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser(run, status, data, show).parse_args(arguments)
     warnings.showwarning = _show_warning
     try:
-        return options.command(options)
+        with _terminable():
+            return options.command(options)
     except GleakError as error:
         print(f"gleak: error: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as how:
+        logging.getLogger("asyncio").disabled = True  # it would complain of the task that was left
         print("gleak: interrupted; finished cells are stored.", file=sys.stderr)
-        return 130
+        return 128 + (signal.SIGTERM if isinstance(how, Terminated) else signal.SIGINT)
     except BrokenPipeError:  # gleak list | head
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
 
 
+class Terminated(KeyboardInterrupt):
+    """The signal TERM, which ends a command as Ctrl-C does: what was begun is cleared away."""
+
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    """Turn the signal TERM into an exception while the block runs; in another thread it is left alone."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def terminate(*_: object) -> NoReturn:
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def run(options: argparse.Namespace) -> int:
     """Execute chapters, in place or into a folder."""
-    from gleak_lib.experiments import execute, parameters, places, profiles
+    from gleak_lib.experiments import execute, files, parameters, places, profiles
 
     given = [execute.source_of(name) for name in options.chapters] or list(execute.sources().values())
     if not given:
@@ -44,7 +72,7 @@ def run(options: argparse.Namespace) -> int:
     for source in given:  # everything is checked before anything runs
         declared = parameters.of_chapter(source.stem, source)
         values = profiles.load(source.stem, options.profile)
-        values |= parameters.overrides(declared, options.parameters, source.stem)
+        values |= _overrides(declared, options.parameters, source.stem, options.profile)
         parameters.validate(declared, values, source.stem)
         jobs.append((source, values))
     chapters, environment = _destination(options.output, options.profile)
@@ -53,6 +81,7 @@ def run(options: argparse.Namespace) -> int:
         for outlook in outlooks:
             print("\n".join(outlook.lines()))
         return 0
+    files.check_writable(chapters, "chapters cannot be put there; name another folder by --output.")
     environment |= _crew(options)
     deadline = None if options.time_limit is None else time.time() + 60 * options.time_limit
     late = []
@@ -87,20 +116,21 @@ def status(options: argparse.Namespace) -> int:
         Store,
         chapter,
         cost,
+        execute,
         open_store,
         outlook,
         parameters,
         profiles,
     )
 
-    names = [Path(name).stem for name in options.chapters] or list(CHAPTERS)
+    names = [execute.source_of(name).stem for name in options.chapters] or list(CHAPTERS)
     machine = cost.here()
     for name in names:
         chosen = [options.profile] if options.profile else profiles.profiles_of(name) or list(PROFILES)
         for profile in chosen:
             plan, declared = chapter(name), parameters.of_chapter(name)
             values = profiles.load(name, profile)
-            values |= parameters.overrides(declared, options.parameters, name)
+            values |= _overrides(declared, options.parameters, name, profile)
             store = Store(Path(options.output) / "results") if options.output else open_store(profile)
             found = store.status(plan.cells(**parameters.validate(declared, values, name)))
             counts = "  ".join(f"{len(cells)} {state}" for state, cells in found._asdict().items())
@@ -125,6 +155,8 @@ def data(options: argparse.Namespace) -> int:
     from gleak_lib import datasets
 
     root = datasets.data_root(options.folder)
+    if options.folder and options.download is None and not root.exists():
+        raise ParameterError(f"There is no folder {root}: with --download it is made.")
     if options.download is not None:
         _download(root, options.download)
     print(f"Image sets in {root}:")
@@ -161,6 +193,21 @@ def show(options: argparse.Namespace) -> int:
         for name, text in entries.items():
             print(f"  {name:<20} {text}")
     return 0
+
+
+def _overrides(
+    declared: "Declared", pairs: Sequence[tuple[str, str]], chapter: str, profile: str
+) -> dict[str, Any]:
+    """Return the parameters that were given; the profile is none of them, for it chooses all the others."""
+    from gleak_lib.experiments import parameters
+
+    found = parameters.overrides(declared, pairs, chapter)
+    if found.get("profile", profile) != profile:
+        raise ParameterError(
+            f"-p profile {found['profile']} would only change what the chapter says of itself: choose a "
+            f"profile by --profile, which is {profile}."
+        )
+    return found
 
 
 def _announce(
@@ -236,6 +283,11 @@ def _destination(output: str | None, profile: str) -> tuple[Path, dict[str, str]
         variables = {places.RESULTS: str(places.results_folder(profile).resolve())}
         return places.root() / "book" / "chapters", variables
     folder = Path(output).resolve()
+    if folder == places.package_root():
+        raise ParameterError(
+            f"--output {output} is the checkout, whose results are published: name another folder, or leave "
+            "--output out to work in place."
+        )
     variables = {places.RESULTS: str(folder / "results"), places.CACHE: str(folder / "weights")}
     return folder / "chapters", variables
 

@@ -56,3 +56,12 @@ def unknown(kind: str, name: object, options: Iterable[str]) -> UnknownNameError
     guess = nearest(str(name), names)
     hint = f" Did you mean {guess!r}?" if guess else ""
     return UnknownNameError(f"Unknown {kind} {name!r}.{hint} There is: {', '.join(names) or 'none'}.")
+
+
+def shown(value: object, most: int = 80) -> str:
+    """Return a value for a message, cut where it is long."""
+    try:
+        text = repr(value)
+    except ValueError:  # an integer in it has more than 4,300 digits
+        text = f"a value with thousands of digits ({type(value).__name__})"
+    return text if len(text) <= most else f"{text[:most]}…"

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from gleak_lib import __version__
 
 DEFAULT_PROFILE = "cpu"
+YEAR, PROCESSES = 366 * 24 * 60, 1024
 
 Command = Callable[[argparse.Namespace], int]
 
@@ -23,7 +24,10 @@ def parser(run: Command, status: Command, data: Command, show: Command) -> argpa
     one.add_argument("--profile", default=DEFAULT_PROFILE, help="quick, cpu or paper (default: %(default)s)")
     _add_parameters(one)
     one.add_argument(
-        "--output", metavar="DIR", help="write chapters and results there, not into the checkout"
+        "--output",
+        type=_folder,
+        metavar="DIR",
+        help="write chapters and results there, not into the checkout",
     )
     one.add_argument(
         "--time-limit",
@@ -51,12 +55,18 @@ def parser(run: Command, status: Command, data: Command, show: Command) -> argpa
     one.add_argument("chapters", nargs="*", metavar="CHAPTER", help="none means all")
     one.add_argument("--profile", help="quick, cpu or paper (default: each that the chapter has)")
     _add_parameters(one)
-    one.add_argument("--output", metavar="DIR", help="look there, as for run")
+    one.add_argument("--output", type=_folder, metavar="DIR", help="look there, as for run")
     one.add_argument("-v", "--verbose", action="store_true", help="list every cell")
     one.set_defaults(command=status)
 
     one = commands.add_parser("data", help="check or fetch image sets")
-    one.add_argument("folder", nargs="?", metavar="DIR", help="default: GLEAK_DATA, else your cache folder")
+    one.add_argument(
+        "folder",
+        nargs="?",
+        type=_folder,
+        metavar="DIR",
+        help="default: GLEAK_DATA, else your cache folder",
+    )
     one.add_argument(
         "--download",
         nargs="*",
@@ -88,11 +98,21 @@ def _minutes(text: str) -> float:
     value = float(text)
     if not value > 0:
         raise argparse.ArgumentTypeError(f"must be positive, got {text}")
+    if value > YEAR:
+        raise argparse.ArgumentTypeError(f"must be at most {YEAR}, a year, got {text[:80]}")
     return value
+
+
+def _folder(text: str) -> str:
+    if not text.strip():
+        raise argparse.ArgumentTypeError("must name a folder, got an empty text")
+    return text
 
 
 def _count(text: str) -> int:
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"must be at least 1, got {text}")
+    if value > PROCESSES:
+        raise argparse.ArgumentTypeError(f"must be at most {PROCESSES}, got {text[:80]}")
     return value

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from gleak_lib import memory
 from gleak_lib.errors import ParameterError, ShapeError, unknown
 
 KLForm = Literal["exact", "bits", "paper-code"]
@@ -77,6 +78,15 @@ def check_beta(beta: float) -> None:
     """
     if not 0 <= beta < math.inf:
         raise ParameterError(f"beta must be finite and not negative, got {beta}.")
+
+
+def check_memory(entries: int, what: str) -> None:
+    """Refuse a bottleneck whose training would not fit into memory: weights, gradients, two moments of Adam.
+
+    Raises:
+        ParameterError: If it would not.
+    """
+    memory.require(4 * 4 * entries, what)
 
 
 def check_forms(kl: str, sigma: str, sigma_floor: float) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from gleak_lib.bottlenecks.base import KLForm, VariationalBottleneck, check_beta, check_forms
+from gleak_lib.bottlenecks.base import KLForm, VariationalBottleneck, check_beta, check_forms, check_memory
 from gleak_lib.errors import ParameterError, ShapeError
 from gleak_lib.typed import typed
 
@@ -55,10 +55,13 @@ class CVB:
 
         Raises:
             ShapeError: tokens whose F is not a square number.
+            ParameterError: its training would not fit into memory.
         """
         channels, height, width = _as_map(shape)
         kernels = max(1, round(self.scale * channels))
         padding = self.kernel_size // 2
+        entries = 2 * self.kernel_size**2 * channels * kernels + kernels * channels
+        check_memory(entries, f"Training a CVB with kernel_size={self.kernel_size} and scale={self.scale:g}")
         return VariationalBottleneck(
             nn.Conv2d(channels, 2 * kernels, self.kernel_size, padding=padding, bias=False),
             nn.Conv2d(kernels, channels, 1, bias=False),

@@ -5,7 +5,14 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from gleak_lib.bottlenecks.base import KLForm, SigmaForm, VariationalBottleneck, check_beta, check_forms
+from gleak_lib.bottlenecks.base import (
+    KLForm,
+    SigmaForm,
+    VariationalBottleneck,
+    check_beta,
+    check_forms,
+    check_memory,
+)
 from gleak_lib.errors import ParameterError
 from gleak_lib.typed import typed
 
@@ -52,8 +59,13 @@ class PRECODE:
         check_forms(self.kl, self.sigma, self.sigma_floor)
 
     def build(self, shape: tuple[int, ...]) -> VariationalBottleneck:
-        """Build the module for features of `shape` (without the leading axis)."""
+        """Build the module for features of `shape` (without the leading axis).
+
+        Raises:
+            ParameterError: its training would not fit into memory.
+        """
         size = math.prod(shape)
+        check_memory(3 * self.k * size, f"Training PRECODE with k={self.k} behind {size} features")
         return VariationalBottleneck(
             nn.Linear(size, 2 * self.k, bias=self.bias),
             nn.Linear(self.k, size, bias=self.bias),

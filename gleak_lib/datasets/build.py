@@ -8,10 +8,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from gleak_lib import memory
 from gleak_lib.datasets.base import ImageDataset, Pixels, Split
 from gleak_lib.datasets.validate import check_range, labels_of, pixels_of, statistic_of, victims_of
 from gleak_lib.errors import DataError, ParameterError, unknown
 
+PART = 4096  # images resized at once: as floats of 32 x 32 they take 50 MB, a whole set would take 700
 Arrays = Mapping[str, tuple[np.ndarray, np.ndarray]]
 """Images and labels by split ("train", "test", maybe "val"), as they lie on disk."""
 
@@ -111,11 +113,20 @@ def build_victims(
 
 
 def resize(images: Tensor, size: int) -> Tensor:
-    """Return N x C x size x size of the same type, bilinear and antialiased; uint8 is rounded."""
+    """Return N x C x size x size of the same type, bilinear and antialiased; uint8 is rounded.
+
+    Raises:
+        ParameterError: images of that size would not fit into memory.
+    """
     if images.shape[-2:] == (size, size):
         return images
+    count, channels = images.shape[:2]
+    floats = 8 * min(count, PART) * size**2  # before and after rounding
+    memory.require(
+        channels * (2 * count * images.element_size() * size**2 + floats), f"{count:,} images at size {size}"
+    )
     parts = []
-    for part in images.split(4096):  # as floats a part takes 50 MB, the whole set would take 700
+    for part in images.split(PART):
         floats = functional.interpolate(part.float(), (size, size), mode="bilinear", antialias=True)
         parts.append(floats.round().clamp(0, 255).to(torch.uint8) if part.dtype == torch.uint8 else floats)
     return torch.cat(parts)

@@ -13,7 +13,8 @@ from gleak_lib.datasets.sources import DATASETS, Source, embedded, fetch, read_f
 from gleak_lib.errors import DataError, GleakError, ParameterError, UnknownNameError, unknown
 from gleak_lib.typed import typed
 
-SIZE = 32  # height and width of images where nothing else is asked for
+SIZE, LARGEST = 32, 4096  # height and width of images where nothing else is asked for, and at most
+NAME = re.compile(r"\w[\w.-]{0,99}(@[1-9]\d{0,99})?")
 
 
 def data_root(root: str | Path | None = None) -> Path:
@@ -60,14 +61,15 @@ def load(
     Raises:
         UnknownNameError: no such set, and no archive of that name; another kind of statistics.
         DataError: the set is not there, damaged, unsafe or does not fit its layout.
-        ParameterError: colour images and `channels=1`, a set that cannot be downloaded, a size below 1 or
-            other than the name's.
+        ParameterError: colour images and `channels=1`, a set that cannot be downloaded, a size that is
+            out of range or other than the name's, or images that would not fit into memory.
     """
-    if not isinstance(name, str) or not re.fullmatch(r"\w[\w.-]*(@[1-9]\d*)?", name):
-        raise unknown("dataset", name, DATASETS)
+    check_name(name)
     base, own = at_size(name)
-    if size is not None and (size < 1 or own not in (None, size)):
-        raise ParameterError(f"size must be at least 1 and that of the name, got size={size} for {name!r}.")
+    if size is not None and (not 1 <= size <= LARGEST or own not in (None, size)):
+        raise ParameterError(
+            f"size must be 1 to {LARGEST} and that of the name, got size={size!r} for {name!r}."
+        )
     size = size or own or SIZE
     options: dict[str, Any] = {"channels": channels, "size": size, "statistics": statistics}
     if own is not None:
@@ -77,13 +79,28 @@ def load(
         return build(name, embedded(), source="scikit-learn", num_classes=10, **options)
     folder = data_root(root)
     places = _places(name, source, folder)
-    found = next((place for place in places if place.exists()), None)
+    found = next(filter(os.path.lexists, places), None)  # a link to nothing is there, and said to be one
     if found is None and source and download:
         fetch(name, source, folder)
-        found = next((place for place in places if place.exists()), None)
+        found = next(filter(os.path.lexists, places), None)
     if found is None:
         raise _missing(name, source, folder, places)
     return _read(name, source, found, options)
+
+
+def check_name(name: object) -> None:
+    """Refuse what can be the name of no image set, whether it is there or not.
+
+    Raises:
+        UnknownNameError: it is neither `NAME` nor `NAME@64` with a name of at most 100 letters, digits,
+            dots, dashes and underscores.
+        ParameterError: the size that it says is too large.
+    """
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        raise unknown("dataset", name if len(str(name)) <= 200 else f"{str(name)[:50]}…", DATASETS)
+    size = at_size(name)[1]
+    if size is not None and size > LARGEST:
+        raise ParameterError(f"{name!r}: images have a size of at most {LARGEST}.")
 
 
 def at_size(name: str) -> tuple[str, int | None]:
@@ -105,8 +122,13 @@ def check(root: str | Path | None = None) -> list[Found]:
     """Read every image set in a folder in full, and say which are valid, damaged or missing.
 
     The sets of `DATASETS` come first, then the other archives in the folder.
+
+    Raises:
+        DataError: it is no folder. One that is not there yet is empty.
     """
     folder = data_root(root)
+    if os.path.lexists(folder) and not folder.is_dir():
+        raise DataError(f"{folder} is no folder: name the one that holds the image sets.")
     known = {place for name, source in DATASETS.items() for place in _places(name, source, folder)}
     own = [path.stem for path in sorted(folder.glob("*.npz")) if path not in known]
     return [_check(name, folder) for name in (*DATASETS, *own)]
@@ -115,12 +137,14 @@ def check(root: str | Path | None = None) -> list[Found]:
 def _check(name: str, folder: Path) -> Found:
     source = DATASETS.get(name)
     embedded_set = source is not None and source.kind == "embedded"
-    if not embedded_set and not any(place.exists() for place in _places(name, source, folder)):
+    if not embedded_set and not any(map(os.path.lexists, _places(name, source, folder))):
         return Found(name, "missing", _how(name, source, folder))
     try:
         dataset = load(name, folder)
     except GleakError as error:
         return Found(name, "damaged", str(error))
+    except Exception as error:  # whatever is wrong with one set, the others are listed
+        return Found(name, "damaged", f"{type(error).__name__}: {error}")
     counts = ", ".join(
         f"{len(split)} {label}"
         for label, split in (("train", dataset.train), ("val", dataset.val), ("test", dataset.test))

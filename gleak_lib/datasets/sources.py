@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from gleak_lib.datasets.archives import read_idx
+from gleak_lib.datasets.archives import read_idx, regular
 from gleak_lib.datasets.build import Arrays
 from gleak_lib.errors import DataError, ParameterError
 from gleak_lib.extras import require
@@ -146,6 +146,8 @@ def _read_cifar(folder: Path, source: Source) -> Arrays:
     intact = require("torchvision.datasets.utils", "data").check_integrity
     official = [*kind.train_list, *kind.test_list, [kind.meta["filename"], kind.meta["md5"]]]
     for name, md5 in official:
+        if (folder / name).exists():
+            regular(folder / name)
         if not intact(folder / name, md5):
             state = "not the official file (its md5 differs)" if (folder / name).exists() else "missing"
             raise DataError(

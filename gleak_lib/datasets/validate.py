@@ -6,6 +6,8 @@ from torch import Tensor
 
 from gleak_lib.errors import DataError
 
+CLASSES = 2**16  # most that a set may have: each is a row of the model's last layer
+
 
 def pixels_of(images: np.ndarray, what: str) -> Tensor:
     """Return N x C x H x W uint8 of N x H x W or N x H x W x 3.
@@ -46,7 +48,8 @@ def labels_of(labels: np.ndarray, count: int, what: str) -> Tensor:
     """Return N int64 of N or N x 1 integers.
 
     Raises:
-        DataError: another type or shape, several labels an image, or not one label for each of `count`.
+        DataError: another type or shape, several labels an image, not one label for each of `count`, or one
+            that is negative or no class of any set.
     """
     if labels.dtype.kind not in "iu":
         raise DataError(f"{what} must be integers, got {labels.dtype}.")
@@ -57,20 +60,26 @@ def labels_of(labels: np.ndarray, count: int, what: str) -> Tensor:
         )
     if labels.size != count or labels.ndim not in (1, 2):
         raise DataError(f"{what} must be N or N x 1 with N = {count} (the images), got {labels.shape}.")
+    low, high = int(labels.min(initial=0)), int(labels.max(initial=0))
+    if low < 0 or high >= CLASSES:
+        raise DataError(
+            f"{what} holds the label {low if low < 0 else high}, which is out of range: classes are numbered "
+            f"from 0, and at most {CLASSES:,} are read."
+        )
     return torch.from_numpy(labels.reshape(-1).astype(np.int64))
 
 
 def check_range(labels: Tensor, num_classes: int, what: str) -> None:
-    """Refuse labels outside 0 ... K - 1.
+    """Refuse labels beyond K - 1; that none is negative has been checked by `labels_of`.
 
     Raises:
         DataError: says which value is out of range.
     """
-    low, high = int(labels.min()), int(labels.max())
-    if low < 0 or high >= num_classes:
+    high = int(labels.max())
+    if high >= num_classes:
         raise DataError(
-            f"{what} holds the label {low if low < 0 else high}, which is out of range: the {num_classes} "
-            f"classes are 0 to {num_classes - 1}."
+            f"{what} holds the label {high}, which is out of range: the {num_classes} classes are 0 to "
+            f"{num_classes - 1}."
         )
 
 

@@ -37,22 +37,16 @@ def victims(
         Images V x C x H x W in [0, 1] and labels V; with `batch_size` above 1, V x B x C x H x W and V x B.
 
     Raises:
-        ParameterError: more images or distinct classes than there are, or a count below 1; `among` is no
-            row of indices of training images.
+        ParameterError: more images or distinct classes than there are, a count below 1, a seed out of
+            range; `among` is no row of indices of training images.
     """
     pool = np.arange(len(dataset.train)) if among is None else _pool(among, dataset)
-    total = len(pool)
     if not 0 <= seed < 2**32:
         raise ParameterError(f"seed must be in 0 ... 2**32 - 1, got {seed}.")
     if count < 1 or batch_size < 1:
         raise ParameterError(f"count and batch_size must be at least 1, got {count} and {batch_size}.")
-    if count * batch_size > total:
-        raise ParameterError(
-            f"{count} victims of {batch_size} image(s) need {count * batch_size} images, but {dataset.name} "
-            f"has {total} training images{'' if among is None else ' to draw from'}: lower count or "
-            "batch_size."
-        )
-    order = pool[np.random.RandomState(seed).permutation(total)]  # this generator's stream is frozen for good
+    check_count(dataset, count, batch_size, None if among is None else len(pool))
+    order = pool[np.random.RandomState(seed).permutation(len(pool))]  # this generator's stream is frozen
     if distinct_labels:
         order = _distinct(order, dataset.train.labels.numpy(), count, batch_size, dataset.name)
     index = torch.from_numpy(order[: count * batch_size])
@@ -76,6 +70,26 @@ def _pool(among: Tensor, dataset: ImageDataset) -> np.ndarray:
             f"got {among.dtype} of shape {tuple(among.shape)}."
         )
     return pool
+
+
+def check_count(dataset: ImageDataset, count: int, batch_size: int = 1, among: int | None = None) -> None:
+    """Refuse to draw more images than there are.
+
+    Args:
+        dataset: where to draw from.
+        count, batch_size: as for `victims`.
+        among: how many of its training images may be drawn; None means all.
+
+    Raises:
+        ParameterError: it says how many there are.
+    """
+    needed, total = count * batch_size, len(dataset.train) if among is None else among
+    if needed > total:
+        raise ParameterError(
+            f"{count} victims of {batch_size} image(s) need {needed} images, but {dataset.name} "
+            f"has {total} training images{'' if among is None else ' to draw from'}: lower count or "
+            "batch_size."
+        )
 
 
 def _distinct(order: np.ndarray, labels: np.ndarray, count: int, batch_size: int, name: str) -> np.ndarray:

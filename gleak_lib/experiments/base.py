@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from gleak_lib.datasets import Statistics
+from gleak_lib.datasets import ImageDataset, Statistics
+from gleak_lib.datasets.victims import check_count
 from gleak_lib.errors import StoreError
 from gleak_lib.experiments import serial
 from gleak_lib.experiments.context import Context
@@ -55,6 +56,17 @@ class Cell(ABC):
         """The training whose last weights the cell loads, so that the runner trains them first and once."""
         return None
 
+    def check(self, dataset: ImageDataset) -> None:
+        """Refuse what the cell asks of its images and cannot have, before anything is computed.
+
+        Args:
+            dataset: the image set named `dataset_name`.
+
+        Raises:
+            GleakError: what `run` would raise after others have been computed.
+        """
+        return
+
     @abstractmethod
     def describe(self) -> str:
         """Return one line for people: messages, progress bars, `gleak status`."""
@@ -72,6 +84,7 @@ class WeightsCell(Cell):
 
     training: "TrainingCell"
     rounds: int
+    victims: int
 
     @property
     def dataset_name(self) -> str:
@@ -88,6 +101,13 @@ class WeightsCell(Cell):
         """The training whose last weights are looked at, unless they are fresh."""
         return self.training if self.rounds else None
 
+    def check(self, dataset: ImageDataset) -> None:
+        """Refuse more victims than there are images, and what the training refuses."""
+        self.training.check(dataset)
+        batch_size = getattr(self, "batch_size", 1)
+        check_count(dataset, self.victims, batch_size)
+        self.training.check_model(dataset, getattr(self, "mode", "train"), batch_size)
+
 
 def from_json(data: Any) -> Cell:
     """Return the cell that `serial.encode` wrote down.
@@ -95,7 +115,10 @@ def from_json(data: Any) -> Cell:
     Raises:
         StoreError: `data` is no cell that this version can make.
     """
-    cell = serial.decode(data)
+    try:
+        cell = serial.decode(data)
+    except RecursionError:
+        raise StoreError("This is no cell: it is nested too deep.") from None
     if not isinstance(cell, Cell):
         raise StoreError(f"This is no cell but {type(cell).__name__}.")
     return cell

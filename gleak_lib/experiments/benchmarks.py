@@ -4,12 +4,15 @@ A row has `settings` (what was measured), `figures` (what came out) and `machine
 when). So results of several machines lie side by side, and a run on one never touches another's.
 """
 
-import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from gleak_lib.errors import StoreError
+from gleak_lib.experiments.files import read_json
+
 BENCHMARKS = "benchmarks"  # folder beside stored results
+MACHINE = {"kind": str, "device": str, "threads": int, "date": str}  # what every row says of it
 
 
 class Row(NamedTuple):
@@ -43,11 +46,11 @@ def read(folder: Path) -> list[Row]:
     rows = []
     for path in sorted(folder.glob("*/*.json")):
         try:
-            for row in json.loads(path.read_text(encoding="utf-8"))["rows"]:
+            for row in read_json(path)["rows"]:
                 found = Row(path.stem, dict(row["settings"]), dict(row["figures"]), dict(row["machine"]))
-                if {"kind", "device", "threads", "date"} <= found.machine.keys():
+                if all(isinstance(found.machine.get(name), kind) for name, kind in MACHINE.items()):
                     rows.append(found)
-        except (OSError, ValueError, TypeError, KeyError):
+        except (StoreError, ValueError, TypeError, KeyError):
             continue
     return rows
 

@@ -5,6 +5,7 @@ A new kind is a frozen dataclass marked `@storable` that derives from `Cell`; th
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
@@ -12,11 +13,12 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from gleak_lib import attacks, datasets, models
+from gleak_lib import attacks, datasets, gradients, models
 from gleak_lib.attacks import Attack
 from gleak_lib.attacks.observe import check_scale
 from gleak_lib.bottlenecks import CVB, PRECODE, BottleneckSpec
 from gleak_lib.datasets import STATISTICS, ImageDataset, Statistics
+from gleak_lib.datasets.search import check_name
 from gleak_lib.defenses import Defense
 from gleak_lib.errors import ParameterError, unknown
 from gleak_lib.experiments import figures, truth, weights
@@ -76,6 +78,7 @@ class TrainingCell(Cell):
         put(self, options=tuple(sorted((str(name), value) for name, value in pairs)), keep=tuple(self.keep))
         put(self, defense=as_pairs(self.defense))
         integers(self, seed=None)
+        check_name(self.dataset)
 
     @property
     def dataset_name(self) -> str:
@@ -115,6 +118,26 @@ class TrainingCell(Cell):
                 seed=self.seed,
                 **dict(self.options),
             )
+
+    def check(self, dataset: ImageDataset) -> None:
+        """Refuse a training on victims only, and a model that cannot be built for these images."""
+        if self.protocol.rounds:
+            dataset.require_training()
+        self.check_model(dataset)
+
+    def check_model(self, dataset: ImageDataset, mode: str = "eval", batch_size: int = 1) -> None:
+        """Build the model without weights and let it see the shape of a client's images, but none of them.
+
+        Args:
+            dataset: gives shape and classes.
+            mode: `train` or `eval`.
+            batch_size: images of a client.
+
+        Raises:
+            GleakError: the model does not fit the images, lacks a position, or takes no such batch.
+        """
+        alike = dataclasses.replace(self, protocol=Protocol(rounds=0), keep=(), defense=(), seed=0)
+        _try(alike, dataset.input_shape, dataset.num_classes, mode, batch_size)
 
     def describe(self) -> str:
         """Return one line for people."""
@@ -159,6 +182,7 @@ class TrainingCell(Cell):
             with GLOBAL_GENERATOR:  # a second thread finds what the first has trained
                 state = weights.load(self, context, model)
                 if state is None:
+                    weights.check_writable(context)  # a training whose weights cannot be kept is lost
                     self.run(context)
                     state = weights.load(self, context, model)
             if state is None:
@@ -256,6 +280,12 @@ class AttackCell(WeightsCell):
             victims += f", defence {defense.name}"
         return f"{self.attack.name} (layers: {layers}) on {attacked}, {victims}, seed {self.seed}"
 
+    def check(self, dataset: ImageDataset) -> None:
+        """Refuse more victims than there are images, a client's too, and what the training refuses."""
+        super().check(dataset)
+        if self.client is not None:
+            self.drawn(dataset)
+
     def drawn(self, dataset: ImageDataset) -> tuple[Tensor, Tensor]:
         """Return the victims' images and labels, see `datasets.victims`.
 
@@ -323,6 +353,22 @@ class AttackCell(WeightsCell):
         numbers["gradient_distance"] = attacks.gradient_distance(observation, self.attack, found).tolist()
         numbers |= truth.figures(observation, self.attack, found, images, labels, truth.noise_of(known))
         return Output(numbers, figures.examples(found, images))
+
+
+@functools.cache
+def _try(training: TrainingCell, shape: tuple[int, int, int], classes: int, mode: str, size: int) -> None:
+    """Run a model forward on torch's device of shapes: nothing is computed, and no memory is taken."""
+    with GLOBAL_GENERATOR, torch.device("meta"), torch.no_grad():
+        model = models.build(
+            training.model,
+            input_shape=shape,
+            num_classes=classes,
+            bottlenecks=training.bottlenecks,
+            seed=0,
+            **dict(training.options),
+        )
+        clients = gradients.prepare(model.train(mode == "train"), size)
+        gradients.forward(clients, torch.empty(size, *shape))
 
 
 def needed_trainings(cells: Sequence[Cell]) -> dict[TrainingCell, tuple[int, ...]]:

@@ -5,6 +5,7 @@ from typing import ClassVar
 
 import torch
 
+from gleak_lib.datasets.search import check_name
 from gleak_lib.experiments.base import Cell, Output
 from gleak_lib.experiments.context import Context
 from gleak_lib.experiments.serial import storable
@@ -22,6 +23,9 @@ class CensusCell(Cell):
     kind: ClassVar[str] = "census"
 
     dataset: str
+
+    def __post_init__(self) -> None:
+        check_name(self.dataset)
 
     @property
     def dataset_name(self) -> str:

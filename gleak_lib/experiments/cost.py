@@ -16,8 +16,8 @@ An image is one of 32 x 32; one of a set `NAME@64` counts by its pixels, four ti
 another size tell of each other only where nothing of the same architecture was measured at the same size.
 """
 
+import contextlib
 import functools
-import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from functools import singledispatch
@@ -29,11 +29,12 @@ import torch
 
 from gleak_lib.attacks import Attack
 from gleak_lib.datasets.search import SIZE, at_size
-from gleak_lib.errors import GleakError
-from gleak_lib.experiments import benchmarks
+from gleak_lib.errors import StoreError
+from gleak_lib.experiments import benchmarks, shapes
 from gleak_lib.experiments.base import Cell, from_json
 from gleak_lib.experiments.cells import AttackCell, TrainingCell
 from gleak_lib.experiments.context import choose_device, device_name
+from gleak_lib.experiments.files import read_json
 from gleak_lib.experiments.inference import LabelCell
 from gleak_lib.experiments.movie import MovieCell
 from gleak_lib.experiments.spread import SpreadCell
@@ -171,7 +172,7 @@ class Costs:
         self.measured, self.machine, self.images = list(measured), machine, dict(images or {})
         self._found: dict[tuple[bool, Group], list[tuple[bool, float, float]]] = {}
         for (groups, size), (device, threads, compiled), seconds in self.measured:
-            if device != machine.device or not size:
+            if device != machine.device or not size or not (size > 0 and 0 <= seconds < math.inf):
                 continue
             for group in groups:
                 found = self._found.setdefault((compiled, group), [])
@@ -184,7 +185,7 @@ class Costs:
         group those with the same number of threads.
         """
         groups, size = work(cell, self.images)
-        if not size:
+        if not size or size < 0:
             return None
         for compiled in (self.machine.compile, not self.machine.compile):
             for group in groups:
@@ -206,7 +207,7 @@ def read(folders: Iterable[Path], machine: Machine) -> Costs:
     images: dict[str, int] = {}
     there = list(dict.fromkeys(Path(folder).resolve() for folder in folders))
     stored = [entry for folder in there for entry in _stored(folder, images)]
-    measured = [Measured(work(cell, images), origin, seconds) for cell, origin, seconds in stored]
+    measured = list(_measured(stored, images))
     known = {
         (one.machine.compile, group)
         for one in measured
@@ -223,8 +224,8 @@ def _stored(folder: Path, images: dict[str, int]) -> Iterator[tuple[Cell, Machin
     for path in sorted(folder.glob("*/*.json")):
         try:
             found = _timed(path, path.stat().st_mtime_ns)
-        except (OSError, ValueError, TypeError, KeyError, GleakError):
-            continue  # failures, benchmarks, damaged files, cells of other versions
+        except Exception:  # failures, benchmarks, cells of other versions, files damaged in whatever way
+            continue
         images.update(found[3])
         yield found[:3]
 
@@ -232,12 +233,20 @@ def _stored(folder: Path, images: dict[str, int]) -> Iterator[tuple[Cell, Machin
 @functools.lru_cache(maxsize=10_000)  # every chapter of a command asks for the same files
 def _timed(path: Path, changed: int) -> tuple[Cell, Machine, float, dict[str, int]]:
     """A stored cell, where it ran, its seconds, and the number of training images of its set."""
-    stored = json.loads(path.read_text(encoding="utf-8"))
+    stored = read_json(path)
     origin = stored["provenance"]
+    if problem := shapes.misfit("", {}, origin):
+        raise StoreError(problem)
     machine = Machine(origin["device"], int(origin["threads"]), bool(origin["compile"]))
     seconds, data, cell = float(origin["seconds"]), origin["data"], from_json(stored["cell"])
     counted = {at_size(data["name"])[0]: int(data["images"][0])} if data else {}
     return cell, machine, seconds, counted
+
+
+def _measured(stored: Iterable[tuple[Cell, Machine, float]], images: Mapping[str, int]) -> Iterator[Measured]:
+    for cell, origin, seconds in stored:
+        with contextlib.suppress(OverflowError):  # an odd value, too large for a size
+            yield Measured(work(cell, images), origin, seconds)
 
 
 def _benchmarks(folder: Path, device: str) -> Iterator[Measured]:
@@ -246,7 +255,7 @@ def _benchmarks(folder: Path, device: str) -> Iterator[Measured]:
         try:
             if row.machine["device"] == device and row.benchmark in ("throughput", "attacks"):
                 yield from _row(row)
-        except (TypeError, ValueError, KeyError):
+        except Exception:  # an odd value tells nothing
             continue
 
 

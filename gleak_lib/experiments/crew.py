@@ -5,11 +5,13 @@
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+import re
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, Future
 from concurrent.futures import TimeoutError as Late
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from gleak_lib.errors import ParameterError, StoreError
 from gleak_lib.experiments import cost
@@ -20,6 +22,7 @@ from gleak_lib.experiments.pool import Pool, share
 from gleak_lib.extras import require
 
 SCHEDULER, WORKERS, COMPILE = "GLEAK_SCHEDULER", "GLEAK_WORKERS", "GLEAK_COMPILE"
+PROTOCOLS = ("tcp", "tls", "ws", "wss", "ucx", "ucxx")
 PATIENCE = 20  # seconds to wait for a scheduler or an idle worker to answer
 
 
@@ -73,7 +76,7 @@ def crew(executor: Executor | None = None) -> Iterator[Crew]:
 
     Raises:
         StoreError: no scheduler answers.
-        ParameterError: a number of workers that is none.
+        ParameterError: a number of workers, or an address, that is none.
         MissingDependencyError: dask.distributed is not installed.
     """
     address, workers = os.environ.get(SCHEDULER), os.environ.get(WORKERS)
@@ -97,7 +100,7 @@ def beforehand(scheduler: str | None, workers: int | None, compile: bool) -> tup
         StoreError: no scheduler answers.
         MissingDependencyError: dask.distributed is not installed.
     """
-    if scheduler:
+    if scheduler is not None:
         with _client(scheduler) as client:
             who = Crew(client.get_executor(), client)
             return who.machine("auto", compile), who.slots()
@@ -116,10 +119,37 @@ def _count(text: str) -> int:
     return int(text)
 
 
-def _client(address: str) -> Any:
-    make: Callable[..., Any] = require("distributed", "sweeps").Client
+def check_address(address: str) -> None:
+    """Refuse what is no address of a scheduler, for which dask would be waited for in vain.
+
+    Raises:
+        ParameterError: it is not of the form `tcp://host:port`, or begins with another protocol than dask's.
+    """
     try:
-        return make(address, timeout=PATIENCE, set_as_default=False)
+        parts = urlsplit(address if "://" in address else f"tcp://{address}")
+        whole = bool(parts.hostname and parts.port) and not parts.path and not re.search(r"\s|@", address)
+    except ValueError:  # a port that is none
+        parts, whole = None, False
+    if parts is None or not whole or parts.scheme not in PROTOCOLS:
+        raise ParameterError(
+            f"{address!r} is no address of a dask scheduler: 'dask scheduler' prints its own, for instance "
+            "tcp://head:8786 or tls://head:8786."
+        )
+
+
+def _client(address: str) -> Any:
+    check_address(address)
+    distributed = require("distributed", "sweeps")
+    try:
+        security = distributed.Security()  # by dask's own configuration
+        if address.startswith(("tls:", "wss:")) and not security.get_connection_args("client")["ssl_context"]:
+            raise ParameterError(
+                f"{address} needs certificates, and dask's configuration names none: set the variables "
+                "DASK_DISTRIBUTED__COMM__TLS__CA_FILE, …__CLIENT__CERT and …__CLIENT__KEY."
+            )
+        return distributed.Client(address, timeout=PATIENCE, set_as_default=False, security=security)
+    except ParameterError:
+        raise
     except (OSError, ValueError) as error:
         raise StoreError(
             f"No dask scheduler answers at {address} ({error}): start one with 'dask scheduler', or correct "

@@ -30,15 +30,21 @@ def sources(folder: Path | None = None) -> dict[str, Path]:
 
 
 def source_of(chapter: str, folder: Path | None = None) -> Path:
-    """Return the percent source of a chapter; a path to its source or notebook names it, too.
+    """Return the percent source of a chapter; the path of its source or notebook names it, too.
 
     Raises:
-        UnknownNameError: no such chapter.
+        UnknownNameError: no such chapter, or a file of that name in another place.
     """
     found = sources(folder)
-    name = Path(chapter).stem if chapter.endswith((".py", ".ipynb")) else chapter
-    if name not in found:
-        raise unknown("chapter", name, found)
+    path = Path(chapter)
+    name = path.stem if path.suffix in (".py", ".ipynb") else chapter
+    own = folder or places.root() / "book" / "src"
+    here = {own / f"{name}.py", own.parent / "chapters" / f"{name}.ipynb"}
+    elsewhere = len(path.parts) > 1 and not {(root / path).resolve() for root in (Path(), own.parents[1])} & {
+        place.resolve() for place in here
+    }
+    if name not in found or elsewhere:
+        raise unknown("chapter", chapter if elsewhere else name, found)
     return found[name]
 
 

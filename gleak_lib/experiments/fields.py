@@ -4,23 +4,27 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from gleak_lib.bottlenecks import BottleneckSpec
-from gleak_lib.errors import ParameterError
+from gleak_lib.errors import ParameterError, shown
 
 if TYPE_CHECKING:
     from gleak_lib.experiments.base import Cell
 
+VICTIM_SEEDS, LARGEST = 2**32 - 1, 2**63 - 1  # what numpy's and torch's generators take
+
 
 def integers(cell: "Cell", **least: int | None) -> None:
-    """Refuse fields that are no integers, or smaller than the least value given (None: any).
+    """Refuse fields that are no integers, smaller than the least value given (None: any), or beyond any use.
 
     Raises:
         ParameterError: such a field; the message names it.
     """
     for name, minimum in least.items():
-        value = getattr(cell, name)
-        if not isinstance(value, int) or isinstance(value, bool) or (minimum is not None and value < minimum):
+        value, most = getattr(cell, name), VICTIM_SEEDS if name == "victim_seed" else LARGEST
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        if not whole or not (-most if minimum is None else minimum) <= value <= most:
             expected = "an integer" if minimum is None else f"an integer of at least {minimum}"
-            raise ParameterError(f"{name} must be {expected}, got {value!r}.")
+            expected += f" and at most {most}" if whole and value > most else ""
+            raise ParameterError(f"{name} must be {expected}, got {shown(value)}.")
 
 
 def put(cell: "Cell", **values: Any) -> None:

@@ -12,6 +12,7 @@ from gleak_lib.experiments.base import Output, WeightsCell
 from gleak_lib.experiments.cells import TrainingCell
 from gleak_lib.experiments.context import Context
 from gleak_lib.experiments.defended import said
+from gleak_lib.experiments.fields import integers
 from gleak_lib.experiments.serial import storable
 
 
@@ -41,6 +42,7 @@ class LabelCell(WeightsCell):
     def __post_init__(self) -> None:
         if self.rule not in RULES:
             raise unknown("label rule", self.rule, RULES)
+        integers(self, rounds=0, victims=1, batch_size=1, victim_seed=0, seed=None)
         object.__setattr__(self, "training", self.training.at(self.rounds))
 
     def describe(self) -> str:

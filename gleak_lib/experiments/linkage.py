@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor
 
-from gleak_lib.datasets import Pixels, Statistics
+from gleak_lib.datasets import ImageDataset, Pixels, Statistics
 from gleak_lib.errors import ParameterError
 from gleak_lib.experiments.base import Cell, Output
 from gleak_lib.experiments.cells import AttackCell
@@ -60,6 +60,10 @@ class LinkageCell(Cell):
     def needs(self) -> "TrainingCell | None":
         """The training whose weights are attacked, unless they are fresh."""
         return self.attack.needs
+
+    def check(self, dataset: ImageDataset) -> None:
+        """Refuse what the attack refuses."""
+        self.attack.check(dataset)
 
     def describe(self) -> str:
         """Return one line for people."""

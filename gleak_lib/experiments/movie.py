@@ -16,6 +16,7 @@ from gleak_lib.experiments.base import Output, WeightsCell
 from gleak_lib.experiments.cells import TrainingCell
 from gleak_lib.experiments.context import Context
 from gleak_lib.experiments.defended import said
+from gleak_lib.experiments.fields import integers
 from gleak_lib.experiments.serial import storable
 from gleak_lib.pixels import denormalize
 from gleak_lib.types import Observation
@@ -48,6 +49,7 @@ class MovieCell(WeightsCell):
     seed: int = 0
 
     def __post_init__(self) -> None:
+        integers(self, rounds=0, victims=1, frames=2, victim_seed=0, seed=None)
         object.__setattr__(self, "training", self.training.at(self.rounds))
         if not 1 <= self.victims <= MOST:
             raise ParameterError(f"A movie shows 1 to {MOST} victims, got {self.victims}.")

@@ -8,16 +8,18 @@ has just executed, compares names and types, and says what is meant.
 
 import ast
 import re
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gleak_lib.errors import ParameterError, nearest
-from gleak_lib.experiments import places, profiles
+from gleak_lib.errors import ParameterError, nearest, shown
+from gleak_lib.experiments import places, profiles, ranges
 
 SCALARS = {"int": int, "float": float, "str": str, "bool": bool}
-SEQUENCES = ("list", "tuple")
+SEQUENCES, SEQUENCE_TYPES = ("list", "tuple"), (list, tuple)
+DIGITS = 300  # of a number on the command line; Python reads no integer of more than 4,300
 INJECTED = re.compile(r"\s*# Parameters\b")  # how papermill begins its cell
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 TAG = re.compile(r"""^# %%[^\n]*tags=\[[^\]\n]*["']parameters["'][^\n]*\n(.*?)(?=^# %%|\Z)""", re.M | re.S)
@@ -92,14 +94,22 @@ def of_chapter(chapter: str, source: Path | None = None) -> Declared:
 def validate(found: Declared, values: Mapping[str, Any], chapter: str = "this chapter") -> dict[str, Any]:
     """Return all parameters: the given values, and defaults for the others.
 
+    A value that takes no effect is warned of, see `ranges.left_out`.
+
     Raises:
-        ParameterError: unknown names (it names the nearest right ones), or values of a wrong type.
+        ParameterError: unknown names (it names the nearest right ones), values of a wrong type, or out of the
+            range that `ranges.RANGES` declares.
     """
     _refuse_unknown(found, values, chapter)
     fits = {name: _misfit(value, _annotation(found[name]), name) for name, value in values.items()}
     if problems := [problem for problem in fits.values() if problem]:
         raise ParameterError(" ".join(problems))
-    return {name: values.get(name, parameter.default) for name, parameter in found.items()}
+    complete = {name: values.get(name, parameter.default) for name, parameter in found.items()}
+    if problems := ranges.misfits(complete, chapter):
+        raise ParameterError(" ".join(problems))
+    for sentence in ranges.left_out(complete):
+        warnings.warn(sentence, stacklevel=2)
+    return complete
 
 
 def check(chapter: str, namespace: Mapping[str, Any]) -> dict[str, Any]:
@@ -113,7 +123,7 @@ def check(chapter: str, namespace: Mapping[str, Any]) -> dict[str, Any]:
 
     Raises:
         ParameterError: papermill was given a name that the chapter does not have, or a value has a wrong
-            type.
+            type or is out of range.
     """
     found, injected = _from_history(namespace.get("In"))
     if found is None:
@@ -148,19 +158,25 @@ def parse(parameter: Parameter, text: str) -> Any:
     annotation = _annotation(parameter)
     if not _misfit(text, annotation, parameter.name):
         return text  # a text is meant, even one like `off` or `1`
-    if NUMBER.fullmatch(text):
+    if NUMBER.fullmatch(text) and len(text) <= DIGITS:
         value: Any = float(text) if re.search(r"[.eE]", text) else int(text)
     else:
-        try:
-            value = ast.literal_eval(text)
-        except (ValueError, SyntaxError):
-            words = {"true": True, "false": False, "none": None, "null": None}
-            value = words.get(text.lower(), text)
+        words = {"true": True, "false": False, "none": None, "null": None}
+        value = words.get(text.lower(), text) if (read := _literal(text)) is None else read
+    value = list(value) if isinstance(value, tuple) else value  # as YAML would give it
     if isinstance(value, (str, int, float)) and _misfit([value], annotation, parameter.name) is None:
         value = [value]
     if problem := _misfit(value, annotation, parameter.name):
         raise ParameterError(problem)
     return value
+
+
+def _literal(text: str) -> Any:
+    """Return the Python value that a text writes down, None where it is none."""
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        return None
 
 
 def _refuse_unknown(found: Declared, names: Iterable[str], chapter: str) -> None:
@@ -199,15 +215,18 @@ def _misfit(value: Any, annotation: ast.expr, name: str) -> str | None:
     if _fits(value, annotation, name):
         return None
     written = ast.unparse(annotation)
-    problem = f"{name} must be {written}, got {value!r} ({type(value).__name__})"
+    problem = f"{name} must be {written}, got {shown(value)} ({type(value).__name__})"
     if isinstance(value, str) and NUMBER.fullmatch(value.strip()) and "float" in written:
         return f"{problem}: YAML takes it for a text, write {_with_point(value)} without quotes."
     if isinstance(value, bool) and "str" in written:
         return f"{problem}: YAML takes on, off, yes and no for truth values, write it in quotes."
     if isinstance(annotation, ast.Subscript) and ast.unparse(annotation.value) in SEQUENCES:
-        text = isinstance(value, str) and value.strip()[:1] in ("[", "(")
-        how = f'with papermill, pass -y "{name}: {value}".' if text else f"write [{value}]."
-        return f"{problem}: {how}" if isinstance(value, (str, int, float)) else f"{problem}."
+        read = _literal(value) if isinstance(value, str) else None
+        if isinstance(read, SEQUENCE_TYPES) and _fits(read, annotation, name):
+            return f'{problem}: with papermill, pass -y "{name}: {list(read)}".'
+        if isinstance(value, str):
+            return f"{problem}: a list is written [1, 2]."
+        return f"{problem}: write [{shown(value)}]." if isinstance(value, (int, float)) else f"{problem}."
     if isinstance(annotation, ast.Subscript):  # Literal
         guess = nearest(str(value), [str(option) for option in _options(annotation)])
         return problem + (f". Did you mean {guess!r}?" if guess else ".")

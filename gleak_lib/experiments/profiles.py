@@ -58,7 +58,8 @@ def load(chapter: str, profile: str, folder: Path | None = None) -> dict[str, An
 
     Raises:
         UnknownNameError: no such profile.
-        ParameterError: the file is missing, no mapping of names to values, or names another profile.
+        ParameterError: the file is missing, no mapping of names to values, has a name twice, or names another
+            profile.
         MissingDependencyError: pyyaml is not installed.
     """
     if profile not in PROFILES:
@@ -69,8 +70,8 @@ def load(chapter: str, profile: str, folder: Path | None = None) -> dict[str, An
         raise ParameterError(f"{chapter} has no profile {profile!r} ({path}). It has: {there}.")
     yaml = require("yaml", "book")
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        values = yaml.load(path.read_text(encoding="utf-8"), _strict(yaml))
+    except Exception as error:  # YAML that is broken, nested too deep, or has a number of thousands of digits
         raise ParameterError(f"{path} is no valid YAML: {error}") from error
     if not isinstance(values, dict) or not all(isinstance(name, str) for name in values):
         raise ParameterError(f"{path} must hold lines of the form 'name: value'.")
@@ -80,3 +81,18 @@ def load(chapter: str, profile: str, folder: Path | None = None) -> dict[str, An
             f"it says {values.get('profile')!r}."
         )
     return values
+
+
+def _strict(yaml: Any) -> Any:
+    """Return the loader that makes plain values only, and refuses a key that stands twice."""
+
+    class Loader(yaml.SafeLoader):
+        def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+            seen = set()
+            for key, _ in node.value:
+                if isinstance(key.value, str) and key.value in seen:
+                    raise yaml.constructor.ConstructorError(problem=f"{key.value!r} stands there twice")
+                seen.add(str(key.value))
+            return super().construct_mapping(node, deep)
+
+    return Loader

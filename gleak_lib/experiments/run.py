@@ -10,13 +10,15 @@ from pathlib import Path
 
 from gleak_lib.datasets import Statistics
 from gleak_lib.errors import GleakError, ParameterError, StoreError, TimeLimitError
+from gleak_lib.experiments import serial, weights
 from gleak_lib.experiments.base import Cell
 from gleak_lib.experiments.cells import TrainingCell
 from gleak_lib.experiments.context import Context, choose_device, same_data
 from gleak_lib.experiments.crew import Crew, compiles, crew
 from gleak_lib.experiments.dispatch import Outcome, dispatch
+from gleak_lib.experiments.files import check_writable
 from gleak_lib.experiments.outlook import duration, look
-from gleak_lib.experiments.planner import Queue, Task
+from gleak_lib.experiments.planner import Queue, Task, plan
 from gleak_lib.experiments.progress import Report
 from gleak_lib.experiments.result import Result
 from gleak_lib.experiments.store import Store
@@ -61,7 +63,10 @@ def run(
 
     Raises:
         DataError, UnknownNameError: at once, where none of the image sets can be read.
-        StoreError: at the end, where cells failed (it names them; the others are stored).
+        GleakError: at once, where a cell asks what its images do not have (more victims than there are, a
+            model that does not fit them).
+        StoreError: at once, where results or needed weights cannot be written; at the end, where cells
+            failed (it names them; the others are stored).
         TimeLimitError: at the end, where the time was up (it names what was left out).
         ParameterError: something that is no cell, or a device that there is not.
     """
@@ -69,6 +74,8 @@ def run(
     for cell in asked:
         if not isinstance(cell, Cell):
             raise ParameterError(f"run takes cells, got {type(cell).__name__}: {cell!r}.")
+        if problem := serial.mistyped(cell):
+            raise ParameterError(f"{problem}.")
     deadline = _deadline(time_limit)
     context = Context(store.cache, device, None if data is None else Path(data), compile=compiles(compile))
     choose_device("auto" if device == "cuda" else device)  # an unknown name is refused in any case
@@ -91,9 +98,13 @@ def _compute(
     progress: bool,
 ) -> tuple[dict[Cell, BaseException], list[Task]]:
     """Fill `found` with what was missing; return errors, and tasks that were not begun."""
+    check_writable(store.folder, "nothing was computed, name another folder by --output or GLEAK_RESULTS.")
     if who.client is None:  # else the workers look for devices and images, maybe on other machines
         context = replace(context, device=choose_device(context.device))
         _need_some_images(missing, context)
+        if any(task.waits for task in plan(missing, context)):
+            weights.check_writable(context)
+    _check(missing, context)
     outlook = look(missing, store, context, who.machine(context.device, context.compile), who.slots())
     queue = Queue(outlook.tasks, parallel=who.executor is not None)
     stamps = {cell: _stamp(cell, store) for cell in missing}
@@ -148,6 +159,25 @@ def _need_some_images(missing: Sequence[Cell], context: Context) -> None:
             errors.append(error)
     if errors and len(errors) == len(names):
         raise errors[0]
+
+
+def _check(missing: Sequence[Cell], context: Context) -> None:
+    """Refuse the run where a cell asks what its images, as far as they are here, do not have."""
+    sets: dict[tuple[str | None, Statistics], None]
+    sets = dict.fromkeys((cell.dataset_name, cell.pixel_statistics) for cell in missing)
+    for name, statistics in sets:
+        if name is None:
+            continue
+        try:
+            dataset = context.dataset(name, statistics)
+        except GleakError:
+            continue  # its cells will say so, or other machines have them
+        for cell in missing:
+            if (cell.dataset_name, cell.pixel_statistics) == (name, statistics):
+                try:
+                    cell.check(dataset)
+                except GleakError as error:
+                    raise type(error)(f"{cell.describe()}: {error} Nothing was computed.") from error
 
 
 def _stored(cell: Cell, store: Store, context: Context) -> Result | None:
@@ -232,5 +262,9 @@ def _named(cells: Sequence[Cell]) -> str:
 def _deadline(time_limit: float | None) -> float | None:
     limits = [] if time_limit is None else [time.time() + time_limit]
     if os.environ.get(DEADLINE):
-        limits.append(float(os.environ[DEADLINE]))
+        try:
+            limits.append(float(os.environ[DEADLINE]))
+        except ValueError:
+            given = os.environ[DEADLINE]
+            raise ParameterError(f"{DEADLINE} must be a time in seconds, got {given!r}.") from None
     return min(limits, default=None)

@@ -6,14 +6,16 @@ danger: the stored values would then differ from the ones asked for, and the sto
 """
 
 import dataclasses
+import functools
 import hashlib
 import json
 import math
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_type_hints
 
+from gleak_lib import typed
 from gleak_lib.attacks import Attack
 from gleak_lib.bottlenecks import CVB, PRECODE
-from gleak_lib.errors import GleakError, ParameterError, StoreError
+from gleak_lib.errors import ParameterError, StoreError, shown
 from gleak_lib.federated import Protocol
 
 TYPES: dict[str, type] = {}
@@ -81,9 +83,30 @@ def decode(data: Any) -> Any:
         raise StoreError(f"There is no storable class {name!r}; there is: {', '.join(sorted(TYPES))}.")
     values = {key: decode(part) for key, part in data.items() if key != "type"}
     try:
-        return TYPES[name](**values)
-    except (TypeError, GleakError) as error:
+        made = TYPES[name](**values)
+    except Exception as error:  # a field of another type fails wherever it is first used
         raise StoreError(f"This version cannot make {name} of the stored values: {error}") from error
+    if problem := mistyped(made, deep=False):  # its parts were looked at when they were made
+        raise StoreError(f"This version cannot make {name} of the stored values: {problem}.")
+    return made
+
+
+def mistyped(value: Any, *, deep: bool = True) -> str | None:
+    """Return which field of a storable dataclass, and of those in it, is of another type than declared."""
+    for name, hint in _hints(type(value)).items():
+        part = getattr(value, name)
+        if not typed.fits(part, hint):
+            where = f"{type(value).__name__}.{name}"
+            return f"{where} must be {typed.shown(hint)}, got {shown(part)} ({type(part).__name__})"
+        if deep and dataclasses.is_dataclass(part) and (problem := mistyped(part)):
+            return problem
+    return None
+
+
+@functools.cache
+def _hints(cls: type) -> dict[str, Any]:
+    hints = get_type_hints(cls, localns=dict(TYPES))  # some are written as texts
+    return {field.name: hints[field.name] for field in dataclasses.fields(cls)}
 
 
 def key(value: Any) -> str:

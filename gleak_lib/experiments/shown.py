@@ -7,7 +7,6 @@ all others out of the folder (the checkout's `results/`, where none is named). F
 computes nothing: where a chapter cannot be executed, since a cell is missing, all pictures of its cells stay.
 """
 
-import json
 import sys
 import tempfile
 from collections.abc import Callable, Collection, Sequence
@@ -17,10 +16,10 @@ from typing import Any
 from gleak_lib.errors import GleakError, StoreError
 from gleak_lib.experiments import execute, parameters, pictures, places, profiles
 from gleak_lib.experiments.chapters import chapter
-from gleak_lib.experiments.files import write_atomically
+from gleak_lib.experiments.files import read_json, write_atomically
 from gleak_lib.experiments.result import SHOWN
 from gleak_lib.experiments.run import DEADLINE
-from gleak_lib.experiments.store import text
+from gleak_lib.experiments.store import intact, text
 
 
 def shown(folder: Path, *, log: Callable[[str], None]) -> tuple[set[str], list[str]]:
@@ -65,10 +64,12 @@ def keep(folder: Path, results: Collection[str]) -> None:
     Raises:
         StoreError: pictures that are to stay are missing or damaged; the folder is as it was, then.
     """
-    stored = {path: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*/*.json"))}
+    stored = {path: read_json(path) for path in sorted(folder.glob("*/*.json"))}
     stored = {
         path: entry for path, entry in stored.items() if isinstance(entry, dict) and entry.get("examples")
     }
+    if changed := [path for path, entry in stored.items() if not intact(entry)]:
+        raise StoreError(f"{changed[0]} was changed after it was stored: it would be believed again.")
     kept = {}
     for path, entry in stored.items():
         name = f"{path.parent.name}/{path.stem}"

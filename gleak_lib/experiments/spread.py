@@ -15,6 +15,7 @@ from gleak_lib.experiments.base import Output, WeightsCell
 from gleak_lib.experiments.cells import TrainingCell
 from gleak_lib.experiments.context import Context
 from gleak_lib.experiments.defended import said
+from gleak_lib.experiments.fields import integers
 from gleak_lib.experiments.serial import storable
 from gleak_lib.pixels import normalize
 
@@ -41,6 +42,7 @@ class SpreadCell(WeightsCell):
     seed: int = 0
 
     def __post_init__(self) -> None:
+        integers(self, rounds=0, victims=1, draws=1, victim_seed=0, seed=None)
         object.__setattr__(self, "training", self.training.at(self.rounds))
 
     def describe(self) -> str:

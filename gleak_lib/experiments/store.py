@@ -1,5 +1,7 @@
 """Finished cells as small JSON files that people can read and compare; nothing is ever unpickled."""
 
+import contextlib
+import hashlib
 import json
 import math
 import traceback
@@ -10,15 +12,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gleak_lib.errors import GleakError, StoreError, unknown
-from gleak_lib.experiments import pictures, places, serial
+from gleak_lib.errors import StoreError, unknown
+from gleak_lib.experiments import pictures, places, serial, shapes
 from gleak_lib.experiments.base import Cell, from_json
-from gleak_lib.experiments.files import write_atomically
+from gleak_lib.experiments.files import read_json, write_atomically
 from gleak_lib.experiments.finite import require_finite
 from gleak_lib.experiments.profiles import PROFILES
 from gleak_lib.experiments.result import Result
 
 DIGITS = 6  # significant ones
+CHECKSUM = "checksum"  # of everything else in the file
 INFINITE = {"inf": math.inf, "-inf": -math.inf}  # JSON has no word for them; NaN is null
 
 
@@ -59,8 +62,8 @@ class Store:
     def get(self, cell: Cell) -> Result | None:
         """Return the stored result, or None where there is none.
 
-        A file that is truncated, no JSON, or of another cell is warned of (`DamagedResultWarning`) and
-        counts as missing.
+        A file that is damaged in whatever way, was changed after it was stored, or is of another cell is
+        warned of (`DamagedResultWarning`) and counts as missing: a run computes it again.
         """
         try:
             return self._read(cell)
@@ -75,10 +78,11 @@ class Store:
         """
         for path in sorted((self.folder / kind).glob("*.json")):
             try:
-                cell = from_json(json.loads(path.read_text(encoding="utf-8"))["cell"])
-            except (OSError, ValueError, TypeError, KeyError, GleakError) as error:
-                problem = f"{path} is damaged ({type(error).__name__}: {error}). It is left out."
-                warnings.warn(problem, DamagedResultWarning, stacklevel=2)
+                stored = read_json(path)
+                with _damage(path):
+                    cell = from_json(stored["cell"])
+            except StoreError as error:
+                warnings.warn(f"{error} It is left out.", DamagedResultWarning, stacklevel=2)
                 continue
             if (result := self.get(cell)) is not None:
                 yield result
@@ -90,7 +94,12 @@ class Store:
         provenance: dict[str, Any],
         examples: dict[str, np.ndarray] | None = None,
     ) -> Result:
-        """Store a finished cell, forget that it ever failed, and return what `get` will give."""
+        """Store a finished cell, forget that it ever failed, and return what `get` will give.
+
+        Raises:
+            StoreError: the folder cannot be written, or figures are not finite or of another type than their
+                kind's.
+        """
         require_finite(cell, figures)
         path = self.path(cell)
         stored = {
@@ -101,6 +110,8 @@ class Store:
             "provenance": rounded(provenance),
             "examples": pictures.save(self.folder, examples or {}),
         }
+        if problem := shapes.misfit(cell.kind, stored["figures"], stored["provenance"]):
+            raise StoreError(f"{cell.describe()} gave what cannot be stored: {problem}.")
         write_atomically(path, text(stored))
         path.with_suffix(".npz").unlink(missing_ok=True)
         self._failure(cell).unlink(missing_ok=True)
@@ -122,10 +133,10 @@ class Store:
     def failed(self, cell: Cell) -> str | None:
         """Return the error of a cell that failed and was not finished since, else None."""
         try:
-            return str(json.loads(self._failure(cell).read_text(encoding="utf-8"))["error"])
+            return str(read_json(self._failure(cell))["error"])
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, TypeError, KeyError):
+        except (StoreError, TypeError, KeyError):
             return "unknown error (its record is damaged)"
 
     def status(self, cells: Iterable[Cell]) -> Status:
@@ -146,18 +157,21 @@ class Store:
     def _read(self, cell: Cell) -> Result | None:
         path = self.path(cell)
         try:
-            stored = json.loads(path.read_text(encoding="utf-8"))
-            asked = from_json(stored["cell"]) == cell and stored["key"] == cell.key
-            figures, provenance = dict(stored["figures"]), dict(stored["provenance"])
-            kept = stored["examples"]
+            stored = read_json(path)
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, TypeError, KeyError, GleakError) as error:
-            raise StoreError(f"{path} is damaged ({type(error).__name__}: {error}).") from error
+        with _damage(path):
+            whole = intact(stored)
+            asked = from_json(stored["cell"]) == cell and stored["key"] == cell.key
+            figures, provenance, kept = stored["figures"], stored["provenance"], stored["examples"]
+            problem = shapes.misfit(cell.kind, figures, provenance)
         if not asked:
             raise StoreError(
                 f"{path} holds the result of other values (was it renamed, or a default changed?)."
             )
+        if problem or not whole:
+            problem = problem or "it was changed after it was stored, its checksum differs"
+            raise StoreError(f"{path} is damaged: {problem}.")
         return Result(cell, _plain(figures), _plain(provenance), pictures.load(path, kept))
 
 
@@ -173,6 +187,40 @@ def open_store(profile: str = "cpu") -> Store:
     if profile not in PROFILES:
         raise unknown("profile", profile, PROFILES)
     return Store(places.results_folder(profile))
+
+
+def checksum(stored: dict[str, Any]) -> str:
+    """Return 16 hexadecimal digits that stand for a stored file's values, however they are written down.
+
+    Args:
+        stored: what the file holds; a checksum in it is not looked at.
+    """
+    values = {name: value for name, value in stored.items() if name != CHECKSUM}
+    canonical = json.dumps(_alike(values), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+def intact(stored: dict[str, Any]) -> bool:
+    """Return whether a file is as it was stored, so far as it has a checksum; older ones have none."""
+    return CHECKSUM not in stored or stored[CHECKSUM] == checksum(stored)
+
+
+def _alike(value: Any) -> Any:
+    """Write numbers that are equal alike, 2.0 and 2."""
+    if isinstance(value, dict):
+        return {name: _alike(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_alike(part) for part in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+@contextlib.contextmanager
+def _damage(path: Path, what: str = "is damaged") -> Iterator[None]:
+    """Turn whatever a damaged file makes the block raise into a `StoreError`: there is no end of that."""
+    try:
+        yield
+    except Exception as error:
+        raise StoreError(f"{path} {what} ({type(error).__name__}: {error}).") from error
 
 
 def rounded(value: Any) -> Any:
@@ -202,8 +250,9 @@ def _plain(value: Any) -> Any:
 
 
 def text(stored: dict[str, Any]) -> bytes:
-    """Return a stored file's content: sorted keys, one line a value, but a list of numbers on one line."""
-    found = json.dumps(_one_line_lists(stored), sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False)
+    """Return a stored file's content and checksum: sorted keys, one line a value or a list of numbers."""
+    summed = stored | {CHECKSUM: checksum(stored)}
+    found = json.dumps(_one_line_lists(summed), sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False)
     return (_unquote(found) + "\n").encode()
 
 

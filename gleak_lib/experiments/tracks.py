@@ -12,7 +12,7 @@ from gleak_lib import gradients, models
 from gleak_lib.attacks.distances import cosine
 from gleak_lib.attacks.unknowns import Unknowns
 from gleak_lib.bottlenecks.base import VariationalBottleneck
-from gleak_lib.datasets import Statistics
+from gleak_lib.datasets import ImageDataset, Statistics
 from gleak_lib.errors import ParameterError
 from gleak_lib.experiments.cells import AttackCell, Cell, Output, TrainingCell
 from gleak_lib.experiments.context import Context
@@ -86,6 +86,10 @@ class TracksCell(Cell):
     def needs(self) -> TrainingCell | None:
         """The training whose weights are attacked."""
         return self.attacked.needs
+
+    def check(self, dataset: ImageDataset) -> None:
+        """Refuse what the attack refuses."""
+        self.attacked.check(dataset)
 
     def describe(self) -> str:
         """Return one line for people."""

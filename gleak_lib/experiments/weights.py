@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from gleak_lib import __version__
+from gleak_lib.datasets.archives import regular
 from gleak_lib.errors import StoreError
-from gleak_lib.experiments import serial
+from gleak_lib.experiments import files, serial
 from gleak_lib.experiments.context import Context, same_data
-from gleak_lib.experiments.files import write_atomically
 from gleak_lib.extras import require
 
 if TYPE_CHECKING:
@@ -25,6 +25,15 @@ State = dict[str, Tensor]
 def path_of(training: "TrainingCell", context: Context) -> Path:
     """Return the file of the weights after all rounds of `training`."""
     return context.cache / f"{training.key}.safetensors"
+
+
+def check_writable(context: Context) -> None:
+    """Refuse a cache that cannot be written: every attack would train anew, and find nothing afterwards.
+
+    Raises:
+        StoreError: it is read-only, full or no folder.
+    """
+    files.check_writable(context.cache, "trained weights have to be kept there; name another by GLEAK_CACHE.")
 
 
 def save(training: "TrainingCell", state: State, context: Context) -> None:
@@ -39,9 +48,9 @@ def save(training: "TrainingCell", state: State, context: Context) -> None:
     }
     content = require("safetensors.torch", "book").save(tensors, metadata)
     try:
-        write_atomically(path_of(training, context), content)
-    except OSError as error:
-        warnings.warn(f"The trained weights cannot be kept in {context.cache}: {error}", stacklevel=2)
+        files.write_atomically(path_of(training, context), content)
+    except StoreError as error:
+        warnings.warn(f"The trained weights cannot be kept: {error}", stacklevel=2)
 
 
 def load(training: "TrainingCell", context: Context, like: nn.Module) -> State | None:
@@ -49,8 +58,13 @@ def load(training: "TrainingCell", context: Context, like: nn.Module) -> State |
 
     A file that is damaged, that belongs to another training or to other images of the same name, or that
     does not fit the model is warned of.
+
+    Raises:
+        StoreError: a folder stands in its place, so that weights that are trained now would be lost.
     """
     path = path_of(training, context)
+    if path.is_dir():
+        raise StoreError(f"{path} is a folder: remove it, the weights of a training are to be kept there.")
     if not path.exists():
         return None
     try:
@@ -65,9 +79,10 @@ def load(training: "TrainingCell", context: Context, like: nn.Module) -> State |
 def _read(path: Path) -> tuple[State, dict[str, str]]:
     safetensors = require("safetensors", "book")
     try:
+        regular(path)
         with safetensors.safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
-    except (OSError, ValueError, safetensors.SafetensorError) as error:
+    except Exception as error:  # there is no end of what damage can raise
         raise StoreError(f"the file is damaged ({error}).") from error
 
 
@@ -78,11 +93,12 @@ def _check(
         raise StoreError("the file is damaged (its checksum differs).")
     try:
         cell, data = serial.decode(json.loads(metadata["cell"])), json.loads(metadata["data"])
-    except (KeyError, ValueError, StoreError) as error:
-        raise StoreError(f"the file does not say what it holds ({error}).") from error
+        alike = same_data(data, context.signature(training.dataset, training.statistics))
+    except Exception as error:
+        raise StoreError(f"the file does not say what it holds ({type(error).__name__}: {error}).") from error
     if cell != training:
         raise StoreError("the file holds the weights of another training.")
-    if not same_data(data, context.signature(training.dataset, training.statistics)):
+    if not alike:
         raise StoreError(f"they were trained on other images named {training.dataset}.")
     expected = like.state_dict()
     if _shapes(expected) != _shapes(state):

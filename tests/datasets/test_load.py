@@ -214,7 +214,7 @@ def test_unknown_names_list_what_there_is(tmp_path, arrays):
         datasets.load("hospital_x", root=tmp_path)
 
 
-@pytest.mark.parametrize("name", ["../mnist", "a/b", "", 3])
+@pytest.mark.parametrize("name", ["../mnist", "a/b", ""])
 def test_names_that_are_no_names_are_unknown(tmp_path, name):
     with pytest.raises(UnknownNameError, match="Unknown dataset"):
         datasets.load(name, root=tmp_path)
@@ -329,7 +329,7 @@ def test_sizes_that_contradict_each_other_or_are_none(tmp_path):
     with pytest.raises(ParameterError, match="that of the name, got size=32 for 'digits@48'"):
         datasets.load("digits@48", size=32)
     for size in (0, -3):
-        with pytest.raises(ParameterError, match=f"size must be at least 1 .* got size={size}"):
+        with pytest.raises(ParameterError, match=f"size must be 1 to 4096 .* got size={size}"):
             datasets.load("digits", size=size)
     for name in ("digits@", "digits@0", "digits@-8", "digits@x", "@32", "digits@48@32"):
         with pytest.raises(UnknownNameError, match="Unknown dataset"):

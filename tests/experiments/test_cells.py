@@ -205,7 +205,7 @@ def test_a_defence_in_training_stays_with_the_weights_and_leaves_old_keys_alone(
     assert attack.training == noisy.at(5) and attack.key != ATTACK.key and attack.defense == ()
     assert "weights after 5 rounds with gaussian(std=0.1), 4 victims" in attack.describe()
     assert needed_trainings([attack, ATTACK]) == {noisy.at(5): (5,), TRAINING.at(5): (5,)}
-    with pytest.raises(ParameterError, match="does not take these settings"):
+    with pytest.raises(ParameterError, match="unexpected keyword argument"):
         dataclasses.replace(TRAINING, defense=(("gaussian", {"sigma": 1}),))
 
 
@@ -226,7 +226,7 @@ def test_defences_are_written_alike_however_they_are_given():
     [
         ({"mode": "evel"}, "mode 'evel'. Did you mean 'eval'"),
         ({"defense": (("gausian", {}),)}, "defence 'gausian'. Did you mean 'gaussian'"),
-        ({"defense": (("gaussian", {"sigma": 1}),)}, "does not take these settings.*sigma"),
+        ({"defense": (("gaussian", {"sigma": 1}),)}, "unexpected keyword argument 'sigma'"),
         ({"defense": (("gaussian", {"std": 0}),)}, "must be positive"),
         ({"defense": ("gaussian",)}, r"A defence is a pair \(name, options\)"),
     ],

@@ -1,6 +1,7 @@
 """What is stored, and what is not believed."""
 
 import json
+import os
 import threading
 import warnings
 
@@ -80,6 +81,16 @@ DAMAGES = {
     "no figures": (_edit(figures=None), "is damaged"),
     "another key": (_edit(key="0" * 16), "holds the result of other values"),
     "another cell": (_edit(cell={"type": "Toy", "value": 3.5}), "holds the result of other values"),
+    "another figure": (
+        _edit(figures={"b": 0.333334}),
+        "was changed after it was stored, its checksum differs",
+    ),
+    "another checksum": (_edit(checksum="0" * 16), "its checksum differs"),
+    "nested": (lambda path: path.write_text("[" * 100_000), "RecursionError"),
+    "a NaN": (lambda path: path.write_text('{"key": NaN}'), "NaN is no JSON"),
+    "a folder": (lambda path: (path.unlink(), path.mkdir()), "is a folder, not a file"),
+    "a pipe": (lambda path: (path.unlink(), os.mkfifo(path)), "is a pipe, not a file"),
+    "a link to nothing": (lambda path: (path.unlink(), path.symlink_to("x")), "is a link to nothing"),
     "unknown class": (_edit(cell={"type": "Bomb"}), "no storable class 'Bomb'"),
 }
 
@@ -95,6 +106,8 @@ def test_damaged_file_is_reported_and_counts_as_missing(store, damage):
         assert store.get(CELL) is None
     assert store.status([CELL, other]).damaged == (CELL,)
     assert store.get(other) is not None
+    if store.path(CELL).is_dir():
+        store.path(CELL).rmdir()  # a folder is nothing that anything may be written over
     store.put(CELL, FIGURES, {}, EXAMPLES)
     assert store.get(CELL) is not None
 
