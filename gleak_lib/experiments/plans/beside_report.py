@@ -65,8 +65,8 @@ REASONS = (
         (),
         ("cpl", "cpl+ignore"),
         (),
-        "The public code's label term compares logits with the integer label broadcast over them; ours is "
-        "the one-hot form that the text means.",
+        "The row runs CPL as the public code has it: its label term compares logits with the integer label "
+        "broadcast over them, and on the CVB the noise is new at each evaluation inside a step.",
     ),
     Reason(
         (),
@@ -92,8 +92,8 @@ REASONS = (
         ("cnn",),
         ("ig+ignore",),
         ("cvb",),
-        "Tried: three times as many steps at P=2, k=1 and at s=1, which change little. Ours are other images "
-        "and other weights than the paper's, and fewer.",
+        "Tried: three times as many steps at P=2, k=1 and at s=1, which change little. Ours are other "
+        "weights than the paper's, and below the full protocol other images, and fewer.",
         ("cifar10",),
     ),
     Reason(
