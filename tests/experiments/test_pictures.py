@@ -14,6 +14,7 @@ from toy_cells import Toy
 from gleak_lib.errors import StoreError
 from gleak_lib.experiments import DamagedResultWarning, pictures
 from gleak_lib.experiments.files import write_atomically
+from gleak_lib.experiments.store import CHECKSUM
 
 CELL = Toy(2.5)
 NOISE = np.random.default_rng(0).integers(0, 256, (8, 3, 32, 32), np.uint8)
@@ -58,10 +59,16 @@ def test_archives_of_earlier_versions_are_read_and_replaced(store):
     np.testing.assert_array_equal(store.get(CELL).examples["truth"], NOISE)
 
 
+def _edit(path, examples):
+    """Let a result refer to other examples, without the checksum that would tell."""
+    stored = json.loads(path.read_text()) | {"examples": examples}
+    path.write_text(json.dumps({name: value for name, value in stored.items() if name != CHECKSUM}))
+
+
 def _as_before(store, **images):
     """Give a stored result the form of earlier versions: names in the JSON, an archive beside it."""
     path = store.path(CELL)
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"examples": sorted(images)}))
+    _edit(path, sorted(images))
     np.savez_compressed(path.with_suffix(".npz"), **images)
     return path.with_suffix(".npz")
 
@@ -132,7 +139,7 @@ def test_damaged_pictures_are_reported_and_mended(store, damage):
 def test_a_reference_that_is_none_is_refused(store, entry):
     store.put(CELL, {}, {})
     path = store.path(CELL)
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"examples": {"truth": entry}}))
+    _edit(path, {"truth": entry})
     with pytest.warns(DamagedResultWarning, match="refers to pictures by"):
         assert store.get(CELL) is None
 

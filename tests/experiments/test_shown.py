@@ -19,6 +19,7 @@ from gleak_lib.experiments import (
     profiles,
     shown,
 )
+from gleak_lib.experiments.store import CHECKSUM, intact
 
 NOISE = np.random.default_rng(0).integers(0, 256, (8, 3, 16, 16), np.uint8)
 FIGURES = {"a": [1 / 3, None, 2], "b": {"c": "inf", "d": 1e-9}}
@@ -43,19 +44,32 @@ def _name(cell):
     return f"{cell.kind}/{cell.key}"
 
 
+def _values(path):
+    """What a file holds, without the checksum, which earlier versions did not store."""
+    return {name: value for name, value in json.loads(path.read_text()).items() if name != CHECKSUM}
+
+
+def test_a_changed_result_is_not_given_a_new_checksum(filled):
+    path = filled.path(Toy(1))
+    path.write_text(path.read_text().replace("0.333333", "0.333334"))
+    with pytest.raises(StoreError, match=f"{Toy(1).key}.json was changed after it was stored"):
+        shown.keep(filled.folder, set())
+    assert not intact(json.loads(path.read_text()))
+
+
 @pytest.fixture
 def filled(store):
     """Three results on the same originals, the second in the form of earlier versions."""
     for number in (1, 2, 3):
         store.put(Toy(number), FIGURES, {}, {"truth": NOISE, "reconstruction": NOISE ^ number})
     path = store.path(Toy(2))
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"examples": ["reconstruction", "truth"]}))
+    path.write_text(json.dumps(_values(path) | {"examples": ["reconstruction", "truth"]}))
     np.savez(path.with_suffix(".npz"), truth=NOISE, reconstruction=NOISE ^ 2)
     return store
 
 
 def test_only_what_is_shown_keeps_its_pictures(filled):
-    before = json.loads(filled.path(Toy(3)).read_text())
+    before = _values(filled.path(Toy(3)))
     shown.keep(filled.folder, {_name(Toy(2))})
     assert len(_pictures(filled)) == 2  # the originals, and what was found
     assert not list(filled.folder.rglob("*.npz"))
@@ -63,7 +77,7 @@ def test_only_what_is_shown_keeps_its_pictures(filled):
         result = filled.get(Toy(number))
         assert result.figures["b"]["c"] == float("inf") and result.figures["a"] == [0.333333, None, 2]
         assert (result.examples is None) == (number != 2)
-    assert json.loads(filled.path(Toy(3)).read_text()) == before | {"examples": {}}
+    assert _values(filled.path(Toy(3))) == before | {"examples": {}}
     np.testing.assert_array_equal(filled.get(Toy(2)).examples["reconstruction"], NOISE ^ 2)
     files = {path: path.read_bytes() for path in filled.folder.rglob("*.*")}
     shown.keep(filled.folder, {_name(Toy(2))})
