@@ -135,9 +135,12 @@ MODELS = [
         lambda: made(num_classes=2 * 10**12),
         r"lenet with num_classes=2000000000000 would need",
     ),
-    (lambda: made(bottlenecks=PRECODE(k=10**12)), r"PRECODE\(position=1, k=1000000000000, .* would need"),
-    (lambda: put(spec=PRECODE(k=10**12)), r"PRECODE\(.*\) behind stage1 would need"),
-    (lambda: put(spec=CVB(scale=1e12)), r"CVB\(.*\) behind stage1 would need"),
+    (
+        lambda: made(bottlenecks=PRECODE(k=10**12)),
+        r"PRECODE with k=1000000000000 behind \d+ features would need",
+    ),
+    (lambda: put(spec=PRECODE(k=10**12)), r"PRECODE with k=1000000000000 behind \d+ features would need"),
+    (lambda: put(spec=CVB(scale=1e12)), r"CVB with kernel_size=5 and scale=1e\+12 would need"),
     (lambda: made(seed="a"), r"seed must be int \| None, got 'a'"),
     (lambda: made(seed=0.5), "seed must be int"),
     (

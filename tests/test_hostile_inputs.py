@@ -247,6 +247,8 @@ pathlib.Path("{flag}").touch()
 time.sleep(120)
 """
 PROGRAM = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it otherwise
 import sys
 from pathlib import Path
 from gleak_lib import cli

@@ -185,7 +185,7 @@ def test_captions_name_profile_images_weights_and_steps():
     [
         ({"batch_sizes": [1, 3]}, ParameterError, r"batch_images=8 cannot be shared in batches of \[3\]"),
         ({"batch_sizes": [0]}, ParameterError, r"cannot be shared in batches of \[0\]"),
-        ({"frames": 1}, ParameterError, "A movie has 2 to 100 frames, got 1"),
+        ({"frames": 1}, ParameterError, "frames must be an integer of at least 2, got 1"),
         ({"victims": 0}, ParameterError, "victims must be an integer of at least 1"),
     ],
 )

@@ -207,14 +207,14 @@ def test_refuses_what_does_not_fit(images, linear, small, error, match, change, 
 
 
 def test_other_refusals(images, linear, small):
-    with pytest.raises(ParameterError, match=r"must be a torch\.Generator, got int"):
+    with pytest.raises(ParameterError, match=r"generator must be Generator, got 0 \(int\)"):
         train(linear, images, small, generator=0)  # type: ignore[arg-type]
     with pytest.raises(ShapeError, match=r"Images of the test split must be in \[0, 1\]"):
         train(linear, images, small, generator=gen(), test=(images[0].float(), images[1]))
     empty = Split(Pixels(images[0][:0], why_empty="It holds victims only."), images[1][:0])
     with pytest.raises(DataError, match=r"training split has no images\. It holds victims only"):
         train(linear, empty, small, generator=gen())
-    with pytest.raises(ParameterError, match=r"such as dataset\.train, or a pair .* got ndarray"):
+    with pytest.raises(ParameterError, match=r"split must be Split \| tuple\[Tensor, Tensor\], got ndarray"):
         train(linear, images[0].numpy(), small, generator=gen())  # type: ignore[arg-type]
     history = train(linear, images, small, generator=gen())
     with pytest.raises(ParameterError, match=r"pass test="):
