@@ -1,0 +1,24 @@
+"""The stored results of the repository as a whole: small, and with every picture that they refer to."""
+
+import json
+
+from gleak_lib.experiments import pictures, places
+
+LARGEST = 25e6  # bytes in all
+
+
+def test_results_are_small_and_their_pictures_are_all_there():
+    folder = places.root() / "results"
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) <= LARGEST, "make tidy"
+    assert {path.suffix for path in files} <= {".json", ".png"}, "make tidy"
+    stored = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*/*.json"))]
+    kept = [
+        one
+        for entry in stored
+        if isinstance(entry, dict)
+        for one in dict(entry.get("examples") or {}).values()
+    ]
+    assert kept
+    used = {pictures.file(folder, one["picture"]) for one in kept}
+    assert used == set((folder / pictures.FOLDER).glob("*.png"))
