@@ -251,7 +251,8 @@ def noise_pictures(
 def refusals() -> dict[str, str]:
     """Return what the package says where the quotient does not apply, by case; on one random image."""
     images, labels = torch.rand(1, 3, 8, 8, generator=torch.Generator().manual_seed(0)), torch.zeros(1).long()
-    made = {bias: models.build("mlp", input_shape=(3, 8, 8), width=4, bias=bias) for bias in (True, False)}
+    options = {"input_shape": (3, 8, 8), "width": 16, "seed": 0}
+    made = {bias: models.build("mlp", bias=bias, **options) for bias in (True, False)}
     said = {}
     for case, model, mode in (
         ("no bias, eval mode", made[False], False),
