@@ -204,7 +204,7 @@ plots.comparison(
 # - On MNIST iDLG and IG stay below the paper's, and so does IG against the CVB. {doc}`Ours beside theirs <11_ours_beside_theirs>` says what was tried.
 # - iDLG on CIFAR-10 is above the paper's, within the paper's own spread between images.
 # - Against the CVB, iDLG and CPL score low, but not as low as in the paper, unless they are run as its public code runs them ("as coded"): that code draws
-#   the bottleneck's noise anew at *every evaluation* inside a step of L-BFGS, ours once per step. L-BFGS compares gradients of successive points, so it takes the change of the
+#   the bottleneck's noise anew at *every evaluation* inside a step of L-BFGS, ours once per step. L-BFGS compares gradients of successive points, so it may take (a guess, not measured) the change of the
 #   noise for curvature. The paper's 0.00 to 0.03 say how that code fails, not what the CVB withstands. None of the three attacks brings an image over the threshold in either form.
 #
 # That last sentence is about these three attacks, with the noise drawn anew. Whether the bottleneck *hides* the image, or only defeats attacks that give up on its
