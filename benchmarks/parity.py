@@ -29,8 +29,8 @@ from torch import Tensor
 
 from gleak_lib import metrics
 from gleak_lib.bottlenecks import PRECODE
-from gleak_lib.experiments.benchmarks import Row
 from gleak_lib.experiments.context import choose_device
+from gleak_lib.experiments.store.benchmarks import Row
 from gleak_lib.pixels import denormalize
 
 VICTIMS, STEPS = 16, 20_000

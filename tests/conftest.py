@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from gleak_lib import models
+from gleak_lib.experiments import Store
 
 SMALL: dict[str, dict] = {
     "cnn": {"input_shape": (2, 29, 29)},
@@ -25,3 +26,15 @@ def small() -> Callable[..., models.StagedModel]:
     return lambda name, **options: models.build(
         name, **({"num_classes": 3, "seed": 0} | SMALL[name] | options)
     )
+
+
+@pytest.fixture
+def store(tmp_path):
+    """An empty store."""
+    return Store(tmp_path / "results", tmp_path / "weights")
+
+
+@pytest.fixture
+def log(tmp_path):
+    """A file that toy experiments write to as they run."""
+    return str(tmp_path / "log.txt")

@@ -7,9 +7,11 @@ import nbformat
 import papermill
 import pytest
 
+from gleak_lib.chapters import PROFILES, experiments, parameters, profiles
+from gleak_lib.chapters.execute import execute
+from gleak_lib.chapters.sources import sources
 from gleak_lib.errors import StoreError
-from gleak_lib.experiments import CHAPTERS, PROFILES, Store, chapter, parameters, profiles
-from gleak_lib.experiments.execute import execute, sources
+from gleak_lib.experiments import Store
 
 TINY = {
     "01_how_gradients_leak": {
@@ -126,22 +128,21 @@ COLLECTING = {"11_ours_beside_theirs", "12_benchmarks"}  # they compute nothing
 
 
 def test_every_chapter_with_experiments_has_a_tiny_size():
-    assert set(TINY) == set(CHAPTERS) == set(sources())
+    assert set(TINY) == set(sources())
 
 
-@pytest.mark.parametrize("name", sorted(CHAPTERS))
+@pytest.mark.parametrize("name", sorted(sources()))
 @pytest.mark.parametrize("profile", PROFILES)
 def test_parameter_files_fit_the_notebook(name, profile):
     values = profiles.load(name, profile)
     found = parameters.of_chapter(name)
-    settings = parameters.validate(found, values, name)
     inferred = papermill.inspect_notebook(f"book/chapters/{name}.ipynb")
     assert set(values) <= set(inferred) == set(found)
-    assert bool(chapter(name).cells(**settings)) == (name not in COLLECTING)
+    assert bool(experiments(name, values)) == (name not in COLLECTING)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", sorted(CHAPTERS))
+@pytest.mark.parametrize("name", sorted(sources()))
 def test_chapter_runs_at_a_tiny_size(name, tmp_path, monkeypatch):
     settings = {"profile": "quick", **TINY[name]}
     places = {"GLEAK_RESULTS": str(tmp_path / "results"), "GLEAK_CACHE": str(tmp_path / "weights")}
@@ -152,15 +153,14 @@ def test_chapter_runs_at_a_tiny_size(name, tmp_path, monkeypatch):
     assert any("image/png" in kind for kind in kinds), "figures"
     assert any("text/html" in kind for kind in kinds), "tables"
     assert not [o for c in notebook.cells for o in c.get("outputs", []) if o.output_type == "error"]
-    full = parameters.validate(parameters.of_chapter(name), settings, name)
-    status = Store(tmp_path / "results").status(chapter(name).cells(**full))
+    status = Store(tmp_path / "results").status(experiments(name, settings))
     assert not status.missing
     assert not status.failed
 
 
 @pytest.mark.slow
 def test_a_misspelled_parameter_stops_plain_papermill(tmp_path):
-    name = sorted(CHAPTERS)[0]
+    name = sorted(sources())[0]
     with pytest.raises(StoreError, match=r"has no parameter 'victms'. Did you mean 'victims'"):
         execute(sources()[name], tmp_path / "out.ipynb", {"victms": 3})
     assert not (tmp_path / "out.ipynb").exists()

@@ -12,10 +12,12 @@ import pytest
 
 from gleak_lib import cli, datasets
 from gleak_lib.attacks import ATTACKS
+from gleak_lib.cli import commands
 from gleak_lib.errors import TimeLimitError
-from gleak_lib.experiments import CHAPTERS, AttackCell, Chapter, TrainingCell, crew, places, run
-from gleak_lib.experiments.pool import share
-from gleak_lib.experiments.store import Store
+from gleak_lib.experiments import AttackCell, TrainingCell, paths, run
+from gleak_lib.experiments.runner import executors
+from gleak_lib.experiments.runner.processes import share
+from gleak_lib.experiments.store.store import Store
 
 SOURCE = """# %% [markdown]
 # # A tiny chapter
@@ -26,24 +28,23 @@ victims: int = 2  # images to attack
 fails: bool = False  # whether the last cell does
 
 # %%
-from gleak_lib import experiments
-settings = experiments.parameters.check("01_tiny", globals())
+from gleak_lib import chapters
+settings = chapters.parameters.check("01_tiny", globals())
+
+# %% tags=["experiment"]
+from gleak_lib.attacks import ATTACKS
+from gleak_lib.experiments import AttackCell, TrainingCell
+attack = ATTACKS["ig"].replace(max_steps=2)
+experiments = [AttackCell(TrainingCell("digits"), attack=attack, victims=victims)]
 
 # %%
-from gleak_lib.attacks import ATTACKS
-attack = ATTACKS["ig"].replace(max_steps=2)
-cells = [experiments.AttackCell(experiments.TrainingCell("digits"), attack=attack, victims=victims)]
-results = experiments.run(cells, experiments.open_store(profile), device="cpu")
+from gleak_lib.experiments import run
+results = run(experiments, chapters.open_store(profile), device="cpu")
 len(results[0].figures["loss"])
 
 # %%
 assert not fails, "it was asked for"
 """
-
-
-def tiny(profile, victims, fails):
-    attack = ATTACKS["ig"].replace(max_steps=2)
-    return [AttackCell(TrainingCell("digits"), attack=attack, victims=victims)]
 
 
 @pytest.fixture
@@ -56,11 +57,15 @@ def checkout(tmp_path, monkeypatch):
     (root / "book/src/01_tiny.py").write_text(SOURCE)
     (root / "book/chapters/01_tiny.ipynb").write_text("published")
     (root / "params/01_tiny/quick.yaml").write_text("profile: quick\nvictims: 3\n")
-    monkeypatch.setattr(places, "package_root", lambda: root)
-    monkeypatch.setitem(CHAPTERS, "01_tiny", Chapter("A tiny chapter", tiny))
-    monkeypatch.delenv(places.RESULTS, raising=False)
-    monkeypatch.setenv(places.CACHE, str(tmp_path / "cache"))
+    monkeypatch.setattr(paths, "package_root", lambda: root)
+    monkeypatch.delenv(paths.RESULTS, raising=False)
+    monkeypatch.setenv(paths.CACHE, str(tmp_path / "cache"))
     return root
+
+
+def declared(victims):
+    attack = ATTACKS["ig"].replace(max_steps=2)
+    return [AttackCell(TrainingCell("digits"), attack=attack, victims=victims)]
 
 
 def files(folder):
@@ -86,8 +91,8 @@ def test_run_into_a_folder_leaves_the_checkout_alone(checkout, tmp_path, capsys)
     nbformat.validate(notebook)
     assert notebook.metadata.papermill == {"parameters": {"profile": "quick", "victims": 4}}
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    assert [cell.execution_count for cell in code] == [1, 2, 3, 4, 5]
-    assert code[3].outputs[-1].data["text/plain"] == "4"
+    assert [cell.execution_count for cell in code] == [1, 2, 3, 4, 5, 6]
+    assert code[4].outputs[-1].data["text/plain"] == "4"
     assert not [o for cell in code for o in cell.outputs if o.output_type == "stream"]  # bars stay outside
     content = path.read_text()
     assert str(tmp_path) not in content and "start_time" not in content and "iopub" not in content
@@ -108,7 +113,7 @@ def test_run_into_a_folder_leaves_the_checkout_alone(checkout, tmp_path, capsys)
 def test_failing_chapter_says_where_and_stays_as_it_was(checkout, capsys):
     assert cli.main(["run", "01_tiny", "--profile", "quick", "-p", "fails", "true"]) == 2
     error = capsys.readouterr().err
-    assert "gleak: error: 01_tiny: code cell 5 failed with AssertionError: it was asked for" in error
+    assert "gleak: error: 01_tiny: code cell 6 failed with AssertionError: it was asked for" in error
     assert "assert not fails" in error
     assert (checkout / "book/chapters/01_tiny.ipynb").read_text() == "published"
     # its finished cell is kept, where no published result lies
@@ -154,12 +159,12 @@ def test_dry_run_says_what_is_to_do_and_does_nothing(checkout, capsys):
     assert files(checkout) == before
     first, second = capsys.readouterr().out.splitlines()
     assert first.startswith("01_tiny: 1 cells, 0 done, 1 to compute, no estimate with 3 workers on ")
-    (cell,) = tiny("quick", 3, False)
+    (cell,) = declared(3)
     assert second.split()[:3] == ["?", "attack", cell.key]
 
 
 def test_estimates_come_from_what_was_stored(checkout, capsys):
-    (other,) = tiny("quick", 2, False)
+    (other,) = declared(2)
     store = Store(checkout / "_build/quick/results")
     (result,) = run([other], store, device="cpu", progress=False)
     path = store.path(other)
@@ -181,14 +186,14 @@ def test_the_time_limit_is_one_for_all_chapters(checkout, capsys, monkeypatch):
     shutil.copy(checkout / "book/src/01_tiny.py", checkout / "book/src/02_tiny.py")
     shutil.copytree(checkout / "params/01_tiny", checkout / "params/02_tiny")
     limits, clock = [], iter([1000.0, 1010.0, 1030.0])
-    monkeypatch.setattr(cli.time, "time", lambda: next(clock))
+    monkeypatch.setattr(commands.time, "time", lambda: next(clock))
 
     def execute(source, *_, time_limit, **__):
         limits.append((source.stem, time_limit))
         if source.stem == "01_tiny":
             raise TimeLimitError("too long")
 
-    monkeypatch.setattr("gleak_lib.experiments.execute.execute", execute)
+    monkeypatch.setattr("gleak_lib.chapters.execute.execute", execute)
     assert cli.main(["run", "--profile", "quick", "--time-limit", "1"]) == 2
     assert limits == [("01_tiny", 50.0), ("02_tiny", 30.0)]
     assert "before the end of 01_tiny. Finished cells are stored" in capsys.readouterr().err
@@ -197,13 +202,15 @@ def test_the_time_limit_is_one_for_all_chapters(checkout, capsys, monkeypatch):
 def test_chapters_are_told_who_computes(checkout, monkeypatch):
     seen = {}
     monkeypatch.setattr(
-        "gleak_lib.experiments.execute.execute", lambda *_, environment, **__: seen.update(environment)
+        "gleak_lib.chapters.execute.execute", lambda *_, environment, **__: seen.update(environment)
     )
     assert cli.main(["run", "01_tiny", "--profile", "quick", "--workers", "3", "--compile"]) == 0
-    assert seen[crew.WORKERS] == "3" and seen[crew.COMPILE] == "1" and crew.SCHEDULER not in seen
-    assert crew.compiles(None) is False
-    monkeypatch.setenv(crew.COMPILE, "1")
-    assert crew.compiles(None) is True and crew.compiles(False) is False
+    assert (
+        seen[executors.WORKERS] == "3" and seen[executors.COMPILE] == "1" and executors.SCHEDULER not in seen
+    )
+    assert executors.compiles(None) is False
+    monkeypatch.setenv(executors.COMPILE, "1")
+    assert executors.compiles(None) is True and executors.compiles(False) is False
 
 
 def test_chapter_computed_by_processes(checkout, capsys):
@@ -219,7 +226,7 @@ def test_status_counts_each_state(checkout, capsys):
     text = capsys.readouterr().out
     assert "0 done  1 missing  0 failed  0 damaged" in text and "missing " in text
 
-    (cell,) = tiny("quick", 3, False)
+    (cell,) = declared(3)
     store = Store(checkout / "_build/quick/results")
     store.put_failure(cell, ValueError("no luck"))
     assert cli.main(["status", "book/chapters/01_tiny.ipynb", "--profile", "quick"]) == 0

@@ -12,17 +12,10 @@ from pathlib import Path
 import pytest
 
 from gleak_lib import cli
+from gleak_lib.chapters import parameters, profiles, ranges, sources
 from gleak_lib.errors import ParameterError
-from gleak_lib.experiments import (
-    CHAPTERS,
-    crew,
-    execute,
-    outlook,
-    parameters,
-    places,
-    profiles,
-    ranges,
-)
+from gleak_lib.experiments import paths
+from gleak_lib.experiments.runner import estimate, executors
 
 HUGE = "1" + "0" * 12
 DEEP = "[" * 5000 + "]" * 5000
@@ -73,7 +66,7 @@ REFUSED = [
     ("10_closed_form_inversion", {"size": HUGE}, "size must be 1 to 4,096"),
     *[
         (name, {"seeds": HUGE}, "seeds must be 1 to 1,000, got 1000000000000")
-        for name in CHAPTERS
+        for name in sources.sources()
         if name
         not in ("01_how_gradients_leak", "02_gradient_analysis", "11_ours_beside_theirs", "12_benchmarks")
     ],
@@ -82,7 +75,7 @@ REFUSED = [
 
 @pytest.fixture(autouse=True)
 def no_published_results(monkeypatch):
-    monkeypatch.setattr(outlook, "folders", lambda store: [store.folder])  # to read them all takes time
+    monkeypatch.setattr(estimate, "folders", lambda store: [store.folder])  # to read them all takes time
 
 
 @pytest.mark.parametrize(("chapter", "given", "match"), REFUSED, ids=lambda v: str(v)[:40])
@@ -117,7 +110,7 @@ def test_every_parameter_of_every_chapter_has_a_range_and_every_profile_keeps_to
     used = set()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        for chapter, source in execute.sources().items():
+        for chapter, source in sources.sources().items():
             found = parameters.of_chapter(chapter, source)
             used |= {name for name in ranges.RANGES if name.removeprefix(f"{chapter}.") in found}
             assert found.keys() <= ranges.RANGES.keys(), chapter
@@ -168,7 +161,7 @@ def test_hostile_options(capsys, arguments, message):
 
 def test_hostile_places(tmp_path, capsys, monkeypatch):
     (tmp_path / "file").write_text("")
-    root = str(places.root())
+    root = str(paths.root())
     quick = ["run", IGNORE, "--profile", "quick"]
     for arguments, message in (
         ([*quick, "--output", root], "is the checkout, whose results are published"),
@@ -184,8 +177,8 @@ def test_hostile_places(tmp_path, capsys, monkeypatch):
         assert cli.main(arguments) == 2
         assert message in capsys.readouterr().err
     monkeypatch.chdir(tmp_path)
-    assert execute.source_of(f"book/src/{IGNORE}.py") == execute.source_of(IGNORE)
-    assert execute.source_of(f"{root}/book/chapters/{IGNORE}.ipynb") == execute.source_of(IGNORE)
+    assert sources.source_of(f"book/src/{IGNORE}.py") == sources.source_of(IGNORE)
+    assert sources.source_of(f"{root}/book/chapters/{IGNORE}.ipynb") == sources.source_of(IGNORE)
 
 
 @pytest.mark.parametrize(
@@ -209,7 +202,7 @@ def test_hostile_places(tmp_path, capsys, monkeypatch):
 def test_a_malformed_address_is_refused_at_once(capsys, tmp_path, address):
     began = time.monotonic()
     with pytest.raises(ParameterError, match="is no address of a dask scheduler"):
-        crew.check_address(address)
+        executors.check_address(address)
     arguments = [
         "run",
         IGNORE,
@@ -229,13 +222,13 @@ def test_a_malformed_address_is_refused_at_once(capsys, tmp_path, address):
     "address", ["tcp://head:8786", "head:8786", "tls://10.0.0.1:1", "tcp://[::1]:8786", "wss://head:65535"]
 )
 def test_addresses_that_dask_takes(address):
-    crew.check_address(address)
+    executors.check_address(address)
 
 
 def test_encryption_without_certificates_is_said(monkeypatch, tmp_path):
     pytest.importorskip("distributed")
     with pytest.raises(ParameterError, match="needs certificates, and dask's configuration names none"):
-        crew._client("tls://127.0.0.1:8786")
+        executors._client("tls://127.0.0.1:8786")
 
 
 SLEEPY = """# %% tags=["parameters"]
@@ -252,8 +245,8 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ign
 import sys
 from pathlib import Path
 from gleak_lib import cli
-from gleak_lib.experiments import places
-places.package_root = lambda: Path(sys.argv[1])
+from gleak_lib.experiments import paths
+paths.package_root = lambda: Path(sys.argv[1])
 sys.exit(cli.main(["run", "01_tiny", "--profile", "quick", "--output", sys.argv[2]]))
 """
 
@@ -271,7 +264,7 @@ def test_an_interrupted_chapter_says_one_line_and_leaves_nothing_behind(tmp_path
     command = [sys.executable, "-c", PROGRAM, str(root), str(tmp_path / "out")]
     environment = os.environ | {
         "TMPDIR": str(tmp_path / "tmp"),
-        "PYTHONPATH": str(Path(cli.__file__).parents[1]),
+        "PYTHONPATH": str(Path(cli.__file__).parents[2]),
     }
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
     until = time.monotonic() + 200

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from gleak_lib import cli
-from gleak_lib.experiments import Cell, Store, crew, run
-from gleak_lib.experiments.cells import TrainingCell
-from gleak_lib.experiments.inference import LabelCell
+from gleak_lib.experiments import Cell, Store, run
+from gleak_lib.experiments.runner import executors
+from gleak_lib.experiments.specs.label_inference import LabelCell
+from gleak_lib.experiments.specs.training import TrainingCell
 
 PAGE = (Path(__file__).parents[1] / "book/many_machines.md").read_text(encoding="utf-8")
 STUB = """
@@ -75,7 +76,7 @@ def test_the_recipe_makes_a_cluster_that_computes(tmp_path):
             time.sleep(0.1)
         cell: Cell = LabelCell(TrainingCell("digits"), victims=2)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setenv(crew.SCHEDULER, address.read_text())
+            patch.setenv(executors.SCHEDULER, address.read_text())
             (result,) = run([cell], Store(tmp_path / "results", tmp_path / "weights"), progress=False)
     finally:
         process.kill()

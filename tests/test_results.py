@@ -2,13 +2,14 @@
 
 import json
 
-from gleak_lib.experiments import pictures, places
+from gleak_lib.experiments import paths
+from gleak_lib.experiments.store import pictures
 
 LARGEST = 25e6  # bytes in all
 
 
 def test_results_are_small_and_their_pictures_are_all_there():
-    folder = places.root() / "results"
+    folder = paths.root() / "results"
     files = [path for path in folder.rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in files) <= LARGEST, "make tidy"
     assert {path.suffix for path in files} <= {".json", ".png"}, "make tidy"

@@ -49,14 +49,20 @@ examples: int = 8  # images in the figures, at most 8
 from functools import partial
 
 from gleak_lib import plots
-from gleak_lib.experiments import open_store, parameters, run, tables
-from gleak_lib.experiments.plans import leak
+from gleak_lib.chapters import open_store, parameters
+from gleak_lib.experiments import run, tables
 from IPython.display import Markdown, display
 
 settings = parameters.check("01_how_gradients_leak", globals())
-cells = leak.cells(**settings)
+
+# %% tags=["experiment", "remove-input"]
+from gleak_book import leak, paper
+
+experiments = leak.cells(**settings)
+
+# %% tags=["remove-input"]
 store = open_store(profile)
-found = dict(zip(cells, run(cells, store), strict=True))
+found = dict(zip(experiments, run(experiments, store), strict=True))
 Markdown(tables.note(found.values(), profile))
 
 # %% [markdown]
@@ -190,7 +196,7 @@ for images in datasets:
 
 # %%
 plots.comparison(
-    tables.for_plot(table, "ssim"),
+    paper.for_plot(table, "ssim"),
     xlabel="SSIM",
     ours=f"ours ({profile}, {victims} victims)",
     paper="paper (128 victims)",

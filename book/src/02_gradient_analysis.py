@@ -36,14 +36,20 @@ scaling: str = "minmax"  # or none: images scored as they are
 
 # %% tags=["remove-input"]
 from gleak_lib import plots
-from gleak_lib.experiments import open_store, parameters, run, tables
-from gleak_lib.experiments.plans import analysis
+from gleak_lib.chapters import open_store, parameters
+from gleak_lib.experiments import run, tables
 from IPython.display import Markdown
 
 settings = parameters.check("02_gradient_analysis", globals())
-cells = analysis.cells(**settings)
+
+# %% tags=["experiment", "remove-input"]
+from gleak_book import analysis
+
+experiments = analysis.cells(**settings)
+
+# %% tags=["remove-input"]
 store = open_store(profile)
-found = dict(zip(cells, run(cells, store), strict=True))
+found = dict(zip(experiments, run(experiments, store), strict=True))
 plain, ig, ignore = analysis.names(settings)
 Markdown(analysis.note(settings, found))
 

@@ -49,14 +49,22 @@ examples: int = 8  # images in the figures, at most 8
 
 # %% tags=["remove-input"]
 from gleak_lib import plots
-from gleak_lib.experiments import open_store, parameters, run, tables
-from gleak_lib.experiments.plans import ignore, ignore_report
+from gleak_lib.chapters import open_store, parameters
+from gleak_lib.experiments import run, tables
 from IPython.display import Markdown
 
+from gleak_book import ignore_report, paper
+
 settings = parameters.check("03_ignore_attack", globals())
-cells = ignore.cells(**settings)
+
+# %% tags=["experiment", "remove-input"]
+from gleak_book import ignore
+
+experiments = ignore.cells(**settings)
+
+# %% tags=["remove-input"]
 store = open_store(profile)
-found = dict(zip(cells, run(cells, store), strict=True))
+found = dict(zip(experiments, run(experiments, store), strict=True))
 Markdown(tables.note(found.values(), profile))
 
 # %% [markdown]
@@ -297,7 +305,7 @@ tables.show(
 
 # %%
 plots.comparison(
-    tables.for_plot(fresh, "ssim"),
+    paper.for_plot(fresh, "ssim"),
     xlabel="SSIM of the best attack (fresh weights)",
     ours=f"ours ({profile}, {victims} victims)",
     paper="paper (128 victims)",

@@ -64,14 +64,22 @@ examples: int = 8  # images in the figures, at most 8
 
 # %% tags=["remove-input"]
 from gleak_lib import plots
-from gleak_lib.experiments import open_store, parameters, run, tables
-from gleak_lib.experiments.plans import cvb, cvb_report
+from gleak_lib.chapters import open_store, parameters
+from gleak_lib.experiments import run, tables
 from IPython.display import Markdown
 
+from gleak_book import cvb_report
+
 settings = parameters.check("04_cvb_hyperparameters", globals())
-cells = cvb.cells(**settings)
+
+# %% tags=["experiment", "remove-input"]
+from gleak_book import cvb
+
+experiments = cvb.cells(**settings)
+
+# %% tags=["remove-input"]
 store = open_store(profile)
-found = dict(zip(cells, run(cells, store), strict=True))
+found = dict(zip(experiments, run(experiments, store), strict=True))
 Markdown(tables.note(found.values(), profile))
 
 # %% [markdown]

@@ -60,15 +60,22 @@ examples: int = 8  # images in the figures, at most 8
 
 # %% tags=["remove-input"]
 from gleak_lib import plots
-from gleak_lib.experiments import open_store, parameters, run, tables
-from gleak_lib.experiments.plans import defences as plan
-from gleak_lib.experiments.plans import defences_report as report
+from gleak_lib.chapters import open_store, parameters
+from gleak_lib.experiments import run, tables
 from IPython.display import Markdown
 
+from gleak_book import defences_report as report
+
 settings = parameters.check("05_attacks_and_defences", globals())
-cells = plan.cells(**settings)
+
+# %% tags=["experiment", "remove-input"]
+from gleak_book import defences as plan
+
+experiments = plan.cells(**settings)
+
+# %% tags=["remove-input"]
 store = open_store(profile)
-found = dict(zip(cells, run(cells, store), strict=True))
+found = dict(zip(experiments, run(experiments, store), strict=True))
 Markdown(tables.note(found.values(), profile))
 
 # %% [markdown]

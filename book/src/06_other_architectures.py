@@ -42,14 +42,22 @@ examples: int = 8  # images in the figures, at most 8
 
 # %% tags=["remove-input"]
 from gleak_lib import plots
-from gleak_lib.experiments import open_store, parameters, run, tables
-from gleak_lib.experiments.plans import architectures, architectures_report
+from gleak_lib.chapters import open_store, parameters
+from gleak_lib.experiments import run, tables
 from IPython.display import Markdown, display
 
+from gleak_book import architectures_report
+
 settings = parameters.check("06_other_architectures", globals())
-cells = architectures.cells(**settings)
+
+# %% tags=["experiment", "remove-input"]
+from gleak_book import architectures
+
+experiments = architectures.cells(**settings)
+
+# %% tags=["remove-input"]
 store = open_store(profile)
-found = dict(zip(cells, run(cells, store), strict=True))
+found = dict(zip(experiments, run(experiments, store), strict=True))
 Markdown(tables.note(found.values(), profile))
 
 # %% [markdown]

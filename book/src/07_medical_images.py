@@ -51,14 +51,22 @@ examples: int = 8  # images in the figures, at most 8
 
 # %% tags=["remove-input"]
 from gleak_lib import plots
-from gleak_lib.experiments import open_store, parameters, run, tables
-from gleak_lib.experiments.plans import medical, medical_report
+from gleak_lib.chapters import open_store, parameters
+from gleak_lib.experiments import run, tables
 from IPython.display import Markdown, display
 
+from gleak_book import medical_report
+
 settings = parameters.check("07_medical_images", globals())
-cells = medical.cells(**settings)
+
+# %% tags=["experiment", "remove-input"]
+from gleak_book import medical
+
+experiments = medical.cells(**settings)
+
+# %% tags=["remove-input"]
 store = open_store(profile)
-found = dict(zip(cells, run(cells, store), strict=True))
+found = dict(zip(experiments, run(experiments, store), strict=True))
 Markdown(tables.note(found.values(), profile))
 
 # %% [markdown]

@@ -64,16 +64,23 @@ examples: int = 4  # images in the figures, at most 8
 from functools import partial
 
 from gleak_lib import plots
-from gleak_lib.experiments import open_store, parameters, run, tables
-from gleak_lib.experiments.plans import breaking as plan
-from gleak_lib.experiments.plans import breaking_report as report
+from gleak_lib.chapters import open_store, parameters
+from gleak_lib.experiments import run, tables
 from IPython.display import Markdown, display
 from myst_nb import glue
 
+from gleak_book import breaking_report as report
+
 settings = parameters.check("08_breaking_the_bottleneck", globals())
-cells = plan.cells(**settings)
+
+# %% tags=["experiment", "remove-input"]
+from gleak_book import breaking as plan
+
+experiments = plan.cells(**settings)
+
+# %% tags=["remove-input"]
 store = open_store(profile)
-found = dict(zip(cells, run(cells, store), strict=True))
+found = dict(zip(experiments, run(experiments, store), strict=True))
 Markdown(tables.note(found.values(), profile))
 
 # %% tags=["hide-input"]

@@ -52,16 +52,23 @@ examples: int = 4  # images in the figures, at most 8
 from functools import partial
 
 from gleak_lib import plots
-from gleak_lib.experiments import open_store, parameters, run, tables
-from gleak_lib.experiments.plans import standing as plan
-from gleak_lib.experiments.plans import standing_report as report
+from gleak_lib.chapters import open_store, parameters
+from gleak_lib.experiments import run, tables
 from IPython.display import Markdown
 from myst_nb import glue
 
+from gleak_book import standing_report as report
+
 settings = parameters.check("09_what_stands", globals())
-cells = plan.cells(**settings)
+
+# %% tags=["experiment", "remove-input"]
+from gleak_book import standing as plan
+
+experiments = plan.cells(**settings)
+
+# %% tags=["remove-input"]
 store = open_store(profile)
-found = dict(zip(cells, run(cells, store), strict=True))
+found = dict(zip(experiments, run(experiments, store), strict=True))
 Markdown(tables.note(found.values(), profile))
 
 # %% [markdown]

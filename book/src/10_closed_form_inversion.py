@@ -41,14 +41,20 @@ examples: int = 8  # images in the figures, at most 8
 
 # %% tags=["remove-input"]
 from gleak_lib import plots
-from gleak_lib.experiments import open_store, parameters, run, tables
-from gleak_lib.experiments.plans import closed_form
+from gleak_lib.chapters import open_store, parameters
+from gleak_lib.experiments import run, tables
 from IPython.display import Markdown
 
 settings = parameters.check("10_closed_form_inversion", globals())
-cells = closed_form.cells(**settings)
+
+# %% tags=["experiment", "remove-input"]
+from gleak_book import closed_form
+
+experiments = closed_form.cells(**settings)
+
+# %% tags=["remove-input"]
 store = open_store(profile)
-found = dict(zip(cells, run(cells, store), strict=True))
+found = dict(zip(experiments, run(experiments, store), strict=True))
 Markdown(tables.note(found.values(), profile))
 
 # %% [markdown]

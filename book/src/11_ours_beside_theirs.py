@@ -31,9 +31,11 @@ scaling: str = "minmax"  # or none: images scored as they are
 
 # %% tags=["remove-input"]
 from gleak_lib import plots
-from gleak_lib.experiments import open_store, parameters, tables
-from gleak_lib.experiments.plans import beside, beside_report
+from gleak_lib.chapters import open_store, parameters
+from gleak_lib.experiments import tables
 from IPython.display import Markdown, display
+
+from gleak_book import beside, beside_report
 
 settings = parameters.check("11_ours_beside_theirs", globals())
 shelf = beside.shelf(open_store("cpu"))
@@ -167,7 +169,7 @@ for name in names:
 # `python benchmarks/peer.py --cvb PATH` makes the rows; the checkout stays where it is.
 
 # %% tags=["hide-input"]
-from gleak_lib.experiments.plans import parity
+from gleak_book import parity
 
 released = parity.stored()
 both = parity.table(released)

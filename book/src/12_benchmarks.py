@@ -43,9 +43,11 @@ models: list[str] = [
 
 # %% tags=["remove-input"]
 from gleak_lib import plots
-from gleak_lib.experiments import parameters, tables
-from gleak_lib.experiments.plans import speed, speed_tables
+from gleak_lib.chapters import parameters
+from gleak_lib.experiments import tables
 from IPython.display import Markdown
+
+from gleak_book import speed, speed_tables
 
 settings = parameters.check("12_benchmarks", globals())
 rows = speed.stored()

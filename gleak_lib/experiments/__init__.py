@@ -1,22 +1,15 @@
-"""Experiments: cells, the store that keeps them, the runner, tables, and the parameters of chapters."""
+"""Experiments: what is run (`specs`), found (`store`), how it is computed (`runner`) and shown (`report`)."""
 
-from gleak_lib.experiments import parameters, profiles, tables
-from gleak_lib.experiments.base import Cell, Output, from_json
-from gleak_lib.experiments.cells import AttackCell, TrainingCell
-from gleak_lib.experiments.chapters import CHAPTERS, Chapter, chapter
 from gleak_lib.experiments.context import Context
-from gleak_lib.experiments.profiles import PROFILES
-from gleak_lib.experiments.result import Result
-from gleak_lib.experiments.run import run
-from gleak_lib.experiments.serial import storable
-from gleak_lib.experiments.store import DamagedResultWarning, Status, Store, open_store
+from gleak_lib.experiments.encoding import storable
+from gleak_lib.experiments.report import intervals, tables
+from gleak_lib.experiments.runner.run import run
+from gleak_lib.experiments.specs import AttackCell, Cell, Output, TrainingCell, from_json
+from gleak_lib.experiments.store import DamagedResultWarning, Result, Status, Store
 
 __all__ = [
-    "CHAPTERS",
-    "PROFILES",
     "AttackCell",
     "Cell",
-    "Chapter",
     "Context",
     "DamagedResultWarning",
     "Output",
@@ -24,11 +17,8 @@ __all__ = [
     "Status",
     "Store",
     "TrainingCell",
-    "chapter",
     "from_json",
-    "open_store",
-    "parameters",
-    "profiles",
+    "intervals",
     "run",
     "storable",
     "tables",

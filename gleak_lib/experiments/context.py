@@ -16,7 +16,7 @@ import torch
 from gleak_lib import __version__, datasets
 from gleak_lib.datasets import ImageDataset, Statistics
 from gleak_lib.errors import ParameterError, unknown
-from gleak_lib.experiments.places import package_root
+from gleak_lib.experiments.paths import package_root
 
 SAME = 1e-4  # pixel statistics closer than this are those of the same images, resized by another version
 DEVICES = ("auto", "cpu", "cuda")

@@ -11,8 +11,8 @@ import pytest
 from gleak_lib.attacks import ATTACKS, Attack
 from gleak_lib.bottlenecks import CVB, PRECODE
 from gleak_lib.errors import GleakError, ParameterError, StoreError
-from gleak_lib.experiments import AttackCell, TrainingCell, from_json, serial
-from gleak_lib.experiments.cells import needed_trainings
+from gleak_lib.experiments import AttackCell, TrainingCell, encoding, from_json
+from gleak_lib.experiments.specs.on_weights import needed_trainings
 from gleak_lib.federated import Protocol
 
 TRAINING = TrainingCell(
@@ -26,7 +26,7 @@ ATTACK = AttackCell(TRAINING, rounds=5, attack=ATTACKS["ignore"].replace(layers=
 
 @pytest.mark.parametrize("cell", [TRAINING, ATTACK, AttackCell(TRAINING)])
 def test_json_round_trip(cell):
-    again = from_json(json.loads(json.dumps(serial.encode(cell))))
+    again = from_json(json.loads(json.dumps(encoding.encode(cell))))
     assert again == cell and hash(again) == hash(cell) and again.key == cell.key
 
 
@@ -51,18 +51,18 @@ def test_new_setting_with_default_keeps_old_keys(monkeypatch):
 
     old = Setting
 
-    monkeypatch.setitem(serial.TYPES, "Setting", Setting)
-    before = serial.key((old(), old(2)))
+    monkeypatch.setitem(encoding.TYPES, "Setting", Setting)
+    before = encoding.key((old(), old(2)))
 
     @dataclasses.dataclass(frozen=True)
     class Setting:
         a: int = 1
         new: float = 0.5
 
-    monkeypatch.setitem(serial.TYPES, "Setting", Setting)
-    assert serial.key((Setting(), Setting(2))) == before
-    assert serial.key((Setting(), Setting(2, new=0.6))) != before
-    assert serial.decode({"type": "Setting", "a": 2}) == Setting(2)
+    monkeypatch.setitem(encoding.TYPES, "Setting", Setting)
+    assert encoding.key((Setting(), Setting(2))) == before
+    assert encoding.key((Setting(), Setting(2, new=0.6))) != before
+    assert encoding.decode({"type": "Setting", "a": 2}) == Setting(2)
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_weights_after_r_rounds_depend_on_what_happens_until_then_only():
 
 def test_keep_is_no_part_of_a_training():
     kept = dataclasses.replace(TRAINING, keep=(1, 2))
-    assert kept == TRAINING and kept.key == TRAINING.key and "keep" not in serial.encode(kept)
+    assert kept == TRAINING and kept.key == TRAINING.key and "keep" not in encoding.encode(kept)
 
 
 def test_needed_trainings_groups_rounds_of_one_trajectory():
@@ -151,12 +151,12 @@ def test_bad_values(changes, message):
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_numbers_must_be_finite(value):
     with pytest.raises(ParameterError, match="finite numbers only"):
-        serial.encode(TrainingCell("digits", options={"x": value}))
+        encoding.encode(TrainingCell("digits", options={"x": value}))
 
 
 def test_only_storable_values():
     with pytest.raises(ParameterError, match=r"cannot hold .*object"):
-        serial.encode(TrainingCell("digits", options={"x": object()}))
+        encoding.encode(TrainingCell("digits", options={"x": object()}))
 
 
 @pytest.mark.parametrize(
@@ -185,20 +185,20 @@ def test_descriptions_tell_cells_apart():
 
 def test_mode_and_defence_leave_old_keys_alone():
     assert dataclasses.replace(ATTACK, mode="train", defense=()).key == ATTACK.key
-    stored = serial.encode(ATTACK)
+    stored = encoding.encode(ATTACK)
     del stored["mode"], stored["defense"]
     assert from_json(stored) == ATTACK
 
 
 def test_a_defence_in_training_stays_with_the_weights_and_leaves_old_keys_alone():
     assert dataclasses.replace(TRAINING, defense=()).key == TRAINING.key
-    stored = serial.encode(TRAINING)
+    stored = encoding.encode(TRAINING)
     del stored["defense"]
     assert from_json(stored) == TRAINING
     given = [(("gaussian", {"std": 0.1}),), [["gaussian", [["std", 0.1]]]]]
     noisy, same = (dataclasses.replace(TRAINING, defense=defense) for defense in given)
     assert noisy == same and noisy.key == same.key != TRAINING.key
-    assert from_json(json.loads(json.dumps(serial.encode(noisy)))) == noisy
+    assert from_json(json.loads(json.dumps(encoding.encode(noisy)))) == noisy
     assert "30 rounds with gaussian(std=0.1), seed 3" in noisy.describe()
     assert noisy.at(5).defense == noisy.defense and noisy.at(0) == TRAINING.at(0)
     attack = dataclasses.replace(ATTACK, training=noisy)
@@ -213,7 +213,7 @@ def test_defences_are_written_alike_however_they_are_given():
     given = [(("gaussian", {"std": 0.1}),), [["gaussian", [["std", 0.1]]]]]
     cells = [dataclasses.replace(ATTACK, defense=defense) for defense in given]
     assert cells[0] == cells[1] and cells[0].key == cells[1].key
-    assert from_json(json.loads(json.dumps(serial.encode(cells[0])))) == cells[0]
+    assert from_json(json.loads(json.dumps(encoding.encode(cells[0])))) == cells[0]
     assert "defence gaussian(std=0.1)" in cells[0].describe()
     assert ATTACK.transformation() is None
     both = dataclasses.replace(ATTACK, defense=(("compression", {"p": 0.5}), ("gaussian", {})))

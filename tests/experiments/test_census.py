@@ -6,7 +6,7 @@ import pytest
 from gleak_lib import metrics
 from gleak_lib.errors import MissingDependencyError
 from gleak_lib.experiments import TrainingCell, run, tables
-from gleak_lib.experiments.census import CensusCell
+from gleak_lib.experiments.specs.class_counts import CensusCell
 from gleak_lib.federated import Protocol
 
 

@@ -7,12 +7,13 @@ from toy_cells import Toy
 
 from gleak_lib.attacks import ATTACKS
 from gleak_lib.bottlenecks import PRECODE
-from gleak_lib.experiments import AttackCell, Store, TrainingCell, cost, run
-from gleak_lib.experiments.cost import Costs, Machine, Measured, work
-from gleak_lib.experiments.inference import LabelCell
-from gleak_lib.experiments.movie import MovieCell
-from gleak_lib.experiments.spread import SpreadCell
-from gleak_lib.experiments.tracks import TracksCell
+from gleak_lib.experiments import AttackCell, Store, TrainingCell, run
+from gleak_lib.experiments.runner import cost
+from gleak_lib.experiments.runner.cost import Costs, Machine, Measured, work
+from gleak_lib.experiments.specs.animation import MovieCell
+from gleak_lib.experiments.specs.gradient_tracks import TracksCell
+from gleak_lib.experiments.specs.label_inference import LabelCell
+from gleak_lib.experiments.specs.noise_sensitivity import SpreadCell
 from gleak_lib.federated import Protocol
 
 IMAGES = {"digits": 1000}

@@ -15,20 +15,11 @@ from toy_cells import Toy
 
 from gleak_lib.attacks import ATTACKS
 from gleak_lib.errors import StoreError
-from gleak_lib.experiments import (
-    AttackCell,
-    Context,
-    DamagedResultWarning,
-    Store,
-    TrainingCell,
-    benchmarks,
-    cost,
-    outlook,
-    run,
-    shapes,
-    weights,
-)
-from gleak_lib.experiments.store import CHECKSUM, checksum
+from gleak_lib.experiments import AttackCell, Context, DamagedResultWarning, Store, TrainingCell, run
+from gleak_lib.experiments.runner import cost, estimate
+from gleak_lib.experiments.specs import shapes, trained_weights
+from gleak_lib.experiments.store import benchmarks
+from gleak_lib.experiments.store.store import CHECKSUM, checksum
 from gleak_lib.federated import Protocol
 
 RESULTS = Path(__file__).parents[2] / "results"
@@ -51,7 +42,7 @@ EXAMPLES = {"truth": np.random.default_rng(0).integers(0, 256, (2, 3, 16, 16), d
 @pytest.fixture
 def full(store, monkeypatch):
     """A store with a cell to be damaged and another one."""
-    monkeypatch.setattr(outlook, "folders", lambda store: [store.folder])  # the published results are many
+    monkeypatch.setattr(estimate, "folders", lambda store: [store.folder])  # the published results are many
     store.put(CELL, FIGURES, PROVENANCE, EXAMPLES)
     store.put(OTHER, {"square": 49.0}, {})
     return store
@@ -70,7 +61,7 @@ def survives(store):
     machine = cost.Machine("x", 1)
     expected = cost.read([store.folder], machine).seconds(CELL)
     assert expected is None or math.isfinite(expected)
-    str(outlook.look([CELL], store, Context(store.cache), machine))
+    str(estimate.look([CELL], store, Context(store.cache), machine))
     return got is not None
 
 
@@ -253,12 +244,12 @@ SPOILED = {
 def test_spoiled_weights_are_trained_again(store, how):
     context = Context(store.cache)
     model = TRAINING.build(context.dataset("digits"))
-    weights.save(TRAINING, model.state_dict(), context)
-    path = weights.path_of(TRAINING, context)
-    assert weights.load(TRAINING, context, model) is not None
+    trained_weights.save(TRAINING, model.state_dict(), context)
+    path = trained_weights.path_of(TRAINING, context)
+    assert trained_weights.load(TRAINING, context, model) is not None
     SPOILED[how](path)
     with pytest.warns(UserWarning, match="is not used, the weights are trained again"):
-        assert weights.load(TRAINING, context, model) is None
+        assert trained_weights.load(TRAINING, context, model) is None
 
 
 HOSTILE_ROWS = [

@@ -14,7 +14,8 @@ from toy_cells import Toy, process_of, runs
 
 from gleak_lib.attacks import ATTACKS
 from gleak_lib.errors import StoreError, TimeLimitError
-from gleak_lib.experiments import AttackCell, Store, TrainingCell, crew, run
+from gleak_lib.experiments import AttackCell, Store, TrainingCell, run
+from gleak_lib.experiments.runner import executors
 from gleak_lib.federated import Protocol
 
 distributed = pytest.importorskip("distributed")
@@ -55,7 +56,7 @@ class Cluster:
         self.client.wait_for_workers(alive, timeout=120)
 
     def _start(self, what, *arguments, **environment):
-        paths = [str(Path(__file__).parent), *filter(None, sys.path)]
+        paths = [str(Path(__file__).parents[1]), *filter(None, sys.path)]
         variables = os.environ | QUIET | {"PYTHONPATH": os.pathsep.join(paths)} | environment
         command = [sys.executable, "-m", f"distributed.cli.dask_{what}", *arguments]
         with open(self.folder / "log.txt", "ab") as log:
@@ -110,7 +111,7 @@ def test_workers_without_the_images_say_so(store, executor):
 
 
 def test_workers_of_another_version_refuse(store, executor, monkeypatch):
-    monkeypatch.setattr(crew, "version", lambda: ("0.0.1", None))
+    monkeypatch.setattr(executors, "version", lambda: ("0.0.1", None))
     with pytest.raises(StoreError, match="This worker runs gleak .* with gleak 0.0.1 .*same version"):
         run([Toy(1.0)], store, executor=executor, progress=False)
 
@@ -131,16 +132,16 @@ def test_caches_that_are_not_shared(store, executor, tmp_path):
 
 
 def test_the_environment_names_a_scheduler(store, cluster, monkeypatch):
-    monkeypatch.setenv(crew.SCHEDULER, cluster.address)
+    monkeypatch.setenv(executors.SCHEDULER, cluster.address)
     (result,) = run([Toy(1.0)], store, progress=False)
     assert result.figures["process"] != os.getpid()
-    machine, workers = crew.beforehand(cluster.address, None, False)
+    machine, workers = executors.beforehand(cluster.address, None, False)
     assert workers == 2 and machine.threads == 1 and not machine.compile
 
 
 def test_no_scheduler_there(store, monkeypatch):
-    monkeypatch.setattr(crew, "PATIENCE", 1)
-    monkeypatch.setenv(crew.SCHEDULER, "tcp://127.0.0.1:1")
+    monkeypatch.setattr(executors, "PATIENCE", 1)
+    monkeypatch.setenv(executors.SCHEDULER, "tcp://127.0.0.1:1")
     with pytest.raises(StoreError, match="No dask scheduler answers at tcp://127.0.0.1:1"):
         run([Toy(1.0)], store, progress=False)
 

@@ -9,11 +9,13 @@ from gleak_lib import attacks, datasets
 from gleak_lib.attacks import ATTACKS
 from gleak_lib.bottlenecks import CVB
 from gleak_lib.errors import ParameterError, UnknownNameError
-from gleak_lib.experiments.cells import AttackCell, TrainingCell, from_json
 from gleak_lib.experiments.context import Context
-from gleak_lib.experiments.inference import LabelCell
-from gleak_lib.experiments.movie import MovieCell, shown
-from gleak_lib.experiments.serial import encode
+from gleak_lib.experiments.encoding import encode
+from gleak_lib.experiments.specs.animation import MovieCell, shown
+from gleak_lib.experiments.specs.attack import AttackCell
+from gleak_lib.experiments.specs.base import from_json
+from gleak_lib.experiments.specs.label_inference import LabelCell
+from gleak_lib.experiments.specs.training import TrainingCell
 
 ATTACK = ATTACKS["ig"].replace(max_steps=6)
 

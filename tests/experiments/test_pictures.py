@@ -12,9 +12,10 @@ from PIL import Image
 from toy_cells import Toy
 
 from gleak_lib.errors import StoreError
-from gleak_lib.experiments import DamagedResultWarning, pictures
-from gleak_lib.experiments.files import write_atomically
-from gleak_lib.experiments.store import CHECKSUM
+from gleak_lib.experiments import DamagedResultWarning
+from gleak_lib.experiments.atomic import write_atomically
+from gleak_lib.experiments.store import pictures
+from gleak_lib.experiments.store.store import CHECKSUM
 
 CELL = Toy(2.5)
 NOISE = np.random.default_rng(0).integers(0, 256, (8, 3, 32, 32), np.uint8)

@@ -7,10 +7,11 @@ from toy_cells import Toy
 
 from gleak_lib.attacks import ATTACKS
 from gleak_lib.experiments import AttackCell, Context, TrainingCell
-from gleak_lib.experiments.cost import Costs, Machine, Measured, work
-from gleak_lib.experiments.outlook import Outlook, duration
-from gleak_lib.experiments.planner import Queue, Task, plan
-from gleak_lib.experiments.weights import path_of
+from gleak_lib.experiments.runner.cost import Costs, Machine, Measured, work
+from gleak_lib.experiments.runner.estimate import Outlook
+from gleak_lib.experiments.runner.planner import Queue, Task, plan
+from gleak_lib.experiments.specs.fields import duration
+from gleak_lib.experiments.specs.trained_weights import path_of
 from gleak_lib.federated import Protocol
 
 IG = ATTACKS["ig"].replace(max_steps=10)

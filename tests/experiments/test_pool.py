@@ -15,8 +15,8 @@ from toy_cells import Toy, process_of, runs
 
 from gleak_lib.errors import ParameterError
 from gleak_lib.experiments import run
-from gleak_lib.experiments.crew import WORKERS
-from gleak_lib.experiments.pool import Pool, share
+from gleak_lib.experiments.runner.executors import WORKERS
+from gleak_lib.experiments.runner.processes import Pool, share
 
 
 def die():
@@ -89,7 +89,7 @@ import sys
 sys.path.insert(0, {folder!r})
 from toy_cells import Toy
 from gleak_lib.experiments import Store, run
-from gleak_lib.experiments.pool import Pool
+from gleak_lib.experiments.runner.processes import Pool
 if __name__ == "__main__":
     cells = [Toy(1.0), Toy(2.0, block={block!r}, pid={pid!r})]
     with Pool(1, threads=1) as pool:
@@ -101,7 +101,7 @@ def test_workers_end_with_whoever_leads_them(store, tmp_path):
     block, pid, script = (tmp_path / name for name in ("block", "pid", "script.py"))
     block.touch()
     names = {"block": str(block), "pid": str(pid), "results": str(store.folder)}
-    script.write_text(SCRIPT.format(folder=str(Path(__file__).parent), **names))
+    script.write_text(SCRIPT.format(folder=str(Path(__file__).parents[1]), **names))
     leader = subprocess.Popen([sys.executable, script])
     try:
         worker = process_of(pid)

@@ -7,9 +7,10 @@ import torch
 from toy_cells import Toy
 
 from gleak_lib.attacks import ATTACKS
-from gleak_lib.experiments import AttackCell, TrainingCell, cost, outlook, probe
+from gleak_lib.experiments import AttackCell, TrainingCell
 from gleak_lib.experiments.context import Context
-from gleak_lib.experiments.cost import Costs, Machine, Measured, work
+from gleak_lib.experiments.runner import cost, estimate, probe
+from gleak_lib.experiments.runner.cost import Costs, Machine, Measured, work
 from gleak_lib.federated import Protocol
 
 IMAGES = {"digits": 1000, "cifar10": 50_000}
@@ -77,21 +78,21 @@ def test_the_environment_tells_what_was_measured(monkeypatch):
 
 def test_the_outlook_says_that_it_is_rough(store, tmp_path, monkeypatch):
     monkeypatch.setenv(probe.STEP, "0.03")
-    monkeypatch.setattr(outlook.cost, "read", lambda folders, machine: known(*ELSEWHERE, machine=machine))
+    monkeypatch.setattr(estimate.cost, "read", lambda folders, machine: known(*ELSEWHERE, machine=machine))
     context = Context(tmp_path)
-    text = str(outlook.look([TRAINING], store, context, HERE))
+    text = str(estimate.look([TRAINING], store, context, HERE))
     assert text == "about 2 min on here (2 threads) (rough: what it took on there, and some steps here)"
-    text = str(outlook.look([TRAINING, Toy(1.0)], store, context, HERE))
+    text = str(estimate.look([TRAINING, Toy(1.0)], store, context, HERE))
     assert text.startswith("at least 2 min on here (2 threads), and no estimate for 1 of 2 cells (rough:")
     monkeypatch.delenv(probe.STEP)
-    assert str(outlook.look([TRAINING], store, context, HERE)).startswith("no estimate on here")
-    monkeypatch.setattr(outlook.cost, "read", lambda folders, machine: known((TRAINING, HERE, 120.0)))
-    assert str(outlook.look([TRAINING], store, context, HERE)) == "about 2 min on here (2 threads)"
+    assert str(estimate.look([TRAINING], store, context, HERE)).startswith("no estimate on here")
+    monkeypatch.setattr(estimate.cost, "read", lambda folders, machine: known((TRAINING, HERE, 120.0)))
+    assert str(estimate.look([TRAINING], store, context, HERE)) == "about 2 min on here (2 threads)"
 
 
 def test_images_of_a_set_that_nothing_is_stored_of_are_counted(store, tmp_path):
     cell = TrainingCell("digits@48", protocol=Protocol(rounds=2))
     costs = Costs([Measured(work(TRAINING, IMAGES), HERE, 10.0)], HERE, {"cifar10": 50_000})
-    outlook._count_images([cell, TrainingCell("unheard_of"), Toy(1.0)], costs, Context(tmp_path))
+    estimate._count_images([cell, TrainingCell("unheard_of"), Toy(1.0)], costs, Context(tmp_path))
     assert set(costs.images) == {"cifar10", "digits"} and costs.images["digits"] > 1000
     assert costs.seconds(cell) is not None

@@ -13,8 +13,9 @@ from gleak_lib.attacks import ATTACKS
 from gleak_lib.bottlenecks import CVB
 from gleak_lib.defenses import compression, dp
 from gleak_lib.errors import DataError, StoreError, UnknownNameError
-from gleak_lib.experiments import AttackCell, Context, Store, TrainingCell, cells, run, weights
-from gleak_lib.experiments.compute import compute
+from gleak_lib.experiments import AttackCell, Context, Store, TrainingCell, run
+from gleak_lib.experiments.runner.worker import compute
+from gleak_lib.experiments.specs import scores, trained_weights
 
 PROTOCOL = federated.Protocol(rounds=2, clients=2, batch_size=512)
 TRAINING = TrainingCell("digits", bottlenecks=CVB(1, kernel_size=1), protocol=PROTOCOL, seed=1)
@@ -67,9 +68,9 @@ def test_seeds_side_by_side_are_the_seeds_alone(tmp_path):
         assert one.output.figures == other.output.figures
         like = cell.build(datasets.load("digits"))
         for rounds in {cell.seed, 2}:
-            states = [weights.load(cell.at(rounds), context, like) for context in (together, alone)]
+            states = [trained_weights.load(cell.at(rounds), context, like) for context in (together, alone)]
             torch.testing.assert_close(*states)
-    assert not weights.path_of(pair[1].at(1), together).exists()  # asked for by the other seed only
+    assert not trained_weights.path_of(pair[1].at(1), together).exists()  # asked for by the other seed only
     assert found[0].provenance["seconds"] == pytest.approx(found[1].provenance["seconds"])
 
 
@@ -140,7 +141,7 @@ def test_long_traces_are_thinned_and_keep_stopped_victims():
     trace = torch.stack([torch.arange(count, 0, -1.0), torch.ones(count)], 1)
     trace[10:, 1] = torch.nan  # a victim that stopped after 10 steps, and keeps its loss
     found = _reconstruction(trace)
-    figures = cells.figures.trace(found)
+    figures = scores.trace(found)
     assert len(figures["step"]) == 200 and figures["step"][0] == 1 and figures["step"][-1] == count
     assert figures["min"] == [1.0] * 200 and figures["max"][0] == count
     assert figures["median"][-1] == 1.0
@@ -198,8 +199,8 @@ def _spoil_bytes(path):
 def test_damaged_weights_are_trained_again(shared, tmp_path, trainings, spoil, message):
     store, _ = shared
     context = Context(tmp_path)
-    source = weights.path_of(TRAINING.at(1), Context(store.cache))
-    path = weights.path_of(TRAINING.at(1), context)
+    source = trained_weights.path_of(TRAINING.at(1), Context(store.cache))
+    path = trained_weights.path_of(TRAINING.at(1), context)
     path.write_bytes(source.read_bytes())
     spoil(path)
     with pytest.warns(UserWarning, match=f"not used, the weights are trained again: .*{message}"):
@@ -212,9 +213,11 @@ def test_damaged_weights_are_trained_again(shared, tmp_path, trainings, spoil, m
 def test_weights_of_another_training_are_not_used(shared, tmp_path):
     context, kept = Context(tmp_path), Context(shared[0].cache)
     other = dataclasses.replace(TRAINING, seed=5).at(1)
-    weights.path_of(other, context).write_bytes(weights.path_of(TRAINING.at(1), kept).read_bytes())
+    trained_weights.path_of(other, context).write_bytes(
+        trained_weights.path_of(TRAINING.at(1), kept).read_bytes()
+    )
     with pytest.warns(UserWarning, match="weights of another training"):
-        assert weights.load(other, context, other.build(datasets.load("digits"))) is None
+        assert trained_weights.load(other, context, other.build(datasets.load("digits"))) is None
 
 
 def _archive(folder, seed):

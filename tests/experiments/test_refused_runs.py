@@ -7,18 +7,19 @@ import pytest
 from gleak_lib import memory
 from gleak_lib.bottlenecks import CVB, PRECODE
 from gleak_lib.errors import GleakError, ParameterError, StoreError, UnknownNameError
-from gleak_lib.experiments import AttackCell, Context, Store, TrainingCell, files, outlook, run
-from gleak_lib.experiments.census import CensusCell
-from gleak_lib.experiments.inference import LabelCell
-from gleak_lib.experiments.movie import MovieCell
-from gleak_lib.experiments.run import DEADLINE
-from gleak_lib.experiments.spread import SpreadCell
+from gleak_lib.experiments import AttackCell, Context, Store, TrainingCell, atomic, run
+from gleak_lib.experiments.runner import estimate
+from gleak_lib.experiments.runner.run import DEADLINE
+from gleak_lib.experiments.specs.animation import MovieCell
+from gleak_lib.experiments.specs.class_counts import CensusCell
+from gleak_lib.experiments.specs.label_inference import LabelCell
+from gleak_lib.experiments.specs.noise_sensitivity import SpreadCell
 from gleak_lib.federated import Protocol
 
 
 @pytest.fixture(autouse=True)
 def no_published_results(monkeypatch):
-    monkeypatch.setattr(outlook, "folders", lambda store: [store.folder])  # to read them all takes time
+    monkeypatch.setattr(estimate, "folders", lambda store: [store.folder])  # to read them all takes time
 
 
 TRAINING = TrainingCell("digits", protocol=Protocol(rounds=1))
@@ -114,16 +115,16 @@ def test_results_that_cannot_be_written_are_noticed_before_anything_is_computed(
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match=r"file cannot be written \(File exists\): nothing was computed"):
         run([TRAINING], Store(tmp_path / "file", tmp_path / "weights"), device="cpu", progress=False)
-    monkeypatch.setattr(files.tempfile, "TemporaryFile", full)
+    monkeypatch.setattr(atomic.tempfile, "TemporaryFile", full)
     with pytest.raises(StoreError, match=r"cannot be written \(No space left on device\): nothing was"):
         run([TRAINING], Store(tmp_path / "results", tmp_path / "weights"), device="cpu", progress=False)
     assert not (tmp_path / "weights").exists()
 
 
 def test_a_disk_that_becomes_full_is_one_sentence_and_leaves_no_temporary_file(tmp_path, monkeypatch):
-    monkeypatch.setattr(files.os, "fsync", full)
+    monkeypatch.setattr(atomic.os, "fsync", full)
     with pytest.raises(StoreError, match=r"a\.json cannot be written: No space left on device\."):
-        files.write_atomically(tmp_path / "a.json", b"content")
+        atomic.write_atomically(tmp_path / "a.json", b"content")
     assert not list(tmp_path.iterdir())
 
 

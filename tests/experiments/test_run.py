@@ -13,17 +13,9 @@ import pytest
 from toy_cells import Toy, process_of, runs
 
 from gleak_lib.errors import ParameterError, StoreError, TimeLimitError, UnknownNameError
-from gleak_lib.experiments import (
-    AttackCell,
-    DamagedResultWarning,
-    Output,
-    Store,
-    TrainingCell,
-    cost,
-    outlook,
-    run,
-)
-from gleak_lib.experiments.weights import path_of
+from gleak_lib.experiments import AttackCell, DamagedResultWarning, Output, Store, TrainingCell, run
+from gleak_lib.experiments.runner import cost, estimate
+from gleak_lib.experiments.specs.trained_weights import path_of
 
 
 def values(results):
@@ -119,7 +111,7 @@ def test_time_limit(store, log):
 
 
 def test_time_limit_lets_running_cells_end(store, tmp_path, monkeypatch):
-    monkeypatch.setattr(outlook, "folders", lambda store: [])  # to read the published results takes time
+    monkeypatch.setattr(estimate, "folders", lambda store: [])  # to read the published results takes time
     block = tmp_path / "block"
     block.touch()
     threading.Timer(0.8, block.unlink).start()
@@ -240,7 +232,7 @@ def test_kill_9_loses_no_finished_cell(store, log, tmp_path):
     block = tmp_path / "block"
     block.touch()
     names = {"log": log, "block": str(block), "results": str(store.folder)}
-    script = SCRIPT.format(folder=str(Path(__file__).parent), **names)
+    script = SCRIPT.format(folder=str(Path(__file__).parents[1]), **names)
     process = subprocess.Popen([sys.executable, "-c", script])
     try:
         until = time.monotonic() + 120

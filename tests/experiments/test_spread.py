@@ -5,10 +5,11 @@ import torch
 
 from gleak_lib import datasets
 from gleak_lib.bottlenecks import PRECODE
-from gleak_lib.experiments.cells import TrainingCell, from_json
 from gleak_lib.experiments.context import Context
-from gleak_lib.experiments.serial import encode
-from gleak_lib.experiments.spread import SpreadCell
+from gleak_lib.experiments.encoding import encode
+from gleak_lib.experiments.specs.base import from_json
+from gleak_lib.experiments.specs.noise_sensitivity import SpreadCell
+from gleak_lib.experiments.specs.training import TrainingCell
 from gleak_lib.pixels import normalize
 
 

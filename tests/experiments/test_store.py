@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 from toy_cells import Toy
 
+from gleak_lib.chapters import open_store
 from gleak_lib.errors import StoreError, UnknownNameError
-from gleak_lib.experiments import DamagedResultWarning, Store, open_store, pictures, places
-from gleak_lib.experiments.store import rounded
+from gleak_lib.experiments import DamagedResultWarning, Store, paths
+from gleak_lib.experiments.store import pictures
+from gleak_lib.experiments.store.store import rounded
 
 CELL = Toy(2.5)
 FIGURES = {
@@ -155,12 +157,12 @@ def test_concurrent_writers_and_readers_see_whole_files(store):
 
 
 def test_where_results_go(monkeypatch, tmp_path):
-    monkeypatch.delenv(places.RESULTS, raising=False)
-    monkeypatch.setattr(places, "package_root", lambda: tmp_path)
+    monkeypatch.delenv(paths.RESULTS, raising=False)
+    monkeypatch.setattr(paths, "package_root", lambda: tmp_path)
     assert open_store("cpu").folder == open_store("paper").folder == tmp_path / "results"
     assert open_store("quick").folder == tmp_path / "_build" / "quick" / "results"
-    monkeypatch.setenv(places.RESULTS, str(tmp_path / "mine"))
-    monkeypatch.setenv(places.CACHE, str(tmp_path / "cache"))
+    monkeypatch.setenv(paths.RESULTS, str(tmp_path / "mine"))
+    monkeypatch.setenv(paths.CACHE, str(tmp_path / "cache"))
     assert open_store("quick").folder == tmp_path / "mine"
     assert open_store("quick").cache == Store("x").cache == tmp_path / "cache"
     with pytest.raises(
@@ -170,8 +172,8 @@ def test_where_results_go(monkeypatch, tmp_path):
 
 
 def test_outside_a_checkout(monkeypatch, tmp_path):
-    monkeypatch.delenv(places.RESULTS, raising=False)
-    monkeypatch.setattr(places, "package_root", lambda: None)
+    monkeypatch.delenv(paths.RESULTS, raising=False)
+    monkeypatch.setattr(paths, "package_root", lambda: None)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(StoreError, match="needs a checkout.*GLEAK_RESULTS"):
         open_store("cpu")

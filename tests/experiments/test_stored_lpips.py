@@ -5,13 +5,15 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from gleak_book import beside_report, paper_cells, paper_rows
+from gleak_book.beside import Shelf, claims, whole_attack
 
-from gleak_lib import cli, metrics
+from gleak_lib import metrics
 from gleak_lib.attacks import ATTACKS
+from gleak_lib.cli import commands
 from gleak_lib.errors import UnknownNameError
-from gleak_lib.experiments import AttackCell, TrainingCell, figures, run, tables
-from gleak_lib.experiments.plans import beside_report, paper_cells, paper_rows
-from gleak_lib.experiments.plans.beside import Shelf, claims, whole_attack
+from gleak_lib.experiments import AttackCell, TrainingCell, run, tables
+from gleak_lib.experiments.specs import scores
 
 package = pytest.importorskip("lpips")
 FILE = "vgg16-397923af.pth"
@@ -67,7 +69,7 @@ def test_it_is_stored_as_the_package_gives_it(features, store):
 
 def test_without_weights_nothing_is_stored_and_nothing_else_changes(home, store):
     (result,) = run([CELL], store, device="cpu", progress=False)
-    assert all(set(columns) == set(figures.SCORES) for columns in result.figures["scores"].values())
+    assert all(set(columns) == set(scores.SCORES) for columns in result.figures["scores"].values())
     assert "lpips" not in result.scores()
     row = tables.attack_table({"a": result}).iloc[0]
     assert (
@@ -79,16 +81,16 @@ def test_without_weights_nothing_is_stored_and_nothing_else_changes(home, store)
 
 def test_weights_that_come_later_are_found(home, features):
     (home / FILE).rename(home / "elsewhere")
-    assert figures.perceptual() is None
+    assert scores.perceptual() is None
     (home / "elsewhere").rename(home / FILE)
-    assert figures.perceptual() is not None
+    assert scores.perceptual() is not None
 
 
 def test_weights_without_the_package_are_no_use(features, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "lpips", None)
-    figures._loaded.cache_clear()
-    assert figures.perceptual() is None
-    figures._loaded.cache_clear()
+    scores._loaded.cache_clear()
+    assert scores.perceptual() is None
+    scores._loaded.cache_clear()
 
 
 def with_lpips(cell, values):
@@ -136,13 +138,13 @@ def test_seeds_without_it_leave_the_row_without_it():
 
 
 def test_the_command_says_why_it_is_missing(home, capsys):
-    cli._say_what_lacks()
+    commands._say_what_lacks()
     said = capsys.readouterr().err
     assert said.startswith(f"gleak: LPIPS is NaN: its backbone's weights {FILE} are not in torch's cache")
     assert said.count("\n") == 1
     assert metrics.lpips_missing("alex").count("alexnet-owt") == 2
     (home / FILE).touch()
-    cli._say_what_lacks()
+    commands._say_what_lacks()
     assert capsys.readouterr().err == "" == metrics.lpips_missing()
     with pytest.raises(UnknownNameError, match="Unknown backbone 'vgg19'"):
         metrics.lpips_missing("vgg19")

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pandas
 import pytest
+from gleak_book import paper
 
 from gleak_lib import plots
 from gleak_lib.errors import ParameterError, StoreError, UnknownNameError
@@ -37,13 +38,13 @@ def trained(accuracy, seed=0):
 
 
 def test_every_paper_table_is_there():
-    table = tables.paper("cvb_table_ii")
+    table = paper.table("cvb_table_ii")
     assert table.loc[0, "position"] == "none" and table.loc[0, "asr"] == 96.88  # "none" is no gap
     assert list(table["parameters"]) == [65_962, 72_106, 104_362, 141_226]
     others = ("cvb_table_i", "cvb_table_vii", "cvb_tables_viii_to_xii", "slices_table_ii", "slices_table_iii")
-    assert all(len(tables.paper(name)) for name in others)
+    assert all(len(paper.table(name)) for name in others)
     with pytest.raises(UnknownNameError, match=r"Unknown table 'cvb_table_iii'. Did you mean .*cvb_table_ii"):
-        tables.paper("cvb_table_iii")
+        paper.table("cvb_table_iii")
 
 
 def test_attack_table_pools_victims_of_all_seeds():
@@ -85,14 +86,14 @@ PAPER = pandas.DataFrame(
 
 def test_beside_keeps_our_rows_and_subtracts():
     ours = tables.attack_table({"a": attacked([0.2, 0.6]), "b": attacked([0.1, 0.3])})
-    table = tables.beside(ours, PAPER, values=["ssim", "asr"])
+    table = paper.beside(ours, PAPER, values=["ssim", "asr"])
     assert list(table["label"]) == ["a", "b"]
     place = list(table.columns).index("ssim")
     expected = ["ssim", "ssim_std", "ssim_paper", "ssim_paper_std", "ssim_difference"]
     assert list(table.columns)[place : place + 5] == expected
     assert table.loc[0, "ssim_difference"] == pytest.approx(0.0) and table.loc[0, "asr_difference"] == 0
     assert np.isnan(table.loc[1, "ssim_paper"])
-    frame = tables.for_plot(table, "ssim")
+    frame = paper.for_plot(table, "ssim")
     assert list(frame) == ["label", "ours", "ours_std", "paper", "paper_std"]
     plots.comparison(frame, xlabel="SSIM")
 
@@ -100,14 +101,14 @@ def test_beside_keeps_our_rows_and_subtracts():
 def test_beside_needs_its_columns():
     ours = tables.attack_table({"a": attacked([0.2, 0.6])})
     with pytest.raises(ParameterError, match="the paper's table lacks psnr; it has label, ssim"):
-        tables.beside(ours, PAPER, values=["psnr"])
+        paper.beside(ours, PAPER, values=["psnr"])
     with pytest.raises(ParameterError, match="several rows with the same label"):
-        tables.beside(ours, pandas.concat([PAPER, PAPER]), values=["ssim"])
+        paper.beside(ours, pandas.concat([PAPER, PAPER]), values=["ssim"])
 
 
 def test_show_is_readable_and_the_same_each_time():
     ours = tables.attack_table({"a": attacked([0.2, 0.6]), "b": attacked([0.1, 0.3])})
-    table = tables.beside(ours, PAPER, values=["ssim"])
+    table = paper.beside(ours, PAPER, values=["ssim"])
     html = tables.show(
         table,
         caption="quick",

@@ -11,8 +11,8 @@ from gleak_lib.attacks import ATTACKS
 from gleak_lib.bottlenecks import PRECODE
 from gleak_lib.errors import ParameterError
 from gleak_lib.experiments import AttackCell, Context, TrainingCell, from_json
-from gleak_lib.experiments.serial import encode
-from gleak_lib.experiments.tracks import TracksCell, _Watch, recorded
+from gleak_lib.experiments.encoding import encode
+from gleak_lib.experiments.specs.gradient_tracks import TracksCell, _Watch, recorded
 from gleak_lib.pixels import normalize
 
 STEPS = 12

@@ -10,7 +10,8 @@ from gleak_lib import attacks, datasets, models
 from gleak_lib.attacks import ATTACKS
 from gleak_lib.bottlenecks import CVB, PRECODE
 from gleak_lib.errors import ParameterError
-from gleak_lib.experiments import AttackCell, TrainingCell, run, tables, truth
+from gleak_lib.experiments import AttackCell, TrainingCell, run, tables
+from gleak_lib.experiments.specs import ground_truth
 from gleak_lib.types import Reconstruction
 
 TRAINING = TrainingCell("digits", bottlenecks=(CVB(1, 1), PRECODE(3, 4)))
@@ -50,11 +51,11 @@ def test_several_updates_of_the_same_images(store):
     generator = torch.Generator().manual_seed(3)
     pixels = {"mean": digits.mean, "std": digits.std, "share_noise": True}
     updates = [attacks.observe(model, images, labels, generator=generator, **pixels) for _ in range(3)]
-    seen = truth.blind(attacks.join(updates))
+    seen = ground_truth.blind(attacks.join(updates))
     assert [one.noise for one in (seen, *seen.later)] == [None] * 3
     found = attacks.invert(seen, JOINT, generator=generator)
     assert result.figures["loss"] == pytest.approx(found.loss.tolist(), rel=1e-4)
-    noise = truth.noise_of(attacks.join(updates))
+    noise = ground_truth.noise_of(attacks.join(updates))
     assert len(noise) == len(found.noise) == 6
     at_truth = attacks.loss_at(seen, JOINT, images, labels, noise)
     assert result.figures["loss_at_truth"] == pytest.approx(at_truth.tolist(), rel=1e-4)
@@ -72,9 +73,9 @@ def test_in_a_batch_the_noise_goes_with_the_images():
     shuffled = torch.stack([images[v, order[v]] for v in range(2)])
     empty = torch.zeros(2)
     found = Reconstruction(shuffled, empty, empty, empty, empty, empty, mixed)
-    torch.testing.assert_close(truth.noise_correlation(found, images, noise), torch.ones(2).double())
+    torch.testing.assert_close(ground_truth.noise_correlation(found, images, noise), torch.ones(2).double())
     wrong = dataclasses.replace(found, noise=noise)
-    assert truth.noise_correlation(wrong, images, noise).max() < 0.99
+    assert ground_truth.noise_correlation(wrong, images, noise).max() < 0.99
 
 
 @pytest.mark.parametrize("name", sorted(ATTACKS))

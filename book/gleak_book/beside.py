@@ -1,0 +1,214 @@
+"""Every row of every table of 001, and the best stored result for it: the chapter "Ours beside theirs".
+
+The chapter computes nothing. It looks through all stored results for those that differ from a row of a table
+in their scale only (victims, steps, rounds, seeds), or in how the images were prepared: `source_form` says
+how the paper's code does it. The larger scale comes first; at the same extent of the paper's protocol the
+source's form does, and another one gets a remark. Forms are never pooled. What the cells of Tables I, II and
+VII are is decided by the profile `paper` of the chapters that reproduce them.
+"""
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from gleak_lib.chapters import parameters, profiles
+from gleak_lib.errors import unknown
+from gleak_lib.experiments.specs.attack import AttackCell
+from gleak_lib.experiments.specs.base import Cell
+from gleak_lib.experiments.specs.training import TrainingCell
+from gleak_lib.experiments.store.result import Result
+from gleak_lib.experiments.store.store import Store
+
+from gleak_book import (
+    closed_form,
+    ignore,
+    ignore_report,
+    medical,
+    paper,
+    paper_cells,
+    paper_rows,
+    source_form,
+)
+from gleak_book.paper_cells import Scale
+
+TABLES = ("I", "II", "V", "VII", *paper_rows.TABLES)
+FULL = Scale()
+FIGURES = ("ssim", "asr", "accuracy")
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One row of one table.
+
+    Attributes:
+        table: its number.
+        dataset, model: as `datasets.load` and `models.build` know them.
+        attack: the attack's name in the tables.
+        defense: none, dp, gc, precode, cvb.
+        setting: what else the row says, for people.
+        paper: the paper's figures by name (`ssim`, `asr` and `accuracy` in percent).
+        attacked: the attack at full scale; None where the row reports none.
+        trained: the training at full scale with seed 0; None where the row reports no accuracy.
+    """
+
+    table: str
+    dataset: str
+    model: str
+    attack: str
+    defense: str
+    setting: str
+    paper: Mapping[str, float] = field(compare=False)
+    attacked: AttackCell | None = None
+    trained: TrainingCell | None = None
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """Stored results by what they are at full scale: the best attack, and the best training's seeds."""
+
+    attacks: Mapping[AttackCell, Result]
+    trainings: Mapping[TrainingCell, Sequence[Result]]
+
+
+def cells(**_parameters: Any) -> list[Cell]:
+    """Return nothing: the chapter collects what others have stored."""
+    return []
+
+
+def claims(names: Sequence[str] = TABLES) -> list[Claim]:
+    """Return the rows of some tables; one that is printed several times in a table comes once.
+
+    Of Table V, which repeats Table XI in short, only the rows that disagree with it come.
+
+    Raises:
+        UnknownNameError: no such table.
+    """
+    if wrong := [name for name in names if name not in TABLES]:
+        raise unknown("table", wrong[0], TABLES)
+    special = {"I": _table_i, "II": _table_ii, "V": _table_v, "VII": _table_vii}
+    found: list[Claim] = []
+    for name in names:
+        found += special[name]() if name in special else map(_of_row, paper_rows.read(name))
+    return list(dict.fromkeys(found))
+
+
+def shelf(store: Store) -> Shelf:
+    """Return the best that a store has.
+
+    Of attacks: those at the greater extent of the paper's protocol, then those nearest to the source's form,
+    then most victims, most steps. Of trainings: the full protocol, then most rounds, then the source's form,
+    then most seeds; all seeds have the same rounds and form.
+    """
+    attacks: dict[AttackCell, Result] = {}
+    for result in store.results(AttackCell.kind):
+        assert isinstance(result.cell, AttackCell)
+        key = whole_attack(result.cell)
+        if key not in attacks or _rank(result.cell) > _rank(_attack_of(attacks[key])):
+            attacks[key] = result
+    groups: dict[TrainingCell, dict[TrainingCell, list[Result]]] = {}
+    for result in store.results(TrainingCell.kind):
+        assert isinstance(result.cell, TrainingCell)
+        same = groups.setdefault(whole_training(result.cell), {})
+        same.setdefault(dataclasses.replace(result.cell, seed=0, keep=()), []).append(result)
+    best = {
+        key: max(same, key=lambda one: _training_rank(one, len(same[one]))) for key, same in groups.items()
+    }
+    return Shelf(attacks, {key: groups[key][chosen] for key, chosen in best.items()})
+
+
+def whole_attack(cell: AttackCell) -> AttackCell:
+    """Return the same attack at full scale, on the images of the whole set, however they were prepared."""
+    training = cell.training
+    name = training.dataset.removesuffix(medical.VICTIMS)
+    return dataclasses.replace(
+        cell,
+        training=dataclasses.replace(training, dataset=name, seed=0, statistics="resized"),
+        client=None,
+        attack=paper_cells.full_budget(cell.attack),
+        victims=FULL.victims,
+        victim_seed=0,
+        seed=0,
+    )
+
+
+def whole_training(cell: TrainingCell) -> TrainingCell:
+    """Return the same training at full scale, of the first seed, however the images were prepared."""
+    protocol = cell.protocol.replace(rounds=FULL.training_rounds, validation="clients")
+    return dataclasses.replace(cell, protocol=protocol, seed=0, keep=(), statistics="resized")
+
+
+EXTENTS = ("less", "reduced", "full")
+
+
+def _rank(cell: AttackCell) -> tuple[int, ...]:
+    extent, remarks = EXTENTS.index(paper_cells.attack_extent(cell)), source_form.attack_remarks(cell)
+    return extent, -len(remarks), cell.victims, cell.attack.max_steps, -cell.seed
+
+
+def _training_rank(cell: TrainingCell, seeds: int) -> tuple[int, ...]:
+    rounds, remarks = cell.protocol.rounds, source_form.training_remarks(cell)
+    return EXTENTS.index(paper_cells.training_extent(rounds, seeds)), rounds, -len(remarks), seeds
+
+
+def _attack_of(result: Result) -> AttackCell:
+    assert isinstance(result.cell, AttackCell)
+    return result.cell
+
+
+def _of_row(row: paper_rows.Row) -> Claim:
+    trained = whole_training(paper_cells.training(row, FULL, 0)) if "accuracy" in row.paper else None
+    names = (row.table, row.dataset, row.model, row.attack, row.defense)
+    return Claim(*names, row.setting, row.paper, whole_attack(paper_cells.attack(row, FULL)), trained)
+
+
+def _at_paper(chapter: str) -> dict[str, Any]:
+    """The parameters with which a chapter runs the paper's protocol."""
+    return parameters.validate(parameters.of_chapter(chapter), profiles.load(chapter, "paper"), chapter)
+
+
+def _table_i() -> Iterator[Claim]:
+    chapter = _at_paper("03_ignore_attack")
+    for row in ignore.table_i(**chapter)[0]:
+        asr = ignore_report.paper_asr(row, chapter)
+        if asr == asr:
+            attack = "ig" if row.mask == "all" else "ignore"
+            defense = "none" if row.position is None else "precode"
+            figures = {"asr": asr}
+            yield Claim("I", "cifar10", "cnn", attack, defense, row.label, figures, whole_attack(row.cell))
+
+
+def _table_ii() -> Iterator[Claim]:
+    chapter = _at_paper("03_ignore_attack")
+    attacked = {
+        row.position: row.cell
+        for row in ignore.table_i(**chapter)[0]
+        if row.mask == ("before the decoder" if row.position else "all")
+    }
+    trained = ignore.trainings(**chapter)
+    for line in paper.table("cvb_table_ii").to_dict("records"):
+        position = None if line["position"] == "none" else int(line["position"])
+        attack, defense = ("ig", "none") if position is None else ("ig+ignore", "precode")
+        setting = "" if position is None else f"P={position}, K={int(line['bottleneck_k'])}"
+        figures = {name: float(line[name]) for name in FIGURES}
+        cell, training = whole_attack(attacked[position]), whole_training(trained[position][0])
+        yield Claim("II", "cifar10", "cnn", attack, defense, setting, figures, cell, training)
+
+
+def _table_v() -> Iterator[Claim]:
+    more = {(row.dataset, row.model, row.defense): row for row in paper_rows.read("XI")}
+    for line in paper.table("cvb_table_v").to_dict("records"):
+        row = more[line["dataset"], line["model"], line["defense"]]
+        figures = {name: float(line[name]) for name in FIGURES}
+        if any(abs(figures[name] - row.paper[name]) > 1e-9 for name in FIGURES):
+            yield dataclasses.replace(_of_row(row), table="V", paper=figures)
+
+
+def _table_vii() -> Iterator[Claim]:
+    trained = closed_form.trainings(**_at_paper("10_closed_form_inversion"))
+    for line in paper.table("cvb_table_vii").to_dict("records"):
+        precode = line["model"].endswith("precode")
+        for bias, column in ((True, "bias"), (False, "no_bias")):
+            defense, setting = "precode" if precode else "none", "bias" if bias else "no bias"
+            figures, cell = {"accuracy": float(line[column])}, whole_training(trained[precode, bias][0])
+            yield Claim("VII", "cifar10", "mlp", "–", defense, setting, figures, None, cell)

@@ -1,0 +1,272 @@
+"""From a row of 001 Tables VIII to XII to cells, at any scale, and back to a table beside the paper's."""
+
+import dataclasses
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from gleak_lib.attacks import Attack
+from gleak_lib.errors import unknown
+from gleak_lib.experiments import tables
+from gleak_lib.experiments.specs.attack import AttackCell
+from gleak_lib.experiments.specs.base import Cell
+from gleak_lib.experiments.specs.training import TrainingCell
+from gleak_lib.experiments.store.result import Result
+from gleak_lib.extras import require
+from gleak_lib.federated import Protocol
+
+from gleak_book import source_form
+from gleak_book.paper_rows import NAMES, Row
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+Results = Mapping[Cell, Result]
+
+VALUES = ("ssim", "asr", "psnr", "mse", "lpips", "accuracy")
+TOLERANCES = {"ssim": 0.05, "asr": 10.0, "accuracy": 1.5}
+LEAST_VICTIMS, LEAST_STEPS = 16, 2_000  # from here on attacks on fresh weights are set beside the paper's
+FULL_VICTIMS = 128  # 001 §V-B
+FULL_BUDGET = {"adam": {"max_steps": 20_000, "plateau": 400}, "lbfgs": {"max_steps": 2_000}}  # 001 §V-B
+FULL_ROUNDS, FULL_SEEDS = 300, 3  # 001 §V-A
+REPRODUCED, DIFFERS = "reproduced", "differs"
+AGREES_SO_FAR, DIFFERS_SO_FAR = "agrees*", "differs*"  # * at a reduced scale
+TOO_SMALL, NOT_RUN, NO_FIGURE = "too small to compare", "not run", ""
+MARKS = (REPRODUCED, DIFFERS, AGREES_SO_FAR, DIFFERS_SO_FAR, TOO_SMALL, NOT_RUN)
+Extent = Literal["full", "reduced", "less"]
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How much of the paper's protocol is run. The defaults are the protocol in full.
+
+    Attributes:
+        victims: attacked images.
+        steps, plateau: of attacks with Adam.
+        lbfgs_steps: of attacks with L-BFGS, which keep their own plateau.
+        training_rounds: federated rounds at most.
+        seeds: trainings; the first is attacked.
+        seed: of the first training, of dummies and noise.
+        victim_seed: which images are attacked.
+        rounds: the attacked weights; 0, fresh ones, is what the paper's public code attacks.
+        tv: weight of the prior; None takes that of the model, see `Row.attacker`.
+        kl: form of the KL term; None takes each bottleneck's default.
+        as_source: whether the paper's image sets are prepared as its public code does (see `source_form`),
+            else as all others.
+    """
+
+    victims: int = 128
+    steps: int = 20_000
+    plateau: int = 400
+    lbfgs_steps: int = 2_000
+    training_rounds: int = FULL_ROUNDS
+    seeds: int = FULL_SEEDS
+    seed: int = 0
+    victim_seed: int = 0
+    rounds: int = 0
+    tv: float | None = None
+    kl: str | None = None
+    as_source: bool = True
+
+    @classmethod
+    def of(cls, chapter: Mapping[str, Any], **changes: Any) -> "Scale":
+        """Return the scale that a chapter's parameters of the same names set, with changes."""
+        known = {f.name for f in dataclasses.fields(cls)}
+        given = {name: value for name, value in chapter.items() if name in known and name != "rounds"}
+        return cls(**given | changes)
+
+
+def training(row: Row, scale: Scale, seed: int) -> TrainingCell:
+    """Return the federated training of a row with one seed."""
+    protocol, form = Protocol(rounds=scale.training_rounds), {}
+    if scale.as_source:
+        protocol = protocol.replace(validation=source_form.validation(row.dataset))
+        form["statistics"] = source_form.statistics(row.dataset)
+    return TrainingCell(
+        row.dataset,
+        row.model,
+        bottlenecks=row.bottlenecks(scale.kl),
+        protocol=protocol,
+        seed=seed,
+        keep=(scale.rounds,) if scale.rounds else (),
+        defense=row.transformation(),
+        **form,
+    )
+
+
+def trainings(row: Row, scale: Scale) -> list[TrainingCell]:
+    """Return the trainings behind a row's accuracy, one a seed."""
+    return [training(row, scale, seed) for seed in range(scale.seed, scale.seed + scale.seeds)]
+
+
+def attack(row: Row, scale: Scale) -> AttackCell:
+    """Return the attack on the first seed's weights; each client applies the row's defence."""
+    description = row.attacker(scale.tv)
+    if description.optimizer == "lbfgs":
+        description = description.replace(max_steps=scale.lbfgs_steps)
+    else:
+        description = description.replace(max_steps=scale.steps, plateau=scale.plateau)
+    return AttackCell(
+        training(row, scale, scale.seed),
+        rounds=scale.rounds,
+        attack=description,
+        victims=scale.victims,
+        victim_seed=scale.victim_seed,
+        seed=scale.seed,
+        defense=row.transformation(),
+        client=source_form.client(row.dataset) if scale.as_source else None,
+    )
+
+
+def cells(rows: Iterable[Row], scale: Scale, *, untrained: Sequence[str] = ()) -> list[Cell]:
+    """Return attack and trainings of every row, each cell once.
+
+    Args:
+        rows: as `paper_rows.read` gives them.
+        scale: how much of the protocol.
+        untrained: image sets without training images. Table IX reports no accuracy and trains nothing either.
+    """
+    found: list[Cell] = []
+    for row in rows:
+        if row.table != "IX" and row.dataset not in untrained:
+            found += trainings(row, scale)
+        found.append(attack(row, scale))
+    return list(dict.fromkeys(found))
+
+
+def table(rows: Sequence[Row], scale: Scale, results: Results, *, scaling: str = "minmax") -> "DataFrame":
+    """Return a line a row, ours with the paper's figures; what `results` lack is NaN.
+
+    Returns:
+        Columns label, table, dataset, model, attack, defense (for people), setting; parameters (of the
+        model); victims, rounds (trained at most), seeds; for each v of ssim, asr, psnr, mse, lpips and
+        accuracy: v, v_std, v_paper, v_paper_std, v_difference; and `ssim_mark`, `asr_mark`, `accuracy_mark`,
+        see `mark`.
+        Rows that are equal come once.
+    """
+    lines = []
+    for row in dict.fromkeys(rows):
+        ours = _figures(row, scale, results, scaling)
+        line: dict[str, Any] = {
+            "label": row.label,
+            "table": row.table,
+            "dataset": row.dataset,
+            "model": row.model,
+            "attack": row.attack,
+            "defense": NAMES[row.defense],
+            "setting": row.setting,
+            "parameters": ours.get("parameters", math.nan),
+            "victims": scale.victims,
+            "rounds": scale.training_rounds,
+            "seeds": scale.seeds,
+        }
+        for name in VALUES:
+            theirs = row.paper.get(name, math.nan)
+            line[name] = ours.get(name, math.nan)
+            line[f"{name}_std"] = ours.get(f"{name}_std", math.nan)
+            line[f"{name}_paper"] = theirs
+            line[f"{name}_paper_std"] = row.paper.get(f"{name}_std", math.nan)
+            line[f"{name}_difference"] = line[name] - theirs
+            if name in TOLERANCES:
+                line[f"{name}_mark"] = mark(name, line[name], theirs, extent(name, row, scale))
+        lines.append(line)
+    return require("pandas", "metrics").DataFrame(lines)
+
+
+def mark(name: str, ours: float, theirs: float, extent: Extent) -> str:
+    """Return what a figure of ours says about the paper's.
+
+    Args:
+        name: `ssim`, `asr` or `accuracy`; the tolerances are 0.05, 10 points and 1.5 points.
+        ours, theirs: the figures, NaN where there is none.
+        extent: at how much of the paper's scale ours was computed, see `attack_extent`.
+
+    Returns:
+        One of `MARKS`, or nothing where the paper has no figure. Only a figure of the full protocol is
+        called reproduced, and only one that is missing is called not run.
+    """
+    if math.isnan(theirs):
+        return NO_FIGURE
+    if math.isnan(ours):
+        return NOT_RUN
+    if extent == "less":
+        return TOO_SMALL
+    agree = abs(ours - theirs) <= TOLERANCES[name] + 1e-9
+    if extent == "full":
+        return REPRODUCED if agree else DIFFERS
+    return AGREES_SO_FAR if agree else DIFFERS_SO_FAR
+
+
+def extent(name: str, row: Row, scale: Scale) -> Extent:
+    """Return at how much of the paper's scale a row's figure is computed."""
+    if name == "accuracy":
+        return training_extent(scale.training_rounds, scale.seeds)
+    return attack_extent(attack(row, scale))
+
+
+def attack_extent(cell: AttackCell) -> Extent:
+    """Return `full` for the protocol of 001 §V-B, `reduced` for what can still be set beside its figures.
+
+    The full protocol is 128 victims and the whole budget with its stop rule, whatever is known of the row's
+    accuracy. Reduced are at least 16 victims and 2,000 steps, by which most attacks have converged. Both need
+    fresh weights, which the paper's public code attacks.
+    """
+    if cell.rounds or cell.victims < LEAST_VICTIMS or cell.attack.max_steps < LEAST_STEPS:
+        return "less"
+    whole = cell.victims >= FULL_VICTIMS and cell.attack == full_budget(cell.attack)
+    return "full" if whole else "reduced"
+
+
+def full_budget(attack: Attack) -> Attack:
+    """Return the attack with the paper's step limit and stop rule (001 §V-B); a closed form has none."""
+    return attack.replace(**FULL_BUDGET.get(attack.optimizer, {}))
+
+
+def training_extent(rounds: int, seeds: int) -> Extent:
+    """Return `full` for the protocol of 001 §V-A: an accuracy after fewer rounds is another figure."""
+    return "full" if rounds >= FULL_ROUNDS and seeds >= FULL_SEEDS else "less"
+
+
+def caption(scale: Scale, chapter: Mapping[str, Any], what: str) -> str:
+    """Return what belongs above a table of these rows, the paper's scale included.
+
+    Args:
+        scale: how much was run.
+        chapter: its parameters `profile`, `dataset` (or `datasets`) and `scaling`.
+        what: `privacy` (the attacks) or `utility` (the trainings).
+
+    Raises:
+        UnknownNameError: neither of the two.
+    """
+    images = ", ".join(chapter.get("datasets") or [chapter["dataset"]])
+    head = f"Profile {chapter['profile']}, {images}: "
+    if what == "privacy":
+        weights = f"weights after {scale.rounds} rounds" if scale.rounds else "fresh weights"
+        scaled = (
+            "each image min–max scaled" if chapter["scaling"] == "minmax" else "images scored as they are"
+        )
+        return (
+            f"{head}{scale.victims} victims, {weights}, at most {scale.steps:,} steps, {scaled}. "
+            "The paper: 128 victims, at most 20,000 steps."
+        )
+    if what == "utility":
+        rounds = f"{scale.training_rounds} federated round{'s' if scale.training_rounds > 1 else ''}"
+        seeds = f"{scale.seeds} seed{'s' if scale.seeds > 1 else ''}"
+        return (
+            f"{head}best of at most {rounds} by validation loss, {seeds}. "
+            "The paper: at most 300 rounds, three seeds."
+        )
+    raise unknown("kind of caption", what, ("privacy", "utility"))
+
+
+def _figures(row: Row, scale: Scale, results: Results, scaling: str) -> dict[str, float]:
+    """Our figures of a row, as far as they are there."""
+    found: dict[str, float] = {}
+    attacked = results.get(attack(row, scale))
+    if attacked is not None:
+        found |= tables.attack_table({"": attacked}, scaling=scaling).iloc[0].to_dict()
+    trained = [results[cell] for cell in trainings(row, scale) if cell in results]
+    if len(trained) == scale.seeds:
+        found |= tables.training_table({"": trained}).iloc[0].to_dict()
+    return found

@@ -1,0 +1,56 @@
+"""How the CVB paper's public code prepares its images, where its text leaves that open or says otherwise.
+
+Three facts (SPEC §13): pixels are normalized with the statistics of the images on disk, before resizing;
+MedMNIST's sets are trained on all of their training split and validated on their own validation split;
+victims are one client's training images. A row of the paper's tables is computed so. A result of another form
+may stand in its place, with a remark.
+"""
+
+from gleak_lib.datasets import Statistics
+from gleak_lib.experiments.specs.attack import AttackCell
+from gleak_lib.experiments.specs.training import TrainingCell
+
+VICTIMS = "_victims"  # a set whose name ends so has images to attack, and none to train on
+MEDICAL = ("pneumoniamnist", "dermamnist", "retinamnist", "bloodmnist")
+RESIZED = ("mnist", *MEDICAL)  # 28 x 28 on disk
+RELEASED = ("cifar10", "mnist", "dermamnist", "bloodmnist")  # the paper's victims are had as NAME_victims
+UNRELEASED = ("pneumoniamnist", "retinamnist")
+CLIENT = 0  # whose images are attacked instead; which client's the paper's are is not known
+
+AFTER, HELD_OUT = "pixel statistics after resizing", "10 % of each client held out"
+OTHER_VICTIMS, ANYBODYS = "other victims than the paper's", "victims from all training images"
+
+
+def statistics(dataset: str) -> Statistics:
+    """Return which pixel statistics the paper's code uses; on a set of one's own the usual ones."""
+    return "original" if dataset in RESIZED else "resized"
+
+
+def validation(dataset: str) -> str:
+    """Return `Protocol.validation` as the paper's code has it on this set."""
+    return "split" if dataset in MEDICAL else "clients"
+
+
+def client(dataset: str) -> int | None:
+    """Return whose training images are attacked; None where the paper's own victims can be had."""
+    return CLIENT if dataset in UNRELEASED else None
+
+
+def training_remarks(cell: TrainingCell) -> tuple[str, ...]:
+    """Return in what a training differs from the form of the paper's code; nothing where it does not."""
+    differs = {
+        AFTER: cell.statistics != statistics(cell.dataset),
+        HELD_OUT: cell.protocol.validation != validation(cell.dataset),
+    }
+    return tuple(remark for remark, holds in differs.items() if holds)
+
+
+def attack_remarks(cell: AttackCell) -> tuple[str, ...]:
+    """Return in what an attack's images differ from those of the paper; an archive of victims has them."""
+    dataset = cell.training.dataset
+    differs = {
+        AFTER: cell.training.statistics != statistics(dataset),
+        OTHER_VICTIMS: dataset in RELEASED,
+        ANYBODYS: cell.client != client(dataset),
+    }
+    return tuple(remark for remark, holds in differs.items() if holds)

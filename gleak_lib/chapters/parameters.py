@@ -1,0 +1,271 @@
+"""The parameters of a chapter: read from its cell, checked wherever they come from.
+
+The first code cell of a chapter is tagged `parameters` and holds lines `name: type = value  # help`, nothing
+else. papermill puts what it is given into a cell behind it, and only warns of a misspelled name. So the
+next cell is `settings = parameters.check("03_ignore_attack", globals())`: it finds the cells that IPython
+has just executed, compares names and types, and says what is meant.
+"""
+
+import ast
+import re
+import warnings
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gleak_lib.chapters import profiles, ranges
+from gleak_lib.errors import ParameterError, nearest, shown
+from gleak_lib.experiments import paths
+
+SCALARS = {"int": int, "float": float, "str": str, "bool": bool}
+SEQUENCES, SEQUENCE_TYPES = ("list", "tuple"), (list, tuple)
+DIGITS = 300  # of a number on the command line; Python reads no integer of more than 4,300
+INJECTED = re.compile(r"\s*# Parameters\b")  # how papermill begins its cell
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+TAG = re.compile(r"""^# %%[^\n]*tags=\[[^\]\n]*["']parameters["'][^\n]*\n(.*?)(?=^# %%|\Z)""", re.M | re.S)
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One line of a parameters cell.
+
+    Attributes:
+        name: the parameter.
+        type: its annotation as it is written, for instance `list[int]` or `float | None`.
+        default: its value in the cell.
+        help: the comment behind it.
+    """
+
+    name: str
+    type: str
+    default: Any
+    help: str = ""
+
+
+Declared = dict[str, Parameter]
+
+
+def declared(source: str, where: str = "The parameters cell") -> Declared:
+    """Read a parameters cell.
+
+    Raises:
+        ParameterError: something else than lines `name: type = value`, or a type that is not understood.
+    """
+    lines = source.splitlines()
+    try:
+        statements = ast.parse(source).body
+    except SyntaxError as error:
+        raise ParameterError(f"{where} is no valid Python: {error}") from error
+    found: Declared = {}
+    for statement in statements:
+        if not (isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name)):
+            shown = ast.unparse(statement).splitlines()[0]
+            raise ParameterError(f"{where} holds lines 'name: type = value  # help' only, got: {shown}")
+        name, annotation = statement.target.id, ast.unparse(statement.annotation)
+        _, _, comment = lines[statement.end_lineno - 1][statement.end_col_offset :].partition("#")  # type: ignore[operator]
+        try:
+            default = ast.literal_eval(statement.value)  # type: ignore[arg-type]
+        except (ValueError, TypeError) as error:
+            raise ParameterError(f"{where}: {name} needs a plain value, like 1, 0.5 or 'cnn'.") from error
+        found[name] = Parameter(name, annotation, default, comment.strip())
+        problem = _misfit(default, statement.annotation, name)
+        if problem:
+            raise ParameterError(f"{where}: {problem}")
+    return found
+
+
+def of_chapter(chapter: str, source: Path | None = None) -> Declared:
+    """Return the parameters of a chapter's percent source (None: `book/src/<chapter>.py` of the checkout).
+
+    Raises:
+        ParameterError: there is no such source, or no cell tagged `parameters` in it.
+    """
+    path = source or paths.root() / "book" / "src" / f"{chapter}.py"
+    if not path.is_file():
+        raise ParameterError(f"There is no chapter {chapter!r}: {path} does not exist.")
+    match = TAG.search(path.read_text(encoding="utf-8"))
+    if match is None:
+        raise ParameterError(
+            f'{path} has no cell tagged "parameters": begin it with # %% tags=["parameters"].'
+        )
+    return declared(match[1], f"The parameters cell of {path.name}")
+
+
+def validate(found: Declared, values: Mapping[str, Any], chapter: str = "this chapter") -> dict[str, Any]:
+    """Return all parameters: the given values, and defaults for the others.
+
+    A value that takes no effect is warned of, see `ranges.left_out`.
+
+    Raises:
+        ParameterError: unknown names (it names the nearest right ones), values of a wrong type, or out of the
+            range that `ranges.RANGES` declares.
+    """
+    _refuse_unknown(found, values, chapter)
+    fits = {name: _misfit(value, _annotation(found[name]), name) for name, value in values.items()}
+    if problems := [problem for problem in fits.values() if problem]:
+        raise ParameterError(" ".join(problems))
+    complete = {name: values.get(name, parameter.default) for name, parameter in found.items()}
+    if problems := ranges.misfits(complete, chapter):
+        raise ParameterError(" ".join(problems))
+    for sentence in ranges.left_out(complete):
+        warnings.warn(sentence, stacklevel=2)
+    return complete
+
+
+def check(chapter: str, namespace: Mapping[str, Any]) -> dict[str, Any]:
+    """Check the parameters of a running notebook, and return them.
+
+    It shows a note where nobody chose a profile and the published chapter had another one.
+
+    Args:
+        chapter: its name, for messages, and to find the source where no notebook runs it.
+        namespace: `globals()` of the notebook.
+
+    Raises:
+        ParameterError: papermill was given a name that the chapter does not have, or a value has a wrong
+            type or is out of range.
+    """
+    found, injected = _from_history(namespace.get("In"))
+    if found is None:
+        found = of_chapter(chapter)
+    current = {name: namespace[name] for name in found if name in namespace}
+    given = {name: namespace.get(name) for name in injected}
+    settings = validate(found, current | given, chapter)
+    if "In" in namespace and "profile" not in injected and (text := profiles.notice(chapter, settings)):
+        from IPython.display import Markdown, display  # a notebook calls: it is there
+
+        display(Markdown(f"> {text}"))
+    return settings
+
+
+def overrides(found: Declared, pairs: Iterable[tuple[str, str]], chapter: str) -> dict[str, Any]:
+    """Return the values that pairs of words (name, value) of the command line stand for.
+
+    Raises:
+        ParameterError: an unknown name, or a word that is no value of the parameter's type.
+    """
+    words = dict(pairs)
+    _refuse_unknown(found, words, chapter)
+    return {name: parse(found[name], text) for name, text in words.items()}
+
+
+def parse(parameter: Parameter, text: str) -> Any:
+    """Return the value that a word of the command line stands for, by the parameter's type.
+
+    Raises:
+        ParameterError: it is no value of that type.
+    """
+    annotation = _annotation(parameter)
+    if not _misfit(text, annotation, parameter.name):
+        return text  # a text is meant, even one like `off` or `1`
+    if NUMBER.fullmatch(text) and len(text) <= DIGITS:
+        value: Any = float(text) if re.search(r"[.eE]", text) else int(text)
+    else:
+        words = {"true": True, "false": False, "none": None, "null": None}
+        value = words.get(text.lower(), text) if (read := _literal(text)) is None else read
+    value = list(value) if isinstance(value, tuple) else value  # as YAML would give it
+    if isinstance(value, (str, int, float)) and _misfit([value], annotation, parameter.name) is None:
+        value = [value]
+    if problem := _misfit(value, annotation, parameter.name):
+        raise ParameterError(problem)
+    return value
+
+
+def _literal(text: str) -> Any:
+    """Return the Python value that a text writes down, None where it is none."""
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        return None
+
+
+def _refuse_unknown(found: Declared, names: Iterable[str], chapter: str) -> None:
+    problems = []
+    for name in names:
+        if name not in found:
+            guess = nearest(name, found)
+            hint = f" Did you mean {guess!r}?" if guess else ""
+            problems.append(f"{chapter} has no parameter {name!r}.{hint}")
+    if problems:
+        raise ParameterError(f"{' '.join(problems)} There is: {', '.join(found)}.")
+
+
+def _from_history(history: Any) -> tuple[Declared | None, list[str]]:
+    """Find the parameters cell that ran last, and the names that papermill set behind it."""
+    injected: list[str] = []
+    for source in reversed(history if isinstance(history, list) else []):
+        try:
+            body = ast.parse(source).body
+        except SyntaxError:  # a cell with a magic command
+            continue
+        if body and all(isinstance(line, ast.AnnAssign) for line in body):
+            return declared(source), injected
+        if INJECTED.match(source):
+            targets = [t for line in body if isinstance(line, ast.Assign) for t in line.targets]
+            injected += [target.id for target in targets if isinstance(target, ast.Name)]
+    return None, []
+
+
+def _annotation(parameter: Parameter) -> ast.expr:
+    return ast.parse(parameter.type, mode="eval").body
+
+
+def _misfit(value: Any, annotation: ast.expr, name: str) -> str | None:
+    """Return what is wrong with a value, or None."""
+    if _fits(value, annotation, name):
+        return None
+    written = ast.unparse(annotation)
+    problem = f"{name} must be {written}, got {shown(value)} ({type(value).__name__})"
+    if isinstance(value, str) and NUMBER.fullmatch(value.strip()) and "float" in written:
+        return f"{problem}: YAML takes it for a text, write {_with_point(value)} without quotes."
+    if isinstance(value, bool) and "str" in written:
+        return f"{problem}: YAML takes on, off, yes and no for truth values, write it in quotes."
+    if isinstance(annotation, ast.Subscript) and ast.unparse(annotation.value) in SEQUENCES:
+        read = _literal(value) if isinstance(value, str) else None
+        if isinstance(read, SEQUENCE_TYPES) and _fits(read, annotation, name):
+            return f'{problem}: with papermill, pass -y "{name}: {list(read)}".'
+        if isinstance(value, str):
+            return f"{problem}: a list is written [1, 2]."
+        return f"{problem}: write [{shown(value)}]." if isinstance(value, (int, float)) else f"{problem}."
+    if isinstance(annotation, ast.Subscript):  # Literal
+        guess = nearest(str(value), [str(option) for option in _options(annotation)])
+        return problem + (f". Did you mean {guess!r}?" if guess else ".")
+    return f"{problem}."
+
+
+def _fits(value: Any, annotation: ast.expr, name: str) -> bool:
+    if isinstance(annotation, ast.Constant) and annotation.value is None:
+        return value is None
+    if isinstance(annotation, ast.BinOp) and isinstance(annotation.op, ast.BitOr):
+        left, right = (_fits(value, side, name) for side in (annotation.left, annotation.right))
+        return left or right  # both were looked at, so that neither is a type that is not understood
+    if isinstance(annotation, ast.Name) and annotation.id in SCALARS:
+        kinds = (int, float) if annotation.id == "float" else (SCALARS[annotation.id],)
+        return isinstance(value, kinds) and (annotation.id == "bool" or not isinstance(value, bool))
+    if isinstance(annotation, ast.Name) and annotation.id in (*SEQUENCES, "dict"):
+        return isinstance(value, dict if annotation.id == "dict" else (list, tuple))
+    if isinstance(annotation, ast.Subscript):
+        outer = ast.unparse(annotation.value)
+        if outer == "Literal":
+            return value in _options(annotation) and not isinstance(value, bool)
+        if outer in SEQUENCES:
+            inner = annotation.slice.elts[0] if isinstance(annotation.slice, ast.Tuple) else annotation.slice
+            return isinstance(value, (list, tuple)) and all(_fits(part, inner, name) for part in value)
+    raise ParameterError(
+        f"{name}: the type {ast.unparse(annotation)} is not understood. There is: {', '.join(SCALARS)}, "
+        "list, dict, list[...], tuple[..., ...], Literal[...], and any of them | None."
+    )
+
+
+def _options(annotation: ast.Subscript) -> list[Any]:
+    inner = annotation.slice
+    return [ast.literal_eval(part) for part in (inner.elts if isinstance(inner, ast.Tuple) else [inner])]
+
+
+def _with_point(text: str) -> str:
+    """1e-3 as YAML understands it: 1.0e-3."""
+    mantissa, e, exponent = text.strip().lower().partition("e")
+    mantissa = mantissa if "." in mantissa else f"{mantissa}.0"
+    sign = "" if not e or exponent[:1] in "+-" else "+"
+    return f"{mantissa}{e}{sign}{exponent}"

@@ -1,0 +1,114 @@
+"""Results that keep the pictures which the published chapters show, and no others.
+
+    python -m gleak_lib.chapters.shown [FOLDER]
+
+executes every chapter at the profile at which it is published, notes whose pictures it asks for, and takes
+all others out of the folder (the checkout's `results/`, where none is named). Figures stay as they are. It
+computes nothing: where a chapter cannot be executed, since a cell is missing, all pictures of its cells stay.
+"""
+
+import sys
+import tempfile
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+from typing import Any
+
+from gleak_lib.chapters import execute, profiles
+from gleak_lib.chapters.declared import experiments
+from gleak_lib.chapters.sources import sources
+from gleak_lib.errors import GleakError, StoreError
+from gleak_lib.experiments import paths
+from gleak_lib.experiments.atomic import read_json, write_atomically
+from gleak_lib.experiments.runner.run import DEADLINE
+from gleak_lib.experiments.store import pictures
+from gleak_lib.experiments.store.result import SHOWN
+from gleak_lib.experiments.store.store import intact, text
+
+
+def shown(folder: Path, *, log: Callable[[str], None]) -> tuple[set[str], list[str]]:
+    """Return "kind/key" of the results in a folder whose pictures stay, and the chapters that failed.
+
+    Args:
+        folder: of the results.
+        log: is given a line for each chapter.
+    """
+    found: set[str] = set()
+    failed = []
+    for name, source in sources().items():
+        values = profiles.load(name, profiles.published(name) or "cpu")
+        with tempfile.TemporaryDirectory(prefix="gleak-") as scratch:
+            noted, out = Path(scratch) / "shown.txt", Path(scratch) / "out.ipynb"
+            environment = {paths.RESULTS: str(folder.resolve()), SHOWN: str(noted), DEADLINE: "0"}
+            try:
+                execute.execute(source, out, values, environment=environment)
+            except GleakError as error:
+                here = _all_of(name, source, values)
+                failed.append(name)
+                log(f"{name}: keeps all pictures it might show, of {len(here)} results, since {error}")
+            else:
+                here = set(noted.read_text(encoding="utf-8").split()) if noted.exists() else set()
+                log(f"{name}: shows pictures of {len(here)} results")
+        found |= here
+    return found, failed
+
+
+def _all_of(name: str, source: Path, values: dict[str, Any]) -> set[str]:
+    return {f"{cell.kind}/{cell.key}" for cell in experiments(name, values, source)}
+
+
+def keep(folder: Path, results: Collection[str]) -> None:
+    """Take the pictures of all other results out of a folder; those that stay become PNG files.
+
+    Args:
+        folder: of the results.
+        results: "kind/key" of those whose pictures stay.
+
+    Raises:
+        StoreError: pictures that are to stay are missing or damaged; the folder is as it was, then.
+    """
+    stored = {path: read_json(path) for path in sorted(folder.glob("*/*.json"))}
+    stored = {
+        path: entry for path, entry in stored.items() if isinstance(entry, dict) and entry.get("examples")
+    }
+    if changed := [path for path, entry in stored.items() if not intact(entry)]:
+        raise StoreError(f"{changed[0]} was changed after it was stored: it would be believed again.")
+    kept = {}
+    for path, entry in stored.items():
+        name = f"{path.parent.name}/{path.stem}"
+        kept[path] = (
+            pictures.save(folder, pictures.load(path, entry["examples"]) or {}) if name in results else {}
+        )
+    for path, entry in stored.items():
+        if kept[path] != entry["examples"]:
+            write_atomically(path, text(entry | {"examples": kept[path]}))
+        path.with_suffix(".npz").unlink(missing_ok=True)
+    used = {pictures.file(folder, one["picture"]) for entry in kept.values() for one in entry.values()}
+    for path in (folder / pictures.FOLDER).glob("*.png"):
+        if path not in used:
+            path.unlink()
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Tidy a folder of results and say how large it was and is; exit status 1 where a chapter failed."""
+    folder = Path(arguments[0]) if arguments else paths.results_folder("cpu")
+    try:
+        if not folder.is_dir():
+            raise StoreError(f"There is no folder {folder}.")
+        before = _size(folder)
+        results, failed = shown(folder, log=lambda line: print(line, flush=True))
+        keep(folder, results)
+    except GleakError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(f"{folder}: {before / 1e6:.1f} MB before, {_size(folder) / 1e6:.1f} MB now")
+    if failed:
+        print(f"Run {', '.join(failed)} and tidy again: pictures may stay that nobody sees.", file=sys.stderr)
+    return int(bool(failed))
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,3 @@
+from gleak_lib.cli import main
+
+raise SystemExit(main())

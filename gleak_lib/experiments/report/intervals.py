@@ -1,0 +1,110 @@
+"""What a few victims say of all of them: confidence intervals beside success rates and means."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gleak_lib.errors import ParameterError
+from gleak_lib.experiments.report import tables
+from gleak_lib.experiments.store.result import Result
+from gleak_lib.extras import require
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+CONFIDENCE = 0.95
+SUCCESS = 0.5  # SSIM from which an attack counts as successful, as in `tables.attack_table`
+
+
+def share(hits: int, trials: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """Return Wilson's interval of a share, as shares; victims count as independent of each other.
+
+    With p = hits / n it is (p + z^2 / 2n -+ z sqrt(p (1 - p) / n + z^2 / 4n^2)) / (1 + z^2 / n).
+
+    Args:
+        hits: successes, 0 to `trials`.
+        trials: victims, at least 1.
+        confidence: of the interval, in (0, 1).
+
+    Raises:
+        ParameterError: numbers out of range, or no integers.
+        MissingDependencyError: scipy is not installed.
+    """
+    _check(trials, confidence)
+    if not 0 <= hits <= trials or hits != int(hits):
+        raise ParameterError(f"hits must be an integer from 0 to {trials}, got {hits}.")
+    test = require("scipy.stats", "metrics").binomtest(int(hits), int(trials))
+    found = test.proportion_ci(confidence, "wilson")
+    return float(found.low), float(found.high)
+
+
+def mean(values: np.ndarray, confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """Return Student's interval of a mean, NaN for a single value.
+
+    Victims count as independent of each other. With few of them, and scores that pile up at an end of their
+    range, it covers the mean less often than it says, and it may go beyond that range.
+
+    Args:
+        values: one a victim; missing ones (NaN) are left out.
+        confidence: of the interval, in (0, 1).
+
+    Raises:
+        ParameterError: no value, or a confidence out of range.
+        MissingDependencyError: scipy is not installed.
+    """
+    values = np.asarray(values, dtype=float)
+    values = values[~np.isnan(values)]
+    _check(len(values), confidence)
+    if len(values) < 2:
+        return float("nan"), float("nan")
+    spread = values.std(ddof=1) / np.sqrt(len(values))
+    half = spread * float(require("scipy.stats", "metrics").t.ppf((1 + confidence) / 2, len(values) - 1))
+    return float(values.mean() - half), float(values.mean() + half)
+
+
+def attack_table(groups: tables.Groups, *, scaling: str = "minmax") -> "DataFrame":
+    """Return `tables.attack_table` with 95 % intervals of the mean SSIM and of the success rate.
+
+    Images are pooled as if they were independent. Those of one batch are not, nor are the same images under
+    several seeds: there the intervals are too narrow.
+
+    Args:
+        groups, scaling: as `tables.attack_table`.
+
+    Returns:
+        Its columns, and ssim_low, ssim_high, asr_low, asr_high (percent).
+    """
+    frame = tables.attack_table(groups, scaling=scaling)
+    scores = ssims(groups, scaling)
+    means = [mean(values) for values in scores]
+    shares = [share(int((values >= SUCCESS).sum()), len(values)) for values in scores]
+    return frame.assign(
+        ssim_low=[low for low, _ in means],
+        ssim_high=[high for _, high in means],
+        asr_low=[100 * low for low, _ in shares],
+        asr_high=[100 * high for _, high in shares],
+    )
+
+
+def ssims(groups: tables.Groups, scaling: str = "minmax") -> list[np.ndarray]:
+    """Return the victims' SSIM of each group, those of several seeds one after the other."""
+    lists = [[found] if isinstance(found, Result) else list(found) for found in groups.values()]
+    return [
+        np.array([ssim for r in results for ssim in r.figures["scores"][scaling]["ssim"]], dtype=float)
+        for results in lists
+    ]
+
+
+def said(value: float, low: float, high: float, digits: int = 0) -> str:
+    """Return `42 (28–57)`; the value alone where there is no interval, a dash where there is no value."""
+    if np.isnan(value):
+        return tables.MISSING
+    numbers = [f"{number:.{digits}f}".replace("-", "−") for number in (value, low, high)]
+    return numbers[0] if np.isnan(low) else "{} ({}–{})".format(*numbers)
+
+
+def _check(count: int, confidence: float) -> None:
+    if count < 1:
+        raise ParameterError("An interval needs at least one value.")
+    if not 0 < confidence < 1:
+        raise ParameterError(f"confidence must be in (0, 1), got {confidence}.")

@@ -1,0 +1,285 @@
+"""Results as pandas tables: rows of ours, the paper's figures beside them, and a form for reading."""
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gleak_lib.errors import ParameterError, StoreError, unknown
+from gleak_lib.experiments.specs.attack import AttackCell
+from gleak_lib.experiments.specs.fields import count, duration
+from gleak_lib.experiments.specs.scores import LPIPS, SCALINGS, SCORES
+from gleak_lib.experiments.specs.training import TrainingCell
+from gleak_lib.experiments.store.result import Result
+from gleak_lib.extras import require
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+    from pandas.io.formats.style import Styler
+
+Groups = Mapping[str, Result | Sequence[Result]]
+"""Rows by label; several results in one row are seeds of the same thing."""
+
+DIGITS = {"mse": 4, "ssim": 2, "psnr": 2, "lpips": 2, "asr": 1, "loss": 4}
+DIGITS |= {"loss_at_truth": 4, "noise_correlation": 2}
+DIGITS |= {"accuracy": 2, "balanced_accuracy": 2, "auc": 3}
+HEADINGS = {
+    "asr": "ASR %",
+    "loss_at_truth": "loss at the truth",
+    "noise_correlation": "noise recovered (r)",
+    "psnr": "PSNR dB",
+    "accuracy": "accuracy %",
+    "balanced_accuracy": "balanced accuracy %",
+}
+MISSING = "–"
+RANGE = re.compile(r"(?<=\d)–(?=[\d−])")  # a narrow column may break a line before it, and not within
+
+
+def attack_table(groups: Groups, *, scaling: str = "minmax") -> "DataFrame":
+    """Return one row a label: scores as mean and standard deviation over all its victims, ASR in percent.
+
+    Args:
+        groups: label -> results of attack cells; the victims of several seeds are pooled.
+        scaling: "minmax" or "none", see `metrics.score`.
+
+    Returns:
+        Columns label, attack, dataset, rounds, victims, seeds, ssim, ssim_std, psnr, psnr_std, mse, mse_std,
+        lpips, lpips_std (NaN unless all results have it, see `figures.perceptual`), asr, loss, steps
+        (medians), loss_at_truth (median: what the attack's loss is at the true images and noise) and
+        noise_correlation (mean, of attacks that recover the noise), both NaN where a stored result is older
+        than they are; matched, entries, parameters.
+    """
+    if scaling not in SCALINGS:
+        raise unknown("scaling", scaling, SCALINGS)
+    rows = []
+    for label, results in _lists(groups, AttackCell):
+        cells: list[Any] = [result.cell for result in results]
+        row = {
+            "label": label,
+            "attack": _common(cell.attack.name for cell in cells),
+            "dataset": _common(cell.training.dataset for cell in cells),
+            "rounds": _common(cell.rounds for cell in cells),
+            "victims": sum(cell.victims for cell in cells),
+            "seeds": len(cells),
+        }
+        scores = [result.figures["scores"][scaling] for result in results]
+        pooled = {name: pool(columns[name] for columns in scores) for name in SCORES}
+        pooled[LPIPS] = pool(
+            columns[LPIPS] if all(LPIPS in c for c in scores) else [None] for columns in scores
+        )
+        for name in ("ssim", "psnr", "mse", LPIPS):
+            row[name], row[f"{name}_std"] = _mean_std(pooled[name])
+        row["asr"] = 100 * float(np.mean(pooled["ssim"] >= 0.5))
+        for name in ("loss", "steps"):
+            row[name] = float(np.median(pool(result.figures[name] for result in results)))
+        for name, middle in (("loss_at_truth", np.median), ("noise_correlation", np.mean)):
+            known = all(name in result.figures for result in results)
+            row[name] = float(middle(pool(r.figures[name] for r in results))) if known else np.nan
+        row["matched"] = _common(result.figures["entries_matched"] for result in results)
+        row["entries"] = _common(result.figures["entries_total"] for result in results)
+        row["parameters"] = _common(result.figures["parameters"] for result in results)
+        rows.append(row)
+    return require("pandas", "metrics").DataFrame(rows)
+
+
+def lpips_note(frame: "DataFrame") -> str:
+    """Return a sentence for the caption of a table with LPIPS: of which form it is, or that it is missing.
+
+    Args:
+        frame: with columns ssim and lpips; rows without SSIM were not run and do not count.
+    """
+    run = frame.loc[frame["ssim"].notna(), LPIPS].to_numpy(float)
+    known = int((~np.isnan(run)).sum())
+    form = " LPIPS is that of VGG on images in [0, 1], as in the paper's code." if known else ""
+    if known == len(run):
+        return form
+    rows = "" if not known else f" of {len(run) - known} of {len(run)} rows"
+    return f"{form} LPIPS{rows} is missing: its weights were not at hand when the attacks were run."
+
+
+def training_table(groups: Groups) -> "DataFrame":
+    """Return one row a label: test accuracy of the best round in percent, mean and deviation over seeds.
+
+    Returns:
+        Columns label, dataset, rounds (mean number run), best_round (mean), seeds, accuracy, accuracy_std
+        (over the seeds, ddof 0), the same for balanced_accuracy (percent) and auc (a share; both NaN where a
+        stored result is older than they are), parameters.
+    """
+    rows = []
+    for label, results in _lists(groups, TrainingCell):
+        measured = {}
+        for name, unit in {"accuracy": 100, "balanced_accuracy": 100, "auc": 1}.items():
+            mean, std = _mean_std(unit * pool([result.figures.get(name)] for result in results))
+            measured |= {name: mean, f"{name}_std": std if len(results) > 1 else np.nan}
+        rows.append(
+            {
+                "label": label,
+                "dataset": _common(result.cell.dataset_name for result in results),
+                "rounds": float(np.mean([result.figures["rounds"] for result in results])),
+                "best_round": float(np.mean([result.figures["best_round"] for result in results])),
+                "seeds": len(results),
+                **measured,
+                "parameters": _common(result.figures["parameters"] for result in results),
+            }
+        )
+    return require("pandas", "metrics").DataFrame(rows)
+
+
+def note(results: Iterable[Result], profile: str) -> str:
+    """Return the line that belongs under every table: images, victims, weights, seeds, device, time, date.
+
+    The time is that of all cells one after the other, as they were computed.
+    """
+    found = list(results)
+    attacks_ = [r.cell for r in found if isinstance(r.cell, AttackCell)]
+    trainings = [r.cell for r in found if isinstance(r.cell, TrainingCell)]
+    parts = [f"profile {profile}", _several("", (str(r.cell.dataset_name) for r in found))]
+    if attacks_:
+        parts.append(_several("victims ", (str(cell.victims) for cell in attacks_)))
+        rounds = sorted({cell.rounds for cell in attacks_})
+        shown = (f"after {count(r, 'round')}" if r else "fresh" for r in rounds)
+        parts.append("attacked weights: " + ", ".join(shown))
+    if trainings:
+        parts.append(_several("trained at most rounds ", (str(cell.protocol.rounds) for cell in trainings)))
+    seeds = {cell.seed for cell in trainings} | {(cell.training.seed, cell.seed) for cell in attacks_}
+    many = max(len({cell.seed for cell in trainings}), len(seeds - {cell.seed for cell in trainings}))
+    parts.append(f"{many} seed{'s' if many > 1 else ''}")
+    parts.append(_several("", (str(r.provenance.get("device")) for r in found)))
+    seconds = [r.provenance.get("seconds") for r in found]
+    if known := [s for s in seconds if s is not None]:
+        parts.append(f"{len(known)} cells in {duration(sum(known))}")
+    parts.append(_several("", (str(r.provenance.get("date", ""))[:10] for r in found)))
+    return " · ".join(part for part in parts if part)
+
+
+def show(
+    frame: "DataFrame",
+    *,
+    caption: str = "",
+    columns: Mapping[str, str] | Sequence[str] | None = None,
+    digits: Mapping[str, int] | None = None,
+) -> "Styler":
+    """Return a table to be read: no index, mean ± deviation in one cell, an en dash for what is missing.
+
+    Args:
+        frame: any of the tables here.
+        caption: what it shows; it belongs to say the profile (see `note`).
+        columns: which columns, in this order, and what they are called; None shows all. A column `v_std` is
+            shown with `v`.
+        digits: decimals by column, beyond the usual ones.
+
+    Raises:
+        ParameterError: a column that the table lacks.
+        MissingDependencyError: jinja2 is not installed.
+    """
+    require("jinja2", "book")
+    headings = dict(columns) if isinstance(columns, Mapping) else {name: name for name in columns or frame}
+    if lacking := [name for name in headings if name not in frame]:
+        raise ParameterError(f"The table lacks {', '.join(lacking)}; it has {', '.join(frame)}.")
+    if columns is None:
+        headings = {name: _heading(name) for name in headings if not name.endswith("_std")}
+    known = DIGITS | dict(digits or {})
+    text = {
+        heading: [
+            _cell(row.get(name), row.get(f"{name}_std"), known.get(_base(name)), name.endswith("_difference"))
+            for row in frame.to_dict("records")
+        ]
+        for name, heading in headings.items()
+    }
+    numeric = [
+        heading
+        for name, heading in headings.items()
+        if require("pandas", "metrics").api.types.is_numeric_dtype(frame[name])
+    ]
+    shown = require("pandas", "metrics").DataFrame(text)
+    styler = shown.style.hide(axis="index").set_properties(subset=numeric, **{"text-align": "right"})
+    content = f"{caption}{list(text)}{numeric}".encode()  # the same name at each run, another for each table
+    styler = styler.set_uuid(hashlib.sha256(content).hexdigest()[:8]).set_table_attributes(
+        'class="dataframe"'
+    )
+    return styler.set_caption(caption) if caption else styler
+
+
+def quote(frame: "DataFrame", column: str, digits: int | None = None, **row: Any) -> str:
+    """Return one entry of a table as prose says it, a dash where the table has no such row.
+
+    So a sentence takes its numbers from what it speaks about, at every profile.
+
+    Args:
+        frame: any of the tables here.
+        column: whose entry.
+        digits: decimals; None: the column's usual ones.
+        row: values by column that name the row, for instance `label="none"`.
+
+    Raises:
+        ParameterError: a column that the table lacks, or several rows that fit.
+    """
+    if lacking := [name for name in (column, *row) if len(frame) and name not in frame]:
+        raise ParameterError(f"The table lacks {', '.join(lacking)}; it has {', '.join(frame)}.")
+    found = [line for line in frame.to_dict("records") if all(line[k] == v for k, v in row.items())]
+    if len(found) > 1:
+        raise ParameterError(f"{len(found)} rows fit {row}: name more columns.")
+    digits = DIGITS.get(_base(column)) if digits is None else digits
+    return _cell(found[0][column], None, digits, False) if found else MISSING
+
+
+def _cell(value: Any, std: Any, digits: int | None, signed: bool) -> str:
+    if value is None or (isinstance(value, float) and np.isnan(value)):
+        return MISSING
+    if isinstance(value, (bool, str)):
+        return RANGE.sub("–\u2060", str(value))
+    if np.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    whole = isinstance(value, (int, np.integer)) or (digits is None and float(value).is_integer())
+    form = f"{'+' if signed else ''},{'d' if whole else f'.{2 if digits is None else digits}f'}"
+    text = format(int(value) if whole else float(value), form).replace("-", "−")
+    spread = isinstance(std, (int, float)) and not np.isnan(std)
+    return f"{text}\u00a0±\u00a0{std:.{2 if digits is None else digits}f}" if spread else text
+
+
+def _base(column: str) -> str:
+    for ending in ("_paper", "_difference"):
+        column = column.removesuffix(ending)
+    return column
+
+
+def _heading(column: str) -> str:
+    base = _base(column)
+    name = HEADINGS.get(base)
+    name = name or (base.upper() if base in DIGITS and base not in ("loss",) else base.replace("_", " "))
+    return name + {"_paper": " (paper)", "_difference": " (difference)"}.get(column[len(base) :], "")
+
+
+def _lists(groups: Groups, kind: type) -> Iterable[tuple[str, list[Result]]]:
+    for label, results in groups.items():
+        found = [results] if isinstance(results, Result) else list(results)
+        wrong = [type(r.cell).__name__ for r in found if not isinstance(r.cell, kind)]
+        if not found or wrong:
+            raise StoreError(f"{label!r} needs results of {kind.__name__}, got {', '.join(wrong) or 'none'}.")
+        yield label, found
+
+
+def pool(columns: Iterable[Sequence[float | None]]) -> np.ndarray:
+    """Return one array of the values of several columns; None is NaN."""
+    return np.array([np.nan if v is None else v for column in columns for v in column], dtype=float)
+
+
+def _mean_std(values: np.ndarray) -> tuple[float, float]:
+    """Mean and deviation (ddof 0) of what is not missing."""
+    values = values[~np.isnan(values)]
+    if not values.size:
+        return np.nan, np.nan
+    with np.errstate(invalid="ignore"):  # the deviation of an infinite PSNR is NaN
+        return float(values.mean()), float(values.std())
+
+
+def _common(values: Iterable[Any]) -> Any:
+    """The one value of all, or all that there are in one text."""
+    found = list(dict.fromkeys(values))
+    return found[0] if len(found) == 1 else ", ".join(map(str, found))
+
+
+def _several(title: str, values: Iterable[str]) -> str:
+    return title + ", ".join(dict.fromkeys(values))

@@ -1,0 +1,1 @@
+"""How missing experiments are computed: order, workers, time."""

@@ -1,0 +1,119 @@
+"""Handing out tasks and collecting what comes back, one at a time or many at once."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Future, wait
+
+from gleak_lib.experiments.context import Context
+from gleak_lib.experiments.runner.executors import Crew
+from gleak_lib.experiments.runner.planner import Queue, Task
+from gleak_lib.experiments.runner.worker import Finished, compute
+from gleak_lib.experiments.specs.base import Cell
+from gleak_lib.experiments.store.result import Result
+
+LOOK = 1.0  # seconds after which to see whether workers have come or gone
+
+Outcome = tuple[Cell, Finished | Result | BaseException | None]
+"""What was computed, what somebody else has stored meanwhile (None: weights alone), or an error."""
+
+Known = Callable[[Task], Sequence[Outcome] | None]
+"""Says what somebody else has computed since the plan was made, None where it is still to do."""
+
+
+def dispatch(
+    queue: Queue, crew: Crew, context: Context, deadline: float | None, known: Known
+) -> Iterator[Outcome]:
+    """Compute the tasks of a queue, and yield each outcome as it comes.
+
+    No more tasks are handed out than there are workers: so a worker that has become free is given a task
+    like the one it has just computed, and the deadline can still decide about those that wait.
+
+    Args:
+        queue: holds at the end what was not begun.
+        crew: who computes.
+        context: where and how.
+        deadline: seconds since the epoch after which no task is begun; neither is one that is expected to
+            take longer than what is left. Those that run are let end.
+        known: asked before each task.
+    """
+    work = _alone if crew.executor is None else _together
+    return work(queue, crew, context, deadline, known)
+
+
+def _alone(
+    queue: Queue, crew: Crew, context: Context, deadline: float | None, known: Known
+) -> Iterator[Outcome]:
+    task: Task | None = None
+    while (task := queue.take(task, _left(deadline))) is not None:
+        if (outcomes := known(task)) is None:
+            try:
+                outcomes = list(zip(task.cells, compute(task.cells, context), strict=True))
+            except Exception as error:  # it is recorded, and the other cells go on
+                outcomes = [(cell, error) for cell in task.cells]
+        yield from outcomes
+        yield from _ended(queue, task, outcomes)
+
+
+def _together(
+    queue: Queue, crew: Crew, context: Context, deadline: float | None, known: Known
+) -> Iterator[Outcome]:
+    running: dict[Future[list[Finished]], Task] = {}
+    last: Task | None = None
+    try:
+        while True:
+            free = crew.slots() - len(running)
+            while free > 0 and (task := queue.take(last, _left(deadline))) is not None:
+                if (outcomes := known(task)) is not None:
+                    yield from outcomes
+                    yield from _ended(queue, task, outcomes)
+                    continue
+                try:
+                    running[crew.submit(task.cells, context)] = task
+                except (BrokenExecutor, RuntimeError) as error:  # it takes nothing more
+                    queue.left.insert(0, task)
+                    yield from _given_up(queue, running, error)
+                    return
+                free -= 1
+            if not running:
+                return
+            for future in wait(running, LOOK, FIRST_COMPLETED).done:
+                last = running.pop(future)
+                outcomes = _outcomes(last, future)
+                yield from outcomes
+                yield from _ended(queue, last, outcomes)
+    finally:  # also when the caller is interrupted
+        for future in running:
+            future.cancel()
+
+
+def _given_up(
+    queue: Queue, running: dict[Future[list[Finished]], Task], error: BaseException
+) -> Iterator[Outcome]:
+    """The executor is broken: what still comes back, and the reason for the rest."""
+    wait(running)
+    for future, task in running.items():
+        yield from _outcomes(task, future)
+    reason = error if isinstance(error, BrokenExecutor) else BrokenExecutor(str(error))
+    yield from [(cell, reason) for task in queue.left for cell in task.cells]
+    queue.left = []
+
+
+def _outcomes(task: Task, future: Future[list[Finished]]) -> list[Outcome]:
+    try:
+        return list(zip(task.cells, future.result(), strict=True))
+    except CancelledError:
+        error: BaseException = BrokenExecutor("the scheduler went away, or dropped the cell")
+    except BaseException as raised:
+        error = raised
+    return [(cell, error) for cell in task.cells]
+
+
+def _ended(queue: Queue, task: Task, outcomes: Sequence[Outcome]) -> Iterator[Outcome]:
+    """Tell the queue; cells whose training failed fail for the same reason, and none trains again."""
+    error = next((outcome for _, outcome in outcomes if isinstance(outcome, BaseException)), None)
+    for other in queue.ended(task, failed=error is not None):
+        yield from [(cell, error) for cell in other.cells]
+
+
+def _left(deadline: float | None) -> float | None:
+    return None if deadline is None else deadline - time.time()

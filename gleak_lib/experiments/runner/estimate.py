@@ -1,0 +1,123 @@
+"""What a run will compute and how long that will take: said beforehand, and by `gleak status`."""
+
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from gleak_lib.datasets.search import at_size
+from gleak_lib.errors import GleakError
+from gleak_lib.experiments import paths
+from gleak_lib.experiments.context import Context
+from gleak_lib.experiments.runner import cost, probe
+from gleak_lib.experiments.runner.planner import Queue, Task, plan
+from gleak_lib.experiments.specs.base import Cell
+from gleak_lib.experiments.specs.fields import duration
+from gleak_lib.experiments.specs.training import TrainingCell
+from gleak_lib.experiments.store.store import Store
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """Tasks on a machine with so many workers.
+
+    Attributes:
+        tasks: what is to be computed.
+        machine: of each worker, None where it is not known.
+        workers: how many compute at once.
+        origin: the other device that rough estimates were scaled from, None where there are none.
+    """
+
+    tasks: Sequence[Task]
+    machine: cost.Machine | None
+    workers: int = 1
+    origin: str | None = None
+
+    @property
+    def unknown(self) -> int:
+        """Cells that nothing like was measured."""
+        return sum(len(task.cells) for task in self.tasks if task.seconds is None)
+
+    @property
+    def seconds(self) -> float:
+        """Expected duration of the others: their sum shared out, but no less than the longest chain."""
+        known = [task for task in self.tasks if task.seconds is not None]
+        total = sum(task.seconds or 0.0 for task in known)
+        chains = [task.chain for task in known if task.chain != float("inf")]
+        return max([total / self.workers, *chains], default=0.0)
+
+    def __str__(self) -> str:
+        """For instance "about 6 min on AMD EPYC (2 threads)", and what a rough estimate comes from."""
+        if self.machine is None:
+            return "no estimate: the workers are not known yet"
+        where = f"on {self.machine}"
+        if self.workers > 1:
+            where = f"with {self.workers} workers {where}"
+        count = sum(len(task.cells) for task in self.tasks)
+        if not count:
+            return "nothing to compute"
+        rough = f" (rough: what it took on {self.origin}, and some steps here)" if self.origin else ""
+        if self.unknown == count:
+            return f"no estimate {where}: nothing like it was measured there"
+        if self.unknown:
+            known = duration(self.seconds)
+            return f"at least {known} {where}, and no estimate for {self.unknown} of {count} cells{rough}"
+        return f"about {duration(self.seconds)} {where}{rough}"
+
+    def lines(self) -> list[str]:
+        """Return the tasks as one after the other would take them, a line each."""
+        queue, last, lines = Queue(self.tasks, parallel=self.workers > 1), None, []
+        while (last := queue.take(last)) is not None:
+            time = "?" if last.seconds is None else duration(last.seconds)
+            lines += [f"{time:>10}  {cell.kind} {cell.key}  {cell.describe()}" for cell in last.cells]
+            queue.ended(last)
+        return lines
+
+
+def look(
+    missing: Sequence[Cell],
+    store: Store,
+    context: Context,
+    machine: cost.Machine | None,
+    workers: int = 1,
+    *,
+    measure: bool = False,
+) -> Outlook:
+    """Return the outlook on missing cells.
+
+    Args:
+        missing: the cells to compute, each once.
+        store: its results, and those of the checkout, tell what cells cost.
+        context: says where trained weights are kept.
+        machine: of each worker; None where it is not known.
+        workers: how many compute at once.
+        measure: where results of this machine do not tell, find out in some seconds how fast it is; else a
+            rough estimate is made only where `GLEAK_STEP` tells.
+    """
+    if machine is None:
+        return Outlook(plan(missing, context), machine, workers)
+    costs = cost.read(folders(store), machine)
+    _count_images(missing, costs, context)
+    outlook = Outlook(plan(missing, context, costs), machine, workers)
+    cells = [cell for task in outlook.tasks for cell in task.cells if task.seconds is None]
+    if not probe.serves(costs, cells) or (step := probe.step_seconds(machine, measure=measure)) is None:
+        return outlook
+    rough = probe.Rough(costs, step)
+    return Outlook(plan(missing, context, rough), machine, workers, rough.origin)
+
+
+def _count_images(cells: Sequence[Cell], costs: cost.Costs, context: Context) -> None:
+    """Look how many training images there are in sets of which nothing is stored."""
+    for name in {cell.dataset_name for cell in cells if isinstance(cell, TrainingCell) or cell.needs}:
+        plain = at_size(name)[0] if name else None
+        if name and plain and plain not in costs.images:
+            with contextlib.suppress(GleakError):  # it is not here: the run will say so
+                costs.images[plain] = len(context.dataset(name).train)
+
+
+def folders(store: Store) -> list[Path]:
+    """Return the folders whose results tell what cells cost: the store's, and the checkout's."""
+    try:
+        return [store.folder, paths.root() / "results"]
+    except GleakError:
+        return [store.folder]

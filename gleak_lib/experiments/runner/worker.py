@@ -1,0 +1,79 @@
+"""Running cells: in this process, in another one of this machine, or on another machine."""
+
+import os
+import platform
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from gleak_lib.errors import GleakError, StoreError
+from gleak_lib.experiments.context import Context, choose_device, provenance, version
+from gleak_lib.experiments.paths import CACHE
+from gleak_lib.experiments.specs.base import Cell, Output
+from gleak_lib.experiments.specs.finite import require_finite
+from gleak_lib.experiments.specs.training import TrainingCell, train
+
+
+class Finished(NamedTuple):
+    """What a worker sends back."""
+
+    output: Output
+    provenance: dict[str, Any]
+
+
+def compute(cells: Sequence[Cell], context: Context) -> list[Finished]:
+    """Run the cells of one task; where one fails, the task fails.
+
+    Several are trainings that are alike but for their seeds (`planner.together`): they run side by side, and
+    each is said to have taken its share of the time.
+    """
+    began = time.perf_counter()
+    trainings = [cell for cell in cells if isinstance(cell, TrainingCell)]
+    if len(trainings) == len(cells) > 1:
+        outputs = train(trainings, context)
+    else:
+        outputs = [cell.run(context) for cell in cells]
+    seconds = (time.perf_counter() - began) / len(cells)
+    return [_finished(cell, output, context, seconds) for cell, output in zip(cells, outputs, strict=True)]
+
+
+def compute_away(cells: Sequence[Cell], context: Context, asked: tuple[str, str | None]) -> list[Finished]:
+    """Do the same on another machine, with its own device, images and, where `GLEAK_CACHE` says so, cache.
+
+    Args:
+        cells, context: as for `compute`; the device "auto" is chosen here.
+        asked: `context.version()` of whoever asks.
+
+    Raises:
+        StoreError: another version of gleak is installed here.
+        GleakError: whatever a cell raises, with the name of this machine.
+    """
+    try:
+        _same_version(asked)
+        cache = os.environ.get(CACHE)
+        here = replace(
+            context,
+            device=choose_device(context.device),
+            cache=Path(cache).expanduser() if cache else context.cache,
+        )
+        return compute(cells, here)
+    except GleakError as error:
+        raise type(error)(f"{error} (worker on {platform.node()})") from error
+
+
+def _finished(cell: Cell, output: Output, context: Context, seconds: float) -> Finished:
+    require_finite(cell, output.figures)
+    data = context.signature(cell.dataset_name, cell.pixel_statistics) if cell.dataset_name else None
+    return Finished(output, provenance(context, seconds, data))
+
+
+def _same_version(asked: tuple[str, str | None]) -> None:
+    (theirs, their_commit), (own, own_commit) = asked, version()
+    differs = theirs != own or (their_commit and own_commit and their_commit != own_commit)
+    if differs:
+        raise StoreError(
+            f"This worker runs gleak {own} ({own_commit or 'no checkout'}), and the run was started with "
+            f"gleak {theirs} ({their_commit or 'no checkout'}): install the same version and start it again."
+        )

@@ -1,0 +1,117 @@
+"""An attack watched while it runs: the dummies of a few victims at some of its steps."""
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+
+from gleak_lib import attacks, datasets
+from gleak_lib.attacks import Attack, unknowns
+from gleak_lib.attacks.objective import Problem
+from gleak_lib.attacks.observe import sample_noise
+from gleak_lib.attacks.step import Step
+from gleak_lib.errors import ParameterError
+from gleak_lib.experiments.context import Context
+from gleak_lib.experiments.encoding import storable
+from gleak_lib.experiments.specs.base import Output
+from gleak_lib.experiments.specs.defended import said
+from gleak_lib.experiments.specs.fields import integers
+from gleak_lib.experiments.specs.on_weights import WeightsCell
+from gleak_lib.experiments.specs.training import TrainingCell
+from gleak_lib.pixels import denormalize
+from gleak_lib.types import Observation
+
+MOST = 8  # victims: each adds frames x C x H x W bytes to what is stored
+
+
+@storable
+@dataclass(frozen=True)
+class MovieCell(WeightsCell):
+    """The dummies, not the best iterates, of an attack on V images at up to `frames` of its steps.
+
+    The steps are those that `attacks.invert` takes from the same seed.
+
+    Attributes:
+        training, rounds, victim_seed, seed: as in `AttackCell`.
+        attack: an iterative attack that resamples noise and knows the labels, in one trial.
+        victims: V, at most 8.
+        frames: most frames, the starting point among them; they lie closer together at the beginning.
+    """
+
+    kind: ClassVar[str] = "movie"
+
+    training: TrainingCell
+    rounds: int = 0
+    attack: Attack = field(default_factory=Attack)
+    victims: int = 4
+    frames: int = 30
+    victim_seed: int = 0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        integers(self, rounds=0, victims=1, frames=2, victim_seed=0, seed=None)
+        object.__setattr__(self, "training", self.training.at(self.rounds))
+        if not 1 <= self.victims <= MOST:
+            raise ParameterError(f"A movie shows 1 to {MOST} victims, got {self.victims}.")
+        if not 2 <= self.frames <= 100:
+            raise ParameterError(f"A movie has 2 to 100 frames, got {self.frames}.")
+        needed = {"labels": "known", "noise": "resample", "trials": 1, "draws": 1, "statistics_weight": 0}
+        for name, value in needed.items():
+            if getattr(self.attack, name) != value:
+                raise ParameterError(f"A movie needs an attack with {name}={value!r}.")
+        if self.attack.optimizer == "closed-form":
+            raise ParameterError("A movie needs an attack that takes steps; a closed form has none.")
+
+    def describe(self) -> str:
+        """Return one line for people."""
+        return (
+            f"movie of {self.attack.name} on {self.training.architecture}, {self.training.dataset}, "
+            f"after {self.rounds} rounds{said(self.training.defense)}, {self.victims} victims, "
+            f"{self.attack.max_steps} steps"
+        )
+
+    def run(self, context: Context) -> Output:
+        """Return the steps shown and the loss at each (frames x V); the images are `truth` and `frames`."""
+        dataset = context.dataset(self.training.dataset, self.training.statistics)
+        model = self.training.trained(context).train()
+        images, labels = datasets.victims(dataset, self.victims, self.victim_seed)
+        generator = torch.Generator().manual_seed(self.seed)
+        observation = attacks.observe(
+            model, images, labels, generator=generator, mean=dataset.mean, std=dataset.std
+        )
+        found, losses = watch(observation, self.attack, shown(self.attack.max_steps, self.frames), generator)
+        figures: dict[str, Any] = {"steps": list(found), "loss": losses}
+        frames = np.concatenate([found[step] for step in found])
+        truth = (images.clamp(0, 1) * 255).round().to(torch.uint8).numpy()
+        return Output(figures, {"truth": truth, "frames": frames})
+
+
+def shown(steps: int, frames: int) -> list[int]:
+    """Return which steps to show: 0, the last, and others in between that grow geometrically."""
+    between = np.geomspace(1, steps, frames - 1).round().astype(int).tolist()
+    return sorted({0, *between, steps})
+
+
+def watch(
+    observation: Observation, attack: Attack, steps: list[int], generator: torch.Generator
+) -> tuple[dict[int, np.ndarray], list[list[float]]]:
+    """Run an attack; return the dummies after each of `steps` (uint8, V x C x H x W) and their losses."""
+    names = attacks.matched(observation, attack)
+    device = next(iter(observation.gradients.values())).device
+    seed = int(torch.randint(2**62, (1,), generator=generator))  # as `invert` does
+    stream = torch.Generator(device).manual_seed(seed)
+    dummies = unknowns.start(observation, attack.init, None, stream)
+    assert observation.labels is not None
+    problem = Problem.of(observation, observation.labels, names, attack)
+    step = Step(observation, attack, names)
+    state, like = step.start(dummies), dummies["image"]
+    frames, losses = {}, []
+    for t in range(1, max(steps) + 2):  # a step tells the loss of the point it starts from
+        noise = sample_noise(observation.model, observation.victims, like, stream)
+        image = denormalize(state.unknowns["image"], observation.mean, observation.std).squeeze(1)
+        state, loss = step(state, problem, noise, t)
+        if t - 1 in steps:
+            frames[t - 1] = (image.clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()
+            losses.append(loss.tolist())
+    return frames, losses

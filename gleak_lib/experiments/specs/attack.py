@@ -1,0 +1,188 @@
+"""One attack on the shared updates of several victims: what it finds, scored against the truth."""
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from gleak_lib import attacks, datasets
+from gleak_lib.attacks import Attack
+from gleak_lib.attacks.observe import check_scale
+from gleak_lib.datasets import ImageDataset
+from gleak_lib.defenses import Defense
+from gleak_lib.errors import ParameterError, unknown
+from gleak_lib.experiments.context import Context
+from gleak_lib.experiments.encoding import storable
+from gleak_lib.experiments.specs import ground_truth, scores
+from gleak_lib.experiments.specs.base import Output
+from gleak_lib.experiments.specs.defended import Pairs, as_pairs, said, transformation
+from gleak_lib.experiments.specs.fields import count, integers, put
+from gleak_lib.experiments.specs.on_weights import WeightsCell
+from gleak_lib.experiments.specs.training import TrainingCell
+from gleak_lib.types import Observation
+
+
+@storable
+@dataclass(frozen=True)
+class AttackCell(WeightsCell):
+    """One attack on V victims that share the same weights: scores of every victim in both scalings.
+
+    Attributes:
+        training: gives image set, model and weights. Only what decides the attacked weights is kept
+            (`TrainingCell.at`): cells that attack the same weights are equal.
+        rounds: weights after so many rounds; 0 means fresh ones.
+        attack: a preset of `attacks.ATTACKS` or a variant.
+        victims: V.
+        batch_size: B, images a victim.
+        victim_seed: which images; the first k victims of a larger draw are the draw of k.
+        share_labels: whether the server knows the labels.
+        share_noise: whether it is told the bottlenecks' noise (oracle experiments).
+        seed: of the clients' noise and of the attack's dummies and noise.
+        mode: the clients' mode, `train` or `eval`. It matters for BatchNorm (and dropout) only; BatchNorm in
+            training mode takes no batch of one image.
+        defense: what each client does to its gradients, in this order: pairs (name in `defenses.DEFENSES`,
+            options), the options a dict or pairs themselves.
+        updates: gradients that each client sends of the same images under these weights, with other noise
+            each; they are attacked together (see `attacks.join`).
+        noise_scale: what the clients multiply their bottlenecks' noise with; 0 is none (diagnosis only).
+        client: the victims are images that this client of the training trains on (of its protocol and seed),
+            as those of the CVB paper's release are (SPEC §13); None draws from all training images, those
+            that clients keep for validation among them.
+    """
+
+    kind: ClassVar[str] = "attack"
+    # an image that is found exactly; labels that the attack neither needed nor could infer
+    unbounded: ClassVar[tuple[str, ...]] = ("psnr", "gradient_distance")
+
+    training: TrainingCell
+    rounds: int = 0
+    attack: Attack = field(default_factory=Attack)
+    victims: int = 32
+    batch_size: int = 1
+    victim_seed: int = 0
+    share_labels: bool = True
+    share_noise: bool = False
+    seed: int = 0
+    mode: Literal["train", "eval"] = "train"
+    defense: Pairs = ()
+    updates: int = 1
+    noise_scale: float = 1.0
+    client: int | None = None
+
+    def __post_init__(self) -> None:
+        integers(self, rounds=0, victims=1, batch_size=1, victim_seed=0, seed=None, updates=1)
+        if self.mode not in ("train", "eval"):
+            raise unknown("mode", self.mode, ("train", "eval"))
+        check_scale(self.noise_scale)
+        protocol = self.training.protocol
+        put(self, training=self.training.at(self.rounds), defense=as_pairs(self.defense))
+        if self.client is not None:
+            integers(self, client=0)
+            if self.client >= protocol.clients:
+                raise ParameterError(f"client must be below {protocol.clients}, got {self.client}.")
+            if not self.rounds:  # fresh weights know of no protocol, but these victims do
+                put(self, training=dataclasses.replace(self.training, protocol=protocol.untrained()))
+
+    def transformation(self) -> Defense | None:
+        """Return the defence that the clients apply, None where there is none."""
+        return transformation(self.defense)
+
+    def describe(self) -> str:
+        """Return one line for people."""
+        weights = f"weights after {count(self.rounds, 'round')}" if self.rounds else "fresh weights"
+        weights += said(self.training.defense)
+        batch = f" of {self.batch_size} images" if self.batch_size > 1 else ""
+        layers = self.attack.layers if isinstance(self.attack.layers, str) else "+".join(self.attack.layers)
+        layers += "".join(f" but {group}" for group in self.attack.exclude)
+        attacked = f"{self.training.images}, {self.training.architecture}, {weights}"
+        victims = f"{count(self.victims, 'victim')}{batch}"
+        if self.client is not None:
+            victims += f" of client {self.client}"
+        if self.mode == "eval":
+            victims += " in eval mode"
+        if self.noise_scale != 1:
+            victims += f", noise times {self.noise_scale:g}"
+        if self.updates > 1:
+            victims += f", {self.updates} updates each"
+        if defense := self.transformation():
+            victims += f", defence {defense.name}"
+        return f"{self.attack.name} (layers: {layers}) on {attacked}, {victims}, seed {self.seed}"
+
+    def check(self, dataset: ImageDataset) -> None:
+        """Refuse more victims than there are images, a client's too, and what the training refuses."""
+        super().check(dataset)
+        if self.client is not None:
+            self.drawn(dataset)
+
+    def drawn(self, dataset: ImageDataset) -> tuple[Tensor, Tensor]:
+        """Return the victims' images and labels, see `datasets.victims`.
+
+        Args:
+            dataset: the image set that the cell names.
+
+        Raises:
+            ParameterError: more images than there are, or a client of a set that holds victims only.
+        """
+        among = None
+        if self.client is not None:
+            if dataset.victims_only:
+                raise ParameterError(f"{dataset.name} holds victims of nobody's share: leave client at None.")
+            among = self.training.clients(dataset)[self.client].train
+        return datasets.victims(
+            dataset, self.victims, self.victim_seed, batch_size=self.batch_size, among=among
+        )
+
+    def run(self, context: Context) -> Output:
+        """Observe the victims' gradients, invert them, and score what was found against the truth.
+
+        Besides the scores there is what the loss would be at the truth, see `experiments.truth`, and how far
+        the whole gradient is from the reconstruction's, see `attacks.gradient_distance`.
+        """
+        return self.watched(context, None)
+
+    def watched(self, context: Context, watch: Callable[[Observation], attacks.Watch] | None) -> Output:
+        """Do the same while something watches (see `attacks.invert`); the output is the same, too.
+
+        Args:
+            context: as for `run`.
+            watch: makes the watch of what the server observes, which holds no truth.
+        """
+        dataset = context.dataset(self.training.dataset, self.training.statistics)
+        model = self.training.trained(context).train(self.mode == "train")
+        images, labels = self.drawn(dataset)
+        generator = torch.Generator().manual_seed(self.seed)
+        known = attacks.join(
+            [
+                attacks.observe(
+                    model,
+                    images,
+                    labels,
+                    defense=self.transformation(),
+                    generator=generator,
+                    mean=dataset.mean,
+                    std=dataset.std,
+                    share_labels=self.share_labels,
+                    share_noise=True,
+                    noise_scale=self.noise_scale,
+                )
+                for _ in range(self.updates)
+            ]
+        )
+        observation = known if self.share_noise else ground_truth.blind(known)
+        found = attacks.invert(
+            observation,
+            self.attack,
+            generator=generator,
+            progress=context.progress,
+            compile=context.compile,
+            watch=None if watch is None else watch(observation),
+        )
+        numbers = scores.attack(observation, self.attack, found, images, labels)
+        numbers["gradient_distance"] = attacks.gradient_distance(observation, self.attack, found).tolist()
+        numbers |= ground_truth.figures(
+            observation, self.attack, found, images, labels, ground_truth.noise_of(known)
+        )
+        return Output(numbers, scores.examples(found, images))

@@ -1,0 +1,87 @@
+"""What every kind of cell shares."""
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+
+from gleak_lib.datasets import ImageDataset, Statistics
+from gleak_lib.errors import StoreError
+from gleak_lib.experiments import encoding
+from gleak_lib.experiments.context import Context
+
+
+class Output(NamedTuple):
+    """What running a cell gives: figures as plain numbers, and maybe a few example images."""
+
+    figures: dict[str, Any]
+    examples: dict[str, np.ndarray] | None = None  # uint8, N x C x H x W each
+
+
+class Cell(ABC):
+    """One point of an experiment.
+
+    Attributes:
+        kind: folder of its results.
+        unbounded: names of figures, and of dicts of figures, that may be NaN or infinite; in all others
+            that is a failure (`experiments.finite`).
+        dataset_name: the image set that its figures depend on, or None.
+        pixel_statistics: which mean and std normalize its pixels, see `datasets.load`.
+    """
+
+    kind: ClassVar[str]
+    unbounded: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def key(self) -> str:
+        """Short hexadecimal name that depends on the values alone."""
+        return encoding.key(self)
+
+    @property
+    def dataset_name(self) -> str | None:
+        """Name of the image set."""
+        return None
+
+    @property
+    def pixel_statistics(self) -> Statistics:
+        """Which mean and std normalize the pixels."""
+        return "resized"
+
+    @property
+    def needs(self) -> "Cell | None":
+        """The training whose last weights the cell loads, so that the runner trains them first and once."""
+        return None
+
+    def check(self, dataset: ImageDataset) -> None:
+        """Refuse what the cell asks of its images and cannot have, before anything is computed.
+
+        Args:
+            dataset: the image set named `dataset_name`.
+
+        Raises:
+            GleakError: what `run` would raise after others have been computed.
+        """
+        return
+
+    @abstractmethod
+    def describe(self) -> str:
+        """Return one line for people: messages, progress bars, `gleak status`."""
+
+    @abstractmethod
+    def run(self, context: Context) -> Output:
+        """Compute the figures; the same ones on one machine with as many threads."""
+
+
+def from_json(data: Any) -> Cell:
+    """Return the cell that `encoding.encode` wrote down.
+
+    Raises:
+        StoreError: `data` is no cell that this version can make.
+    """
+    try:
+        cell = encoding.decode(data)
+    except RecursionError:
+        raise StoreError("This is no cell: it is nested too deep.") from None
+    if not isinstance(cell, Cell):
+        raise StoreError(f"This is no cell but {type(cell).__name__}.")
+    return cell

@@ -1,0 +1,68 @@
+"""What a client sends: bytes of one shared gradient, with its defence."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from gleak_lib import attacks, datasets, models
+from gleak_lib.defenses import bytes_shared
+from gleak_lib.experiments.context import Context
+from gleak_lib.experiments.encoding import storable
+from gleak_lib.experiments.specs import defended
+from gleak_lib.experiments.specs.base import Output
+from gleak_lib.experiments.specs.defended import Pairs
+from gleak_lib.experiments.specs.fields import integers, put
+from gleak_lib.experiments.specs.on_weights import WeightsCell
+from gleak_lib.experiments.specs.training import TrainingCell
+
+
+@storable
+@dataclass(frozen=True)
+class TrafficCell(WeightsCell):
+    """Bytes of a gradient as it is shared, see `defenses.bytes_shared`; nothing is attacked.
+
+    Attributes:
+        training, rounds, victim_seed, seed, defense: as in `AttackCell`.
+        victims: updates over which the bytes are averaged.
+        batch_size: images behind an update; 64 is the local batch of 001 §V-A.
+    """
+
+    kind: ClassVar[str] = "traffic"
+
+    training: TrainingCell
+    rounds: int = 0
+    victims: int = 2
+    batch_size: int = 64
+    victim_seed: int = 0
+    seed: int = 0
+    defense: Pairs = ()
+
+    def __post_init__(self) -> None:
+        integers(self, rounds=0, victims=1, batch_size=1, victim_seed=0, seed=None)
+        put(self, training=self.training.at(self.rounds), defense=defended.as_pairs(self.defense))
+
+    def describe(self) -> str:
+        """Return one line for people."""
+        return (
+            f"bytes of a gradient of {self.training.dataset}, {self.training.architecture}, after "
+            f"{self.rounds} rounds, batches of {self.batch_size}{defended.said(self.defense)}"
+        )
+
+    def run(self, context: Context) -> Output:
+        """Return the number of parameters, the mean bytes, and those of the same numbers in float32."""
+        dataset = context.dataset(self.training.dataset, self.training.statistics)
+        model = self.training.trained(context).train()
+        chosen = datasets.victims(dataset, self.victims, self.victim_seed, batch_size=self.batch_size)
+        defense = defended.transformation(self.defense)
+        observation = attacks.observe(
+            model,
+            *chosen,
+            defense=defense,
+            generator=torch.Generator().manual_seed(self.seed),
+            mean=dataset.mean,
+            std=dataset.std,
+        )
+        count = models.count_parameters(model)
+        sent = bytes_shared(observation.gradients, defense)
+        return Output({"parameters": count, "bytes": float(sent.double().mean()), "dense": 4 * count})

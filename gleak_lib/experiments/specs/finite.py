@@ -1,0 +1,40 @@
+"""Figures that are no numbers: refused, since a mean would hide them and a zero would read as protection."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from gleak_lib.errors import StoreError
+from gleak_lib.experiments.specs.base import Cell
+
+
+def require_finite(cell: Cell, figures: dict[str, Any]) -> None:
+    """Refuse NaN and infinity in a cell's figures, but for those of which its class says so (`unbounded`).
+
+    None is no number that went wrong: it says that a figure was never to be had.
+
+    Args:
+        cell: what was computed.
+        figures: its figures, nested dicts and lists of plain values.
+
+    Raises:
+        StoreError: If another figure is not finite; the message names it.
+    """
+    for path, value in _numbers(figures):
+        if not math.isfinite(value) and not set(path) & set(cell.unbounded):
+            raise StoreError(
+                f"{cell.describe()} gave {'.'.join(path)} = {value}, which is no figure: the computation "
+                "failed. Nothing of it is stored."
+            )
+
+
+def _numbers(value: Any, path: tuple[str, ...] = ()) -> Any:
+    if isinstance(value, dict):
+        for name, part in value.items():
+            yield from _numbers(part, (*path, str(name)))
+    elif isinstance(value, (list, tuple)):
+        for part in value:
+            yield from _numbers(part, path)
+    elif isinstance(value, (float, np.floating)):
+        yield path, value

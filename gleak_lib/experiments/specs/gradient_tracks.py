@@ -1,0 +1,250 @@
+"""What an attack's gradients do on the way: similarity to the client's, layer by layer, step by step."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gleak_lib import gradients, models
+from gleak_lib.attacks.distances import cosine
+from gleak_lib.attacks.unknowns import Unknowns
+from gleak_lib.bottlenecks.base import VariationalBottleneck
+from gleak_lib.datasets import ImageDataset, Statistics
+from gleak_lib.errors import ParameterError
+from gleak_lib.experiments.context import Context
+from gleak_lib.experiments.encoding import storable
+from gleak_lib.experiments.specs.attack import AttackCell
+from gleak_lib.experiments.specs.base import Cell, Output
+from gleak_lib.experiments.specs.training import TrainingCell
+from gleak_lib.outer import by_row
+from gleak_lib.pixels import normalize
+from gleak_lib.types import Grads, Observation
+
+QUARTILES = {"q25": 0.25, "median": 0.5, "q75": 0.75}
+WATCHABLE = {
+    "draws": 1,
+    "trials": 1,
+    "labels": "known",
+    "statistics": "own",
+    "patience": 0,
+    "tolerance": 0,
+}
+"""Settings that a watched attack must have: one gradient a step, and every victim runs through all steps."""
+
+
+@storable
+@dataclass(frozen=True)
+class TracksCell(Cell):
+    """An attack, watched: the dummy's gradients beside the client's (001 §III-A, Figs. 5 and 6).
+
+    The dummy's gradients are those that the attack itself sees, under the noise of that very step.
+
+    Attributes:
+        attacked: the attack; every victim must run through all of its steps (see `WATCHABLE`).
+        points: at most so many steps on a curve, half of them spread evenly, half on a log scale.
+        tail: steps at the end, all of them looked at, over which mean and fluctuation are taken.
+        shown: the first so many victims keep curves of their own, and tracks of two gradient entries.
+    """
+
+    kind: ClassVar[str] = "tracks"
+
+    attacked: AttackCell
+    points: int = 120
+    tail: int = 200
+    shown: int = 3
+
+    def __post_init__(self) -> None:
+        attack = self.attacked.attack
+        wrong = [f"{name}={value!r}" for name, value in WATCHABLE.items() if getattr(attack, name) != value]
+        if wrong or attack.optimizer == "closed-form":
+            needed = ", ".join(wrong) or "an optimizer with steps"
+            raise ParameterError(f"An attack can be watched only with {needed}: use attack.replace(...).")
+        if not self.attacked.share_labels or self.attacked.updates > 1:
+            raise ParameterError("An attack can be watched only with share_labels=True and updates=1.")
+        if not 2 <= self.tail <= attack.max_steps:
+            raise ParameterError(
+                f"tail must be 2 to {attack.max_steps}, the attack's max_steps, got {self.tail}."
+            )
+        if self.points < 2 or not 1 <= self.shown <= self.attacked.victims:
+            raise ParameterError(
+                f"points must be at least 2 and shown 1 to {self.attacked.victims}, the number of victims, "
+                f"got {self.points} and {self.shown}."
+            )
+
+    @property
+    def dataset_name(self) -> str:
+        """Name of the image set."""
+        return self.attacked.dataset_name
+
+    @property
+    def pixel_statistics(self) -> Statistics:
+        """Which mean and std normalize the pixels."""
+        return self.attacked.pixel_statistics
+
+    @property
+    def needs(self) -> TrainingCell | None:
+        """The training whose weights are attacked."""
+        return self.attacked.needs
+
+    def check(self, dataset: ImageDataset) -> None:
+        """Refuse what the attack refuses."""
+        self.attacked.check(dataset)
+
+    def describe(self) -> str:
+        """Return one line for people."""
+        return f"tracks of gradients: {self.attacked.describe()}"
+
+    def run(self, context: Context) -> Output:
+        """Run the attack, and return its figures and what was watched (`tracks`)."""
+        watches: list[_Watch] = []
+
+        def watch(observation: Observation) -> _Watch:
+            watches.append(_Watch(observation, self))
+            return watches[0]
+
+        output = self.attacked.watched(context, watch)
+        tracks = watches[0].figures()
+        dataset = context.dataset(self.dataset_name, self.pixel_statistics)
+        truth, _ = self.attacked.drawn(dataset)
+        pixels = normalize(truth.to(context.device), dataset.mean, dataset.std)
+        tracks["signal"] = {"truth": watches[0].signal(pixels), "dummy": watches[0].signal(watches[0].image)}
+        return Output({**output.figures, "tracks": tracks}, output.examples)
+
+
+class _Watch:
+    """Called by the attack before each step; keeps what the cell stores."""
+
+    def __init__(self, observation: Observation, cell: TracksCell) -> None:
+        assert observation.labels is not None
+        self.observation, self.labels = observation, observation.labels
+        self.model = gradients.prepare(observation.model, observation.batch_size)
+        self.groups = models.parameter_groups(observation.model)
+        self.steps = recorded(cell.attacked.attack.max_steps, cell.points)
+        self.tail = range(cell.attacked.attack.max_steps - cell.tail + 1, cell.attacked.attack.max_steps + 1)
+        generator = torch.Generator().manual_seed(cell.attacked.seed)
+        self.client = {group: self._flat(observation.gradients, group)[: cell.shown] for group in self.groups}
+        self.chosen = {group: _two_entries(values, generator) for group, values in self.client.items()}
+        self.curves: list[Tensor] = []  # G x V each
+        self.last: list[Tensor] = []  # 2 x G x V each: similarity, and length relative to the client's
+        self.image = torch.empty(0)  # the last dummy
+        self.entries: dict[str, list[Tensor]] = {group: [] for group in self.groups}
+
+    def __call__(self, step: int, victims: Tensor, unknowns: Unknowns, noise: tuple[Tensor, ...]) -> None:
+        on_curve, at_end = step in self.steps, step in self.tail
+        if not (on_curve or at_end):
+            return
+        images, labels = unknowns["image"].flatten(0, 1), self.labels[victims].flatten()
+        dummy, _ = gradients.per_victim_gradients(
+            self.model, images, labels, victims=len(victims), noise=noise
+        )
+        similarity = self._by_group(lambda own, theirs: 1 - cosine(own, theirs), dummy)
+        if on_curve:
+            self.curves.append(similarity)
+            for group, chosen in self.chosen.items():
+                values = self._flat(dummy, group)[: len(chosen)]
+                self.entries[group].append(values.gather(1, chosen.to(values.device)))
+        if at_end:
+            self.image = unknowns["image"]
+            self.last.append(torch.stack([similarity, self._by_group(_length, dummy)]))
+
+    def figures(self) -> dict[str, Any]:
+        """Return plain numbers; lists by group stand in the order of `groups`."""
+        curves = torch.stack(self.curves).double().cpu()  # T x G x V
+        similarity, length = torch.stack(self.last, 1).double().cpu()
+        shares = torch.tensor(list(QUARTILES.values()), dtype=curves.dtype)
+        quartiles = dict(zip(QUARTILES, torch.quantile(curves, shares, dim=2), strict=True))
+        change = (similarity[1:] - similarity[:-1]).square().mean(0).sqrt()
+        few = next(iter(self.chosen.values())).shape[0]
+        return {
+            "groups": list(self.groups),
+            "steps": self.steps,
+            "similarity": {name: _short(value.T) for name, value in quartiles.items()},
+            "examples": _short(curves[:, :, :few].permute(2, 1, 0)),
+            "entries": [
+                {
+                    "client": _short(self.client[group].cpu().gather(1, chosen), 5),
+                    "dummy": _short(torch.stack(self.entries[group], 2).cpu(), 5),
+                }
+                for group, chosen in self.chosen.items()
+            ],
+            "tail": {
+                "steps": len(self.last),
+                "mean": _short(similarity.mean(0)),
+                "std": _short(similarity.std(0, correction=0), 5),
+                "change": _short(change, 5),
+                "length": _short(length.mean(0)),
+            },
+        }
+
+    def signal(self, x: Tensor) -> list[float] | None:
+        """Return |mu| / |sigma| in the first bottleneck for each of N images; None without a bottleneck.
+
+        Args:
+            x: ... x C x H x W, normalised.
+        """
+        seen: list[Tensor] = []
+
+        def look(module: VariationalBottleneck, inputs: tuple[Tensor, ...]) -> None:
+            mu, sigma = (part.flatten(1).norm(dim=1) for part in module.encode(inputs[0]))
+            seen.append(mu / sigma)
+
+        found = (m for m in self.model.modules() if isinstance(m, VariationalBottleneck))
+        first = next(found, None)
+        if first is None:
+            return None
+        handle = first.register_forward_pre_hook(look)
+        with torch.no_grad():
+            gradients.forward(self.model, x.reshape(-1, *x.shape[-3:]), generator=torch.Generator(x.device))
+        handle.remove()
+        return _short(seen[0])
+
+    def _flat(self, grads: Grads, group: str) -> Tensor:
+        return torch.cat([by_row(grads[name]) for name in self.groups[group]], 1)
+
+    def _by_group(self, function: Callable[[Grads, Grads], Tensor], dummy: Grads) -> Tensor:
+        observed = self.observation.gradients
+        rows = [
+            function({n: dummy[n] for n in names}, {n: observed[n] for n in names})
+            for names in self.groups.values()
+        ]
+        return torch.stack(rows).detach()
+
+
+def recorded(steps: int, points: int) -> list[int]:
+    """Return at most `points` steps from the first to the last, half evenly spaced, half by ratio."""
+    even = np.linspace(1, steps, points - points // 2)
+    ratio = np.geomspace(1, steps, points // 2)
+    return np.unique(np.concatenate([even, ratio]).round().astype(int)).tolist()
+
+
+def _two_entries(client: Tensor, generator: torch.Generator) -> Tensor:
+    """Draw two entries a row, V x 2 indices, among the larger half of those that are not zero."""
+    rows = []
+    for row in client.abs().cpu():
+        present = row.nonzero().squeeze(1)
+        present = present if len(present) > 1 else torch.arange(len(row))
+        larger = present[row[present] >= row[present].median()]
+        larger = larger if len(larger) > 1 else present
+        rows.append(larger[torch.randperm(len(larger), generator=generator)[:2]])
+    return torch.stack(rows)
+
+
+def _length(dummy: Grads, observed: Grads) -> Tensor:
+    """Norm of the dummy's gradient in units of the client's, V values."""
+
+    def norm(grads: Grads) -> Tensor:
+        return torch.cat([by_row(g) for g in grads.values()], 1).norm(dim=1)
+
+    return norm(dummy) / norm(observed).clamp_min(torch.finfo(torch.float32).tiny)
+
+
+def _short(values: Tensor, digits: int = 4) -> Any:
+    """Nested lists of numbers with few digits: these files are committed."""
+
+    def cut(value: Any) -> Any:
+        return [cut(v) for v in value] if isinstance(value, list) else float(f"{value:.{digits}g}")
+
+    return cut(values.tolist())

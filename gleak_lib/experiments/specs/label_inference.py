@@ -1,0 +1,82 @@
+"""How many labels the gradients give away, without any attack on the images."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from gleak_lib import attacks, datasets
+from gleak_lib.attacks.labels import RULES
+from gleak_lib.errors import unknown
+from gleak_lib.experiments.context import Context
+from gleak_lib.experiments.encoding import storable
+from gleak_lib.experiments.specs.base import Output
+from gleak_lib.experiments.specs.defended import said
+from gleak_lib.experiments.specs.fields import integers
+from gleak_lib.experiments.specs.on_weights import WeightsCell
+from gleak_lib.experiments.specs.training import TrainingCell
+
+
+@storable
+@dataclass(frozen=True)
+class LabelCell(WeightsCell):
+    """Accuracy of the label rules: the sign rule for one image, another for more.
+
+    Attributes:
+        training, rounds, victims, batch_size, victim_seed, seed: as in `AttackCell`.
+        distinct: whether no class stands twice in a batch, as GradInversion's rule assumes.
+        rule: for more than one image, see `attacks.infer_batch`: `gradinversion`, which takes no batch with
+            more images than classes, or `counts`, which attacks use wherever they infer labels.
+    """
+
+    kind: ClassVar[str] = "labels"
+
+    training: TrainingCell
+    rounds: int = 0
+    victims: int = 128
+    batch_size: int = 1
+    distinct: bool = False
+    victim_seed: int = 0
+    seed: int = 0
+    rule: str = "gradinversion"
+
+    def __post_init__(self) -> None:
+        if self.rule not in RULES:
+            raise unknown("label rule", self.rule, RULES)
+        integers(self, rounds=0, victims=1, batch_size=1, victim_seed=0, seed=None)
+        object.__setattr__(self, "training", self.training.at(self.rounds))
+
+    def describe(self) -> str:
+        """Return one line for people."""
+        batches = "distinct classes" if self.distinct else "random images"
+        how = " by counts" if self.rule == "counts" else ""
+        return (
+            f"labels inferred{how} on {self.training.dataset}, {self.training.architecture}, after "
+            f"{self.rounds} rounds{said(self.training.defense)}, {self.victims} batches of {self.batch_size}"
+            f", {batches}, seed {self.seed}"
+        )
+
+    def run(self, context: Context) -> Output:
+        """Return, batch by batch, the share of labels found and the number of classes in it."""
+        dataset = context.dataset(self.training.dataset, self.training.statistics)
+        model = self.training.trained(context).train()
+        images, labels = datasets.victims(
+            dataset, self.victims, self.victim_seed, batch_size=self.batch_size, distinct_labels=self.distinct
+        )
+        observation = attacks.observe(
+            model,
+            images,
+            labels,
+            generator=torch.Generator().manual_seed(self.seed),
+            mean=dataset.mean,
+            std=dataset.std,
+            share_labels=False,
+        )
+        truth = labels.reshape(self.victims, self.batch_size)
+        found = attacks.infer(observation, self.rule).cpu()
+        return Output(
+            {
+                "accuracy": attacks.label_accuracy(found, truth).tolist(),
+                "classes": [len(set(batch)) for batch in truth.tolist()],
+            }
+        )

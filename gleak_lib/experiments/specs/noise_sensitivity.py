@@ -1,0 +1,96 @@
+"""How much of a gradient the bottleneck's noise decides: the same image, its noise drawn again."""
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from gleak_lib import datasets, gradients, models
+from gleak_lib.attacks.distances import cosine
+from gleak_lib.attacks.observe import sample_noise
+from gleak_lib.bottlenecks import VariationalBottleneck
+from gleak_lib.experiments.context import Context
+from gleak_lib.experiments.encoding import storable
+from gleak_lib.experiments.specs.base import Output
+from gleak_lib.experiments.specs.defended import said
+from gleak_lib.experiments.specs.fields import integers
+from gleak_lib.experiments.specs.on_weights import WeightsCell
+from gleak_lib.experiments.specs.training import TrainingCell
+from gleak_lib.pixels import normalize
+
+
+@storable
+@dataclass(frozen=True)
+class SpreadCell(WeightsCell):
+    """Cosine similarity, group by group, of gradients at the true image that differ in the noise alone.
+
+    1 means that the noise does not matter to these gradients, 0 that they point anywhere (001 §III-A).
+
+    Attributes:
+        training, rounds, victims, victim_seed, seed: as in `AttackCell`.
+        draws: pairs of noise draws that are compared for each victim.
+    """
+
+    kind: ClassVar[str] = "spread"
+
+    training: TrainingCell
+    rounds: int = 0
+    victims: int = 32
+    draws: int = 8
+    victim_seed: int = 0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        integers(self, rounds=0, victims=1, draws=1, victim_seed=0, seed=None)
+        object.__setattr__(self, "training", self.training.at(self.rounds))
+
+    def describe(self) -> str:
+        """Return one line for people."""
+        return (
+            f"spread of gradients over {self.draws} pairs of noise draws, {self.training.architecture}, "
+            f"after {self.rounds} rounds{said(self.training.defense)}, {self.victims} victims"
+        )
+
+    def run(self, context: Context) -> Output:
+        """Return groups, the victims' mean similarity for each, and the size of sigma and mu."""
+        dataset = context.dataset(self.training.dataset, self.training.statistics)
+        model = self.training.trained(context).train()
+        images, labels = datasets.victims(dataset, self.victims, self.victim_seed)
+        x = normalize(images.to(context.device), dataset.mean, dataset.std)
+        labels = labels.to(context.device)
+        groups = models.parameter_groups(model)
+        shared = gradients.prepare(model, 1)
+        generator = torch.Generator().manual_seed(self.seed)
+
+        def draw():
+            noise = sample_noise(model, len(x), x, generator)
+            return gradients.per_victim_gradients(shared, x, labels, victims=len(x), noise=noise)[0]
+
+        total = {group: torch.zeros(len(x), device=x.device) for group in groups}
+        for _ in range(self.draws):
+            one, other = draw(), draw()
+            for group, names in groups.items():
+                total[group] += 1 - cosine({n: one[n] for n in names}, other)
+        names = list(total)  # in the order of the forward pass, which a JSON object would lose
+        figures = {"groups": names, "similarity": [(total[group] / self.draws).tolist() for group in names]}
+        return Output(figures | _sampling(model, x, sample_noise(model, len(x), x, generator)))
+
+
+def _sampling(model: nn.Module, x: Tensor, noise: tuple[Tensor, ...]) -> dict[str, list[float]]:
+    """Return, by bottleneck, the mean of sigma and the root mean square of mu over images and maps."""
+    found: list[tuple[Tensor, Tensor]] = []
+    with ExitStack() as hooks, torch.no_grad():
+        for module in model.modules():
+            if isinstance(module, VariationalBottleneck):
+
+                def note(bottleneck: Any, inputs: tuple[Tensor, ...]) -> None:
+                    found.append(bottleneck.encode(inputs[0]))
+
+                hooks.callback(module.register_forward_pre_hook(note).remove)
+        gradients.forward(model, x, noise)
+    return {
+        "sigma": [float(sigma.mean()) for _, sigma in found],
+        "mu": [float(mu.square().mean().sqrt()) for mu, _ in found],
+    }

@@ -1,0 +1,55 @@
+"""Experiments on the weights that a training has after some rounds."""
+
+from collections.abc import Sequence
+
+from gleak_lib.datasets import ImageDataset, Statistics
+from gleak_lib.datasets.victims import check_count
+from gleak_lib.experiments.specs.base import Cell
+from gleak_lib.experiments.specs.training import TrainingCell
+
+
+class WeightsCell(Cell):
+    """A cell on the weights that a training has after `rounds` rounds; 0 means fresh ones.
+
+    Cells that look at the same weights hold the same training: see `TrainingCell.at`.
+    """
+
+    training: TrainingCell
+    rounds: int
+    victims: int
+
+    @property
+    def dataset_name(self) -> str:
+        """Name of the image set."""
+        return self.training.dataset
+
+    @property
+    def pixel_statistics(self) -> Statistics:
+        """Which mean and std normalize the pixels."""
+        return self.training.statistics
+
+    @property
+    def needs(self) -> TrainingCell | None:
+        """The training whose last weights are looked at, unless they are fresh."""
+        return self.training if self.rounds else None
+
+    def check(self, dataset: ImageDataset) -> None:
+        """Refuse more victims than there are images, and what the training refuses."""
+        self.training.check(dataset)
+        batch_size = getattr(self, "batch_size", 1)
+        check_count(dataset, self.victims, batch_size)
+        self.training.check_model(dataset, getattr(self, "mode", "train"), batch_size)
+
+
+def needed_trainings(cells: Sequence[Cell]) -> dict[TrainingCell, tuple[int, ...]]:
+    """Return the trajectories that cells need: a training up to the last round, and all rounds to keep."""
+    rounds: dict[TrainingCell, set[int]] = {}
+    for cell in cells:
+        if isinstance(needed := cell.needs, TrainingCell):
+            rounds.setdefault(trajectory(needed), set()).add(needed.protocol.rounds)
+    return {path.at(max(found)): tuple(sorted(found)) for path, found in rounds.items()}
+
+
+def trajectory(training: TrainingCell) -> TrainingCell:
+    """Return the same for all trainings whose weights agree, round by round."""
+    return training.at(1)

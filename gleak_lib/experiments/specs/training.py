@@ -1,0 +1,239 @@
+"""A federated training: accuracy per round, and weights to attack; several seeds are trained side by side."""
+
+import dataclasses
+import functools
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import torch
+from torch import nn
+
+from gleak_lib import federated, gradients, models
+from gleak_lib.bottlenecks import CVB, PRECODE, BottleneckSpec
+from gleak_lib.datasets import STATISTICS, ImageDataset, Statistics
+from gleak_lib.datasets.search import check_name
+from gleak_lib.defenses import Defense
+from gleak_lib.errors import ParameterError, unknown
+from gleak_lib.experiments.context import Context
+from gleak_lib.experiments.encoding import storable
+from gleak_lib.experiments.specs import scores, trained_weights
+from gleak_lib.experiments.specs.base import Cell, Output
+from gleak_lib.experiments.specs.defended import Pairs, as_pairs, said, transformation
+from gleak_lib.experiments.specs.fields import count, integers, put, short
+from gleak_lib.federated import Client, Protocol, clients_of
+
+# Fresh weights, and dropout in training, come from torch's global generator: one thread at a time.
+GLOBAL_GENERATOR = threading.RLock()
+
+
+@storable
+@dataclass(frozen=True)
+class TrainingCell(Cell):
+    """A federated training (001 §V-A): accuracy per round, and weights to attack.
+
+    Attributes:
+        dataset: a name that `datasets.load` knows.
+        model: a key of `models.MODELS`.
+        options: the model's own options as pairs (name, value).
+        bottlenecks: specifications, at any positions.
+        protocol: see `federated.Protocol`; `rounds=0` measures the fresh weights.
+        seed: of the weights, the partition, the batches and the noise.
+        keep: rounds whose weights are kept for attacks, besides the last. It changes no figure and is no
+            part of the key.
+        defense: what each client does to the gradients of every local step, in this order: pairs (name in
+            `defenses.DEFENSES`, options), the options a dict or pairs themselves.
+        statistics: of which training images the mean and std are that normalize all pixels, see
+            `datasets.load`.
+    """
+
+    kind: ClassVar[str] = "training"
+    # round 0 trains nothing; classes that no image has, or all have, leave no curve; no noise, no privacy
+    unbounded: ClassVar[tuple[str, ...]] = ("train_loss", "auc", "epsilon")
+
+    dataset: str
+    model: str = "cnn"
+    options: tuple[tuple[str, Any], ...] = ()
+    bottlenecks: tuple[BottleneckSpec, ...] = ()
+    protocol: Protocol = field(default_factory=Protocol)
+    seed: int = 0
+    keep: tuple[int, ...] = field(default=(), compare=False)
+    defense: Pairs = ()
+    statistics: Statistics = "resized"
+
+    def __post_init__(self) -> None:
+        if self.statistics not in STATISTICS:
+            raise unknown("kind of pixel statistics", self.statistics, STATISTICS)
+        given = self.bottlenecks
+        specs = (given,) if isinstance(given, (PRECODE, CVB)) else tuple(given)
+        pairs = self.options.items() if isinstance(self.options, dict) else self.options
+        put(self, bottlenecks=tuple(sorted(specs, key=lambda spec: spec.position)))
+        put(self, options=tuple(sorted((str(name), value) for name, value in pairs)), keep=tuple(self.keep))
+        put(self, defense=as_pairs(self.defense))
+        integers(self, seed=None)
+        check_name(self.dataset)
+
+    @property
+    def dataset_name(self) -> str:
+        """Name of the image set."""
+        return self.dataset
+
+    @property
+    def pixel_statistics(self) -> Statistics:
+        """Which mean and std normalize the pixels."""
+        return self.statistics
+
+    def at(self, rounds: int) -> "TrainingCell":
+        """Return the training that ends with the weights of this one after `rounds` rounds.
+
+        How many rounds were planned and when to stop early changes no round that was reached: weights
+        after r rounds are the same whatever the protocol says about that, and so is their key. Fresh
+        weights depend neither on the protocol nor on the defence.
+        """
+        if not rounds:
+            return dataclasses.replace(self, protocol=Protocol(rounds=0), keep=(), defense=())
+        return dataclasses.replace(
+            self, protocol=self.protocol.replace(rounds=rounds, patience=None), keep=()
+        )
+
+    def transformation(self) -> Defense | None:
+        """Return the defence that the clients apply in training, None where there is none."""
+        return transformation(self.defense)
+
+    def build(self, dataset: ImageDataset) -> nn.Module:
+        """Return the model with fresh weights."""
+        with GLOBAL_GENERATOR:
+            return models.build(
+                self.model,
+                input_shape=dataset.input_shape,
+                num_classes=dataset.num_classes,
+                bottlenecks=self.bottlenecks,
+                seed=self.seed,
+                **dict(self.options),
+            )
+
+    def check(self, dataset: ImageDataset) -> None:
+        """Refuse a training on victims only, and a model that cannot be built for these images."""
+        if self.protocol.rounds:
+            dataset.require_training()
+        self.check_model(dataset)
+
+    def check_model(self, dataset: ImageDataset, mode: str = "eval", batch_size: int = 1) -> None:
+        """Build the model without weights and let it see the shape of a client's images, but none of them.
+
+        Args:
+            dataset: gives shape and classes.
+            mode: `train` or `eval`.
+            batch_size: images of a client.
+
+        Raises:
+            GleakError: the model does not fit the images, lacks a position, or takes no such batch.
+        """
+        alike = dataclasses.replace(self, protocol=Protocol(rounds=0), keep=(), defense=(), seed=0)
+        _try(alike, dataset.input_shape, dataset.num_classes, mode, batch_size)
+
+    def describe(self) -> str:
+        """Return one line for people."""
+        rounds = self.protocol.rounds
+        weights = f"training over {count(rounds, 'round')}" if rounds else "fresh weights"
+        return f"{self.images}, {self.architecture}, {weights}{said(self.defense)}, seed {self.seed}"
+
+    @property
+    def images(self) -> str:
+        """The image set for people, with what is not usual about its normalization and validation."""
+        unusual = []
+        if self.statistics == "original":
+            unusual.append("pixel statistics before resizing")
+        if self.protocol.rounds and self.protocol.validation == "split":
+            unusual.append("validated on its own split")
+        return self.dataset + (f" ({', '.join(unusual)})" if unusual else "")
+
+    def clients(self, dataset: ImageDataset) -> tuple[Client, ...]:
+        """Return which training images each client of this training holds."""
+        generator = torch.Generator().manual_seed(self.seed)  # as `experiments.training` begins with it
+        return clients_of(dataset.train.labels, self.protocol, generator=generator)
+
+    @property
+    def architecture(self) -> str:
+        """Model, options and bottlenecks in one word, for instance `cnn+precode(position=1, k=8)`."""
+        options = ", ".join(f"{name}={value}" for name, value in self.options)
+        name = f"{self.model}({options})" if options else self.model
+        return "+".join([name, *map(short, self.bottlenecks)])
+
+    def run(self, context: Context) -> Output:
+        """Train, keep the weights, and return the curves."""
+        return train([self], context)[0]
+
+    def trained(self, context: Context) -> nn.Module:
+        """Return the model with the weights after all rounds; they are trained only where none are kept.
+
+        Raises:
+            ParameterError: the training stops before.
+        """
+        model = self.build(context.dataset(self.dataset, self.statistics))
+        if self.protocol.rounds:
+            with GLOBAL_GENERATOR:  # a second thread finds what the first has trained
+                state = trained_weights.load(self, context, model)
+                if state is None:
+                    trained_weights.check_writable(context)  # a training whose weights cannot be kept is lost
+                    self.run(context)
+                    state = trained_weights.load(self, context, model)
+            if state is None:
+                raise ParameterError(
+                    f"There are no weights of {self.describe()}: the training stopped earlier, or "
+                    f"{context.cache} cannot be written."
+                )
+            model.load_state_dict(state)
+        return model.to(context.device)
+
+
+def train(cells: Sequence[TrainingCell], context: Context) -> list[Output]:
+    """Train, keep the weights, and return each cell's curves.
+
+    Args:
+        cells: alike but for their seeds and the rounds to keep.
+        context: where and how.
+    """
+    first, *_ = cells
+    dataset = context.dataset(first.dataset, first.statistics)
+    models = [cell.build(dataset).to(context.device) for cell in cells]
+    if dataset.victims_only and not first.protocol.rounds:
+        return [Output(scores.untrained(model)) for model in models]
+    dataset.require_training()
+    with GLOBAL_GENERATOR:
+        histories = federated.train_many(
+            models,
+            dataset.train,
+            first.protocol,
+            generators=[torch.Generator().manual_seed(cell.seed) for cell in cells],
+            val=dataset.val if first.protocol.validation == "split" else None,
+            test=dataset.test,
+            mean=dataset.mean,
+            std=dataset.std,
+            defense=first.transformation(),
+            keep=sorted({rounds for cell in cells for rounds in cell.keep}),
+            progress=context.progress,
+        )
+    for cell, history in zip(cells, histories, strict=True):
+        kept = {r: s for r, s in history.snapshots.items() if r in cell.keep}
+        for rounds, state in {**kept, history.rounds: history.last_state}.items():
+            if rounds:
+                trained_weights.save(cell.at(rounds), state, context)
+    return [Output(scores.training(h, model)) for h, model in zip(histories, models, strict=True)]
+
+
+@functools.cache
+def _try(training: TrainingCell, shape: tuple[int, int, int], classes: int, mode: str, size: int) -> None:
+    """Run a model forward on torch's device of shapes: nothing is computed, and no memory is taken."""
+    with GLOBAL_GENERATOR, torch.device("meta"), torch.no_grad():
+        model = models.build(
+            training.model,
+            input_shape=shape,
+            num_classes=classes,
+            bottlenecks=training.bottlenecks,
+            seed=0,
+            **dict(training.options),
+        )
+        clients = gradients.prepare(model.train(mode == "train"), size)
+        gradients.forward(clients, torch.empty(size, *shape))

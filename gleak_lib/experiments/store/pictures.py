@@ -1,0 +1,130 @@
+"""Example images as PNG files that are named by their content, so that the same images are kept once.
+
+A file holds N images side by side, without loss; every attack on the same victims refers to the same file of
+originals. A stored result names file and shape: `{"picture": "0123456789abcdef", "shape": [N, C, H, W]}`.
+"""
+
+import hashlib
+import io
+import math
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gleak_lib.datasets.archives import regular
+from gleak_lib.errors import StoreError
+from gleak_lib.experiments.atomic import write_atomically
+
+FOLDER = "pictures"  # of a store, beside the folders of the kinds
+NAME = re.compile(r"[0-9a-f]{16}")
+PIXELS = 2**26  # of one file: more is no set of examples, and would fill the memory
+
+
+def save(folder: Path, examples: Mapping[str, np.ndarray]) -> dict[str, dict[str, Any]]:
+    """Write images into a store's folder, and return what a result says of them.
+
+    Args:
+        folder: of the store.
+        examples: uint8 N x C x H x W by name.
+
+    Raises:
+        StoreError: images of another type or shape, none, or more than 2**26 pixels.
+    """
+    kept = {}
+    for name, images in examples.items():
+        if images.dtype != np.uint8 or images.ndim != 4 or not 0 < images.size <= PIXELS:
+            raise StoreError(
+                f"{name} must be a few images, uint8 N x C x H x W, got {images.dtype} {images.shape}."
+            )
+        digest = _digest(images)
+        write_atomically(file(folder, digest), _png(images))
+        kept[name] = {"picture": digest, "shape": list(images.shape)}
+    return kept
+
+
+def load(path: Path, kept: Any) -> dict[str, np.ndarray] | None:
+    """Return the images of a result, bit for bit as they were saved; None where it keeps none.
+
+    Args:
+        path: the result's file, `<kind>/<key>.json` in the store's folder.
+        kept: what it says of its examples. A list of names stands for the `.npz` file beside it, as earlier
+            versions stored them.
+
+    Raises:
+        StoreError: a file is missing, damaged or of other images, or the reference is none.
+    """
+    if not kept:
+        return None
+    if not isinstance(kept, dict):
+        return _archive(path.with_suffix(".npz"), kept)
+    return {str(name): _picture(path, entry) for name, entry in kept.items()}
+
+
+def file(folder: Path, digest: str) -> Path:
+    """Return the file of a picture in a store's folder."""
+    return folder / FOLDER / f"{digest}.png"
+
+
+def _png(images: np.ndarray) -> bytes:
+    """N images (or planes, where they are not RGB) side by side: H x NW x 3, or H x NCW."""
+    from PIL import Image  # torchvision brings it
+
+    _, c, h, _ = images.shape
+    rgb = c == 3
+    sheet = (
+        images.transpose(2, 0, 3, 1).reshape(h, -1, 3) if rgb else images.transpose(2, 0, 1, 3).reshape(h, -1)
+    )
+    buffer = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(sheet)).save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
+
+
+def _picture(path: Path, entry: Any) -> np.ndarray:
+    from PIL import Image
+
+    try:
+        digest, (n, c, h, w) = str(entry["picture"]), (int(size) for size in entry["shape"])
+        if not NAME.fullmatch(digest) or min(n, c, h, w) < 1 or math.prod((n, c, h, w)) > PIXELS:
+            raise ValueError("no picture has such a name or shape")
+    except Exception as error:  # there is no end of what damage can raise
+        raise StoreError(f"{path} is damaged: it refers to pictures by {entry!r} ({error}).") from error
+    there = file(path.parents[1], digest)
+    expected = ((n * w, h), "RGB") if c == 3 else ((n * c * w, h), "L")
+    try:
+        regular(there)
+        with Image.open(io.BytesIO(there.read_bytes()), formats=["PNG"]) as picture:
+            if (picture.size, picture.mode) != expected:  # known before anything is unpacked
+                raise ValueError(f"{picture.size} {picture.mode} instead of {expected}")
+            sheet = np.asarray(picture)
+    except Exception as error:
+        raise StoreError(
+            f"{path}: {there} is missing or damaged ({type(error).__name__}: {error})."
+        ) from error
+    images = sheet.reshape(h, n, w, 3).transpose(1, 3, 0, 2) if c == 3 else None
+    images = sheet.reshape(h, n, c, w).transpose(1, 2, 0, 3) if images is None else images
+    images = np.ascontiguousarray(images)
+    if _digest(images) != digest:
+        raise StoreError(f"{path}: {there} is missing or damaged (it holds other images).")
+    return images
+
+
+def _digest(images: np.ndarray) -> str:
+    return hashlib.sha256(f"{images.shape}".encode() + np.ascontiguousarray(images).tobytes()).hexdigest()[
+        :16
+    ]
+
+
+def _archive(path: Path, names: Iterable[Any]) -> dict[str, np.ndarray]:
+    try:
+        regular(path)
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as archive:
+            found = {str(name): archive[str(name)] for name in names}
+    except Exception as error:
+        raise StoreError(f"{path} is missing or damaged ({type(error).__name__}: {error}).") from error
+    for name, images in found.items():
+        if images.dtype != np.uint8 or images.ndim != 4:
+            raise StoreError(f"{path} is damaged: {name} is no uint8 N x C x H x W.")
+    return found

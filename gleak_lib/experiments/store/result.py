@@ -1,0 +1,79 @@
+"""What the store gives back for a cell, and views of it that plots and tables take."""
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gleak_lib.errors import StoreError
+from gleak_lib.experiments.specs.base import Cell
+from gleak_lib.experiments.specs.scores import QUANTILES
+from gleak_lib.extras import require
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+SHOWN = "GLEAK_SHOWN"  # names a file that is told whose pictures are asked for, see `experiments.shown`
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """A finished cell.
+
+    Attributes:
+        cell: what was asked.
+        figures: plain numbers, rounded to six digits; see `experiments.figures`.
+        provenance: versions, device, images, seconds and date of the run.
+        examples: a few images, uint8 N x C x H x W each (`truth`, `reconstruction`), or None.
+    """
+
+    cell: Cell
+    figures: dict[str, Any]
+    provenance: dict[str, Any]
+    examples: dict[str, np.ndarray] | None = None
+
+    def images(self, name: str) -> Tensor:
+        """Return the example images `truth` or `reconstruction`, N x C x H x W in [0, 1].
+
+        Raises:
+            StoreError: the cell keeps no such images.
+        """
+        if self.examples is None or name not in self.examples:
+            raise StoreError(
+                f"{self.cell.describe()} keeps no images named {name!r}: the repository has pictures of what "
+                "the published chapters show, and no others. To compute it again, with its pictures, delete "
+                f"{self.cell.kind}/{self.cell.key}.json in the folder of results."
+            )
+        if file := os.environ.get(SHOWN):
+            with open(file, "a", encoding="utf-8") as noted:
+                noted.write(f"{self.cell.kind}/{self.cell.key}\n")
+        return torch.from_numpy(self.examples[name]).float() / 255
+
+    def scores(self, scaling: str = "minmax") -> "DataFrame":
+        """Return a row an image (victim, image, mse, psnr, ssim, lpips, success), as `metrics.score` does.
+
+        There is no `lpips` where its weights were not at hand when the cell was run.
+        """
+        pandas = require("pandas", "metrics")
+        columns = self.figures["scores"][scaling]
+        batch = len(columns["ssim"]) // len(self.figures["loss"])
+        rows = range(len(columns["ssim"]))
+        places = {"victim": [row // batch for row in rows], "image": [row % batch for row in rows]}
+        frame = pandas.DataFrame(places | columns)
+        from gleak_lib.metrics import SUCCESS
+
+        frame["success"] = SUCCESS(frame)
+        frame.attrs["scaling"] = scaling
+        return frame
+
+    def trace(self) -> tuple[Tensor, Tensor]:
+        """Return T steps and T x 5 losses, as `plots.traces` takes them.
+
+        The five columns are least, quartiles and largest over the victims: their quartiles are the victims'.
+        """
+        stored = self.figures["trace"]
+        losses = [[np.nan if v is None else v for v in stored[name]] for name in QUANTILES]
+        return torch.tensor(stored["step"]), torch.tensor(losses, dtype=torch.float64).T

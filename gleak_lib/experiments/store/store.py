@@ -1,0 +1,261 @@
+"""Finished cells as small JSON files that people can read and compare; nothing is ever unpickled."""
+
+import contextlib
+import hashlib
+import json
+import math
+import traceback
+import warnings
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gleak_lib.errors import StoreError
+from gleak_lib.experiments import encoding, paths
+from gleak_lib.experiments.atomic import read_json, write_atomically
+from gleak_lib.experiments.specs import shapes
+from gleak_lib.experiments.specs.base import Cell, from_json
+from gleak_lib.experiments.specs.finite import require_finite
+from gleak_lib.experiments.store import pictures
+from gleak_lib.experiments.store.result import Result
+
+DIGITS = 6  # significant ones
+CHECKSUM = "checksum"  # of everything else in the file
+INFINITE = {"inf": math.inf, "-inf": -math.inf}  # JSON has no word for them; NaN is null
+
+
+class DamagedResultWarning(UserWarning):
+    """A stored file that cannot be used; its cell counts as missing and is computed again."""
+
+
+class Status(NamedTuple):
+    """Which of the cells asked for are done, missing, failed or damaged."""
+
+    done: tuple[Cell, ...]
+    missing: tuple[Cell, ...]
+    failed: tuple[Cell, ...]
+    damaged: tuple[Cell, ...]
+
+
+class Store:
+    """A folder with one file a finished cell: `<kind>/<key>.json`, and example images in `pictures/`.
+
+    Examples that earlier versions stored, as `<kind>/<key>.npz`, are read as well.
+
+    Files are written atomically, so that a killed run leaves whole files only, and several writers of one
+    cell do not disturb each other.
+
+    Args:
+        folder: where results lie; it is made when the first is stored.
+        cache: where trained weights lie; None means `GLEAK_CACHE`, else the user's cache folder.
+    """
+
+    def __init__(self, folder: str | Path, cache: str | Path | None = None) -> None:
+        self.folder = Path(folder)
+        self.cache = Path(cache) if cache else paths.cache_folder()
+
+    def path(self, cell: Cell) -> Path:
+        """Return the file of a cell's result."""
+        return self.folder / cell.kind / f"{cell.key}.json"
+
+    def get(self, cell: Cell) -> Result | None:
+        """Return the stored result, or None where there is none.
+
+        A file that is damaged in whatever way, was changed after it was stored, or is of another cell is
+        warned of (`DamagedResultWarning`) and counts as missing: a run computes it again.
+        """
+        try:
+            return self._read(cell)
+        except StoreError as error:
+            warnings.warn(f"{error} It counts as missing.", DamagedResultWarning, stacklevel=2)
+            return None
+
+    def results(self, kind: str) -> Iterator[Result]:
+        """Yield all finished cells of a kind ("attack", "training" ...) in the order of their keys.
+
+        A file that cannot be used is warned of (`DamagedResultWarning`) and left out.
+        """
+        for path in sorted((self.folder / kind).glob("*.json")):
+            try:
+                stored = read_json(path)
+                with _damage(path):
+                    cell = from_json(stored["cell"])
+            except StoreError as error:
+                warnings.warn(f"{error} It is left out.", DamagedResultWarning, stacklevel=2)
+                continue
+            if (result := self.get(cell)) is not None:
+                yield result
+
+    def put(
+        self,
+        cell: Cell,
+        figures: dict[str, Any],
+        provenance: dict[str, Any],
+        examples: dict[str, np.ndarray] | None = None,
+    ) -> Result:
+        """Store a finished cell, forget that it ever failed, and return what `get` will give.
+
+        Raises:
+            StoreError: the folder cannot be written, or figures are not finite or of another type than their
+                kind's.
+        """
+        require_finite(cell, figures)
+        path = self.path(cell)
+        stored = {
+            "key": cell.key,
+            "about": cell.describe(),
+            "cell": encoding.encode(cell),
+            "figures": rounded(figures),
+            "provenance": rounded(provenance),
+            "examples": pictures.save(self.folder, examples or {}),
+        }
+        if problem := shapes.misfit(cell.kind, stored["figures"], stored["provenance"]):
+            raise StoreError(f"{cell.describe()} gave what cannot be stored: {problem}.")
+        write_atomically(path, text(stored))
+        path.with_suffix(".npz").unlink(missing_ok=True)
+        self._failure(cell).unlink(missing_ok=True)
+        found = self._read(cell)
+        assert found is not None
+        return found
+
+    def put_failure(self, cell: Cell, error: BaseException) -> None:
+        """Write down that a cell failed, and why."""
+        stored = {
+            "key": cell.key,
+            "about": cell.describe(),
+            "cell": encoding.encode(cell),
+            "error": f"{type(error).__name__}: {error}",
+            "traceback": traceback.format_exception(error),
+        }
+        write_atomically(self._failure(cell), text(stored))
+
+    def failed(self, cell: Cell) -> str | None:
+        """Return the error of a cell that failed and was not finished since, else None."""
+        try:
+            return str(read_json(self._failure(cell))["error"])
+        except FileNotFoundError:
+            return None
+        except (StoreError, TypeError, KeyError):
+            return "unknown error (its record is damaged)"
+
+    def status(self, cells: Iterable[Cell]) -> Status:
+        """Sort cells by their state; files are read in full, nothing is computed or warned of."""
+        found: dict[str, list[Cell]] = {name: [] for name in Status._fields}
+        for cell in dict.fromkeys(cells):
+            try:
+                done = self._read(cell) is not None
+                state = "done" if done else "failed" if self.failed(cell) else "missing"
+            except StoreError:
+                state = "damaged"
+            found[state].append(cell)
+        return Status(**{name: tuple(those) for name, those in found.items()})
+
+    def _failure(self, cell: Cell) -> Path:
+        return self.folder / "failed" / f"{cell.key}.json"
+
+    def _read(self, cell: Cell) -> Result | None:
+        path = self.path(cell)
+        try:
+            stored = read_json(path)
+        except FileNotFoundError:
+            return None
+        with _damage(path):
+            whole = intact(stored)
+            asked = from_json(stored["cell"]) == cell and stored["key"] == cell.key
+            figures, provenance, kept = stored["figures"], stored["provenance"], stored["examples"]
+            problem = shapes.misfit(cell.kind, figures, provenance)
+        if not asked:
+            raise StoreError(
+                f"{path} holds the result of other values (was it renamed, or a default changed?)."
+            )
+        if problem or not whole:
+            problem = problem or "it was changed after it was stored, its checksum differs"
+            raise StoreError(f"{path} is damaged: {problem}.")
+        return Result(cell, _plain(figures), _plain(provenance), pictures.load(path, kept))
+
+
+def checksum(stored: dict[str, Any]) -> str:
+    """Return 16 hexadecimal digits that stand for a stored file's values, however they are written down.
+
+    Args:
+        stored: what the file holds; a checksum in it is not looked at.
+    """
+    values = {name: value for name, value in stored.items() if name != CHECKSUM}
+    canonical = json.dumps(_alike(values), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+def intact(stored: dict[str, Any]) -> bool:
+    """Return whether a file is as it was stored, so far as it has a checksum; older ones have none."""
+    return CHECKSUM not in stored or stored[CHECKSUM] == checksum(stored)
+
+
+def _alike(value: Any) -> Any:
+    """Write numbers that are equal alike, 2.0 and 2."""
+    if isinstance(value, dict):
+        return {name: _alike(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_alike(part) for part in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+@contextlib.contextmanager
+def _damage(path: Path, what: str = "is damaged") -> Iterator[None]:
+    """Turn whatever a damaged file makes the block raise into a `StoreError`: there is no end of that."""
+    try:
+        yield
+    except Exception as error:
+        raise StoreError(f"{path} {what} ({type(error).__name__}: {error}).") from error
+
+
+def rounded(value: Any) -> Any:
+    """Return plain JSON data with floats of six significant digits; NaN as None, infinity as text."""
+    if isinstance(value, (np.floating, np.integer, np.bool_)):
+        value = value.item()
+    if isinstance(value, float):
+        if math.isfinite(value):
+            return float(f"{value:.{DIGITS}g}")
+        return None if math.isnan(value) else "inf" if value > 0 else "-inf"
+    if isinstance(value, dict):
+        return {str(name): rounded(part) for name, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [rounded(part) for part in value]
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    raise StoreError(f"Figures must be plain numbers, texts, lists and dicts, got {type(value).__name__}.")
+
+
+def _plain(value: Any) -> Any:
+    """Undo what `rounded` did to infinities."""
+    if isinstance(value, dict):
+        return {name: _plain(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_plain(part) for part in value]
+    return INFINITE.get(value, value) if isinstance(value, str) else value
+
+
+def text(stored: dict[str, Any]) -> bytes:
+    """Return a stored file's content and checksum: sorted keys, one line a value or a list of numbers."""
+    summed = stored | {CHECKSUM: checksum(stored)}
+    found = json.dumps(_one_line_lists(summed), sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False)
+    return (_unquote(found) + "\n").encode()
+
+
+def _one_line_lists(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _one_line_lists(part) for name, part in value.items()}
+    if isinstance(value, list):
+        if value and all(v is None or isinstance(v, (int, float)) for v in value):
+            return _MARK + json.dumps(value) + _MARK
+        return [_one_line_lists(part) for part in value]
+    return value
+
+
+_MARK = "\x00"
+
+
+def _unquote(text: str) -> str:
+    mark = json.dumps(_MARK)[1:-1]
+    return text.replace(f'"{mark}', "").replace(f'{mark}"', "")

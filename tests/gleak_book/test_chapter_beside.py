@@ -1,0 +1,209 @@
+"""Every row of the paper's tables, and the best stored result for it."""
+
+import dataclasses
+
+import pandas
+import pytest
+from gleak_book import beside, beside_report, paper, paper_cells, paper_rows
+
+from gleak_lib import plots
+from gleak_lib.attacks import ATTACKS
+from gleak_lib.bottlenecks import CVB, PRECODE
+from gleak_lib.errors import UnknownNameError
+from gleak_lib.experiments import AttackCell, DamagedResultWarning, TrainingCell, tables
+from gleak_lib.federated import Protocol
+
+PROVENANCE = {"device": "none", "date": "2026-01-01"}
+CIFAR = TrainingCell("cifar10")
+
+
+def attacked(store, ssim, training=CIFAR, *, victims=16, steps=2000, attack="ig", seed=0, **cell):
+    """Store an attack on `victims` images, each found with this SSIM."""
+    column = {"ssim": [ssim] * victims, "psnr": [20.0] * victims, "mse": [0.01] * victims}
+    figures = {
+        "scores": {"minmax": column, "none": column},
+        "loss": [0.1] * victims,
+        "steps": [steps] * victims,
+        "entries_matched": 1,
+        "entries_total": 1,
+        "parameters": 1,
+    }
+    budget = {"max_steps": steps}
+    if attack != "idlg":
+        budget["plateau"] = 400 if steps == 20_000 else 50
+    chosen = ATTACKS[attack].replace(**budget)
+    store.put(AttackCell(training, attack=chosen, victims=victims, seed=seed, **cell), figures, PROVENANCE)
+
+
+def trained(store, accuracy, *, rounds, seed=0, **cell):
+    figures = {"accuracy": accuracy, "rounds": rounds, "best_round": rounds, "parameters": 1}
+    store.put(
+        TrainingCell("cifar10", protocol=Protocol(rounds=rounds), seed=seed, **cell), figures, PROVENANCE
+    )
+
+
+def report(store, *names):
+    return beside_report.table(beside.claims(names or beside.TABLES), beside.shelf(store))
+
+
+def test_every_row_of_every_table_is_there():
+    found = beside.claims()
+    by_table = {name: [c for c in found if c.table == name] for name in beside.TABLES}
+    for name in paper_rows.TABLES:
+        printed = paper.table("cvb_tables_viii_to_xii").query("table == @name")
+        settings = printed.drop_duplicates(["dataset", "model", "attack", "defense", "params"])
+        assert len(by_table[name]) == len(settings)
+    assert len(by_table["I"]) == len(paper.table("cvb_table_i")) + 2  # one line stands for three masks
+    assert len(by_table["II"]) == len(paper.table("cvb_table_ii"))
+    assert len(by_table["VII"]) == 2 * len(paper.table("cvb_table_vii"))
+    assert [(c.dataset, c.model, c.paper["ssim"]) for c in by_table["V"]] == [
+        ("mnist", "resnet18", 0.51), ("mnist", "resnet18", 0.02)
+    ]  # fmt: skip
+    with pytest.raises(UnknownNameError, match="Unknown table 'III'"):
+        beside.claims(["III"])
+
+
+def test_claims_are_at_full_scale():
+    for claim in beside.claims():
+        if claim.attacked:
+            assert claim.attacked.victims == 128 and claim.attacked.rounds == 0
+            full = 2000 if claim.attacked.attack.optimizer == "lbfgs" else 20_000
+            assert claim.attacked.attack.max_steps == full
+        if claim.trained:
+            assert claim.trained.protocol.rounds == 300 and claim.trained.seed == 0
+        assert claim.attacked or claim.trained
+        assert bool(claim.trained) == ("accuracy" in claim.paper)
+
+
+def test_an_empty_store_leaves_every_row_to_be_run(store):
+    frame = report(store)
+    assert len(frame) == len(beside.claims())
+    assert frame[["ssim", "asr", "accuracy", "victims", "rounds"]].isna().to_numpy().all()
+    counts = beside_report.counts(frame).iloc[-1]
+    assert counts["reproduced"] == counts["differs"] == 0
+    assert counts["figures"] == counts["not run"] > 200
+    rows = beside_report.attack_counts(frame).iloc[-1]
+    assert rows["full"] == 0 and rows["rows"] == rows["missing"] > 85
+    expected = f"**Of {rows['rows']} rows that report an attack 0 were run"
+    assert beside_report.summary(frame).startswith(expected)
+    points = beside_report.points(frame, "ssim")
+    plots.agreement(points, by="mark", quantity="SSIM", tolerance=0.05, limits=(0, 1))
+    assert beside_report.differences(frame).empty
+    tables.show(beside_report.differences(frame))
+
+
+def test_the_largest_attack_of_each_row_is_found(store):
+    attacked(store, 0.1, victims=8, steps=100)
+    attacked(store, 0.88, victims=32, steps=3000)
+    attacked(store, 0.2, victims=32, steps=2500)
+    attacked(store, 0.3, victims=64, rounds=20)  # trained weights: another experiment
+    attacked(store, 0.4, TrainingCell("digits"), victims=64)
+    frame = report(store, "II", "VIII", "X", "XI").query("defense == 'none' and victims.notna()")
+    assert frame["table"].tolist() == ["II", "VIII", "X", "XI"]
+    assert frame["ssim"].tolist() == pytest.approx([0.88] * 4) and set(frame["victims"]) == {32}
+    assert set(frame["ssim_mark"]) == set(frame["asr_mark"]) == {"agrees*"}
+    attacked(store, 0.86, victims=128, steps=20_000)
+    frame = report(store, "II", "VIII", "X", "XI").query("defense == 'none' and victims.notna()")
+    assert set(frame["ssim_mark"]) == set(frame["asr_mark"]) == {"reproduced"}
+
+
+def test_marks_need_full_scale(store):
+    attacked(store, 0.55, victims=15)
+    attacked(store, 0.55, TrainingCell("mnist"))
+    attacked(store, 0.01, TrainingCell("cifar10", bottlenecks=(CVB(1, 5),)), attack="ignore")
+    frame = report(store, "X").dropna(subset=["ssim"])
+    marks = dict(zip(frame["dataset"] + " " + frame["defense"], frame["ssim_mark"], strict=True))
+    assert marks == {
+        "cifar10 none": "too small to compare",
+        "mnist none": "differs*",
+        "cifar10 cvb": "differs*",
+    }
+    assert frame["asr_mark"].tolist().count("agrees*") == 2
+    differing = beside_report.differences(frame)
+    assert differing["row"].tolist() == [
+        "mnist, CNN, none, ig",
+        "cifar10, CNN, CVB, ig+ignore, P=1, k=5, s=1/2, β=1e-1",
+    ]
+    assert set(differing["figure"]) == {"SSIM"} and all(why.startswith("Tried") for why in differing["why"])
+
+
+def test_accuracies_are_those_of_most_rounds(store):
+    trained(store, 0.5, rounds=20)
+    for seed, accuracy in enumerate((0.62, 0.63, 0.64)):
+        trained(store, accuracy, rounds=300, seed=seed)
+    trained(store, 0.55, rounds=20, bottlenecks=(PRECODE(3, 32, beta=0.01),))
+    frame = report(store, "II")
+    assert frame["accuracy"].tolist()[:2] == pytest.approx([63, 55])
+    assert frame["seeds"].tolist()[:2] == [3, 1] and frame["rounds"].tolist()[:2] == [300, 20]
+    assert frame["accuracy_mark"].tolist() == ["reproduced", "too small to compare", "not run", "not run"]
+
+
+def test_every_table_finds_the_cells_of_its_chapter(store):
+    attacked(store, 0.6, TrainingCell("cifar10", bottlenecks=(PRECODE(3, 32),)), attack="ignore")
+    attacked(store, 0.3, TrainingCell("mnist"), attack="idlg", steps=100)
+    attacked(store, 0.9, TrainingCell("dermamnist_victims"), victims=16)
+    table_i = report(store, "I")
+    assert table_i.loc[table_i["asr"].notna(), "setting"].tolist() == ["P=3: G1+G2+G3+GE"]
+    assert report(store, "IX").dropna(subset=["ssim"])["attack"].tolist() == ["idlg"]
+    derma = report(store, "XII").dropna(subset=["ssim"])
+    assert derma["dataset"].tolist() == ["dermamnist"]
+    assert derma["ssim_mark"].tolist() == ["agrees*"]
+    trained(store, 0.6, rounds=300, model="mlp", options=(("bias", False), ("width", 1024)))
+    assert report(store, "VII").dropna(subset=["accuracy"])["setting"].tolist() == ["no bias"]
+
+
+def test_a_reason_belongs_to_the_rows_it_names():
+    reason = beside_report.Reason(("ssim",), (), ("cpl",), (), "a bug")
+    line = {"model": "cnn", "attack": "cpl", "defense": "none", "dataset": "mnist"}
+    assert reason.fits("ssim", line)
+    assert not reason.fits("asr", line) and not reason.fits("ssim", line | {"attack": "ig"})
+    assert not reason._replace(datasets=("cifar10",)).fits("ssim", line)
+
+
+def test_known_reasons_are_shown(store, monkeypatch):
+    attacked(store, 0.55, TrainingCell("mnist"))
+    reasons = (beside_report.Reason(("ssim",), ("cnn",), (), (), "other images"),)
+    monkeypatch.setattr(beside_report, "REASONS", reasons)
+    assert beside_report.differences(report(store, "X"))["why"].tolist() == ["other images"]
+
+
+def test_reasons_name_what_there_is():
+    lines = [vars(claim) for claim in beside.claims()]
+    for reason in beside_report.REASONS:
+        assert any(reason.fits(figure, line) for figure in beside.FIGURES for line in lines)
+
+
+def test_damaged_results_are_left_out(store):
+    attacked(store, 0.9)
+    (store.folder / "attack" / "zz.json").write_text("{")
+    with pytest.warns(DamagedResultWarning, match=r"zz\.json is damaged .* It is left out"):
+        found = list(store.results("attack"))
+    assert len(found) == 1 and list(store.results("training")) == []
+
+
+def test_counts_add_up(store):
+    attacked(store, 0.88, victims=16)
+    counts = beside_report.counts(report(store))
+    marks = counts[list(paper_cells.MARKS)]
+    assert (marks.sum(axis=1) == counts["figures"]).all()
+    assert (counts.iloc[:-1, 1:].sum() == counts.iloc[-1, 1:]).all()
+    assert isinstance(counts, pandas.DataFrame) and counts["table"].tolist()[-1] == "all"
+
+
+def test_a_row_is_reproduced_if_all_its_privacy_figures_are(store):
+    attacked(store, 0.86, victims=128, steps=20_000)  # none, CIFAR-10: 0.87 and 96.9 %, in II, VIII, X, XI
+    attacked(store, 0.55, TrainingCell("mnist"), victims=128, steps=20_000)  # 0.95 and 100 %
+    attacked(store, 0.9, TrainingCell("dermamnist_victims"), victims=16)
+    rows = beside_report.attack_counts(report(store, "X", "XII")).set_index("table")
+    assert rows.loc["X", ["rows", "full", "reproduced", "differs", "smaller"]].tolist() == [30, 2, 1, 1, 0]
+    assert rows.loc["XII", ["rows", "full", "smaller", "missing"]].tolist() == [8, 0, 1, 7]
+    assert rows.loc["all", "rows"] == 38
+    assert beside_report.attack_counts(report(store, "VII")).iloc[-1]["rows"] == 0  # accuracies only
+
+
+def test_the_scale_of_a_row_is_that_of_the_shared_abstraction():
+    row = paper_rows.read("XII")[0]
+    small = paper_cells.attack(row, paper_cells.Scale(victims=4, steps=10, plateau=3, seed=2))
+    claim = beside.claims(["XII"])[0]
+    assert beside.whole_attack(small) == claim.attacked
+    assert beside.whole_attack(dataclasses.replace(small, rounds=5)) != claim.attacked

@@ -1,0 +1,254 @@
+"""Rows of 001 Tables VIII to XII: read right, made into cells, and set beside the paper's figures."""
+
+import dataclasses
+import math
+
+import pandas as pd
+import pytest
+from gleak_book import leak, paper_cells, paper_rows
+from gleak_book.paper_cells import Scale
+from gleak_book.paper_rows import Row
+
+from gleak_lib.attacks import ATTACKS
+from gleak_lib.bottlenecks import CVB, PRECODE
+from gleak_lib.errors import ParameterError, UnknownNameError
+from gleak_lib.experiments import AttackCell, Result, TrainingCell
+from gleak_lib.federated import Protocol
+
+COUNTS = {"VIII": 23, "IX": 12, "X": 30, "XI": 12, "XII": 8}
+SMALL = Scale(victims=4, steps=10, plateau=5, lbfgs_steps=3, training_rounds=2, seeds=2)
+
+
+def row(defense="none", params="", **changes):
+    return Row(
+        **{"table": "X", "dataset": "cifar10", "model": "cnn", "attack": "ig"} | changes,
+        defense=defense,
+        params=params,
+    )
+
+
+@pytest.mark.parametrize(("table", "count"), COUNTS.items())
+def test_every_line_of_the_tables_is_read(table, count):
+    rows = paper_rows.read(table)
+    assert len(rows) == count
+    assert {r.table for r in rows} == {table}
+    assert all({"ssim", "ssim_std", "asr", "psnr", "mse", "lpips"} <= set(r.paper) for r in rows)
+    assert all(("accuracy" in r.paper) == (table != "IX") for r in rows)
+
+
+def test_figures_are_those_of_the_line():
+    (line,) = [r for r in paper_rows.read("X", dataset="mnist") if r.params == "P=1;K=64"]
+    assert line.paper["ssim"] == 0.52
+    assert line.paper["asr"] == 59.38
+    assert (line.paper["accuracy"], line.paper["accuracy_std"]) == (98.42, 0.06)
+    with pytest.raises(TypeError):
+        line.paper["ssim"] = 1.0
+
+
+def test_repeated_lines_are_equal():
+    assert len(dict.fromkeys(paper_rows.read("VIII"))) == 1 + 7 + 3 + 5 + 4
+    assert len(paper_rows.read()) == sum(COUNTS.values())
+    assert {r.model for r in paper_rows.read(model="vit")} == {"vit"}
+
+
+def test_settings_become_bottlenecks_and_defences():
+    assert row("cvb", "P=1;k=5;s=1/16;beta=5e-5").bottlenecks() == (CVB(1, 5, 1 / 16, 5e-5),)
+    several = row("cvb", "P=1+2+3;k=1;s=1/2;beta=1e-1").bottlenecks(kl="exact")
+    assert several == tuple(CVB(p, 1, 0.5, 0.1, kl="exact") for p in (1, 2, 3))
+    assert row("precode", "P=1;K=8").bottlenecks() == (PRECODE(1, k=8, beta=0.01),)
+    assert row("gc", "p=0.99").transformation() == (("compression", (("p", 0.99),)),)
+    dp = (("max_grad_norm", 20.0), ("noise_multiplier", 1e-3))
+    assert row("dp", "C=20;sigma=1e-3").transformation() == (("dp", dp),)
+    assert row("none").bottlenecks() == row("none").transformation() == row("gc", "p=0.9").bottlenecks() == ()
+
+
+def test_labels_name_defence_and_settings():
+    assert row("cvb", "P=1;k=5;s=1/2;beta=1e-1").label == "CVB P=1, k=5, s=1/2, β=1e-1"
+    assert row("dp", "C=20;sigma=1").label == "DP C=20, σ=1"
+    assert row().label == "none"
+
+
+def test_attacks_are_the_presets_and_ignore_replaces_ig():
+    assert paper_rows.named_attack("ig") == ATTACKS["ig"]
+    assert paper_rows.named_attack("ig+ignore") == ATTACKS["ignore"]
+    assert paper_rows.named_attack("cpl+ignore") == ATTACKS["cpl"].replace(layers="before-decoder")
+    assert row().attacker().tv == 0.01
+    assert row(model="vit").attacker().tv == 1e-4  # the paper's code
+    assert row(model="vit").attacker(tv=0.5).tv == 0.5
+    assert row(attack="idlg").attacker(tv=0.5) == ATTACKS["idlg"]
+
+
+def test_a_row_moved_elsewhere_has_no_figures_of_the_papers():
+    line = paper_rows.read("X", dataset="cifar10")[0]
+    assert line.on("cifar10") is line
+    moved = line.on("digits")
+    assert (moved.dataset, moved.model, dict(moved.paper)) == ("digits", "cnn", {})
+    assert line.on("cifar10", "vit").paper == {}
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: row("dpp"), UnknownNameError, "Unknown defence 'dpp'. Did you mean 'dp'"),
+        (lambda: row("gc"), ParameterError, "gc is set by p in this order, got ''"),
+        (lambda: row("precode", "K=8;P=1"), ParameterError, "precode is set by P, K in this order"),
+        (lambda: row("none", "p=0.9"), ParameterError, "none is set by nothing in this order, got 'p=0.9'"),
+        (lambda: row("gc", "p=much"), ParameterError, "'much' in 'p=much' is no number such as 5, 1/2"),
+        (lambda: row("cvb", "P=1;k=5;s=1/0;beta=1"), ParameterError, "'1/0' in .* is no number"),
+        (lambda: row("cvb", "P=1;k=4;s=1;beta=1"), ParameterError, "kernel_size must be odd"),
+        (lambda: paper_rows.read("VII"), UnknownNameError, "Unknown table 'VII'"),
+        (lambda: paper_rows.named_attack("ig+ignor"), UnknownNameError, "Did you mean 'ignore'"),
+        (lambda: paper_rows.named_attack("gi"), UnknownNameError, "Unknown attack 'gi'"),
+    ],
+)
+def test_what_rows_refuse(make, error, message):
+    with pytest.raises(error, match=message):
+        make()
+
+
+def test_a_scale_is_read_off_a_chapters_parameters():
+    chapter = {"victims": 5, "steps": 7, "seeds": 1, "dataset": "digits", "rounds": [0, 2], "tv": 0.01}
+    assert Scale.of(chapter, kl="exact") == Scale(victims=5, steps=7, seeds=1, tv=0.01, kl="exact")
+    assert Scale() == Scale(128, 20_000, 400, 2_000, 300, 3)
+
+
+def test_cpl_in_table_ix_is_the_public_codes():
+    (line,) = [r for r in paper_rows.read("IX", dataset="cifar10") if r.attack == "cpl"]
+    assert (line.attacker().label_term, line.attacker().label_weight) == ("paper-code", 0.1)
+    ours = dataclasses.replace(line, table="X").attacker()
+    assert (ours.label_term, ours.label_weight) == ("one-hot", 0.01)
+
+
+def test_lbfgs_on_a_bottleneck_in_table_ix_draws_noise_as_the_public_code_does():
+    lines = paper_rows.read("IX", dataset="mnist")
+    noise = {line.attack: line.attacker().noise for line in lines}
+    assert noise["idlg+ignore"] == noise["cpl+ignore"] == "resample-evaluation"
+    assert {noise[name] for name in ("idlg", "cpl", "ig", "ig+ignore")} == {"resample"}
+    assert dataclasses.replace(lines[3], table="X").attacker().noise == "resample"
+
+
+def test_a_row_is_trained_with_its_defence_and_attacked_fresh():
+    line = row("gc", "p=0.9")
+    trained = paper_cells.trainings(line, SMALL)
+    compression = (("compression", (("p", 0.9),)),)
+    assert [(c.seed, c.defense, c.protocol) for c in trained] == [
+        (seed, compression, Protocol(rounds=2)) for seed in (0, 1)
+    ]
+    attacked = paper_cells.attack(line, SMALL)
+    assert attacked.defense == compression
+    assert attacked.training == trained[0].at(0)  # fresh weights know of no defence
+    assert (attacked.victims, attacked.attack.max_steps, attacked.attack.plateau) == (4, 10, 5)
+    later = paper_cells.attack(line, Scale(training_rounds=2, rounds=1))
+    assert (later.rounds, later.training) == (1, trained[0].at(1))
+
+
+def test_table_ix_is_found_among_the_cells_of_chapter_01():
+    chapter = {
+        "dataset": "cifar10",
+        "datasets": ["mnist", "cifar10"],
+        "model": "cnn",
+        "position": 1,
+        "kernel_size": 5,
+        "scale": 0.5,
+        "beta": 0.1,
+        "victims": 4,
+        "steps": 10,
+        "plateau": 5,
+        "lbfgs_steps": 3,
+        "victim_seed": 0,
+        "seed": 0,
+    }
+    theirs = set(leak.table_iii(**chapter).values())
+    ours = paper_cells.cells(paper_rows.read("IX"), Scale.of(chapter))
+    assert len(ours) == 12
+    assert set(ours) <= theirs
+
+
+def test_cells_come_once_and_sets_without_training_images_are_attacked_only():
+    medical = paper_cells.cells(paper_rows.read("XII"), SMALL, untrained=("dermamnist", "bloodmnist"))
+    assert [sum(isinstance(c, kind) for c in medical) for kind in (AttackCell, TrainingCell)] == [8, 4 * 2]
+    models = paper_cells.cells(paper_rows.read("XI", "VIII"), SMALL)
+    attacks = sum(isinstance(c, AttackCell) for c in models)
+    assert (attacks, len(models) - attacks) == (12 + 18, (12 + 18) * 2)  # two of VIII are rows of XI
+    assert len(set(models)) == len(models)
+
+
+def made_up(cell):
+    column = {"ssim": [0.6, 0.4, 0.9, 0.1], "psnr": [20.0] * 4, "mse": [0.01] * 4}
+    figures = {
+        "scores": {"minmax": column, "none": column},
+        "loss": [0.1] * 4,
+        "steps": [10] * 4,
+        "entries_matched": 5,
+        "entries_total": 10,
+        "parameters": 65_962,
+        "accuracy": 0.5 + 0.1 * cell.seed,
+        "rounds": 2,
+        "best_round": 2,
+    }
+    return Result(cell, figures, {})
+
+
+def test_the_table_sets_ours_beside_the_papers():
+    rows = paper_rows.read("XI", model="cnn")
+    results = {cell: made_up(cell) for cell in paper_cells.cells(rows, SMALL)}
+    frame = paper_cells.table(rows, SMALL, results)
+    assert frame["ssim"].tolist() == [0.5] * 4
+    assert frame["asr"].tolist() == [50.0] * 4
+    assert frame["accuracy"].tolist() == pytest.approx([55.0] * 4)
+    assert frame["accuracy_std"].tolist() == pytest.approx([5.0] * 4)
+    assert frame["accuracy_paper"].tolist() == [99.10, 99.15, 62.53, 67.17]
+    assert frame["accuracy_difference"].tolist() == pytest.approx([-44.10, -44.15, -7.53, -12.17])
+    assert frame["defense"].tolist() == ["none", "CVB"] * 2
+    assert set(frame["ssim_mark"]) == set(frame["accuracy_mark"]) == {paper_cells.TOO_SMALL}  # 4 victims
+
+
+def test_what_was_not_run_is_a_gap():
+    rows = paper_rows.read("XI", dataset="cifar10", model="cnn")
+    results = {cell: made_up(cell) for cell in paper_cells.cells(rows, SMALL)}
+    del results[paper_cells.attack(rows[0], SMALL)], results[paper_cells.trainings(rows[1], SMALL)[1]]
+    frame = paper_cells.table(rows, SMALL, results)
+    assert frame["ssim"].isna().tolist() == [True, False]
+    assert frame["accuracy"].isna().tolist() == [False, True]  # a mean over one of two seeds is none
+    assert frame["ssim_paper"].tolist() == [0.87, 0.21]
+
+
+@pytest.mark.parametrize(
+    ("name", "ours", "theirs", "extent", "expected"),
+    [
+        ("ssim", 0.82, 0.87, "full", paper_cells.REPRODUCED),
+        ("ssim", 0.81, 0.87, "full", paper_cells.DIFFERS),
+        ("asr", 90.0, 100.0, "full", paper_cells.REPRODUCED),
+        ("asr", 89.0, 100.0, "full", paper_cells.DIFFERS),
+        ("accuracy", 64.03, 62.53, "full", paper_cells.REPRODUCED),
+        ("accuracy", 60.0, 62.53, "full", paper_cells.DIFFERS),
+        ("accuracy", 62.53, 62.53, "less", paper_cells.TOO_SMALL),
+        ("ssim", math.nan, 0.87, "full", paper_cells.NOT_RUN),
+        ("ssim", 0.82, 0.87, "reduced", paper_cells.AGREES_SO_FAR),
+        ("ssim", 0.81, 0.87, "reduced", paper_cells.DIFFERS_SO_FAR),
+        ("ssim", 0.87, math.nan, "full", ""),
+    ],
+)
+def test_marks(name, ours, theirs, extent, expected):
+    assert paper_cells.mark(name, ours, theirs, extent) == expected
+
+
+def test_what_counts_as_full_scale():
+    cpu = Scale(victims=16, steps=2_000, training_rounds=5, seeds=1)
+    cases = [
+        ("ssim", row(), cpu, "reduced"),
+        ("ssim", row(), Scale(), "full"),
+        ("ssim", row(attack="cpl"), Scale(), "full"),
+        ("asr", row(), Scale(victims=127), "reduced"),
+        ("asr", row(), Scale(plateau=50), "reduced"),  # another stop rule
+        ("asr", row(), Scale(training_rounds=1), "full"),  # whatever the accuracy
+        ("asr", row(), Scale(victims=12), "less"),
+        ("asr", row(), Scale(rounds=20), "less"),
+        ("ssim", row(attack="cpl"), Scale(lbfgs_steps=100), "less"),
+        ("accuracy", row(), Scale(), "full"),
+        ("accuracy", row(), cpu, "less"),
+        ("accuracy", row(), Scale(seeds=1), "less"),
+    ]
+    for name, line, scale, expected in cases:
+        assert paper_cells.extent(name, line, scale) == expected, (name, scale)
+    assert isinstance(paper_cells.table([], cpu, {}), pd.DataFrame)
