@@ -73,7 +73,7 @@ Markdown(analysis.note(settings, found))
 #
 # A gradient has thousands of entries. Pick two of one layer (at random, among the larger half of the client's) and plot one against the other:
 # each step of the attack is a point, dark at the beginning and bright at the end. The cross marks where the client's
-# gradient is. First the plain model under IG, fresh weights, one row an image.
+# gradient is. First the plain model under IG, fresh weights, one row per image.
 
 # %%
 plots.tracks(
@@ -82,7 +82,7 @@ plots.tracks(
 )
 
 # %% [markdown]
-# The points begin somewhere and close in on the cross. The dummy's gradient becomes the client's. Now the same with PRECODE, for the layers
+# The points start anywhere and close in on the cross: the dummy's gradient approaches the client's. Now the same with PRECODE, for the layers
 # around the sampling:
 
 # %%
@@ -93,7 +93,7 @@ plots.tracks(
 
 # %% [markdown]
 # In the decoder and the classifier there is no path any more, only a cloud: early and late points lie mixed, and the steps between them are
-# as long as the cloud is wide. The encoder's entries stand before the sampling. They do move along a path, and end in one place, but beside the cross.
+# as long as the cloud is wide. The encoder's entries stand before the sampling. They move along a path and settle in one place, but away from the cross.
 
 # %% [markdown]
 # ## Layer by layer
@@ -181,23 +181,24 @@ tables.show(
 # *Decoder and classifier do not stay as low as under IG.* In our runs they are higher under IG (0.45 and 0.59) than under Ignore (0.00 and 0.10), for all 16
 # victims. And Ignore's values are those of the true image. It is IG's that are too high, and the next section asks how.
 #
-# **Trained weights: most of it is gone.** After 20 federated rounds, IG gets the layers before the decoder up to 0.82 to 0.91, which is
+# **Trained weights: most of these readings fail.** After 20 federated rounds, IG gets the layers before the decoder up to 0.82 to 0.91, which is
 # about what the true image has in the first layer and the encoder. The first layer is not near 0 but the highest of the four. Ignore ends no higher than IG. The paper does not say in this section which weights it
 # used; its description fits the fresh ones.
 
 # %% [markdown]
-# ## Louder than the noise
+# ## A signal stronger than the noise
 #
 # How can IG reach a similarity in the decoder and the classifier that the true image itself does not have? Call $\lVert\mu\rVert / \lVert\sigma\rVert$ the *signal*:
 # how large the part of the code that comes from the image is, compared with the noise. The table gives its median over the victims.
 #
 # On fresh weights the true image has a signal of 0.03. Its code is almost pure noise, and so are the gradients behind it. IG must match these gradients too,
-# and the dummy that it ends with has a signal of 0.86: an image so loud that its code can be heard above the noise. The *length* column says the
-# same. The encoder's gradient is a product with the features that enter it, and it is 17 times as long as the client's; the cosine does not object.
-# In the pictures these are the harsh patterns without any likeness. So here IG does not only wander, as the paper explains it. It
-# settles on something, and that is far from the original. Ignore has no reason to raise its voice: its dummy's signal is that of the true image.
+# and the dummy that it ends with has a signal of 0.86: an image whose code stands out from the noise. The *length* column says the
+# same. The encoder's gradient is a product with the features that enter it, and it is 17 times as long as the client's; the cosine does not see it.
+# In the pictures below these dummies look like colored noise. The paper explains IG's failure by dummy gradients in which the optimizer finds no consistent direction. Here
+# it does find one: IG settles on an image with a strong signal, far from the original. Ignore does not match the gradients behind the noise, and its dummy's signal stays near that of
+# the true image (0.04 against 0.03).
 #
-# After training the true image has a signal of 0.75, and IG's dummy is hardly louder. Then both attacks end alike,
+# After training the true image has a signal of 0.75, and IG's dummy hardly more (0.87). Then both attacks end alike,
 # in similarity and in SSIM.
 
 # %%

@@ -21,12 +21,12 @@
 # | CVB {cite:p}`scheliga2023cvb` | a convolutional one, with the values chosen {doc}`before <04_cvb_hyperparameters>` | $k_E$, $s_E$, $\beta$ |
 #
 # DP and GC act on the gradient: DP changes every entry that the attacker sees, GC drops most of them. A bottleneck acts before there is a gradient. What stands behind the sampling is
-# made from noise; what stands before it sees the noise through the signal that comes back. At $P=1$ and on fresh weights that is a lot: two gradients of one image agree by no more than 0.28 to 0.30
-# there ({doc}`03_ignore_attack`, PRECODE).
+# made from noise; what stands before it sees the noise through the signal that comes back. At $P=1$ and on fresh weights that is a lot: the gradients of one image under two draws of noise have a cosine similarity
+# of 0.28 to 0.30 there ({doc}`03_ignore_attack`, PRECODE).
 #
 # ```{admonition} What this chapter measures has been broken since
 # :class: warning
-# The tables below have IG and Ignore, as the paper's. Attackers who search for the noise ({doc}`08_breaking_the_bottleneck`), or who know the defense ({doc}`09_what_stands`: a stronger prior against noise,
+# The tables below show the attacks of the paper. Attackers who search for the noise ({doc}`08_breaking_the_bottleneck`), or who know the defense ({doc}`09_what_stands`: a stronger prior against noise,
 # only the entries sent against compression), find far more behind PRECODE, the CVB, weak DP and compression to a tenth.
 # ```
 
@@ -115,13 +115,13 @@ Markdown(
 # In the published run CIFAR-10 is off at PRECODE with $K \ge 32$ only, where ours finds a little less. On MNIST ours finds less
 # wherever there is something to find. The page {doc}`Ours beside theirs <11_ours_beside_theirs>` says what is known of why.
 #
-# The order is roughly the paper's. It is not the same: in the paper PRECODE leaks more with each step from $K = 16$ on, in ours from $K = 64$ on; and on MNIST the weakest DP and
-# compression to a tenth leak more than any PRECODE up to $K=128$ in the paper, as much as $K=128$ in ours. DP hides the image from $\sigma = 10^{-2}$ on, and at $10^{-3}$ stops every success of this attack on CIFAR-10 (16 images; 5.5 % in the paper). Compression to a tenth leaves
-# 38 % of the images on CIFAR-10 (47 % in the paper), compression to a hundredth none.
+# The order is roughly the paper's. It is not the same: in the paper every doubling of $K$ from 16 on makes PRECODE leak more, in ours clearly so only from 32 on; and on MNIST the weakest DP and
+# compression to a tenth leak more than any PRECODE up to $K=128$ in the paper, about as much as $K=128$ in ours. From $\sigma = 10^{-2}$ on this attack finds next to nothing behind DP; at $10^{-3}$ none of its 16 reconstructions on CIFAR-10 is a success
+# (5.5 % in the paper). Behind compression to a tenth it finds 38 % of the images of CIFAR-10 (47 % in the paper), behind compression to a hundredth none. What stronger attacks find there stands in {doc}`09_what_stands`.
 #
-# DP's noise has a length of its own, whatever the gradient's. The CNN has 65,962 parameters, so that noise of deviation $C\sigma = 20 \cdot 10^{-2}$ in each of
-# them is about 51 long, and the gradient that it hides was clipped to at most 20. One thing speaks for DP here: every update comes from a single image and carries
-# the noise of a whole step. In training, a batch of 64 images shares it, so that privacy and accuracy on this page are not those of the same update. For the other three there are reasons at hand, which no table here tests: compression keeps the largest entries as they are, and the cosine distance
+# DP's noise has the same expected length, however long the gradient is. The CNN has 65,962 parameters, so that noise of deviation $C\sigma = 20 \cdot 10^{-2}$ in each of
+# them is about 51 long, and the gradient that it hides was clipped to at most 20. One thing favors DP here: every update comes from a single image and carries
+# the noise of a whole step. In training, a batch of 64 images shares it, so that privacy and accuracy on this page are not those of the same update. For the leaks of compression and PRECODE there are likely reasons, which no table here tests: compression keeps the largest entries as they are, and the cosine distance
 # asks for the direction only; PRECODE's encoder grows with $K$, and its gradient stands *before* the decoder.
 #
 # The first images, with the weakest and the strongest setting of each kind:
@@ -133,7 +133,7 @@ plots.reconstructions(originals, pictures, columns=examples, scaling=scaling)
 # %% [markdown]
 # ## Which attack
 #
-# IG is what the tables report. Are there defences against which an older attack does better? Against the bottlenecks each attack ignores the
+# IG is what the tables report. Are there defenses against which an older attack does better? Against the bottlenecks each attack ignores the
 # gradients behind the encoder, and the last column shows IG without this mask.
 
 # %%
@@ -163,7 +163,7 @@ Markdown(
 #
 # ## What it costs in accuracy
 #
-# The defence is applied to the gradient of every local step of every client, as a client would have to whose every gradient may be seen.
+# The defense is applied to the gradient of every local step of every client, as it must be if the server may see each of them.
 # Accuracies after a few rounds are no reproduction of accuracies after up to 300, so they carry no mark.
 
 # %%
@@ -175,8 +175,8 @@ tables.show(
 )
 
 # %% [markdown]
-# In the published run (3 rounds, one seed) the order is mostly the paper's: the weakest DP costs nothing on CIFAR-10 and 0.4 points on MNIST, $\sigma = 10^{-2}$ two points, and $\sigma = 1$
-# nearly everything: after three rounds the network is at chance on CIFAR-10 and at 24 % on MNIST (the paper's reach 50 and 95 % in the end). One row is very different. The paper's
+# In the published run (3 rounds, one seed) the order is roughly the paper's on MNIST. On CIFAR-10 it is less so: the CVB, first in the paper, stands in the middle here. The weakest DP costs nothing on CIFAR-10 and 0.4 points on MNIST, $\sigma = 10^{-2}$ two points, and $\sigma = 1$
+# nearly everything: after three rounds the network is at chance on CIFAR-10 and at 23 % on MNIST (the paper's reach 50 and 95 % in the end). One row is very different. The paper's
 # networks all but fail to learn from gradients compressed to a hundredth, 23 % on MNIST and 11 % on CIFAR-10 after up to 300 rounds. Ours reach 89 % and 29 %
 # after three. Here Adam sees the compressed gradient of each local step, and dropped entries are simply gone. How the paper compresses in training is not known to us.
 #
@@ -200,10 +200,10 @@ plots.tradeoff(
 )
 
 # %% [markdown]
-# In the published run DP at $\sigma = 10^{-3}$ and $10^{-2}$ stands at the lower right of everything else on CIFAR-10: no bottleneck and no compression has both a
-# lower SSIM and a higher accuracy than one of these two, under this attack and with one seed. On MNIST the CVB stands between no defense and DP at $10^{-2}$. In the paper's panels it is the CVB that
-# stands furthest to the right, because it ends *above* the plain network, which three rounds cannot show. (After 20 rounds ours does so, too, by 1.4 points with one seed each:
-# {doc}`Other architectures <06_other_architectures>`.)
+# In the published run DP at $\sigma = 10^{-2}$ has both a lower SSIM and a higher accuracy than every bottleneck and every compression on CIFAR-10, under this attack and with one seed. On MNIST the CVB has
+# a lower SSIM (0.22) and a higher accuracy than DP at $10^{-3}$ (0.40) and than every PRECODE; DP at $10^{-2}$ has a lower SSIM still (0.02) and costs two points. In the paper's panels it is the CVB that
+# stands furthest to the right, because it ends *above* the plain network, which three rounds cannot show. (After 20 rounds ours is above it by 1.4 points on CIFAR-10 and level with it on MNIST, with one seed each:
+# {doc}`Other architectures <06_other_architectures>`.) Against attackers who know the defense the picture changes: {doc}`09_what_stands`.
 
 # %%
 tables.show(
@@ -224,11 +224,11 @@ tables.show(
 # that PRECODE is 19 times the plain network, while compression to a tenth sends a fifth and to a hundredth a fiftieth (an index goes with each entry).
 #
 # DP needs the gradient of each example by itself. PRECODE's size is its cost: at position 1 every unit of
-# the bottleneck has a weight from every pixel of the feature map, twice, and one back.
+# the bottleneck has two weights from every value of the feature map, for its mean and its deviation, and one back.
 #
 # ## Try it
 #
-# Another strength, another image set, one kind of defence only:
+# Another strength, another image set, one kind of defense only:
 #
 # ```console
 # gleak run 05_attacks_and_defences --profile quick -p more "['gc 0.5']" --output tryout

@@ -117,8 +117,8 @@ for name, text in numbers.items():
 # The attacks of this chapter stay inside that, but for the section on its limits: the same server, the same knowledge, one image, known labels, the weights that the server
 # sent. What they add is the question which noise would explain the gradient. Two things differ from the paper's attack. They match *all* gradients, the
 # stochastic ones included. And they take 1,000 to 2,000 steps with a fixed schedule instead of up to 20,000.
-# Their settings were chosen on other draws of CIFAR-10 images: those of `joint` on fresh weights, those of the layer-by-layer form on eight images and weights of which one set, the
-# first model's, is attacked here as well.
+# Their settings were chosen on CIFAR-10: those of `joint` on fresh weights and on images drawn apart from those below; those of the layer-by-layer form on eight images, also drawn apart, but in part on
+# weights that are attacked here, the first model's.
 #
 # ## One unknown more
 #
@@ -175,7 +175,7 @@ Markdown(
 )
 
 # %% [markdown]
-# In the published run the picture turns over. Behind the CVB, IG, Ignore and the expectation find none of the images, as the paper says; `joint` finds nearly all, behind
+# In the published run the search for the noise changes the result. Behind the CVB, IG, Ignore and the expectation find none of the images, as the paper says of the first two; `joint` finds nearly all, behind
 # PRECODE as well. The noise comes along, the CVB's 1,568 numbers less well than the eight of PRECODE.
 #
 # The oracle, which is told the noise, finds no more: the intervals overlap. So on fresh weights no cost of a hidden $\varepsilon$ to the attacker can be seen here. It
@@ -183,7 +183,7 @@ Markdown(
 # image nor noise (see the variants below). So it is the "stochastic" gradients that give the noise away.
 #
 # Two columns keep us honest. *Loss at the truth* is what an attack's loss would be at the client's own image and noise. *Stuck* is the share of victims whose
-# search ended at more than twice that. All searches that redraw the noise are stuck, by one to two orders of magnitude. But `joint` is stuck for two thirds as well: it succeeds
+# search ended at more than twice that. All searches that redraw the noise are stuck: their median losses are about 18 to 80 times that at the truth. But `joint` is stuck for two thirds as well: it succeeds
 # without arriving, so that more steps or restarts may find more.
 
 # %%
@@ -229,7 +229,7 @@ Markdown(
 # third, where Ignore alone finds 86. On fresh weights the form of the KL term makes no difference that shows.
 #
 # Three settings resist `joint`: kernels of one pixel, a bottleneck of a single kernel ($s = 1/16$), and bottlenecks at all three positions. None of their 36 images is found by it. That is not the same as nothing
-# being found: at all three positions *Ignore* finds 11 %, more than `joint`, and there the oracle, which knows the noise, finds a third. Knowing the noise tells the three apart. With kernels of one pixel 81 % are found then, so there it is the noise that
+# being found: at all three positions *Ignore* finds 11 %, more than `joint` (the intervals overlap), and there the oracle, which knows the noise, finds a third. Knowing the noise tells the three apart. With kernels of one pixel 81 % are found then, so there it is the noise that
 # protects. How well it is recovered does not say so: the correlation is 0.83, and with kernels of five pixels, where `joint` finds nearly all, it is 0.84. At three positions and with the single
 # kernel even the oracle finds a minority: these networks' gradients seem to say less about the
 # image, noise or not. At three positions, moreover, the search ends *below* the loss of the truth. It has found another image and
@@ -360,7 +360,7 @@ plots.reconstructions(originals, pictures, columns=examples, scaling=scaling)
 # (vit-closed-form)=
 # ## A vision transformer needs no search
 #
-# A vision transformer cuts the image into $P$ patches $x_p$, embeds each by one matrix, and adds a learnt position embedding. With one image
+# A vision transformer cuts the image into $P$ patches $x_p$, embeds each by one matrix, and adds a learned position embedding. With one image
 # in the update, the gradient of that position embedding *is* the error signal at each patch, $\Delta$ ($P \times F$), and the
 # gradient of the patch embedding is $G = \Delta^\top X$. Both are shared. So $X$ follows by least squares, without labels, without a single step,
 # and whatever noise a bottleneck adds behind the embedding is already in $\Delta$. The leak through the position embedding is known from
@@ -380,9 +380,9 @@ tables.show(
 )
 
 # %% [markdown]
-# In the published run every image comes back, to the precision of float32, from fresh weights and after two rounds of training, through PRECODE and through the CVB. Clipping only
+# In the published run every image comes back, to the precision of float32, from fresh weights and after two rounds of training on Retina, through PRECODE and through the CVB. Clipping only
 # scales $G$ and $\Delta$ alike. What hurts is what disturbs $\Delta$: behind a bottleneck noise of 1e-4 and eight bits still leave nearly perfect images, and noise of
-# 1e-3 images of which most are found; compression to a tenth leaves 8 % behind PRECODE and none behind the CVB. The plain transformer is the *least* exposed of the
+# 1e-3 images of which most are found; compression to a tenth leaves 2 % behind PRECODE and none behind the CVB. The plain transformer is the *least* exposed of the
 # three to every disturbance but clipping (a likely reason, not measured here: its patches' error signals are the most alike, so that least squares amplify the noise most). So in this run a bottleneck
 # behind the embedding does not only fail to protect; it makes the leak more robust.
 #
@@ -415,7 +415,7 @@ if architectures:
 
 # %% [markdown]
 # In the published run `joint` finds all 33 images behind the transformer's CVB; Ignore finds none. (IG on the plain transformer is no yardstick
-# here: with the paper's weight of the prior its loss ends *below* that of the truth, in an image that is too smooth.)
+# here: with the prior's weight of the paper's text, 0.01, its loss ends *below* that of the truth, in an image that is too smooth.)
 #
 # ResNet-18 is hard for every attack here in so few steps. Without a bottleneck IG finds about a quarter. Behind the CVB Ignore finds none, and `joint` four images of 33.
 # It is stuck on every victim, above the loss of the truth. So the CVB does not bring this network's ASR to zero either, and how much it protects cannot be told from 300 steps.

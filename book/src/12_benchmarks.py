@@ -9,8 +9,8 @@
 # %% [markdown]
 # # Speed
 #
-# A table row of {cite:t}`scheliga2023cvb` is 128 attacks of up to 20,000 steps. There are 85 such rows, so how fast an attack runs decides which questions can be asked at all: how long
-# a row takes stands below, as soon as the measurements are read.
+# A row of Tables VIII to XII of {cite:t}`scheliga2023cvb` is 128 attacks of up to 20,000 steps, and these tables have 85 rows. So how fast an attack runs decides which questions can be asked at all. How long
+# a row takes follows below, computed from the measurements.
 #
 # This page computes nothing. It shows what `python benchmarks/run.py` measured and stored, with the hardware under each table. Machines stand side by
 # side, each with its newest version of the code; what was not measured says so.
@@ -21,8 +21,8 @@
 #   weight gradients differ between victims.
 # - **Weight gradients in factors.** A weight gradient is a sum of outer products of a layer's inputs and the gradients at its outputs. Its inner product with
 #   the observed gradient, and its norm, follow from these factors. Where that is less work, the gradient itself is never written out.
-# - **One fold.** A convolution's weight gradient is a product of patches of its input. The derivative of that sums patches back into images. A compiler
-#   makes scattered additions of this sum, one pixel at a time; here it stays one operation, compiled or not.
+# - **One fold.** A convolution's weight gradient is a product with patches of its input. Its derivative adds patches back into images. A compiler
+#   turns this sum into scattered additions, one pixel at a time; here it stays one operation, compiled or not.
 # - **Static buffers.** A step is a pure function from state to state, with no look at a value on the host. So its buffers can stay where they are; on a GPU
 #   it is recorded once as a CUDA graph, and replayed. The host no longer launches hundreds of small kernels a step.
 # - **Compaction.** A victim that has stopped leaves the batch. As the cost is proportional to the number of victims (below), what it would have cost is saved.
@@ -123,7 +123,7 @@ Markdown(speed.hardware(rows, "throughput"))
 #
 # ## The cost of a victim
 #
-# The more victims, the better they share what a step costs in any case, until the machine is full; from there on a victim costs the same, however many
+# A step has a fixed cost, which the victims share, until the machine is full; from there on each victim costs the same, however many
 # there are. A line that rises would mean that something is done for pairs of victims, or that memory runs short.
 
 # %%
@@ -160,7 +160,7 @@ tables.show(
 Markdown(speed.hardware(rows, "throughput"))
 
 # %% [markdown]
-# `fast` is what runs on a CPU unless one asks for more, `graph` on a GPU. A method that did not fit into memory, or that the machine does not have, says
+# In the published tables the rows of `vit` were measured before its blocks took the form of the paper's code (one more GELU in each). `fast` is what runs on a CPU unless one asks for more, `graph` on a GPU. A method that did not fit into memory, or that the machine does not have, says
 # so in the last column.
 #
 # ## Every attack
@@ -276,5 +276,5 @@ Markdown(speed.hardware(rows, "memory"))
 
 # %% [markdown]
 # The goals for two cores, at most 0.2 ms a victim and step and at least 13 times the loop, are reached with the compiled step. That of 1.5 times the loop for a federated
-# round is reached where idle threads sleep, as in `gleak run` (above twice), and not where they spin: there the plain loop is faster, and takes about what clients side by side take
-# at their best. L-BFGS gains little on a wide perceptron, because the squared distance needs every gradient written out. What is asked of a GPU was not measured.
+# round is reached where idle threads sleep, as in `gleak run` (above twice), and not where they spin: there the plain loop is faster, and takes about as long as clients side by side
+# with threads that sleep. L-BFGS gains little on a wide perceptron, because the squared distance needs every gradient written out. What is asked of a GPU was not measured.
