@@ -159,7 +159,8 @@ Markdown(
 )
 
 # %% [markdown]
-# In the published run IG is the strongest in every row, and iDLG and CPL, cut short, are furthest behind on the CVB. Without its mask IG loses a little on PRECODE and most of its score on the CVB.
+# In the published run IG is the strongest in every row, and iDLG and CPL, cut short after 100 steps, are furthest behind on the CVB. (They draw the noise once per step here; drawn at every evaluation, as in the
+# paper's public code, they find nothing there, an SSIM of 0.01: {doc}`01_how_gradients_leak`.) Without its mask IG loses a little on PRECODE and most of its score on the CVB.
 #
 # ## What it costs in accuracy
 #
@@ -178,7 +179,7 @@ tables.show(
 # In the published run (3 rounds, one seed) the order is roughly the paper's on MNIST. On CIFAR-10 it is less so: the CVB, first in the paper, stands in the middle here. The weakest DP costs nothing on CIFAR-10 and 0.4 points on MNIST, $\sigma = 10^{-2}$ two points, and $\sigma = 1$
 # nearly everything: after three rounds the network is at chance on CIFAR-10 and at 23 % on MNIST (the paper's reach 50 and 95 % in the end). One row is very different. The paper's
 # networks all but fail to learn from gradients compressed to a hundredth, 23 % on MNIST and 11 % on CIFAR-10 after up to 300 rounds. Ours reach 89 % and 29 %
-# after three. Here Adam sees the compressed gradient of each local step, and dropped entries are simply gone. How the paper compresses in training is not known to us.
+# after three. Here Adam sees the compressed gradient of each local step, and dropped entries are simply gone. The paper, too, sets each layer's smallest values to zero; whether at each local step, or in an update of a whole round, is not known to us.
 #
 # DP is the only one of the four that comes with a guarantee. The last column is $\varepsilon$ at $\delta = 10^{-5}$ for the rounds that were
 # run, from Opacus' accountant {cite:p}`yousefpour2021opacus`, the largest of all clients. It limits by what factor, $e^{\varepsilon}$, one image can

@@ -243,14 +243,14 @@ for dataset in datasets:
     )
 
 # %% [markdown]
-# In the published run the object and its colors are there behind the CNN and the ViT without a CVB. Behind ResNet-18 without one the digits can be read, while of CIFAR-10's images only light and dark areas are left. With the CVB little is left on CIFAR-10 under these attacks, a dark spot or a
+# In the published run the object and its colors are there behind the CNN and the ViT without a CVB. Behind ResNet-18 without one most digits can be read, while of CIFAR-10's images only light and dark areas are left. With the CVB little is left on CIFAR-10 under these attacks, a dark spot or a
 # color here and there. On MNIST a reader can still make out some digits behind the ViT with a CVB, where the tables count no success.
 
 # %% [markdown]
 # ## Utility against privacy
 #
-# Accuracy against $1 - \mathrm{SSIM}$, ours and the paper's (Fig. 11a). The best model would stand in the top right corner. The dotted line marks a mean SSIM of 0.5: right of it,
-# the paper calls a model private. Only models that were both attacked and trained have a point.
+# Accuracy against $1 - \mathrm{SSIM}$, ours and the paper's (Fig. 11a). The best model would stand in the top right corner. The dotted line marks an SSIM of 0.5, the paper's threshold
+# for a successful attack: right of it the mean reconstruction fails, under IG or Ignore. Only models that were both attacked and trained have a point.
 
 # %%
 plots.utility(architectures_report.tradeoff(settings, found))
@@ -260,5 +260,5 @@ plots.utility(architectures_report.tradeoff(settings, found))
 # the question of {doc}`08_breaking_the_bottleneck`. One thing can be said here already. All three models were attacked by an optimizer that
 # starts from noise, and for the ViT there is {ref}`a shorter way <vit-closed-form>`. Its patch embedding is a linear layer, whose weight gradient is $G = \Delta^\top X$ for
 # the patches $X$; and $\Delta$ is shared, too: it is the gradient of the position embedding. With one image a batch, $X$ is the solution of a linear
-# system, without a label or a single step, and whatever bottleneck stands behind it. An attack of iterations that fails proves
-# nothing about a layer that the bottleneck never touched.
+# system, without a label or a single step, and whatever bottleneck stands behind it. That attacks by iteration fail proves
+# nothing about a layer that stands before the bottleneck.

@@ -11,7 +11,7 @@
 #
 # PRECODE and the CVB put noise into a network, and with it into its gradients. An attacker who draws noise of their own cannot match
 # them, and one who looks only at what stands before the noise has little to match. So far so good: with the CVB at the
-# first position {cite:t}`scheliga2023cvb` report an attack success rate (ASR) of 0 %.
+# first position {cite:t}`scheliga2023cvb` report an attack success rate (ASR) of 0 % on CIFAR-10.
 #
 # But the noise is not lost. The client drew one $\varepsilon$, and *that* one shaped every gradient behind the decoder. This chapter treats it as what it is to
 # the server: a further unknown. It searches for the image and the noise together, on fresh weights and on trained ones, measures how much of the
@@ -225,7 +225,7 @@ Markdown(
 )
 
 # %% [markdown]
-# In the published run PRECODE falls at every position and width of the grid, and the CVB of five pixels at every single position: 92 % at the first, 86 at the second, 89 at the
+# In the published run PRECODE is broken at every position and width of the grid, and the CVB with kernels of five pixels at every single position: 92 % at the first, 86 at the second, 89 at the
 # third, where Ignore alone finds 86. On fresh weights the form of the KL term makes no difference that shows.
 #
 # Three settings resist `joint`: kernels of one pixel, a bottleneck of a single kernel ($s = 1/16$), and bottlenecks at all three positions. None of their 36 images is found by it. That is not the same as nothing
@@ -344,12 +344,12 @@ plots.intervals(
 #
 # **PRECODE keeps some of its noise, and loses it to the search:** 25 % with IG, 58 % (42 to 73) with `joint` layer by layer, 61 % with the noise known, 67 % without noise.
 #
-# **The exact KL term does protect, at a price.** `joint` finds 8 % (3 to 22), with the noise known it is 36 %, and without noise 33 %. So there are two steps. From the 92 % of
-# the network without bottleneck down to 33 is the network's own: its gradients tell less even when nothing is random. From there on it is the noise, which
-# the search finds less well (correlation 0.66); here the intervals still touch. What it costs in accuracy stands in {doc}`What stands <09_what_stands>`.
+# **The exact KL term does protect, at a price.** `joint` finds 8 % (3 to 22), with the noise known it is 36 %, and without noise 33 %. So there are two effects. The trained
+# network itself takes the 92 % of the one without bottleneck down to 33: its gradients tell less even when nothing is random. The noise takes these down to 8;
+# the search finds it less well (correlation 0.66), and here the intervals still touch. What it costs in accuracy stands in {doc}`What stands <09_what_stands>`.
 #
-# Without a bottleneck 92 % are found on weights as old as these, by either distance. The means over models in the noise table and the medians over victims of the losses hide that models and victims differ; intervals count
-# victims as if they were independent, while twelve each share a model.
+# Without a bottleneck 92 % are found on weights as old as these, by either distance. The noise table shows means over models, and losses are medians over victims, so that differences between models and between victims cannot be seen; the intervals count
+# victims as independent, although twelve each share a model.
 
 # %%
 lines = plan.trained(settings)[max(rounds)]

@@ -200,7 +200,7 @@ plots.reconstructions(originals, pictures, columns=examples, scaling=scaling)
 # %% [markdown]
 # On CIFAR-10 (profile `cpu`, eight batches of each size) all images of batches of two and of four come back exactly, and most of those of eight. Of batches of sixteen one image in eight is found, of thirty-two one in sixteen:
 # there few rows seem to belong to one image alone, and what is returned looks like mixtures. So batches do protect against
-# this attack on these weights, but it takes more than a few images, and even thirty-two do not hide all.
+# this attack on these weights, but it takes more than a few images, and even thirty-two do not hide all. What attacks by optimization find in batches stands in {doc}`09_what_stands`.
 #
 # ### Training mode
 #

@@ -24,7 +24,7 @@
 # - **One fold.** A convolution's weight gradient is a product with patches of its input. Its derivative adds patches back into images. A compiler
 #   turns this sum into scattered additions, one pixel at a time; here it stays one operation, compiled or not.
 # - **Static buffers.** A step is a pure function from state to state, with no look at a value on the host. So its buffers can stay where they are; on a GPU
-#   it is recorded once as a CUDA graph, and replayed. The host no longer launches hundreds of small kernels a step.
+#   it is recorded once as a CUDA graph, and replayed. The host no longer launches hundreds of small kernels per step.
 # - **Compaction.** A victim that has stopped leaves the batch. As the cost is proportional to the number of victims (below), what it would have cost is saved.
 
 # %% tags=["parameters"]
@@ -275,6 +275,6 @@ plots.scaling(
 Markdown(speed.hardware(rows, "memory"))
 
 # %% [markdown]
-# The goals for two cores, at most 0.2 ms a victim and step and at least 13 times the loop, are reached with the compiled step. That of 1.5 times the loop for a federated
+# The goals for two cores, at most 0.2 ms per victim and step and at least 13 times the loop, are reached with the compiled step. That of 1.5 times the loop for a federated
 # round is reached where idle threads sleep, as in `gleak run` (above twice), and not where they spin: there the plain loop is faster, and takes about as long as clients side by side
 # with threads that sleep. L-BFGS gains little on a wide perceptron, because the squared distance needs every gradient written out. What is asked of a GPU was not measured.
