@@ -14,7 +14,7 @@ from torch import nn
 from gleak_lib import datasets, federated, metrics, models
 from gleak_lib.attacks import ATTACKS, Attack, invert, join, loss_at, observe
 from gleak_lib.bottlenecks import CVB, PRECODE, insert
-from gleak_lib.defenses import DEFENSES, Batch, Defense, chain, stateless
+from gleak_lib.defenses import DEFENSES, Batch, Defense, chain
 from gleak_lib.errors import GleakError
 from gleak_lib.federated import Protocol
 
@@ -60,7 +60,7 @@ def trained(model=MODEL, split=(PIXELS, LABELS), protocol=Protocol(rounds=1), **
 
 
 def changing(transform):
-    return stateless("mine", lambda grads, _: transform(grads))
+    return type("Mine", (Defense,), {"transform": lambda self, grads, generator: transform(grads)})()
 
 
 DIGITS = datasets.load("digits")
@@ -79,7 +79,7 @@ OBSERVE = [
     (lambda: see(mean="0.5"), r"mean must be Sequence\[float\] \| float, got '0.5'"),
     (lambda: see(generator=0), r"generator must be Generator \| None, got 0 \(int\)"),
     (lambda: see(defense="dp"), r"defense must be Defense \| None, got 'dp'"),
-    (lambda: see(defense=DEFENSES["dp"]), r"defense must be Defense \| None, got dp itself: call it"),
+    (lambda: see(defense=DEFENSES["dp"]), r"defense must be Defense \| None, got DP itself: call it"),
     (lambda: see(share_labels="no"), "share_labels must be bool, got 'no'"),
     (lambda: see(noise_scale="1"), "noise_scale must be float"),
     (lambda: see(noise=1), "unexpected keyword argument 'noise'. It takes: model, images"),
@@ -174,12 +174,12 @@ SPECS = [
     (lambda: CVB(k=8), "unexpected keyword argument 'k'. It takes: position, kernel_size"),
 ]
 DEFENSE = [
-    (lambda: DEFENSES["compression"](p="0.9"), r"compression: p must be float, got '0.9' \(str\)"),
+    (lambda: DEFENSES["compression"](p="0.9"), r"Compression: p must be float, got '0.9' \(str\)"),
     (lambda: DEFENSES["compression"](p=None), "p must be float, got None"),
     (lambda: DEFENSES["gaussian"](std="a"), "std must be float, got 'a'"),
     (
         lambda: DEFENSES["gaussian"](sigma=1),
-        "unexpected keyword argument 'sigma'. It takes: std",
+        "unexpected keyword argument 'sigma'. It takes: std, on",
     ),
     (lambda: DEFENSES["clip"](per_layer="no"), "per_layer must be bool"),
     (lambda: DEFENSES["quantize"](bits="8"), "bits must be int"),
@@ -189,9 +189,9 @@ DEFENSE = [
         (lambda name=name: DEFENSES[name]([1]), "must be (float|int), got list of int")
         for name in sorted(DEFENSES)
     ],
-    (lambda: chain("dp", "clip"), "chain: defenses must be Defense, got 'dp'"),
-    (lambda: chain([DEFENSES["clip"]()]), "defenses must be Defense, got list of Defense"),
-    (lambda: chain(DEFENSES["clip"]), "got clip itself: call it"),
+    (lambda: chain("dp", "clip"), "chain: defenses must be Defense \\| None, got 'dp'"),
+    (lambda: chain([DEFENSES["clip"]()]), "defenses must be Defense \\| None, got list of Defense"),
+    (lambda: chain(DEFENSES["clip"]), "got Clip itself: call it"),
     *[
         (lambda make=make, grads=grads: make()(grads), message)
         for make in (DEFENSES["clip"], DEFENSES["compression"], DEFENSES["quantize"], DEFENSES["gaussian"])

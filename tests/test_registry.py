@@ -13,7 +13,7 @@ REGISTRIES = {
     "attack": ATTACKS,
     "bottleneck": BOTTLENECKS,
     "dataset": DATASETS,
-    "defence": DEFENSES,
+    "defense": DEFENSES,
     "distance": DISTANCES,
     "model": MODELS,
 }

@@ -7,8 +7,8 @@ from gleak_lib.models.base import before_decoder, parameter_groups
 from gleak_lib.types import Observation
 
 LAST = "last"
-"""In `Attack.exclude`: the layer that the defence is known to target, else the last parameter group, the
-classifier that such defences prune."""
+"""In `Attack.exclude`: the layer that the defense is known to target, else the last parameter group, the
+classifier that such defenses prune."""
 
 
 def matched(observation: Observation, attack: Attack) -> tuple[str, ...]:
@@ -20,10 +20,11 @@ def matched(observation: Observation, attack: Attack) -> tuple[str, ...]:
     groups, defense = parameter_groups(observation.model), observation.defense
     shared = observation.gradients  # a client that freezes parameters does not send theirs
     groups = {group: tuple(n for n in names if n in shared) for group, names in groups.items()}
-    if LAST not in attack.exclude or not isinstance(defense, Defense) or defense.targets is None:
+    if LAST not in attack.exclude or not isinstance(defense, Defense):
+        return select(attack.layers, attack.exclude, groups)
+    if not (targets := set(defense.targets(observation.model))):
         return select(attack.layers, attack.exclude, groups)
     others = tuple(group for group in attack.exclude if group != LAST)
-    targets = set(defense.targets(observation.model))
     left = {group: tuple(n for n in names if n not in targets) for group, names in groups.items()}
     return select(attack.layers, others, left)
 

@@ -43,7 +43,7 @@ def observe(
         labels: V or V x B class indices.
         defense: a gradient transformation (see `gleak_lib.defenses`) that every client applies, bound to
             its own batch. The server knows which one it is, and not what it was bound to.
-        generator: source of the bottlenecks' and the defence's noise; None uses torch's global one.
+        generator: source of the bottlenecks' and the defense's noise; None uses torch's global one.
         mean, std: pixel statistics, one value or one a channel; the model sees (pixel - mean) / std.
         share_labels: whether the server knows the labels (001 §V-B grants them).
         share_noise: whether it is told the bottlenecks' noise: for oracle experiments only.
@@ -53,7 +53,7 @@ def observe(
 
     Raises:
         ShapeError: images or labels with wrong shapes or ranges, a model that returns other than N x K.
-        ParameterError: statistics shared of a model that takes none, or one that the defence cannot protect;
+        ParameterError: statistics shared of a model that takes none, or one that the defense cannot protect;
             a noise_scale that is negative or not finite; a model that trains nothing, or whose gradients are
             not to be had (`gradients.path`).
         GradientError: gradients that are NaN or infinite.
@@ -126,7 +126,7 @@ def observe(
         raise ParameterError("share_statistics needs a model with BatchNorm in training mode: call train().")
     if defense is not None:
         batch = Batch(model, x, classes, victims, noise, noise_scale)
-        gradients = defense.bound(batch)(gradients, generator=generator)
+        gradients = defense.bind(batch)(gradients, generator=generator)
     seen = Observation(
         model=model,
         gradients=gradients,

@@ -1,54 +1,52 @@
-"""Defences that transform gradients: `DEFENSES` and `chain`.
+"""Defenses that transform gradients: `DEFENSES`, `chain`, and `Defense` to derive one's own from.
 
 PRECODE and the CVB change the architecture instead: see `gleak_lib.bottlenecks`.
 """
 
-from collections.abc import Callable
-
-from gleak_lib.defenses.average import average_noise
-from gleak_lib.defenses.base import Batch, Defense, Privacy, chain, stateless
-from gleak_lib.defenses.clip import clip
-from gleak_lib.defenses.compress import compression, prune_small
+from gleak_lib.defenses.average import AverageNoise
+from gleak_lib.defenses.base import Batch, Chain, Defense, Privacy, chain
+from gleak_lib.defenses.clip import Clip
+from gleak_lib.defenses.compress import Compression, PruneSmall
 from gleak_lib.defenses.cost import bytes_shared
-from gleak_lib.defenses.dp import dp, epsilon
-from gleak_lib.defenses.noise import gaussian, laplace
-from gleak_lib.defenses.quantize import quantize
-from gleak_lib.defenses.soteria import pld, soteria
+from gleak_lib.defenses.dp import DP, epsilon
+from gleak_lib.defenses.noise import Gaussian, Laplace
+from gleak_lib.defenses.quantize import Quantize
+from gleak_lib.defenses.soteria import PLD, Soteria
 from gleak_lib.registry import Registry
 
-DEFENSES: dict[str, Callable[..., Defense]] = Registry(
-    "defence",
+DEFENSES: dict[str, type[Defense]] = Registry(
+    "defense",
     {
-        "dp": dp,
-        "gaussian": gaussian,
-        "laplace": laplace,
-        "compression": compression,
-        "quantize": quantize,
-        "clip": clip,
-        "prune-small": prune_small,
-        "soteria": soteria,
-        "pld": pld,
-        "average-noise": average_noise,
+        "dp": DP,
+        "gaussian": Gaussian,
+        "laplace": Laplace,
+        "compression": Compression,
+        "quantize": Quantize,
+        "clip": Clip,
+        "prune_small": PruneSmall,
+        "soteria": Soteria,
+        "pld": PLD,
+        "average_noise": AverageNoise,
     },
 )
 
 __all__ = [
     "DEFENSES",
+    "DP",
+    "PLD",
+    "AverageNoise",
     "Batch",
+    "Chain",
+    "Clip",
+    "Compression",
     "Defense",
+    "Gaussian",
+    "Laplace",
     "Privacy",
-    "average_noise",
+    "PruneSmall",
+    "Quantize",
+    "Soteria",
     "bytes_shared",
     "chain",
-    "clip",
-    "compression",
-    "dp",
     "epsilon",
-    "gaussian",
-    "laplace",
-    "pld",
-    "prune_small",
-    "quantize",
-    "soteria",
-    "stateless",
 ]

@@ -1,9 +1,11 @@
 """Gradients averaged over several draws of a bottleneck's noise."""
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
-from gleak_lib.defenses.base import Batch, Defense, check_fits, stateless
+from gleak_lib.defenses.base import Batch, Defense
 from gleak_lib.defenses.noise import normal
 from gleak_lib.errors import ParameterError
 from gleak_lib.gradients import per_victim_gradients, prepare
@@ -14,38 +16,50 @@ ROWS = 128  # images, each draw counted, whose gradients are computed at once
 
 
 @typed
-def average_noise(draws: int = 4) -> Defense:
+@dataclass(frozen=True)
+class AverageNoise(Defense):
     """Share the mean gradient over `draws` independent draws of the bottlenecks' noise; ours.
 
     The first draw is that of the client's own pass. It is the gradient of a batch in which every image stands
-    once a draw, so that a BatchNorm in training mode behind a bottleneck normalises over all draws together,
-    as it does in an attack with as many `Attack.draws`. A model without bottlenecks shares its own gradient.
+    once per draw, so that a BatchNorm in training mode behind a bottleneck normalizes over all draws
+    together, as it does in an attack with as many `Attack.draws`. A model without bottlenecks shares its own
+    gradient.
 
-    Args:
+    Attributes:
         draws: noise maps of each image and bottleneck, at least 1.
-
-    Raises:
-        ParameterError: fewer; or, when called, no batch that it was bound to (`observe` and
-            `federated.train` bind it): a gradient alone does not tell what other noise would have given.
     """
-    if draws < 1:
-        raise ParameterError(f"draws must be an integer of at least 1, got {draws}.")
-    name = f"average-noise(draws={draws})"
 
-    def single(grads: Grads, generator: torch.Generator | None) -> Grads:
-        raise ParameterError(f"{name} computes gradients anew: call `bound(batch)` first.")
+    draws: int = 4
 
-    def bind(batch: Batch) -> Defense:
-        def transform(grads: Grads, generator: torch.Generator | None) -> Grads:
-            check_fits(batch, grads)
-            scale = batch.noise_scale
-            noise = [(n, *(scale * normal(n, generator) for _ in range(draws - 1))) for n in batch.noise]
-            side_by_side = [_by_victim(n, batch.victims) for n in noise]
-            return _mean(batch, tuple(grads), side_by_side, draws if noise else 1)
+    def check(self) -> None:
+        """Refuse fewer draws than one."""
+        if self.draws < 1:
+            raise ParameterError(f"draws must be an integer of at least 1, got {self.draws}.")
 
-        return stateless(name, transform, replaces=True, draws=draws)
+    def transform(self, grads: Grads, generator: torch.Generator | None) -> Grads:
+        """Return the mean gradients.
 
-    return stateless(name, single, bind=bind, replaces=True, draws=draws)
+        Raises:
+            ParameterError: If it was not bound (`observe` and `federated.train` bind it): a gradient alone
+                does not tell what other noise would have given.
+        """
+        batch = self.batch
+        if batch is None:
+            raise ParameterError(f"{self} computes gradients anew: call `bind(batch)` first.")
+        scale = batch.noise_scale
+        noise = [(n, *(scale * normal(n, generator) for _ in range(self.draws - 1))) for n in batch.noise]
+        side_by_side = [_by_victim(n, batch.victims) for n in noise]
+        return _mean(batch, tuple(grads), side_by_side, self.draws if noise else 1)
+
+    @property
+    def replaces(self) -> bool:
+        """It computes the gradients of further draws."""
+        return True
+
+    @property
+    def noise_samples(self) -> int:
+        """Its `draws`."""
+        return self.draws
 
 
 def _by_victim(draws: tuple[Tensor, ...], victims: int) -> Tensor:
@@ -54,7 +68,7 @@ def _by_victim(draws: tuple[Tensor, ...], victims: int) -> Tensor:
 
 
 def _mean(batch: Batch, names: tuple[str, ...], noise: list[Tensor], draws: int) -> Grads:
-    """Return the gradients of batches in which every image stands once a draw, some victims at a time.
+    """Return the gradients of batches in which every image stands once per draw, some victims at a time.
 
     Args:
         batch: of V updates with B images each.

@@ -1,19 +1,19 @@
-"""Defences as gradient transformations that compose; each is a pair (init, update), after optax's design."""
+"""Defenses as gradient transformations that compose; each has `init` and `update`, after optax's design."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+import copy
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
 
-from gleak_lib.errors import GradientError, ParameterError
+from gleak_lib.errors import GradientError, ParameterError, unknown
+from gleak_lib.grammar import Noun
 from gleak_lib.typed import typed
 from gleak_lib.types import Grads
 
 State = Any
-Init = Callable[[Grads], State]
-Update = Callable[[Grads, State, "torch.Generator | None"], tuple[Grads, State]]
+Where = Literal["step", "update"]
 
 
 class Batch(NamedTuple):
@@ -21,7 +21,7 @@ class Batch(NamedTuple):
 
     Attributes:
         model: the network with the weights and in the mode (train or eval) that the clients used.
-        x: N x C x H x W, normalised, N = V * B with an update's images next to each other.
+        x: N x C x H x W, normalized, N = V * B with an update's images next to each other.
         labels: N class indices.
         victims: V, independent updates.
         noise: the bottlenecks' noise in those passes, N x map each.
@@ -44,37 +44,60 @@ class Privacy(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Defense:
+class Defense(Noun):
     """A transformation of the gradients that a client applies before it shares them.
 
-    Gradients carry a leading axis of independent updates (V x the parameter's shape) and are transformed
-    for each on its own. Calling a defence transforms once, from a fresh state; training loops call `init`
-    once and `update` at each step. What has a batch at hand calls `defense.bound(batch)(grads)`, which is
-    the same for defences that need the gradients alone.
+    Derive a frozen dataclass from it that defines `transform`, or `init` and `update` where a defense
+    remembers something from step to step. Gradients carry a leading axis of independent updates (V x the
+    parameter's shape) and are transformed for each on its own. Calling a defense transforms once, from a fresh
+    state; training loops call `init` once and `update` at each step.
 
     Attributes:
-        name: what tables call it, settings included.
-        init: grads -> state before the first update.
-        update: (grads, state, generator) -> (transformed grads, next state).
-        bind: batch -> the defence of the gradients of that batch, for those that need more than them.
-        replaces: whether the bound defence computes the gradients anew, example by example or with further
-            noise, and reads only the names of those it is given. Such a defence comes first in a chain.
-        privacy: of a differentially private mechanism, else None.
-        targets: model -> names of the parameters of the one layer that it protects, for defences that
-            leave the others alone; an attacker who knows the defence leaves that layer out (004 Table II).
-        bits: bits of one value as it is sent; None where the values that are not zero stay as they came.
-        draws: of the bottlenecks' noise over which the shared gradient is averaged.
+        on: what it acts on in federated training: each local `step`'s gradient, or the `update` that a client
+            shares after a round.
+        batch: what it was bound to (`bind`), else None; no part of the value.
     """
 
-    name: str
-    init: Init
-    update: Update
-    bind: "Callable[[Batch], Defense] | None" = None
-    replaces: bool = False
-    privacy: Privacy | None = None
-    targets: Callable[[nn.Module], tuple[str, ...]] | None = None
-    bits: int | None = 32
-    draws: int = 1
+    on: Where = field(default="step", kw_only=True)
+    batch: ClassVar[Batch | None] = None
+
+    def __post_init__(self) -> None:
+        if self.on not in get_args(Where):
+            raise unknown("place of a defense", self.on, get_args(Where))
+        if self.on == "update" and self.needs_batch:
+            raise ParameterError(
+                f"{self} needs the batch that a gradient was computed from, and the update of a round has "
+                'none: leave on at "step".'
+            )
+        self.check()
+
+    def check(self) -> None:
+        """Refuse settings out of range; for classes that derive from this one.
+
+        Raises:
+            ParameterError: If a setting is out of range.
+        """
+
+    def init(self, grads: Grads) -> State:
+        """Return the state before the first update; None where nothing is remembered."""
+        return None
+
+    def update(self, grads: Grads, state: State, generator: torch.Generator | None) -> tuple[Grads, State]:
+        """Return the transformed gradients and the next state.
+
+        Raises:
+            GradientError: If the defense was bound to a batch of another number of updates.
+        """
+        if self.batch is not None and updates(grads) != self.batch.victims:
+            raise GradientError(
+                f"The defense was bound to a batch of {self.batch.victims} updates, got gradients of "
+                f"{updates(grads)}: bind it to the batch that they were computed from."
+            )
+        return self.transform(grads, generator), state
+
+    def transform(self, grads: Grads, generator: torch.Generator | None) -> Grads:
+        """Return the transformed gradients of a defense that remembers nothing."""
+        raise NotImplementedError(f"{type(self).__name__} must define transform, or init and update.")
 
     def __call__(self, grads: Grads, *, generator: torch.Generator | None = None) -> Grads:
         """Return the gradients as shared after one update from a fresh state.
@@ -86,70 +109,153 @@ class Defense:
         check_rows(grads)
         return self.update(grads, self.init(grads), generator)[0]
 
-    def bound(self, batch: Batch) -> "Defense":
-        """Return the defence of the gradients that were computed from `batch`.
+    def bind(self, batch: Batch) -> "Defense":
+        """Return the defense of the gradients that were computed from `batch`, which is then `self.batch`.
 
         Raises:
-            ParameterError: a model that the defence cannot protect.
+            ParameterError: If the defense cannot protect the model.
         """
-        return self if self.bind is None else self.bind(batch)
+        bound = copy.copy(self)
+        object.__setattr__(bound, "batch", batch)
+        return bound
+
+    def targets(self, model: nn.Module) -> tuple[str, ...]:
+        """Return the parameters of the one layer that it protects; () where it leaves none alone.
+
+        An attacker who knows the defense leaves that layer out (004 Table II).
+        """
+        return ()
+
+    def acting_on(self, where: Where) -> "Defense":
+        """Return the chain of its parts that act on `where`, which may be empty."""
+        return chain(*(part for part in self.parts if part.on == where))
+
+    @property
+    def parts(self) -> tuple["Defense", ...]:
+        """The defenses of a chain, in order; of any other the defense itself."""
+        return (self,)
+
+    @property
+    def needs_batch(self) -> bool:
+        """Whether it needs more than the gradients, so that it must be bound before it is called."""
+        return self.replaces
+
+    @property
+    def replaces(self) -> bool:
+        """Whether it computes the gradients anew, example by example or with further noise.
+
+        Such a defense, once bound, reads only the names of the gradients it is given; it comes first in a
+        chain.
+        """
+        return False
+
+    @property
+    def privacy(self) -> Privacy | None:
+        """What an accountant needs of a differentially private mechanism, else None."""
+        return None
+
+    @property
+    def value_bits(self) -> int | None:
+        """Bits of one value as it is sent; None where the values that are not zero stay as they came."""
+        return 32
+
+    @property
+    def noise_samples(self) -> int:
+        """Draws of the bottlenecks' noise over which the shared gradient is averaged."""
+        return 1
 
 
-def stateless(
-    name: str, transform: Callable[[Grads, torch.Generator | None], Grads], **options: Any
-) -> Defense:
-    """Make a defence that remembers nothing from a function (grads, generator) -> grads.
+@dataclass(frozen=True)
+class Chain(Defense):
+    """Defenses that are applied in this order; made by `chain`. The empty one changes nothing, and is false.
 
-    Args:
-        name: what tables call it, settings included.
-        transform: the function.
-        options: further attributes of `Defense`.
+    Each part says itself where it acts.
     """
-    return Defense(
-        name, lambda _grads: None, lambda grads, state, rng: (transform(grads, rng), state), **options
-    )
 
+    on: Where = field(default="step", init=False, repr=False, compare=False)
+    defenses: tuple[Defense, ...] = ()
 
-@typed
-def chain(*defenses: Defense) -> Defense:
-    """Return the defence that applies these in order; an empty chain changes nothing.
+    def check(self) -> None:
+        """Refuse a defense that computes the gradients anew (`replaces`) behind another.
 
-    Raises:
-        ParameterError: a defence that computes the gradients anew (`replaces`) stands behind another.
-    """
-    for defense in defenses[1:]:
-        if defense.replaces:
-            raise ParameterError(
-                f"{defense.name} computes the gradients anew from the batch, so that {defenses[0].name} "
-                "before it would have no effect: put it first in the chain."
-            )
+        Raises:
+            ParameterError: If there is one.
+        """
+        for defense in self.defenses[1:]:
+            if defense.replaces:
+                raise ParameterError(
+                    f"{defense} computes the gradients anew from the batch, so that {self.defenses[0]} "
+                    "before it would have no effect: put it first in the chain."
+                )
 
-    def init(grads: Grads) -> State:
-        return tuple(d.init(grads) for d in defenses)
+    def __str__(self) -> str:
+        return " + ".join(map(str, self.defenses)) or "none"
 
-    def update(grads: Grads, state: State, rng: torch.Generator | None) -> tuple[Grads, State]:
+    def __bool__(self) -> bool:
+        return bool(self.defenses)
+
+    def init(self, grads: Grads) -> State:
+        """Return the parts' states."""
+        return tuple(d.init(grads) for d in self.defenses)
+
+    def update(self, grads: Grads, state: State, generator: torch.Generator | None) -> tuple[Grads, State]:
+        """Apply one part after the other."""
         states = []
-        for defense, one in zip(defenses, state, strict=True):
-            grads, one = defense.update(grads, one, rng)
+        for defense, one in zip(self.defenses, state, strict=True):
+            grads, one = defense.update(grads, one, generator)
             states.append(one)
         return grads, tuple(states)
 
-    def targets(model: nn.Module) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(name for d in defenses if d.targets for name in d.targets(model)))
+    def bind(self, batch: Batch) -> Defense:
+        """Return the chain of the bound parts."""
+        return Chain(tuple(d.bind(batch) for d in self.defenses))
 
-    return Defense(
-        " + ".join(d.name for d in defenses) or "none",
-        init,
-        update,
-        bind=(lambda batch: chain(*(d.bound(batch) for d in defenses)))
-        if any(d.bind for d in defenses)
-        else None,
-        replaces=bool(defenses) and defenses[0].replaces,
-        privacy=defenses[0].privacy if defenses else None,
-        targets=targets if any(d.targets for d in defenses) else None,
-        bits=next((d.bits for d in reversed(defenses) if d.bits is not None), None),
-        draws=defenses[0].draws if defenses else 1,
-    )
+    def targets(self, model: nn.Module) -> tuple[str, ...]:
+        """Return the parameters that the parts protect."""
+        return tuple(dict.fromkeys(name for d in self.defenses for name in d.targets(model)))
+
+    @property
+    def parts(self) -> tuple[Defense, ...]:
+        """The defenses in order."""
+        return self.defenses
+
+    @property
+    def needs_batch(self) -> bool:
+        """Whether one of the parts must be bound."""
+        return any(d.needs_batch for d in self.defenses)
+
+    @property
+    def replaces(self) -> bool:
+        """Whether the first part computes the gradients anew."""
+        return bool(self.defenses) and self.defenses[0].replaces
+
+    @property
+    def privacy(self) -> Privacy | None:
+        """Of the first part: what comes after it costs no more."""
+        return self.defenses[0].privacy if self.defenses else None
+
+    @property
+    def value_bits(self) -> int | None:
+        """Of the last part that changes values."""
+        return next((b for d in reversed(self.defenses) if (b := d.value_bits) is not None), None)
+
+    @property
+    def noise_samples(self) -> int:
+        """Of the first part."""
+        return self.defenses[0].noise_samples if self.defenses else 1
+
+
+@typed
+def chain(*defenses: Defense | None) -> Defense:
+    """Return the defense that applies these in order; None and an empty chain change nothing.
+
+    Chains in it are flattened, and a single defense is returned as it is, so that equal chains are equal.
+
+    Raises:
+        ParameterError: If a defense that computes the gradients anew (`replaces`) stands behind another.
+    """
+    parts = tuple(part for defense in defenses if defense is not None for part in defense.parts)
+    return parts[0] if len(parts) == 1 else Chain(parts)
 
 
 def updates(grads: Grads) -> int:
@@ -169,16 +275,3 @@ def check_rows(grads: Grads) -> None:
         raise GradientError(f"Gradients must be V x the parameter's shape, with one V for all, got {shapes}.")
     if bad := [name for name, g in grads.items() if not g.isfinite().all()]:
         raise GradientError(f"The gradient of {bad[0]} has NaN or infinite entries.")
-
-
-def check_fits(batch: Batch, grads: Grads) -> None:
-    """Refuse gradients of another number of updates than a defence was bound to.
-
-    Raises:
-        GradientError: so it is.
-    """
-    if updates(grads) != batch.victims:
-        raise GradientError(
-            f"The defence was bound to a batch of {batch.victims} updates, got gradients of "
-            f"{updates(grads)}: bind it to the batch that they were computed from."
-        )

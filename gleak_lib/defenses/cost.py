@@ -11,7 +11,7 @@ from gleak_lib.typed import typed
 from gleak_lib.types import Grads
 
 INDEX = 32  # bits of the place of an entry that is sent
-SCALE = 32  # bits of the step that goes with each quantised tensor
+SCALE = 32  # bits of the step that goes with each quantized tensor
 
 
 @typed
@@ -20,14 +20,14 @@ def bytes_shared(grads: Grads, defense: Defense | None = None) -> Tensor:
 
     Each parameter tensor of n entries, z of them not zero, goes out in the shorter of two forms: dense,
     n * b bits, or sparse, z * (b + 32) bits: each value with its index. Values have b = 32 bits (float32),
-    or those of the defence that quantised them, and then each tensor brings its step in 32 more. Tensors are
+    or those of the defense that quantized them, and then each tensor brings its step in 32 more. Tensors are
     filled up to whole bytes. Names, shapes and further (entropy) coding are left out.
 
     Args:
-        grads: the gradients as shared, after the defence, name -> V x shape.
+        grads: the gradients as shared, after the defense, name -> V x shape.
         defense: what they went through; None means float32.
     """
-    bits = 32 if defense is None or defense.bits is None else defense.bits
+    bits = (None if defense is None else defense.value_bits) or 32
     overhead = SCALE if bits < 32 else 0
     total = torch.zeros(len(next(iter(grads.values()))), dtype=torch.long)
     for g in grads.values():

@@ -2,11 +2,12 @@
 
 import math
 import warnings
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from gleak_lib.defenses.base import Batch, Defense, Privacy, check_fits, stateless, updates
+from gleak_lib.defenses.base import Batch, Defense, Privacy, updates
 from gleak_lib.defenses.clip import norms
 from gleak_lib.defenses.noise import normal
 from gleak_lib.errors import ParameterError
@@ -21,52 +22,67 @@ ENTRIES = 2**25  # of the examples' gradients at once: 128 MiB
 
 
 @typed
-def dp(max_grad_norm: float = 20.0, noise_multiplier: float = 0.1, delta: float = 1e-5) -> Defense:
+@dataclass(frozen=True)
+class DP(Defense):
     """Clip every example's gradient and add Gaussian noise: DP-SGD (Abadi et al. 2016; 001 §VI-C).
 
     What is released of a batch of B examples is (sum of the examples' gradients, each scaled down to an L2
     norm of at most C, + N(0, (C sigma)^2)) / B, in Opacus' form (it divides by norm + 1e-6 when it clips);
-    the tests hold it against Opacus' own optimiser. 001 has C = 20 and sigma from 1e-3 to 1.
+    the tests hold it against Opacus' own optimizer. 001 has C = 20 and sigma from 1e-3 to 1.
 
-    On a dict of gradients alone, each update counts as one example. For batches of several the defence must
+    On a dict of gradients alone, each update counts as one example. For batches of several the defense must
     be bound to the batch (`observe` and `federated.train` do it), since their mean hides the examples.
 
-    Args:
-        max_grad_norm: C.
+    Attributes:
+        max_grad_norm: C, positive.
         noise_multiplier: sigma, the noise's standard deviation in units of C; 0 only clips.
         delta: probability with which the guarantee may fail, for `epsilon`; smaller than 1 / examples.
-
-    Raises:
-        ParameterError: values out of range; when bound, a model in which the examples of a batch mix.
     """
-    if not 0 < max_grad_norm < math.inf:
-        raise ParameterError(f"max_grad_norm must be positive and finite, got {max_grad_norm}.")
-    if not 0 <= noise_multiplier < math.inf:
-        raise ParameterError(f"noise_multiplier must be finite and not negative, got {noise_multiplier}.")
-    if not 0 < delta < 1:
-        raise ParameterError(f"delta must be between 0 and 1, got {delta}.")
 
-    def noisy(total: Grads, examples: int, generator: torch.Generator | None) -> Grads:
-        std = max_grad_norm * noise_multiplier
+    max_grad_norm: float = 20.0
+    noise_multiplier: float = 0.1
+    delta: float = 1e-5
+
+    def check(self) -> None:
+        """Refuse values out of range."""
+        if not 0 < self.max_grad_norm < math.inf:
+            raise ParameterError(f"max_grad_norm must be positive and finite, got {self.max_grad_norm}.")
+        if not 0 <= self.noise_multiplier < math.inf:
+            raise ParameterError(
+                f"noise_multiplier must be finite and not negative, got {self.noise_multiplier}."
+            )
+        if not 0 < self.delta < 1:
+            raise ParameterError(f"delta must be between 0 and 1, got {self.delta}.")
+
+    def bind(self, batch: Batch) -> Defense:
+        """Return the defense of this batch's gradients.
+
+        Raises:
+            ParameterError: If the examples of a batch mix in the model.
+        """
+        _refuse_mixing(batch.model)
+        return super().bind(batch)
+
+    def transform(self, grads: Grads, generator: torch.Generator | None) -> Grads:
+        """Return the clipped mean with noise, of the batch's examples where it was bound to one."""
+        if self.batch is None:
+            rows, examples = torch.arange(updates(grads), device=next(iter(grads.values())).device), 1
+            total = _clipped_sum(grads, rows, updates(grads), self.max_grad_norm)
+        else:
+            examples = len(self.batch.x) // self.batch.victims
+            total = _total(self.batch, tuple(grads), self.max_grad_norm)
+        std = self.max_grad_norm * self.noise_multiplier
         return {name: (g + std * normal(g, generator)) / examples for name, g in total.items()}
 
-    def single(grads: Grads, generator: torch.Generator | None) -> Grads:
-        one = torch.arange(updates(grads), device=next(iter(grads.values())).device)
-        return noisy(_clipped_sum(grads, one, updates(grads), max_grad_norm), 1, generator)
+    @property
+    def replaces(self) -> bool:
+        """It computes each example's gradient."""
+        return True
 
-    def bind(batch: Batch) -> Defense:
-        _refuse_mixing(batch.model)
-
-        def transform(grads: Grads, generator: torch.Generator | None) -> Grads:
-            check_fits(batch, grads)
-            examples = len(batch.x) // batch.victims
-            return noisy(_total(batch, tuple(grads), max_grad_norm), examples, generator)
-
-        return stateless(name, transform, replaces=True, privacy=privacy)
-
-    name = f"dp(max_grad_norm={max_grad_norm:g}, noise_multiplier={noise_multiplier:g})"
-    privacy = Privacy(noise_multiplier, delta)
-    return stateless(name, single, bind=bind, replaces=True, privacy=privacy)
+    @property
+    def privacy(self) -> Privacy:
+        """Its sigma and delta."""
+        return Privacy(self.noise_multiplier, self.delta)
 
 
 @typed
@@ -78,12 +94,12 @@ def epsilon(privacy: Privacy, *, sample_rate: float, steps: int) -> float:
     has an epsilon that is astronomically large, which guarantees nothing, and none has infinity.
 
     Args:
-        privacy: of a defence.
+        privacy: of a defense.
         sample_rate: expected share of a client's examples in a step, in (0, 1].
         steps: noisy steps taken.
 
     Raises:
-        MissingDependencyError: Opacus is not installed.
+        MissingDependencyError: If Opacus is not installed.
     """
     accountant = require("opacus.accountants", "defenses").RDPAccountant()
     if not steps:

@@ -1,9 +1,11 @@
 """Soteria: the representation in front of a fully connected layer is pruned where it tells most."""
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 
-from gleak_lib.defenses.base import Batch, Defense, check_fits, stateless
+from gleak_lib.defenses.base import Batch, Defense
 from gleak_lib.defenses.compress import check_share
 from gleak_lib.defenses.noise import normal
 from gleak_lib.errors import ParameterError
@@ -15,7 +17,8 @@ OFFSET = 0.1  # keeps features that are zero from dividing by zero
 
 
 @typed
-def soteria(p: float = 0.8, layer: str | None = None, probes: int | None = None) -> Defense:
+@dataclass(frozen=True)
+class Soteria(Defense):
     """Prune the representation in front of the fully connected layer (Sun et al. 2021; 003: 80 %).
 
     With r the layer's input and J_i the Jacobian of r_i with respect to the image, the features to prune
@@ -26,66 +29,76 @@ def soteria(p: float = 0.8, layer: str | None = None, probes: int | None = None)
     and who leaves this layer out attacks them undisturbed (`muted`). (003 speaks of gradients taken on the
     perturbed representation, which would change the others, too; that is not implemented.)
 
-    The mask depends on the client's images, so the defence must be bound to the batch, as `observe` and
+    The mask depends on the client's images, so the defense must be bound to the batch, as `observe` and
     `federated.train` do it.
 
-    Args:
-        p: share of the features that is pruned.
+    Attributes:
+        p: share of the features that is pruned, in [0, 1).
         layer: name of a linear layer of the model; None takes the last one.
         probes: estimate each |J_i|^2 by the mean of so many (J v)_i^2 with v from N(0, 1), one pass each,
             instead of computing it with one backward pass a feature, F of them. Meant for training: the
             relative errors, sqrt(2 / probes), average over the batch.
-
-    Raises:
-        ParameterError: p outside [0, 1), or no probe; when bound, a model without such a layer; when called
-            unbound.
     """
-    return _soteria("soteria", p, layer, probes)
+
+    p: float = 0.8
+    layer: str | None = None
+    probes: int | None = None
+
+    def check(self) -> None:
+        """Refuse a share outside [0, 1), and no probe."""
+        check_share(self.p)
+        if self.probes is not None and self.probes < 1:
+            raise ParameterError(f"probes must be None or an integer of at least 1, got {self.probes}.")
+
+    def bind(self, batch: Batch) -> Defense:
+        """Return the defense of this batch's gradients.
+
+        Raises:
+            ParameterError: If the model has no such layer.
+        """
+        _layer(batch.model, self.layer)
+        return super().bind(batch)
+
+    def targets(self, model: nn.Module) -> tuple[str, ...]:
+        """Return the parameters of the layer whose input is pruned."""
+        found = _layer(model, self.layer)
+        return tuple(f"{found}.{n}" for n, _ in model.get_submodule(found).named_parameters(recurse=False))
+
+    def transform(self, grads: Grads, generator: torch.Generator | None) -> Grads:
+        """Return the gradients without the pruned columns.
+
+        Raises:
+            ParameterError: If it was not bound, or the layer's input is not N x F.
+        """
+        batch = self.batch
+        if batch is None:
+            raise ParameterError(
+                f"{self} chooses what to prune by the client's images: call defense.bind(batch)(grads) with "
+                "the Batch that the gradients come from, or pass it to observe or train."
+            )
+        weight = f"{_layer(batch.model, self.layer)}.weight"
+        if weight not in grads:
+            return dict(grads)
+        features, sizes = sensitivity(batch, layer=self.layer, probes=self.probes, generator=generator)
+        score = (sizes / (features.abs() + OFFSET)).reshape(batch.victims, -1, features.shape[1]).sum(1)
+        pruned = score.argsort(dim=1)[:, : int(self.p * score.shape[1])]
+        mask = torch.ones_like(score).scatter(1, pruned, 0.0)
+        return {**grads, weight: grads[weight] * mask.unsqueeze(1)}
+
+    @property
+    def needs_batch(self) -> bool:
+        """It chooses by the client's images."""
+        return True
+
+    @property
+    def value_bits(self) -> None:
+        """What is not pruned stays as it came."""
 
 
 @typed
-def pld(p: float = 0.8, layer: str | None = None, probes: int | None = None) -> Defense:
-    """Prune the fully connected layer's gradient: 004's PLD, which is `soteria` (004: 60 %, 80 %).
-
-    Raises:
-        ParameterError: as `soteria`.
-    """
-    return _soteria("pld", p, layer, probes)
-
-
-def _soteria(kind: str, p: float, layer: str | None, probes: int | None) -> Defense:
-    check_share(p)
-    if probes is not None and probes < 1:
-        raise ParameterError(f"probes must be None or an integer of at least 1, got {probes}.")
-    options = "".join(f", {n}={v}" for n, v in [("layer", layer), ("probes", probes)] if v is not None)
-    name = f"{kind}(p={p:g}{options})"
-
-    def unbound(_grads: Grads, _generator: torch.Generator | None) -> Grads:
-        raise ParameterError(
-            f"{name} chooses what to prune by the client's images: call defense.bound(batch)(grads) with the "
-            "Batch that the gradients come from, or pass it to observe or train."
-        )
-
-    def targets(model: nn.Module) -> tuple[str, ...]:
-        found = _layer(model, layer)
-        return tuple(f"{found}.{n}" for n, _ in model.get_submodule(found).named_parameters(recurse=False))
-
-    def bind(batch: Batch) -> Defense:
-        weight = f"{_layer(batch.model, layer)}.weight"
-
-        def transform(grads: Grads, generator: torch.Generator | None) -> Grads:
-            check_fits(batch, grads)
-            if weight not in grads:
-                return dict(grads)
-            features, sizes = sensitivity(batch, layer=layer, probes=probes, generator=generator)
-            score = (sizes / (features.abs() + OFFSET)).reshape(batch.victims, -1, features.shape[1]).sum(1)
-            pruned = score.argsort(dim=1)[:, : int(p * score.shape[1])]
-            mask = torch.ones_like(score).scatter(1, pruned, 0.0)
-            return {**grads, weight: grads[weight] * mask.unsqueeze(1)}
-
-        return stateless(name, transform, targets=targets, bits=None)
-
-    return stateless(name, unbound, bind=bind, targets=targets, bits=None)
+@dataclass(frozen=True)
+class PLD(Soteria):
+    """Prune the fully connected layer's gradient: 004's PLD, which is `Soteria` (004: 60 %, 80 %)."""
 
 
 def sensitivity(
@@ -102,11 +115,11 @@ def sensitivity(
 
     Args:
         batch: the images, and the model that sees them.
-        layer, probes: see `soteria`.
+        layer, probes: see `Soteria`.
         generator: source of the probes.
 
     Raises:
-        ParameterError: no such layer, or one whose input is not N x F.
+        ParameterError: If there is no such layer, or its input is not N x F.
     """
     model = prepare(batch.model, len(batch.x) // batch.victims)
     found: list[Tensor] = []

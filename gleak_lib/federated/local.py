@@ -136,7 +136,7 @@ def _defend(
     grads = {name: p.grad for name, p in parameters.items() if p.grad is not None}
     if isinstance(defense, Transformation):  # of the registry: transforms a stack of updates, here of one
         stacked = {name: g.unsqueeze(0) for name, g in grads.items()}
-        shared = {n: g.squeeze(0) for n, g in defense.bound(batch)(stacked, generator=noise).items()}
+        shared = {n: g.squeeze(0) for n, g in defense.bind(batch)(stacked, generator=noise).items()}
     else:
         shared = defense(grads)
     for name, grad in shared.items():

@@ -87,7 +87,7 @@ def _defense(method: str, federation: Federation) -> str | None:
         return None
     if not isinstance(defense, Transformation):
         return "a plain function as defence sees one client after the other"
-    if getattr(defense, "bind", None) is not None:
+    if defense.needs_batch:
         return "the defence needs more than the gradients of a batch"
     if method == "threads":
         source = torch.Generator(federation.streams["noise"].device).manual_seed(0)

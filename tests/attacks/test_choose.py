@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from gleak_lib.attacks import ATTACKS, best, choose, gradient_distance, invert, join, observe
 from gleak_lib.attacks.observe import sample_noise
 from gleak_lib.bottlenecks import CVB, PRECODE
-from gleak_lib.defenses import average_noise, compression
+from gleak_lib.defenses import AverageNoise, Compression
 from gleak_lib.errors import ParameterError, ShapeError
 from gleak_lib.types import Reconstruction
 
@@ -67,7 +67,7 @@ def test_nothing_is_left_at_the_true_images_and_noise(small, batch):
 
 @pytest.mark.parametrize("batch", [1, 3])
 def test_a_plain_model_by_hand(small, batch):
-    observation, images, labels = seen(small("cnn"), batch=batch, defense=compression(0.5))
+    observation, images, labels = seen(small("cnn"), batch=batch, defense=Compression(0.5))
     other = torch.rand(images.shape, generator=rng(5)).double()
     found = gradient_distance(observation, ATTACKS["muted"], claim(other, labels))
     torch.testing.assert_close(found, by_hand(observation, other, labels, [()]))
@@ -87,7 +87,7 @@ def test_unknown_noise_is_averaged_over_eight_draws(small, name):
 
 def test_a_stored_preset_of_several_draws_is_taken_as_several(small):
     model = small("cnn", bottlenecks=CVB(1, 3)).double()
-    observation, images, labels = seen(model, batch=2, defense=average_noise(3))
+    observation, images, labels = seen(model, batch=2, defense=AverageNoise(3))
     stream = rng(1)
     shape = model.noise_shapes[0]
     draws = [torch.randn(6, *shape, generator=stream, dtype=torch.double) for _ in range(3)]

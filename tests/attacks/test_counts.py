@@ -143,7 +143,7 @@ def test_a_batchnorm_in_training_mode_and_a_bottlenecks_draws_leave_the_global_g
 @pytest.mark.parametrize("std", [1e-3, 1e3])
 def test_a_blurred_gradient_gives_some_counts_all_the_same(std, batch, bias):
     labels = torch.randint(8, (6, batch), generator=rng())
-    blur = defenses.gaussian(std=std)
+    blur = defenses.Gaussian(std=std)
     seen = seen_by_the_server(perceptron(8, bias), labels, defense=blur, mean=0.5, std=0.29)
     counts = count_labels(seen)
     assert counts.min() >= 0

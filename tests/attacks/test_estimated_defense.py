@@ -5,7 +5,7 @@ import torch
 
 from gleak_lib.attacks import ATTACKS, Attack, invert, observe
 from gleak_lib.attacks.objective import transformed
-from gleak_lib.defenses import clip, compression
+from gleak_lib.defenses import Clip, Compression
 from gleak_lib.errors import UnknownNameError
 
 DUMMY = {"a": torch.tensor([[3.0, 4.0], [0.3, 0.4]]), "b": torch.tensor([[2.0], [5.0]])}
@@ -27,7 +27,7 @@ def test_the_observed_norms_are_the_bounds():
 
 
 @pytest.mark.parametrize(
-    ("defense", "estimate"), [(compression(0.9), "sparsity"), (clip(1e-3, per_layer=True), "clipping")]
+    ("defense", "estimate"), [(Compression(0.9), "sparsity"), (Clip(1e-3, per_layer=True), "clipping")]
 )
 @pytest.mark.parametrize("distance", ["l2", "cosine"])
 def test_the_truth_has_no_loss_once_the_defence_is_known(small, defense, estimate, distance):

@@ -14,7 +14,7 @@ from gleak_lib.attacks.step import Step
 from gleak_lib.attacks.unknowns import flatten, unflatten
 from gleak_lib.attacks.weighting import inverse_deviations
 from gleak_lib.bottlenecks import CVB, PRECODE, insert
-from gleak_lib.defenses import average_noise
+from gleak_lib.defenses import AverageNoise
 from gleak_lib.errors import ParameterError, ShapeError, UnknownNameError
 from gleak_lib.types import Run
 
@@ -359,7 +359,7 @@ def test_the_draws_that_the_client_averaged_over_are_unknowns(form, batch, updat
     """At the true images and all true noise maps the priors alone are left."""
     parts, drawn = [], []
     for seed in range(updates):
-        observation, images, labels = seen(batch=batch, seed=seed, defense=average_noise(3))
+        observation, images, labels = seen(batch=batch, seed=seed, defense=AverageNoise(3))
         stream, count = rng(seed + 5), 3 * batch
         shapes = observation.model.noise_shapes
         own = [torch.randn(count, *s, generator=stream, dtype=torch.double) for s in shapes]
@@ -382,7 +382,7 @@ def test_the_draws_that_the_client_averaged_over_are_unknowns(form, batch, updat
 
 @pytest.mark.parametrize("form", ["eps", "z"])
 def test_several_draws_are_searched_for(form):
-    observation, _, labels = seen(CVB(1, 3), batch=2, dtype=torch.float32, defense=average_noise(2))
+    observation, _, labels = seen(CVB(1, 3), batch=2, dtype=torch.float32, defense=AverageNoise(2))
     blind = dataclasses.replace(observation, noise=None)
     attack = JOINT.replace(draws=2, max_steps=40, tv=0.0, noise_form=form)
     found = invert(blind, attack, generator=rng())

@@ -55,7 +55,7 @@ def test_every_attack_on_static_buffers(name, bottlenecks, small, replayed):
 
 @pytest.mark.parametrize("name", sorted(MODELS))
 def test_every_model_on_static_buffers(name, small, replayed):
-    observation = observed(small(name), defense=defenses.compression(0.5))
+    observation = observed(small(name), defense=defenses.Compression(0.5))
     attack = ATTACKS["ig"].replace(max_steps=3)
     plain = invert(observation, attack, generator=rng())
     replayed(True)

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from gleak_lib.attacks import observe
 from gleak_lib.attacks.observe import sample_noise
 from gleak_lib.bottlenecks import CVB, PRECODE
-from gleak_lib.defenses import Batch, Privacy, dp, epsilon
+from gleak_lib.defenses import DP, Batch, Privacy, epsilon
 from gleak_lib.errors import MissingDependencyError, ParameterError
 
 opacus = pytest.importorskip("opacus")
@@ -62,7 +62,7 @@ def test_clipped_mean_is_opacus_own(small, name, options, bound):
     x, labels, noise = examples(model)
     expected = released_by_opacus(model, x, labels, bound=bound, sigma=0.0, noise=noise)
     zeros = {n: torch.zeros(1, *p.shape) for n, p in model.named_parameters()}
-    found = dp(bound, 0.0).bound(Batch(model, x, labels, 1, noise))(zeros)
+    found = DP(bound, 0.0).bind(Batch(model, x, labels, 1, noise))(zeros)
     for n, g in found.items():
         torch.testing.assert_close(g[0], expected[n], rtol=1e-4, atol=1e-5 * min(bound, 1))
 
@@ -73,7 +73,7 @@ def test_the_same_generator_gives_opacus_own_noise(small):
     rngs = [torch.Generator().manual_seed(4) for _ in range(2)]
     expected = released_by_opacus(model, x, labels, bound=0.5, sigma=0.7, generator=rngs[0])
     zeros = {n: torch.zeros(1, *p.shape) for n, p in model.named_parameters()}
-    found = dp(0.5, 0.7).bound(Batch(model, x, labels))(zeros, generator=rngs[1])
+    found = DP(0.5, 0.7).bind(Batch(model, x, labels))(zeros, generator=rngs[1])
     for n, g in found.items():
         torch.testing.assert_close(g[0], expected[n], rtol=1e-5, atol=1e-6)
 
@@ -83,20 +83,20 @@ def test_observed_batches_of_several_victims(small):
     images = torch.rand(3, 4, *model.input_shape, generator=torch.Generator().manual_seed(0))
     labels = torch.tensor([[0, 1, 2, 0], [1, 1, 1, 1], [2, 0, 2, 0]])
     seed = torch.Generator().manual_seed(7)
-    seen = observe(model, images, labels, defense=dp(0.1, 0.0), generator=seed, share_noise=True)
+    seen = observe(model, images, labels, defense=DP(0.1, 0.0), generator=seed, share_noise=True)
     for v in range(3):
         noise = [n[4 * v : 4 * v + 4] for n in seen.noise]
         expected = released_by_opacus(model, images[v], labels[v], bound=0.1, sigma=0.0, noise=noise)
         for n, g in seen.gradients.items():
             torch.testing.assert_close(g[v], expected[n], rtol=1e-4, atol=1e-6)
-    assert seen.defense.bind is not None, "the server is not given what the defence was bound to"
+    assert seen.defense.batch is None, "the server is not given what the defense was bound to"
 
 
 def test_examples_are_taken_some_at_a_time(small, monkeypatch):
     model = small("cnn")
     x, labels, _ = examples(model)
     zeros = {n: torch.zeros(2, *p.shape) for n, p in model.named_parameters()}
-    defense = dp(0.1, 0.0).bound(Batch(model, x, labels, 2))
+    defense = DP(0.1, 0.0).bind(Batch(model, x, labels, 2))
     at_once = defense(zeros)
     monkeypatch.setattr(sys.modules["gleak_lib.defenses.dp"], "ENTRIES", 1)
     for n, g in defense(zeros).items():
@@ -105,7 +105,7 @@ def test_examples_are_taken_some_at_a_time(small, monkeypatch):
 
 def test_noise_has_the_stated_law():
     zeros = {"w": torch.zeros(2, 50_000), "v": torch.zeros(2, 10)}
-    noise = dp(20.0, 0.1)(zeros, generator=torch.Generator().manual_seed(0))["w"]
+    noise = DP(20.0, 0.1)(zeros, generator=torch.Generator().manual_seed(0))["w"]
     assert scipy.stats.kstest(noise.flatten().numpy(), scipy.stats.norm(0, 2.0).cdf).pvalue > 0.01
     assert noise.std().item() == pytest.approx(20 * 0.1, rel=0.01)
 
@@ -115,7 +115,7 @@ def test_noise_of_a_batch_is_divided_by_its_size(small):
     x, labels, _ = examples(model)
     zeros = {n: torch.zeros(1, *p.shape) for n, p in model.named_parameters()}
     plain, noisy = (
-        dp(1.0, sigma).bound(Batch(model, x, labels))(zeros, generator=torch.Generator().manual_seed(0))
+        DP(1.0, sigma).bind(Batch(model, x, labels))(zeros, generator=torch.Generator().manual_seed(0))
         for sigma in (0.0, 3.0)
     )
     noise = torch.cat([(noisy[n] - plain[n]).flatten() for n in plain])
@@ -124,7 +124,7 @@ def test_noise_of_a_batch_is_divided_by_its_size(small):
 
 def test_a_dict_of_gradients_is_clipped_update_by_update():
     given = {"a": torch.tensor([[3.0, 0.0], [0.3, 0.0]]), "b": torch.tensor([[4.0], [0.4]])}
-    found = dp(1.0, 0.0)(given)
+    found = DP(1.0, 0.0)(given)
     torch.testing.assert_close(found["a"], torch.tensor([[0.6, 0.0], [0.3, 0.0]]))
     torch.testing.assert_close(found["b"], torch.tensor([[0.8], [0.4]]))
 
@@ -133,8 +133,8 @@ def test_batchnorm_in_training_mode_is_refused_and_not_in_evaluation(small):
     model = small("mlp")
     x, labels, _ = examples(model)
     with pytest.raises(ParameterError, match=r"stage1\S* is a BatchNorm in training mode"):
-        dp().bound(Batch(model, x, labels))
-    dp().bound(Batch(model.eval(), x, labels))
+        DP().bind(Batch(model, x, labels))
+    DP().bind(Batch(model.eval(), x, labels))
 
 
 @pytest.mark.parametrize(

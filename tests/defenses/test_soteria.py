@@ -8,7 +8,7 @@ from gleak_lib import attacks, models
 from gleak_lib.attacks import ATTACKS, observe
 from gleak_lib.attacks.observe import sample_noise
 from gleak_lib.bottlenecks import CVB
-from gleak_lib.defenses import Batch, chain, compression, soteria
+from gleak_lib.defenses import Batch, Compression, Soteria, chain
 from gleak_lib.defenses.soteria import sensitivity
 from gleak_lib.errors import ParameterError
 
@@ -33,11 +33,11 @@ def test_by_hand():
     torch.testing.assert_close(sizes, torch.tensor([[5.0, rows[1].norm().item(), 0.0, 0.5]]))
     # scores 5 / 7.1 = 0.70, 8.4 / 0.2 = 42, 0, 0.5 / 0.8 = 0.63: half of four are columns 2 and 3
     grads = {n: torch.ones(1, *p.shape) for n, p in model.named_parameters()}
-    found = soteria(p=0.5).bound(batch)(grads)
+    found = Soteria(p=0.5).bind(batch)(grads)
     assert found["3.weight"].tolist() == [[[1.0, 1.0, 0.0, 0.0]] * 2]
     assert all(torch.equal(found[n], grads[n]) for n in ("1.weight", "3.bias"))
     for p, left in [(0.0, 4), (0.25, 3), (0.6, 2), (0.75, 1), (0.99, 1)]:
-        assert soteria(p).bound(batch)(grads)["3.weight"][0, 0].sum() == left
+        assert Soteria(p).bind(batch)(grads)["3.weight"][0, 0].sum() == left
 
 
 @pytest.mark.parametrize("options", [{}, {"bottlenecks": (CVB(1),)}])
@@ -59,7 +59,7 @@ def test_against_a_loop_over_images_and_features(small, options):
         torch.testing.assert_close(features[row], representation(image, row))
     weight = f"{next(n for n, m in model.named_modules() if m is model.head[-1])}.weight"
     grads = {n: torch.ones(2, *p.shape) for n, p in model.named_parameters()}
-    found = soteria(0.8).bound(batch)(grads)[weight]
+    found = Soteria(0.8).bind(batch)(grads)[weight]
     for v in range(2):
         score = sum(sizes[r] / (features[r].abs() + 0.1) for r in (2 * v, 2 * v + 1))
         count = int(0.8 * len(score))
@@ -75,7 +75,7 @@ def test_probes_estimate_the_norms(small):
     torch.testing.assert_close(found, exact, rtol=0.15, atol=1e-6)  # sqrt(2 / 2000) / 2 is 1.6 %
     grads = {n: torch.ones(2, *p.shape) for n, p in batch.model.named_parameters()}
     one, two = (
-        soteria(probes=4).bound(batch)(grads, generator=torch.Generator().manual_seed(3)) for _ in range(2)
+        Soteria(probes=4).bind(batch)(grads, generator=torch.Generator().manual_seed(3)) for _ in range(2)
     )
     assert all(torch.equal(one[n], two[n]) for n in one)
 
@@ -88,7 +88,7 @@ def test_every_model(name, small):
     plain = observe(model, images, labels).gradients
     for probes in (None, 2):
         rng = torch.Generator().manual_seed(0)
-        seen = observe(model, images, labels, defense=soteria(0.5, probes=probes), generator=rng)
+        seen = observe(model, images, labels, defense=Soteria(0.5, probes=probes), generator=rng)
         weight = seen.defense.targets(model)[0]
         columns = (seen.gradients[weight] == 0).all(1)
         assert (columns.sum(1) >= columns.shape[1] // 2).all()
@@ -101,8 +101,8 @@ def test_another_layer(small):
     names = [n for n, m in model.named_modules() if isinstance(m, nn.Linear)]
     assert len(names) == 2
     grads = {n: torch.ones(2, *p.shape) for n, p in model.named_parameters()}
-    for defense, layer in [(soteria(), names[1]), (soteria(layer=names[0]), names[0])]:
-        found = defense.bound(batch)(grads)
+    for defense, layer in [(Soteria(), names[1]), (Soteria(layer=names[0]), names[0])]:
+        found = defense.bind(batch)(grads)
         assert [n for n in grads if not torch.equal(found[n], grads[n])] == [f"{layer}.weight"]
         assert defense.targets(model) == (f"{layer}.weight", f"{layer}.bias")
 
@@ -111,26 +111,26 @@ def test_what_it_refuses(small):
     convolutions = nn.Sequential(nn.Conv2d(2, 3, 4), nn.Flatten())
     x = torch.zeros(1, 2, 4, 4)
     with pytest.raises(ParameterError, match=r"it has none \(linear: none\)"):
-        soteria().bound(Batch(convolutions, x, torch.tensor([0])))
+        Soteria().bind(Batch(convolutions, x, torch.tensor([0])))
     with pytest.raises(ParameterError, match="'heda' is none .*linear: head"):
-        soteria(layer="heda").bound(examples(small("cnn")))
+        Soteria(layer="heda").bind(examples(small("cnn")))
     vit = small("vit")
     tokens = next(n for n, m in vit.named_modules() if isinstance(m, nn.Linear))
     grads = {n: torch.ones(2, *p.shape) for n, p in vit.named_parameters()}
     with pytest.raises(ParameterError, match=r"features N x F, and the input of \S+ is \(4, .*name another"):
-        soteria(layer=tokens).bound(examples(vit))(grads)
+        Soteria(layer=tokens).bind(examples(vit))(grads)
 
 
 def test_muted_leaves_out_the_layer_that_the_defence_targets(small):
     model = small("mcmahan_cnn")
     images, labels = torch.rand(2, *model.input_shape), torch.tensor([0, 1])
     names = [n for n, m in model.named_modules() if isinstance(m, nn.Linear)]
-    for defense in (soteria(layer=names[0]), chain(soteria(layer=names[0]), compression(0.5))):
+    for defense in (Soteria(layer=names[0]), chain(Soteria(layer=names[0]), Compression(0.5))):
         seen = observe(model, images, labels, defense=defense)
         left = attacks.matched(seen, ATTACKS["muted"])
         assert set(seen.gradients) - set(left) == {f"{names[0]}.weight", f"{names[0]}.bias"}
         assert attacks.matched(seen, ATTACKS["ig"]) == tuple(seen.gradients)
-    seen = observe(model, images, labels, defense=compression(0.5))
+    seen = observe(model, images, labels, defense=Compression(0.5))
     last = list(model.groups.values())[-1]
     assert set(seen.gradients) - set(attacks.matched(seen, ATTACKS["muted"])) == set(last)
 
@@ -145,6 +145,6 @@ def test_muted_sees_nothing_of_soteria(small):
             attack,
             generator=torch.Generator().manual_seed(0),
         ).images
-        for defense in (None, soteria(0.9))
+        for defense in (None, Soteria(0.9))
     ]
     assert torch.equal(*found)

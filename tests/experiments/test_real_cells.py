@@ -11,7 +11,7 @@ import torch
 from gleak_lib import attacks, datasets, federated, metrics, models, plots
 from gleak_lib.attacks import ATTACKS
 from gleak_lib.bottlenecks import CVB
-from gleak_lib.defenses import compression, dp
+from gleak_lib.defenses import DP, Compression
 from gleak_lib.errors import DataError, StoreError, UnknownNameError
 from gleak_lib.experiments import AttackCell, Context, Store, TrainingCell, run
 from gleak_lib.experiments.runner.worker import compute
@@ -77,7 +77,7 @@ def test_seeds_side_by_side_are_the_seeds_alone(tmp_path):
 def test_training_with_a_defence(store):
     defended = dataclasses.replace(TRAINING, defense=(("compression", {"p": 0.99}),))
     (result,) = run([defended], store, device="cpu", progress=False)
-    history = _history(defense=compression(0.99))
+    history = _history(defense=Compression(0.99))
     assert result.figures["val_loss"] == pytest.approx(history.val_loss, rel=1e-5)
     assert result.figures["val_loss"][2] != pytest.approx(_history().val_loss[2], rel=1e-3)
     trained = defended.at(2).trained(Context(store.cache))
@@ -91,7 +91,7 @@ def test_private_training_and_an_attack_on_private_gradients(store):
         training, rounds=1, attack=IGNORE, victims=2, batch_size=2, defense=(*private, ("compression", {}))
     )
     trained, attacked = run([training, attack], store, device="cpu", progress=False)
-    history = _history(defense=dp(1.0, 0.5))
+    history = _history(defense=DP(1.0, 0.5))
     assert trained.figures["epsilon"] == pytest.approx(history.epsilon, rel=1e-5)
     assert trained.figures["delta"] == 1e-5 and len(trained.figures["epsilon"]) == 2
     assert len(attacked.figures["loss"]) == 2 and np.isfinite(attacked.figures["loss"]).all()

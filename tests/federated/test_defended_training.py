@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from gleak_lib import federated, models
 from gleak_lib.bottlenecks import CVB
-from gleak_lib.defenses import DEFENSES, Batch, Privacy, chain, compression, dp, epsilon, soteria, stateless
+from gleak_lib.defenses import DEFENSES, DP, Compression, Defense, Privacy, Soteria, chain, epsilon
 from gleak_lib.errors import MissingDependencyError, ParameterError
 from gleak_lib.federated import Protocol
 from gleak_lib.federated.data import Images
@@ -61,7 +61,7 @@ def local(model, large, defense):
 def test_private_steps_are_opacus_own(large):
     opacus = pytest.importorskip("opacus")
     start = models.build("cnn", input_shape=(1, 29, 29), num_classes=3, seed=0)
-    found, loss = local(start, large, dp(0.5, 0.3))
+    found, loss = local(start, large, DP(0.5, 0.3))
     x, labels = Images(large, mean=(0.5,), std=(0.25,), like=next(start.parameters()))[:]
     wrapped = opacus.GradSampleModule(copy.deepcopy(start))
     shuffle, noise = (torch.Generator().manual_seed(seed) for seed in (1, 2))
@@ -88,21 +88,18 @@ def test_private_steps_are_opacus_own(large):
 def test_a_defence_is_bound_to_the_pass_that_gave_the_gradients(model, large):
     seen = []
 
-    def bind(batch: Batch):
-        seen.append(batch)
-        return stateless("probe", compare, bind=bind)
+    class Probe(Defense):
+        def transform(self, grads, generator):
+            seen.append(self.batch)
+            run = self.batch.model.run(self.batch.x, self.batch.noise)
+            loss = (F.cross_entropy(run.logits, self.batch.labels, reduction="none") + run.kl).mean()
+            with torch.enable_grad():
+                own = torch.autograd.grad(loss, list(self.batch.model.parameters()))
+            for (n, g), expected in zip(grads.items(), own, strict=True):
+                torch.testing.assert_close(g[0], expected, msg=n)
+            return grads
 
-    def compare(grads, _generator):
-        batch = seen[-1]
-        run = batch.model.run(batch.x, batch.noise)
-        loss = (F.cross_entropy(run.logits, batch.labels, reduction="none") + run.kl).mean()
-        with torch.enable_grad():
-            own = torch.autograd.grad(loss, list(batch.model.parameters()))
-        for (n, g), expected in zip(grads.items(), own, strict=True):
-            torch.testing.assert_close(g[0], expected, msg=n)
-        return grads
-
-    defended, loss = local(model, large, stateless("probe", compare, bind=bind))
+    defended, loss = local(model, large, Probe())
     plain, same = local(model, large, None)
     assert len(seen) == 6 and loss == same
     assert all(torch.equal(a, b) for a, b in zip(defended.parameters(), plain.parameters(), strict=True))
@@ -111,7 +108,7 @@ def test_a_defence_is_bound_to_the_pass_that_gave_the_gradients(model, large):
 def test_each_clients_epsilon(model, large):
     pytest.importorskip("opacus")
     protocol = PROTOCOL.replace(rounds=3, local_epochs=2, clients=3, clients_per_round=2)
-    history = train(model, large, protocol, defense=chain(dp(20.0, 1.0, delta=1e-3), compression(0.5)))
+    history = train(model, large, protocol, defense=chain(DP(20.0, 1.0, delta=1e-3), Compression(0.5)))
     assert len(history.epsilon) == 3 and history.delta == 1e-3
     # 3 clients of 19 or 20 images to train on: 2 steps an epoch, 4 a round, in 6 places over 3 rounds
     known = {r: epsilon(Privacy(1.0, 1e-3), sample_rate=1 / 2, steps=4 * r) for r in range(4)}
@@ -134,10 +131,10 @@ def test_epsilon_by_sizes_and_rounds():
 def test_what_private_training_refuses(images, monkeypatch):
     mlp = models.build("mlp", input_shape=(1, 6, 6), num_classes=3, width=8, seed=0)
     with pytest.raises(ParameterError, match="BatchNorm in training mode"):
-        train(mlp, images, defense=dp())
+        train(mlp, images, defense=DP())
     flat = torch.nn.Sequential(torch.nn.Conv2d(1, 3, 6), torch.nn.Flatten())
     with pytest.raises(ParameterError, match="it has none"):
-        train(flat, images, defense=soteria())
+        train(flat, images, defense=Soteria())
     monkeypatch.setitem(sys.modules, "opacus", None)
     with pytest.raises(MissingDependencyError, match="opacus is not installed"):
-        train(flat, images, defense=dp())
+        train(flat, images, defense=DP())

@@ -138,7 +138,7 @@ def test_a_defense_replaces_the_gradients_of_every_step(images, linear, small):
 
 def test_a_defence_of_the_registry_sees_one_update_with_a_leading_axis(images, linear, small):
     """Compression of a whole layer: as a plain function on the same gradients, pruned by hand."""
-    from gleak_lib.defenses import compression
+    from gleak_lib.defenses import Compression
 
     def by_hand(grads):
         pruned = {}
@@ -149,7 +149,7 @@ def test_a_defence_of_the_registry_sees_one_update_with_a_leading_axis(images, l
         return pruned
 
     seed = torch.Generator().manual_seed
-    found = train(linear, images, small, generator=seed(0), defense=compression(0.5))
+    found = train(linear, images, small, generator=seed(0), defense=Compression(0.5))
     expected = train(linear, images, small, generator=seed(0), defense=by_hand)
     for name, value in expected.last_state.items():
         torch.testing.assert_close(found.last_state[name], value)

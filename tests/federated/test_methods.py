@@ -1,7 +1,9 @@
 """Clients at once, by threads or stacked, against the plain loop over clients."""
 
 import copy
+from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import dataclass
 from types import SimpleNamespace
 
 import pytest
@@ -11,7 +13,7 @@ from torch.nn import functional as F
 
 from gleak_lib import models
 from gleak_lib.bottlenecks import CVB, PRECODE
-from gleak_lib.defenses import Defense, chain, compression, gaussian, stateless
+from gleak_lib.defenses import Compression, Defense, Gaussian, Soteria, chain
 from gleak_lib.errors import GradientError, ParameterError, UnknownNameError
 from gleak_lib.federated import Protocol, method, stacked, train, train_many
 from gleak_lib.federated.patch_conv import by_patches
@@ -99,10 +101,20 @@ def test_clients_of_very_different_sizes_and_a_few_of_them_a_round(big, weighted
 def test_a_defence_without_draws_gives_the_loops_weights(big, bottlenecks, how):
     model = build(bottlenecks=bottlenecks)
     protocol, split = Protocol(rounds=1, clients=3, batch_size=16), dressed(big, model)
-    runs = [train(model, split, protocol, generator=gen(), method=m, defense=compression(0.9))
+    runs = [train(model, split, protocol, generator=gen(), method=m, defense=Compression(0.9))
             for m in ("loop", how)]  # fmt: skip
     assert_same(*runs)
     assert runs[0].train_loss[1] != train(model, split, protocol, generator=gen()).train_loss[1]
+
+
+@dataclass(frozen=True)
+class Rule(Defense):
+    """A function as a defense."""
+
+    rule: Callable
+
+    def transform(self, grads, generator):
+        return self.rule(grads, generator)
 
 
 def test_a_stacked_defence_sees_all_clients_and_its_draws_repeat(big):
@@ -114,7 +126,7 @@ def test_a_stacked_defence_sees_all_clients_and_its_draws_repeat(big):
 
     model = build()
     split, protocol = dressed(big, model), Protocol(rounds=1, clients=3, batch_size=64)
-    defense = chain(gaussian(0.5), stateless("note", note))
+    defense = chain(Gaussian(0.5), Rule(note))
     first, again = (
         train(model, split, protocol, generator=gen(), defense=defense, method="stacked") for _ in range(2)
     )
@@ -253,7 +265,7 @@ def test_threads_leave_the_number_of_cores_alone(images, linear, small):
     before = torch.get_num_threads()
     inside = []
     train(linear, images, small, generator=gen(), method="threads",
-          defense=stateless("note", lambda g, _: inside.append(torch.get_num_threads()) or g))  # fmt: skip
+          defense=Rule(lambda g, _: inside.append(torch.get_num_threads()) or g))  # fmt: skip
     assert torch.get_num_threads() == before and set(inside[1:]) == {1}
 
 
@@ -265,7 +277,7 @@ def test_a_loss_that_is_not_finite_names_client_and_round(images, linear, small,
 
 
 def test_a_stacked_defence_must_return_what_it_was_given(images, linear, small):
-    wrong = stateless("wrong", lambda grads, _: grads | {"1.bias": torch.zeros(3, 5)})
+    wrong = Rule(lambda grads, _: grads | {"1.bias": torch.zeros(3, 5)})
     with pytest.raises(GradientError, match=r"defence returned '1.bias' of shape \(5,\)"):
         train(linear, images, small, generator=gen(), defense=wrong, method="stacked")
 
@@ -282,7 +294,7 @@ def test_auto(images, linear, small, monkeypatch):
     assert chosen(protocol=small.replace(clients=1)) == "loop"
     assert chosen(protocol=small.replace(rounds=0)) == "loop"
     assert chosen(defense=lambda g: g) == "loop"
-    assert chosen(defense=gaussian(0.1)) == "loop"
+    assert chosen(defense=Gaussian(0.1)) == "loop"
     assert chosen(nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(36, 3))) == "loop"
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
     assert chosen() == "loop"
@@ -323,12 +335,6 @@ class Branching(nn.Module):
         return self.linear(x.flatten(1)) * (2 if x.sum() > 0 else 1)
 
 
-def bound(*_args, **_options):
-    defense = Defense("bound", lambda g: None, lambda g, s, r: (g, s))
-    object.__setattr__(defense, "bind", lambda batch: defense)
-    return defense
-
-
 def net(*layers):
     return lambda: nn.Sequential(nn.Flatten(), *layers, nn.Linear(36, 3))
 
@@ -344,8 +350,8 @@ def net(*layers):
         ("stacked", Branching, None, r"torch\.func\.vmap refuses it"),
         ("stacked", net(), lambda g: g, "a plain function as defence"),
         ("threads", net(), lambda g: g, "a plain function as defence"),
-        ("threads", net(), gaussian(0.1), "draws random numbers between a client's steps"),
-        ("stacked", net(), bound(), "needs more than the gradients"),
+        ("threads", net(), Gaussian(0.1), "draws random numbers between a client's steps"),
+        ("stacked", net(), Soteria(), "needs more than the gradients"),
     ],
 )
 def test_what_cannot_be_run_at_once_says_why(images, small, how, make, defense, match):

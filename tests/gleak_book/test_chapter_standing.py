@@ -11,7 +11,6 @@ from gleak_book.protections import parse
 from gleak_lib import plots
 from gleak_lib.attacks import ATTACKS
 from gleak_lib.chapters import PROFILES, experiments, parameters, profiles
-from gleak_lib.defenses import average_noise
 from gleak_lib.errors import ParameterError, UnknownNameError
 from gleak_lib.experiments import AttackCell, Result, TrainingCell, from_json, tables
 from gleak_lib.experiments.encoding import encode

@@ -56,7 +56,7 @@ def comparable(observation: Observation, attack: Attack, noise: Sequence[Tensor]
     """Return whether the one recorded draw of the noise is the truth that an attack could have found.
 
     It is not where the clients averaged their gradients over draws that nobody recorded
-    (`defenses.average_noise`), nor where the attack looks for several draws. Without bottlenecks there is
+    (`defenses.AverageNoise`), nor where the attack looks for several draws. Without bottlenecks there is
     nothing to record.
 
     Args:
@@ -64,7 +64,7 @@ def comparable(observation: Observation, attack: Attack, noise: Sequence[Tensor]
         attack: how.
         noise: as `noise_of` gives it.
     """
-    averaged = isinstance(observation.defense, Defense) and observation.defense.draws > 1
+    averaged = isinstance(observation.defense, Defense) and observation.defense.noise_samples > 1
     return not noise or not (averaged or (attack.noise == "optimize" and attack.draws > 1))
 
 

@@ -1,0 +1,135 @@
+"""One text form for what a client protects itself with: printed from values, read with `ast`, not evaluated.
+
+`cvb(1, scale=1/2) + dp(noise_multiplier=1e-3)`: the lower-case names of classes, and what differs from their
+defaults.
+"""
+
+import ast
+import dataclasses
+import math
+import re
+from collections.abc import Iterator
+from typing import Any, NamedTuple, TypeVar
+
+from gleak_lib.errors import ParameterError, shown
+
+EXAMPLE = 'cvb(1, kernel_size=5, scale=1/2, kl="exact") + dp(noise_multiplier=1e-3) + batch(4)'
+LONGEST = 2000  # characters
+
+Kind = TypeVar("Kind", bound="type[Noun]")
+
+
+class Noun:
+    """A frozen dataclass that prints as the text that it is read from."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "__repr__" not in vars(cls):
+            cls.__repr__ = Noun.__repr__  # that of dataclasses would spell out the defaults
+        ours = __name__.partition(".")[0]
+        taken = [known for known in subclasses(Noun) if known.__module__.partition(".")[0] == ours]
+        if cls.__module__.partition(".")[0] != ours and cls.text_name() in {k.text_name() for k in taken}:
+            raise ParameterError(
+                f"The package has {cls.text_name()!r} already, and texts mean that one: name yours otherwise."
+            )
+
+    @classmethod
+    def text_name(cls) -> str:
+        """Name in texts: `average_noise` for `AverageNoise`, `dp` for `DP`."""
+        return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
+
+    def __str__(self) -> str:
+        return f"{self.text_name()}({', '.join(self.arguments())})"
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(self.arguments())})"
+
+    def arguments(self) -> list[str]:
+        """Return what differs from the defaults, as it is written: `['p=0.5']`."""
+        fields = [f for f in dataclasses.fields(self) if f.init and f.compare]  # type: ignore[arg-type]
+        values = ((f, getattr(self, f.name)) for f in sorted(fields, key=lambda f: bool(f.kw_only)))
+        return [f"{f.name}={literal(value)}" for f, value in values if value != f.default]
+
+
+def subclasses(kind: Kind) -> Iterator[Kind]:
+    """Yield all classes that derive from `kind`, also outside the package, the latest first."""
+    for child in reversed(kind.__subclasses__()):
+        yield from subclasses(child)
+        yield child
+
+
+def literal(value: Any) -> str:
+    """Return a number, text, truth value, None or tuple of these as it is written."""
+    if isinstance(value, float):
+        short = re.sub(r"e([+-])0+", r"e\1", f"{value:g}")
+        return short if float(short) == value else repr(value)
+    if isinstance(value, str):
+        return (
+            '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+            if value.isprintable()
+            else repr(value)
+        )
+    if isinstance(value, tuple):
+        return f"({', '.join(map(literal, value))}{',' * (len(value) == 1)})"
+    return repr(value)
+
+
+class Call(NamedTuple):
+    """One part of a text: `dp(noise_multiplier=1e-3)`."""
+
+    name: str
+    positional: tuple[Any, ...]
+    options: dict[str, Any]
+
+
+def calls(text: str) -> list[Call]:
+    """Return the parts of a text, which are joined by `+`; the part `none` is nothing.
+
+    Raises:
+        ParameterError: If the text is anything else than names with literals, signs and fractions.
+    """
+    try:
+        tree = ast.parse(text.strip(), mode="eval") if len(text) <= LONGEST else None
+        return list(_parts(tree.body)) if tree is not None else _refuse(text)
+    except (SyntaxError, ValueError, ArithmeticError, RecursionError, MemoryError) as error:
+        if isinstance(error, ParameterError):
+            raise ParameterError(f"{error} Write, for instance, {EXAMPLE}") from None
+        return _refuse(text)
+
+
+def _refuse(what: str | ast.AST) -> Any:
+    text = what if isinstance(what, str) else ast.unparse(what)
+    raise ParameterError(f"{shown(text)} is no setting.")
+
+
+def _parts(node: ast.expr) -> Iterator[Call]:
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+        yield from _parts(node.left)
+        yield from _parts(node.right)
+    elif isinstance(node, ast.Name):
+        if node.id != "none":
+            yield Call(node.id, (), {})
+    elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+        named = {k.arg or _refuse(k.value): _value(k.value) for k in node.keywords}
+        yield Call(node.func.id, tuple(map(_value, node.args)), named)
+    else:
+        _refuse(node)
+
+
+def _value(node: ast.expr) -> Any:
+    if isinstance(node, ast.Constant) and isinstance(node.value, (bool, int, float, str, type(None))):
+        return node.value
+    if isinstance(node, ast.Tuple):
+        return tuple(map(_value, node.elts))
+    number = _number(node)
+    return number if math.isfinite(number) else _refuse(node)
+
+
+def _number(node: ast.expr) -> float:
+    if isinstance(node, ast.Constant) and type(node.value) in (int, float):
+        return node.value
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, (ast.USub, ast.UAdd)):
+        return -_number(node.operand) if isinstance(node.op, ast.USub) else _number(node.operand)
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
+        return _number(node.left) / _number(node.right)
+    return _refuse(node)
