@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from gleak_lib.bottlenecks import BottleneckSpec
+from gleak_lib.bottlenecks import Bottleneck
 from gleak_lib.errors import ParameterError, unknown
 from gleak_lib.experiments.specs.base import Cell
 from gleak_lib.experiments.specs.noise_sensitivity import SpreadCell
@@ -134,6 +134,6 @@ def cells(**chapter: Any) -> list[Cell]:
 
 def _at(row: Row) -> Row:
     """Return the paper's row of the same setting, moved to this row's images and model where they differ."""
-    theirs: dict[tuple[BottleneckSpec, ...], Row] = {r.bottlenecks(): r for r in paper_rows.read("VIII")}
+    theirs: dict[tuple[Bottleneck, ...], Row] = {r.bottlenecks(): r for r in paper_rows.read("VIII")}
     found = theirs.get(row.bottlenecks())
     return row if found is None else found.on(row.dataset, row.model)

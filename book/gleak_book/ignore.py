@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from gleak_lib import models
 from gleak_lib.attacks import ATTACKS, Attack
-from gleak_lib.bottlenecks import BOTTLENECKS, CVB, PRECODE, BottleneckSpec
+from gleak_lib.bottlenecks import BOTTLENECKS, CVB, PRECODE, Bottleneck
 from gleak_lib.errors import ParameterError
 from gleak_lib.experiments.specs.attack import AttackCell
 from gleak_lib.experiments.specs.base import Cell
@@ -31,7 +31,7 @@ class Row(NamedTuple):
         return f"P={self.position}: {self.matched}" if self.position else f"no bottleneck: {self.matched}"
 
 
-def specification(bottleneck: str, position: int, size: float, beta: float) -> BottleneckSpec:
+def specification(bottleneck: str, position: int, size: float, beta: float) -> Bottleneck:
     """Return the bottleneck at a position; `size` is PRECODE's k or the CVB's kernel size.
 
     Raises:
@@ -65,7 +65,7 @@ def trainings(
         raise ParameterError(f"sizes needs one value a position: {list(positions)}, got {list(sizes)}.")
     if too_far := [r for r in rounds if r > training_rounds]:
         raise ParameterError(f"rounds {too_far} come after the last of {training_rounds} training_rounds.")
-    specs: dict[int | None, tuple[BottleneckSpec, ...]] = {None: ()}
+    specs: dict[int | None, tuple[Bottleneck, ...]] = {None: ()}
     for position, size in zip(positions, sizes, strict=True):
         specs[position] = (specification(bottleneck, position, size, beta),)
     keep = tuple(r for r in rounds if r)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from gleak_lib.attacks import ATTACKS, Attack
-from gleak_lib.bottlenecks import CVB, BottleneckSpec
+from gleak_lib.bottlenecks import CVB, Bottleneck
 from gleak_lib.errors import ParameterError
 from gleak_lib.experiments import tables
 from gleak_lib.experiments.specs.animation import MovieCell
@@ -72,7 +72,7 @@ class Row(NamedTuple):
 
 def training(dataset: str, protected: bool, **chapter: Any) -> TrainingCell:
     """Return the fresh weights that are attacked, with the chapter's CVB or without."""
-    spec: tuple[BottleneckSpec, ...] = ()
+    spec: tuple[Bottleneck, ...] = ()
     if protected:
         size, scale = chapter["kernel_size"], chapter["scale"]
         spec = (CVB(chapter["position"], kernel_size=size, scale=scale, beta=chapter["beta"]),)

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from gleak_lib.attacks import ATTACKS, Attack
-from gleak_lib.bottlenecks import CVB, PRECODE, BottleneckSpec
+from gleak_lib.bottlenecks import CVB, PRECODE, Bottleneck
 from gleak_lib.errors import ParameterError, unknown
 from gleak_lib.experiments.specs.defended import Pairs
 
@@ -88,7 +88,7 @@ class Row:
         """The settings for people."""
         return ", ".join(f"{SYMBOLS.get(name, name)}={value}" for name, value in self.settings.items())
 
-    def bottlenecks(self, kl: str | None = None) -> tuple[BottleneckSpec, ...]:
+    def bottlenecks(self, kl: str | None = None) -> tuple[Bottleneck, ...]:
         """Return the bottlenecks, one a position.
 
         Args:

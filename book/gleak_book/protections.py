@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from gleak_lib.bottlenecks import CVB, PRECODE, BottleneckSpec
+from gleak_lib.bottlenecks import CVB, PRECODE, Bottleneck
 from gleak_lib.defenses import DEFENSES
 from gleak_lib.errors import ParameterError, unknown
 from gleak_lib.experiments.specs.defended import Pairs, as_pairs
@@ -32,7 +32,7 @@ class Protection:
     """
 
     text: str
-    bottlenecks: tuple[BottleneckSpec, ...] = ()
+    bottlenecks: tuple[Bottleneck, ...] = ()
     defense: Pairs = ()
     batch: int = 1
 
@@ -56,7 +56,7 @@ def parse(text: str) -> Protection:
         UnknownNameError: a part that begins with no such name.
         ParameterError: values that are no numbers, too few, or refused by what they are meant for.
     """
-    bottlenecks: tuple[BottleneckSpec, ...] = ()
+    bottlenecks: tuple[Bottleneck, ...] = ()
     defenses: list[tuple[str, dict[str, Any]]] = []
     batch = 1
     for part in text.split(" + "):
@@ -93,7 +93,7 @@ def short(labels: Sequence[str]) -> list[str]:
     return [found[label] for label in labels]
 
 
-def _bottlenecks(part: str, name: str, words: Sequence[str]) -> tuple[BottleneckSpec, ...]:
+def _bottlenecks(part: str, name: str, words: Sequence[str]) -> tuple[Bottleneck, ...]:
     needed = WRITTEN[name].split()[1:]
     given, more = words[: len(needed)], words[len(needed) :]
     if len(given) < len(needed):

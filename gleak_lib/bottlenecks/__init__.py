@@ -1,6 +1,7 @@
-"""Variational bottlenecks: PRECODE, the CVB, and how to put one into a model of your own."""
+"""Variational bottlenecks: PRECODE, the CVB, `Bottleneck` to derive one's own from, and `insert`."""
 
 from gleak_lib.bottlenecks.base import (
+    Bottleneck,
     KLForm,
     Sampled,
     SigmaForm,
@@ -13,15 +14,13 @@ from gleak_lib.bottlenecks.insert import Bottlenecked, insert
 from gleak_lib.bottlenecks.precode import PRECODE
 from gleak_lib.registry import Registry
 
-BottleneckSpec = PRECODE | CVB
-
-BOTTLENECKS: dict[str, type[PRECODE] | type[CVB]] = Registry("bottleneck", {"precode": PRECODE, "cvb": CVB})
+BOTTLENECKS: dict[str, type[Bottleneck]] = Registry("bottleneck", {"precode": PRECODE, "cvb": CVB})
 
 __all__ = [
     "BOTTLENECKS",
     "CVB",
     "PRECODE",
-    "BottleneckSpec",
+    "Bottleneck",
     "Bottlenecked",
     "KLForm",
     "Sampled",

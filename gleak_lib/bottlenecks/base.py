@@ -1,10 +1,11 @@
 """What PRECODE and the CVB share: encode to (mu, sigma), sample, decode, and a KL term (001 §II-C3, Eq. 2-3).
 
 b = mu + sigma * eps with eps ~ N(0, 1). The noise can be handed in, so that an attack can fix, resample
-or optimise it, and is always handed back. Bottlenecks sample in training and in evaluation alike.
+or optimize it, and is always handed back. Bottlenecks sample in training and in evaluation alike.
 """
 
 import math
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, get_args
 
 import torch
@@ -13,6 +14,7 @@ from torch.nn import functional as F
 
 from gleak_lib import memory
 from gleak_lib.errors import ParameterError, ShapeError, unknown
+from gleak_lib.grammar import Noun
 
 KLForm = Literal["exact", "bits", "paper-code"]
 SigmaForm = Literal["clipped-softplus", "softplus"]
@@ -70,38 +72,13 @@ def kl_divergence(mu: Tensor, sigma: Tensor, form: KLForm = "exact") -> Tensor:
     return terms.sum(1).flatten(1).mean(1) if terms.dim() > 2 else terms.sum(1)
 
 
-def check_beta(beta: float) -> None:
-    """Refuse a weight of the KL term that cannot be one.
-
-    Raises:
-        ParameterError: If `beta` is negative or not finite.
-    """
-    if not 0 <= beta < math.inf:
-        raise ParameterError(f"beta must be finite and not negative, got {beta}.")
-
-
 def check_memory(entries: int, what: str) -> None:
     """Refuse a bottleneck whose training would not fit into memory: weights, gradients, two moments of Adam.
 
     Raises:
-        ParameterError: If it would not.
+        ParameterError: If it would not fit.
     """
     memory.require(4 * 4 * entries, what)
-
-
-def check_forms(kl: str, sigma: str, sigma_floor: float) -> None:
-    """Refuse forms of the KL term and of sigma that there are not, and a least sigma that cannot be one.
-
-    Raises:
-        UnknownNameError: If `kl` or `sigma` names no form.
-        ParameterError: If `sigma_floor` is negative or not finite.
-    """
-    if kl not in get_args(KLForm):
-        raise unknown("form of the KL term", kl, get_args(KLForm))
-    if sigma not in get_args(SigmaForm):
-        raise unknown("form of sigma", sigma, get_args(SigmaForm))
-    if not 0 <= sigma_floor < math.inf:
-        raise ParameterError(f"sigma_floor must be finite and not negative, got {sigma_floor}.")
 
 
 class VariationalBottleneck(nn.Module):
@@ -163,3 +140,80 @@ class VariationalBottleneck(nn.Module):
             raise ShapeError(f"The bottleneck's noise must be {tuple(mu.shape)}, got {tuple(noise.shape)}.")
         decoded = self.decoder(mu + sigma * noise).reshape(features.shape)
         return Sampled(decoded, kl_divergence(mu, sigma, self.kl), noise)
+
+
+@dataclass(frozen=True)
+class Bottleneck(Noun):
+    """What makes a `VariationalBottleneck` for a position of a network, once the features' shape is known.
+
+    Derive a frozen dataclass from it that has settings of its own and defines `build`; models, experiments
+    and texts then take it as they take PRECODE and the CVB.
+
+    Attributes:
+        position: the feature stage that it follows, counted from 1.
+        beta: weight of the KL term (001 Eq. 3), at least 0.
+        kl: form of the KL term, see `kl_divergence`.
+        sigma_floor: the least sigma, so that training cannot take the noise away; 0 in the sources. Clipping
+            alone keeps sigma above 0.0067, so that only a larger floor changes anything; without it
+            (`sigma="softplus"`) nothing else does.
+    """
+
+    position: int = 1
+    beta: float = field(default=0.01, kw_only=True)
+    kl: KLForm = field(default="exact", kw_only=True)
+    sigma_floor: float = field(default=0.0, kw_only=True)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.beta < math.inf:
+            raise ParameterError(f"beta must be finite and not negative, got {self.beta}.")
+        if self.kl not in get_args(KLForm):
+            raise unknown("form of the KL term", self.kl, get_args(KLForm))
+        if not 0 <= self.sigma_floor < math.inf:
+            raise ParameterError(f"sigma_floor must be finite and not negative, got {self.sigma_floor}.")
+        self.check()
+
+    def check(self) -> None:
+        """Refuse settings out of range; for classes that derive from this one.
+
+        Raises:
+            ParameterError: If a setting is out of range.
+        """
+
+    def build(self, shape: tuple[int, ...]) -> VariationalBottleneck:
+        """Build the module for features of `shape` (without the leading axis), best with `around`.
+
+        Raises:
+            ShapeError: If it cannot stand behind features of that shape.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define build.")
+
+    def around(
+        self,
+        encoder: nn.Module,
+        decoder: nn.Module,
+        shape: tuple[int, ...],
+        *,
+        inner_shape: tuple[int, ...],
+        noise_shape: tuple[int, ...],
+        sigma: SigmaForm = "clipped-softplus",
+    ) -> VariationalBottleneck:
+        """Return the module of this encoder and decoder, with beta, KL form and least sigma.
+
+        Args:
+            encoder, decoder, shape, inner_shape, noise_shape, sigma: see `VariationalBottleneck`.
+        """
+        return VariationalBottleneck(
+            encoder,
+            decoder,
+            shape=shape,
+            inner_shape=inner_shape,
+            noise_shape=noise_shape,
+            beta=self.beta,
+            kl=self.kl,
+            sigma_floor=self.sigma_floor,
+            sigma=sigma,
+        )
+
+    def arguments(self) -> list[str]:
+        """Return the position, and what differs from the defaults."""
+        return [str(self.position), *(a for a in super().arguments() if not a.startswith("position="))]

@@ -1,18 +1,18 @@
 """The convolutional variational bottleneck (001 §IV): convolutional encoder, 1x1 convolution as decoder."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import nn
 
-from gleak_lib.bottlenecks.base import KLForm, VariationalBottleneck, check_beta, check_forms, check_memory
+from gleak_lib.bottlenecks.base import Bottleneck, KLForm, VariationalBottleneck, check_memory
 from gleak_lib.errors import ParameterError, ShapeError
 from gleak_lib.typed import typed
 
 
 @typed
 @dataclass(frozen=True)
-class CVB:
+class CVB(Bottleneck):
     """Specification of a CVB: K_E = scale * channels kernels for mu and as many for sigma, no biases.
 
     It adds 2 * kernel_size^2 * c * K_E + K_E * c parameters for c channels (001 §IV). Zero padding keeps
@@ -21,56 +21,42 @@ class CVB:
     positive: sigma = softplus(clip(raw, -5, 5)) is the paper's public code's.
 
     Attributes:
-        position: the feature stage that it follows, counted from 1.
         kernel_size: k_E, odd.
         scale: s_E, kernels relative to the channels that come in.
-        beta: weight of the KL term (001 Eq. 3).
+        position, beta, sigma_floor: see `Bottleneck`.
         kl: form of the KL term; the default is the public code's, with which the paper's tables were made.
-        sigma_floor: the least sigma, so that training cannot take the noise away; 0 in the sources. Clipping
-            alone keeps sigma above 0.0067, so that only a larger floor changes anything.
-
-    Raises:
-        UnknownNameError: If `kl` names no form.
-        ParameterError: If `kernel_size` is even or not positive, `scale` not positive, or `sigma_floor`
-            negative or not finite.
     """
 
-    position: int = 1
     kernel_size: int = 5
     scale: float = 0.5
-    beta: float = 0.1
-    kl: KLForm = "paper-code"
-    sigma_floor: float = 0.0
+    beta: float = field(default=0.1, kw_only=True)
+    kl: KLForm = field(default="paper-code", kw_only=True)
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        """Refuse a kernel_size that is even or not positive, and a scale that is not positive."""
         if self.kernel_size < 1 or self.kernel_size % 2 == 0:
             raise ParameterError(f"CVB's kernel_size must be odd and positive, got {self.kernel_size}.")
         if not 0 < self.scale < math.inf:
             raise ParameterError(f"CVB's scale must be positive and finite, got {self.scale}.")
-        check_beta(self.beta)
-        check_forms(self.kl, "clipped-softplus", self.sigma_floor)
 
     def build(self, shape: tuple[int, ...]) -> VariationalBottleneck:
         """Build the module for features of `shape`: C x H x W, P x F or F.
 
         Raises:
-            ShapeError: tokens whose F is not a square number.
-            ParameterError: its training would not fit into memory.
+            ShapeError: If the shape is of tokens whose F is not a square number, or another one.
+            ParameterError: If its training would not fit into memory.
         """
         channels, height, width = _as_map(shape)
         kernels = max(1, round(self.scale * channels))
         padding = self.kernel_size // 2
         entries = 2 * self.kernel_size**2 * channels * kernels + kernels * channels
         check_memory(entries, f"Training a CVB with kernel_size={self.kernel_size} and scale={self.scale:g}")
-        return VariationalBottleneck(
+        return self.around(
             nn.Conv2d(channels, 2 * kernels, self.kernel_size, padding=padding, bias=False),
             nn.Conv2d(kernels, channels, 1, bias=False),
-            shape=shape,
+            shape,
             inner_shape=(channels, height, width),
             noise_shape=(kernels, height, width),
-            beta=self.beta,
-            kl=self.kl,
-            sigma_floor=self.sigma_floor,
         )
 
 

@@ -6,9 +6,7 @@ from contextlib import ExitStack
 import torch
 from torch import Tensor, nn
 
-from gleak_lib.bottlenecks.base import VariationalBottleneck
-from gleak_lib.bottlenecks.cvb import CVB
-from gleak_lib.bottlenecks.precode import PRECODE
+from gleak_lib.bottlenecks.base import Bottleneck, VariationalBottleneck
 from gleak_lib.errors import ParameterError, ShapeError, unknown
 from gleak_lib.fresh import fresh
 from gleak_lib.typed import typed
@@ -91,7 +89,7 @@ class Bottlenecked(nn.Module):
 def insert(
     model: nn.Module,
     after: str,
-    spec: PRECODE | CVB,
+    spec: Bottleneck,
     *,
     input_shape: tuple[int, int, int],
     seed: int | None = None,

@@ -2,24 +2,18 @@
 
 import math
 from dataclasses import dataclass
+from typing import get_args
 
 from torch import nn
 
-from gleak_lib.bottlenecks.base import (
-    KLForm,
-    SigmaForm,
-    VariationalBottleneck,
-    check_beta,
-    check_forms,
-    check_memory,
-)
-from gleak_lib.errors import ParameterError
+from gleak_lib.bottlenecks.base import Bottleneck, SigmaForm, VariationalBottleneck, check_memory
+from gleak_lib.errors import ParameterError, unknown
 from gleak_lib.typed import typed
 
 
 @typed
 @dataclass(frozen=True)
-class PRECODE:
+class PRECODE(Bottleneck):
     """Specification of a PRECODE module: flatten, linear layer to 2k, sample k values, linear layer back.
 
     It adds 3 * k * (size of the features) parameters and, by default, no biases. That is the module as 001
@@ -29,51 +23,36 @@ class PRECODE:
     `PRECODE(position, k=256, beta=1e-3, kl="bits", bias=True, sigma="softplus")`.
 
     Attributes:
-        position: the feature stage that it follows, counted from 1.
-        k: size of the bottleneck, K in 001.
-        beta: weight of the KL term (001 Eq. 3).
-        kl: form of the KL term, see `gleak_lib.bottlenecks.kl_divergence`.
-        sigma_floor: the least sigma, so that training cannot take the noise away; 0 in the sources. Clipping
-            alone keeps sigma above 0.0067, so that only a larger floor changes anything; without it
-            (`sigma="softplus"`) nothing else does.
+        k: size of the bottleneck, K in 001, at least 1.
         bias: biases of the encoder (2k) and of the decoder (size of the features).
-        sigma: how sigma comes of what the encoder says, see `gleak_lib.bottlenecks.sigma_from`.
-
-    Raises:
-        UnknownNameError: If `kl` or `sigma` names no form.
-        ParameterError: If `k` is less than 1, or `sigma_floor` negative or not finite.
+        sigma: how sigma comes of what the encoder says, see `sigma_from`.
+        position, beta, kl, sigma_floor: see `Bottleneck`.
     """
 
-    position: int = 1
     k: int = 8
-    beta: float = 0.01
-    kl: KLForm = "exact"
-    sigma_floor: float = 0.0
     bias: bool = False
     sigma: SigmaForm = "clipped-softplus"
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        """Refuse a k below 1, and a form of sigma that there is not."""
         if self.k < 1:
             raise ParameterError(f"PRECODE's k must be at least 1, got {self.k}.")
-        check_beta(self.beta)
-        check_forms(self.kl, self.sigma, self.sigma_floor)
+        if self.sigma not in get_args(SigmaForm):
+            raise unknown("form of sigma", self.sigma, get_args(SigmaForm))
 
     def build(self, shape: tuple[int, ...]) -> VariationalBottleneck:
         """Build the module for features of `shape` (without the leading axis).
 
         Raises:
-            ParameterError: its training would not fit into memory.
+            ParameterError: If its training would not fit into memory.
         """
         size = math.prod(shape)
         check_memory(3 * self.k * size, f"Training PRECODE with k={self.k} behind {size} features")
-        return VariationalBottleneck(
+        return self.around(
             nn.Linear(size, 2 * self.k, bias=self.bias),
             nn.Linear(self.k, size, bias=self.bias),
-            shape=shape,
+            shape,
             inner_shape=(size,),
             noise_shape=(self.k,),
-            beta=self.beta,
-            kl=self.kl,
-            sigma_floor=self.sigma_floor,
             sigma=self.sigma,
         )

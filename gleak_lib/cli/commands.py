@@ -157,8 +157,8 @@ def data(options: argparse.Namespace) -> int:
 
 
 def show(options: argparse.Namespace) -> int:
-    """Print models, bottlenecks, attacks, defences, image sets, chapters and profiles."""
-    from gleak_lib import attacks, bottlenecks, datasets, models
+    """Print models, bottlenecks, attacks, defenses, image sets, chapters and profiles."""
+    from gleak_lib import attacks, bottlenecks, datasets, defenses, models
     from gleak_lib.chapters import PROFILES, sources
 
     lines: dict[str, Mapping[str, Any]] = {
@@ -168,7 +168,7 @@ def show(options: argparse.Namespace) -> int:
             name: f"distance {a.distance}, layers {a.layers}, tv {a.tv:g}, at most {a.max_steps} steps"
             for name, a in attacks.ATTACKS.items()
         },
-        "defences": {name: _summary(make) for name, make in _defenses().items()},
+        "defenses": {name: _summary(make) for name, make in defenses.DEFENSES.items()},
         "image sets": {name: source.title for name, source in datasets.DATASETS.items()},
         "chapters": {name: sources.title(path) for name, path in sources.sources().items()},
         "profiles": {
@@ -283,14 +283,6 @@ def _download(root: Path, names: Sequence[str]) -> None:
     for name in names:
         print(f"fetching {name} into {root} …", flush=True)
         datasets.load(name, root, download=True)
-
-
-def _defenses() -> Mapping[str, Any]:
-    try:
-        from gleak_lib.defenses import DEFENSES  # type: ignore[attr-defined]
-    except ImportError:
-        return {}
-    return DEFENSES
 
 
 def _summary(thing: Any) -> str:

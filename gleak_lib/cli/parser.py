@@ -76,7 +76,7 @@ def parser(run: Command, status: Command, data: Command, show: Command) -> argpa
     one.set_defaults(command=data)
 
     one = commands.add_parser(
-        "list", help="models, bottlenecks, attacks, defences, image sets, chapters, profiles"
+        "list", help="models, bottlenecks, attacks, defenses, image sets, chapters, profiles"
     )
     one.set_defaults(command=show)
     return gleak

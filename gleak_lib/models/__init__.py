@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Callable, Sequence
 
-from gleak_lib.bottlenecks import CVB, PRECODE, BottleneckSpec
+from gleak_lib.bottlenecks import CVB, PRECODE, Bottleneck
 from gleak_lib.errors import ParameterError, ShapeError, nearest
 from gleak_lib.fresh import fresh
 from gleak_lib.models.base import (
@@ -46,7 +46,7 @@ def build(
     *,
     input_shape: tuple[int, int, int] = (3, 32, 32),
     num_classes: int = 10,
-    bottlenecks: BottleneckSpec | Sequence[BottleneckSpec] = (),
+    bottlenecks: Bottleneck | Sequence[Bottleneck] = (),
     init: Init = "default",
     seed: int | None = None,
     **options,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from gleak_lib.bottlenecks import BottleneckSpec, VariationalBottleneck
+from gleak_lib.bottlenecks import Bottleneck, VariationalBottleneck
 from gleak_lib.errors import ParameterError, ShapeError
 from gleak_lib.models.init import Init, initialize
 from gleak_lib.types import Run
@@ -38,7 +38,7 @@ class StagedModel(nn.Module):
         head: nn.Module,
         *,
         input_shape: tuple[int, int, int],
-        bottlenecks: Sequence[BottleneckSpec] = (),
+        bottlenecks: Sequence[Bottleneck] = (),
         init: Init = "default",
     ) -> None:
         super().__init__()
@@ -146,8 +146,8 @@ def feature_size(stages: Sequence[nn.Module], input_shape: tuple[int, int, int])
     return math.prod(_shapes_after(stages, input_shape)[-1])
 
 
-def _by_position(specs: Sequence[BottleneckSpec], depth: int) -> dict[int, BottleneckSpec]:
-    found: dict[int, BottleneckSpec] = {}
+def _by_position(specs: Sequence[Bottleneck], depth: int) -> dict[int, Bottleneck]:
+    found: dict[int, Bottleneck] = {}
     for spec in specs:
         if not 1 <= spec.position <= depth:
             raise ParameterError(

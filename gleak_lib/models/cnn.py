@@ -5,7 +5,7 @@ from itertools import pairwise
 
 from torch import nn
 
-from gleak_lib.bottlenecks import BottleneckSpec
+from gleak_lib.bottlenecks import Bottleneck
 from gleak_lib.models.base import StagedModel, feature_size
 from gleak_lib.models.init import Init
 from gleak_lib.models.layers import ACTIVATIONS
@@ -15,7 +15,7 @@ def cnn(
     *,
     input_shape: tuple[int, int, int] = (3, 32, 32),
     num_classes: int = 10,
-    bottlenecks: Sequence[BottleneckSpec] = (),
+    bottlenecks: Sequence[Bottleneck] = (),
     activation: str = "relu",
     init: Init = "default",
 ) -> StagedModel:

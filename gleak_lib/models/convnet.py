@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from gleak_lib.bottlenecks import BottleneckSpec
+from gleak_lib.bottlenecks import Bottleneck
 from gleak_lib.models.base import StagedModel, feature_size
 from gleak_lib.models.init import Init
 from gleak_lib.models.layers import ACTIVATIONS, NORMS, require_positive
@@ -17,7 +17,7 @@ def convnet8(
     *,
     input_shape: tuple[int, int, int] = (3, 32, 32),
     num_classes: int = 10,
-    bottlenecks: Sequence[BottleneckSpec] = (),
+    bottlenecks: Sequence[Bottleneck] = (),
     width: int = 32,
     norm: str = "batch",
     activation: str = "relu",

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from gleak_lib.bottlenecks import BottleneckSpec
+from gleak_lib.bottlenecks import Bottleneck
 from gleak_lib.errors import ParameterError
 from gleak_lib.models.base import StagedModel, feature_size
 from gleak_lib.models.init import Init
@@ -18,7 +18,7 @@ def lenet(
     *,
     input_shape: tuple[int, int, int] = (3, 32, 32),
     num_classes: int = 10,
-    bottlenecks: Sequence[BottleneckSpec] = (),
+    bottlenecks: Sequence[Bottleneck] = (),
     convs: int = 3,
     activation: str = "sigmoid",
     init: Init = "default",
@@ -51,7 +51,7 @@ def lenet4(
     *,
     input_shape: tuple[int, int, int] = (3, 32, 32),
     num_classes: int = 10,
-    bottlenecks: Sequence[BottleneckSpec] = (),
+    bottlenecks: Sequence[Bottleneck] = (),
     activation: str = "sigmoid",
     init: Init = "default",
 ) -> StagedModel:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from gleak_lib.bottlenecks import BottleneckSpec
+from gleak_lib.bottlenecks import Bottleneck
 from gleak_lib.models.base import StagedModel, feature_size
 from gleak_lib.models.init import Init
 from gleak_lib.models.layers import ACTIVATIONS, require_positive
@@ -14,7 +14,7 @@ def mcmahan_cnn(
     *,
     input_shape: tuple[int, int, int] = (3, 32, 32),
     num_classes: int = 10,
-    bottlenecks: Sequence[BottleneckSpec] = (),
+    bottlenecks: Sequence[Bottleneck] = (),
     hidden: int = 512,
     activation: str = "relu",
     init: Init = "default",

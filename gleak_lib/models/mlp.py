@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from gleak_lib.bottlenecks import BottleneckSpec
+from gleak_lib.bottlenecks import Bottleneck
 from gleak_lib.models.base import StagedModel
 from gleak_lib.models.init import Init
 from gleak_lib.models.layers import ACTIVATIONS, require_positive
@@ -15,7 +15,7 @@ def mlp(
     *,
     input_shape: tuple[int, int, int] = (3, 32, 32),
     num_classes: int = 10,
-    bottlenecks: Sequence[BottleneckSpec] = (),
+    bottlenecks: Sequence[Bottleneck] = (),
     depth: int = 4,
     width: int = 1024,
     bias: bool = True,
@@ -58,7 +58,7 @@ def dmlp(
     *,
     input_shape: tuple[int, int, int] = (3, 32, 32),
     num_classes: int = 10,
-    bottlenecks: Sequence[BottleneckSpec] = (),
+    bottlenecks: Sequence[Bottleneck] = (),
     width: int = 1024,
     bias: bool = True,
     activation: str = "relu",

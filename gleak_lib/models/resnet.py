@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
 
-from gleak_lib.bottlenecks import BottleneckSpec
+from gleak_lib.bottlenecks import Bottleneck
 from gleak_lib.errors import ParameterError
 from gleak_lib.models.base import StagedModel
 from gleak_lib.models.init import Init
@@ -40,7 +40,7 @@ def resnet18(
     *,
     input_shape: tuple[int, int, int] = (3, 32, 32),
     num_classes: int = 10,
-    bottlenecks: Sequence[BottleneckSpec] = (),
+    bottlenecks: Sequence[Bottleneck] = (),
     norm: str = "group",
     width: int = 64,
     activation: str = "relu",

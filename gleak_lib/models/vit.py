@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from gleak_lib.bottlenecks import BottleneckSpec
+from gleak_lib.bottlenecks import Bottleneck
 from gleak_lib.errors import ParameterError, ShapeError
 from gleak_lib.models.base import StagedModel
 from gleak_lib.models.init import Init
@@ -121,7 +121,7 @@ def vit(
     *,
     input_shape: tuple[int, int, int] = (3, 32, 32),
     num_classes: int = 10,
-    bottlenecks: Sequence[BottleneckSpec] = (),
+    bottlenecks: Sequence[Bottleneck] = (),
     patch: int = 4,
     depth: int = 4,
     hidden: int = 256,

@@ -151,7 +151,7 @@ def test_time_alone_is_a_row_of_its_own(scripts, checkout, tmp_path, monkeypatch
 
 def test_weights_are_copied_whole_or_not_at_all(scripts, checkout):
     release = scripts.release.Release(checkout)
-    spec = CVB(1, 5, 0.5, 0.1)
+    spec = CVB(1, 5, 0.5, beta=0.1)
     ours = models.build("cnn", bottlenecks=spec, seed=0)
     config = release.config("cifar10", "ignore", spec, tv=0.01, steps=5)
     theirs = release.model(config, spec, ours)

@@ -67,7 +67,7 @@ def test_each_network_meets_the_attacks_that_suit_it():
         "IG", "Ignore", "expectation", "joint", "joint, layer by layer", "noise known"
     ]  # fmt: skip
     cells = {name: cells[0] for name, cells in behind.attacks.items()}
-    assert {c.training.bottlenecks for c in cells.values()} == {(CVB(1, 5, 0.5, 0.1),)}
+    assert {c.training.bottlenecks for c in cells.values()} == {(CVB(1, 5, 0.5, beta=0.1),)}
     assert {name for name, c in cells.items() if c.share_noise} == {"noise known"}
     few = {name: (c.victims, c.attack.max_steps) for name, c in cells.items()}
     assert few.pop("expectation") == (2, 10)  # its four draws cost four times as much

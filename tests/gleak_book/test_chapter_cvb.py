@@ -51,7 +51,7 @@ def test_the_axes_are_the_lines_of_table_viii():
 def test_other_values_and_images_have_no_figures_of_the_papers():
     other = cvb.axes(**CHAPTER | {"betas": [1.0], "kl_betas": []})[cvb.AXES[3]][0].row
     assert other.paper == {}
-    assert other.bottlenecks() == (CVB(1, 5, 0.5, 1.0),)
+    assert other.bottlenecks() == (CVB(1, 5, 0.5, beta=1.0),)
     moved = cvb.rows(**CHAPTER | {"dataset": "digits"})
     assert {row.dataset for row in moved} == {"digits"}
     assert all(row.paper == {} for row in moved)

@@ -66,7 +66,7 @@ def test_table_iii_ignores_stochastic_gradients_on_the_cvb_only():
     for (dataset, defense, name), cell in found.items():
         assert cell.training.dataset == dataset
         assert cell.attack.layers == ("before-decoder" if defense == "CVB" else "all")
-        assert cell.training.bottlenecks == ((CVB(1, 5, 0.5, 0.1),) if defense == "CVB" else ())
+        assert cell.training.bottlenecks == ((CVB(1, 5, 0.5, beta=0.1),) if defense == "CVB" else ())
         assert (cell.attack.label_term == "paper-code") == (name == "cpl-code")
         coded = defense == "CVB" and name.endswith("-code")
         assert cell.attack.noise == ("resample-evaluation" if coded else "resample")

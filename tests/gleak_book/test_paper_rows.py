@@ -52,9 +52,9 @@ def test_repeated_lines_are_equal():
 
 
 def test_settings_become_bottlenecks_and_defences():
-    assert row("cvb", "P=1;k=5;s=1/16;beta=5e-5").bottlenecks() == (CVB(1, 5, 1 / 16, 5e-5),)
+    assert row("cvb", "P=1;k=5;s=1/16;beta=5e-5").bottlenecks() == (CVB(1, 5, 1 / 16, beta=5e-5),)
     several = row("cvb", "P=1+2+3;k=1;s=1/2;beta=1e-1").bottlenecks(kl="exact")
-    assert several == tuple(CVB(p, 1, 0.5, 0.1, kl="exact") for p in (1, 2, 3))
+    assert several == tuple(CVB(p, 1, 0.5, beta=0.1, kl="exact") for p in (1, 2, 3))
     assert row("precode", "P=1;K=8").bottlenecks() == (PRECODE(1, k=8, beta=0.01),)
     assert row("gc", "p=0.99").transformation() == (("compression", (("p", 0.99),)),)
     dp = (("max_grad_norm", 20.0), ("noise_multiplier", 1e-3))

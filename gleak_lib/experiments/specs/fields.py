@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Any
 
-from gleak_lib.bottlenecks import BottleneckSpec
+from gleak_lib.bottlenecks import Bottleneck
 from gleak_lib.errors import ParameterError, shown
 
 VICTIM_SEEDS, LARGEST = 2**32 - 1, 2**63 - 1  # what numpy's and torch's generators take
@@ -35,7 +35,7 @@ def count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def short(spec: BottleneckSpec) -> str:
+def short(spec: Bottleneck) -> str:
     """Return `precode(position=1, k=8)`: what is not a default, and the position always."""
     values = [
         f"{f.name}={getattr(spec, f.name)}"

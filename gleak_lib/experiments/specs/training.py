@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from gleak_lib import federated, gradients, models
-from gleak_lib.bottlenecks import CVB, PRECODE, BottleneckSpec
+from gleak_lib.bottlenecks import CVB, PRECODE, Bottleneck
 from gleak_lib.datasets import STATISTICS, ImageDataset, Statistics
 from gleak_lib.datasets.search import check_name
 from gleak_lib.defenses import Defense
@@ -55,7 +55,7 @@ class TrainingCell(Cell):
     dataset: str
     model: str = "cnn"
     options: tuple[tuple[str, Any], ...] = ()
-    bottlenecks: tuple[BottleneckSpec, ...] = ()
+    bottlenecks: tuple[Bottleneck, ...] = ()
     protocol: Protocol = field(default_factory=Protocol)
     seed: int = 0
     keep: tuple[int, ...] = field(default=(), compare=False)
