@@ -16,9 +16,9 @@ from gleak_lib.types import Observation, Reconstruction
 SEED = 0
 SPECS = {
     "cnn": None,
-    "cnn + CVB(1, 5)": CVB(1, 5, 0.5, 0.1),
+    "cnn + CVB(1, 5)": CVB(1, 5, 0.5, beta=0.1),
     # as PRECODE's own release has it
-    "cnn + PRECODE(1, 8)": PRECODE(1, 8, 0.01, kl="bits", bias=True, sigma="softplus"),
+    "cnn + PRECODE(1, 8)": PRECODE(1, 8, beta=0.01, kl="bits", bias=True, sigma="softplus"),
 }
 
 

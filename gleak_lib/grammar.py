@@ -9,14 +9,12 @@ import dataclasses
 import math
 import re
 from collections.abc import Iterator
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from gleak_lib.errors import ParameterError, shown
 
 EXAMPLE = 'cvb(1, kernel_size=5, scale=1/2, kl="exact") + dp(noise_multiplier=1e-3) + batch(4)'
 LONGEST = 2000  # characters
-
-Kind = TypeVar("Kind", bound="type[Noun]")
 
 
 class Noun:
@@ -26,9 +24,8 @@ class Noun:
         super().__init_subclass__(**options)
         if "__repr__" not in vars(cls):
             cls.__repr__ = Noun.__repr__  # that of dataclasses would spell out the defaults
-        ours = __name__.partition(".")[0]
-        taken = [known for known in subclasses(Noun) if known.__module__.partition(".")[0] == ours]
-        if cls.__module__.partition(".")[0] != ours and cls.text_name() in {k.text_name() for k in taken}:
+        taken = {known.text_name() for known in subclasses(Noun) if _ours(known)}
+        if not _ours(cls) and cls.text_name() in taken:
             raise ParameterError(
                 f"The package has {cls.text_name()!r} already, and texts mean that one: name yours otherwise."
             )
@@ -46,16 +43,30 @@ class Noun:
 
     def arguments(self) -> list[str]:
         """Return what differs from the defaults, as it is written: `['p=0.5']`."""
-        fields = [f for f in dataclasses.fields(self) if f.init and f.compare]  # type: ignore[arg-type]
-        values = ((f, getattr(self, f.name)) for f in sorted(fields, key=lambda f: bool(f.kw_only)))
+        values = ((f, getattr(self, f.name)) for f in self.options())
         return [f"{f.name}={literal(value)}" for f, value in values if value != f.default]
 
+    @classmethod
+    def options(cls) -> list[dataclasses.Field[Any]]:
+        """Return the fields that make up the value, those that are keywords only last."""
+        fields = [f for f in dataclasses.fields(cls) if f.init and f.compare]  # type: ignore[arg-type]
+        return sorted(fields, key=lambda f: bool(f.kw_only))
 
-def subclasses(kind: Kind) -> Iterator[Kind]:
-    """Yield all classes that derive from `kind`, also outside the package, the latest first."""
-    for child in reversed(kind.__subclasses__()):
-        yield from subclasses(child)
+
+def subclasses(kind: type[Noun]) -> Iterator[type[Noun]]:
+    """Yield all classes that derive from `kind`, of each name the earliest first."""
+    for child in kind.__subclasses__():
         yield child
+        yield from subclasses(child)
+
+
+def outside(kind: type[Noun] = Noun) -> list[type[Noun]]:
+    """Return the classes that others have derived from `kind`; of one name, the latest comes last."""
+    return [cls for cls in subclasses(kind) if not _ours(cls)]
+
+
+def _ours(cls: type) -> bool:
+    return cls.__module__.partition(".")[0] == __name__.partition(".")[0]
 
 
 def literal(value: Any) -> str:
@@ -93,13 +104,13 @@ def calls(text: str) -> list[Call]:
         return list(_parts(tree.body)) if tree is not None else _refuse(text)
     except (SyntaxError, ValueError, ArithmeticError, RecursionError, MemoryError) as error:
         if isinstance(error, ParameterError):
-            raise ParameterError(f"{error} Write, for instance, {EXAMPLE}") from None
+            raise
         return _refuse(text)
 
 
 def _refuse(what: str | ast.AST) -> Any:
     text = what if isinstance(what, str) else ast.unparse(what)
-    raise ParameterError(f"{shown(text)} is no setting.")
+    raise ParameterError(f"{shown(text)} is no setting. Write, for instance, {EXAMPLE}.") from None
 
 
 def _parts(node: ast.expr) -> Iterator[Call]:
@@ -117,7 +128,7 @@ def _parts(node: ast.expr) -> Iterator[Call]:
 
 
 def _value(node: ast.expr) -> Any:
-    if isinstance(node, ast.Constant) and isinstance(node.value, (bool, int, float, str, type(None))):
+    if isinstance(node, ast.Constant) and isinstance(node.value, (bool, str, type(None))):
         return node.value
     if isinstance(node, ast.Tuple):
         return tuple(map(_value, node.elts))

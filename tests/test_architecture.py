@@ -16,7 +16,7 @@ LAYERS = [
     {"errors", "extras", "fresh", "memory", "grammar", "registry", "typed", "types", "pixels"},
     {"norms", "graphs", "outer", "patches", "rules", "paths", "trial", "verify", "gradients"},
     {"bottlenecks", "models", "datasets", "metrics", "defenses"},
-    {"attacks"},
+    {"attacks", "client_setup"},
     {"federated"},
     {"plots"},
     {"experiments"},

@@ -60,9 +60,9 @@ TINY = {
     "05_attacks_and_defences": {
         "precode_sizes": [8],
         "defences": ["dp", "gc", "precode"],
-        "more": ["gc 0.5"],
+        "more": ["compression(p=0.5)"],
         "attacks": ["idlg", "ig"],
-        "compared": ["none", "precode 1 8"],
+        "compared": ["none", "precode(1)"],
         "victims": 2,
         "steps": 3,
         "lbfgs_steps": 1,
@@ -101,7 +101,7 @@ TINY = {
         "examples": 2,
     },
     "09_what_stands": {
-        "protections": ["none", "batch 2", "cvb 1 5 1/2 1e-1", "cvb 1 5 1/2 1e-1 + average-noise draws=2"],
+        "protections": ["none", "batch(2)", "cvb(1)", "cvb(1) + average_noise(draws=2)"],
         "training_rounds": 1,
         "victims": 2,
         "steps": 3,

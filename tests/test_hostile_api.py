@@ -145,7 +145,7 @@ MODELS = [
     (lambda: made(seed=0.5), "seed must be int"),
     (
         lambda: made(bottlenecks="precode"),
-        r"must be PRECODE \| CVB \| Sequence\[PRECODE",
+        r"must be Bottleneck \| Sequence\[Bottleneck",
     ),
     (lambda: made(bottlenecks=[None]), "got list of NoneType"),
     (lambda: made(bottlenecks=PRECODE), "got PRECODE itself: call it"),
@@ -153,7 +153,7 @@ MODELS = [
     (lambda: made(input_shape=(3, 8.0, 8)), "input_shape must be .*got tuple of int, float"),
     (lambda: made(input_shape=(3, 8)), "three integers"),
     (lambda: models.build(1), r"name must be str, got 1 \(int\)"),
-    (lambda: put(spec="cvb"), r"insert: spec must be PRECODE \| CVB, got 'cvb'"),
+    (lambda: put(spec="cvb"), r"insert: spec must be Bottleneck, got 'cvb'"),
     (lambda: put(model="cnn"), "model must be Module"),
     (lambda: put(seed=2**64), "seed must be in"),
     (lambda: put(Uses(), "two"), "'two' must run once .* and runs 1 times and returns tuple"),
@@ -190,7 +190,7 @@ DEFENSE = [
         for name in sorted(DEFENSES)
     ],
     (lambda: chain("dp", "clip"), "chain: defenses must be Defense \\| None, got 'dp'"),
-    (lambda: chain([DEFENSES["clip"]()]), "defenses must be Defense \\| None, got list of Defense"),
+    (lambda: chain([DEFENSES["clip"]()]), "defenses must be Defense \\| None, got list of Clip"),
     (lambda: chain(DEFENSES["clip"]), "got Clip itself: call it"),
     *[
         (lambda make=make, grads=grads: make()(grads), message)

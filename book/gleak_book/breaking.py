@@ -1,9 +1,12 @@
 """Cells of the chapter "Breaking the bottleneck": attacks that search for a bottleneck's noise."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from gleak_lib.attacks import ATTACKS, Attack
+from gleak_lib.client_setup import ClientSetup, parse
+from gleak_lib.defenses import NO_DEFENSE, Clip, Compression, Defense, Gaussian, Quantize
 from gleak_lib.errors import ParameterError, unknown
 from gleak_lib.experiments.specs.attack import AttackCell
 from gleak_lib.experiments.specs.base import Cell
@@ -11,7 +14,6 @@ from gleak_lib.experiments.specs.noise_sensitivity import SpreadCell
 
 from gleak_book import medical, paper_rows
 from gleak_book.campaign import Campaign
-from gleak_book.protections import Protection, parse
 
 IG, IG_LAYERWISE, IGNORE, EXPECTATION = "IG", "IG, layer by layer", "Ignore", "expectation"
 JOINT, LAYERWISE, KNOWN = "joint", "joint, layer by layer", "noise known"
@@ -47,13 +49,13 @@ TUNED: dict[str, dict[str, dict[str, float]]] = {
     }
 }
 REPEATED = {"two updates of the same image": 2, "four updates of the same image": 4}
-SHARED: dict[str, tuple[tuple[str, dict[str, Any]], ...]] = {
-    "as they are": (),
-    "Gaussian noise 1e-4": (("gaussian", {"std": 1e-4}),),
-    "Gaussian noise 1e-3": (("gaussian", {"std": 1e-3}),),
-    "quantised to 8 bits": (("quantize", {"bits": 8}),),
-    "compressed, p=0.9": (("compression", {"p": 0.9}),),
-    "clipped to length 1": (("clip", {"bound": 1.0}),),
+SHARED: dict[str, Defense] = {
+    "as they are": NO_DEFENSE,
+    "Gaussian noise 1e-4": Gaussian(std=1e-4),
+    "Gaussian noise 1e-3": Gaussian(std=1e-3),
+    "quantised to 8 bits": Quantize(bits=8),
+    "compressed, p=0.9": Compression(p=0.9),
+    "clipped to length 1": Clip(bound=1.0),
 }
 NEEDED = ("networks", "grid", "trained", "patch_networks", "patch_rounds")
 
@@ -62,7 +64,7 @@ class Line(NamedTuple):
     """A row of a table: what is attacked, and the attacks, one cell a model."""
 
     label: str
-    protection: Protection
+    protection: ClientSetup
     attacks: dict[str, list[AttackCell]]
 
 
@@ -167,13 +169,13 @@ def sets(chapter: Mapping[str, Any]) -> dict[str, Line]:
     return found
 
 
-def chosen_for(dataset: str, chapter: Mapping[str, Any]) -> Protection:
+def chosen_for(dataset: str, chapter: Mapping[str, Any]) -> ClientSetup:
     """Return the CVB of 001 Tables X and XII for an image set, else the first table's last network."""
     name = dataset.removesuffix(medical.VICTIMS)
     rows = [row for row in paper_rows.read("X", "XII", dataset=name, model="cnn") if row.defense == "cvb"]
     if chapter["model"] != "cnn" or not rows:
         return parse(chapter["networks"][-1])
-    return parse(" ".join(["cvb", *rows[0].settings.values()]))
+    return rows[0].setup()
 
 
 def architectures(chapter: Mapping[str, Any]) -> list[tuple[str, Line]]:
@@ -208,7 +210,7 @@ def patches(chapter: Mapping[str, Any]) -> dict[tuple[str, int, str], list[Attac
         for r in chapter["patch_rounds"]:
             dataset = chapter["patch_training_set"] if r else chapter["dataset"]
             campaign = Campaign.of(chapter, model="vit", dataset=dataset, training_rounds=r)
-            for name, defense in SHARED.items() if not r else [("as they are", ())]:
+            for name, defense in SHARED.items() if not r else [("as they are", NO_DEFENSE)]:
                 cells = campaign.attack(protection, ATTACKS["patches"], rounds=r, defense=defense)
                 found[protection.label, r, name] = cells
     return found
@@ -216,14 +218,14 @@ def patches(chapter: Mapping[str, Any]) -> dict[tuple[str, int, str], list[Attac
 
 def limits(chapter: Mapping[str, Any]) -> dict[str, list[AttackCell]]:
     """Return `joint` where it is harder: batches, labels that are not known, images of other sizes."""
-    campaign, text, steps = _grid(chapter), chapter["networks"][-1], chapter["grid_steps"]
+    campaign, steps = _grid(chapter), chapter["grid_steps"]
     joint, protection = _JOINT.replace(max_steps=steps), parse(chapter["networks"][-1])
     found = {"one image of 32 × 32, label known": campaign.attack(protection, joint)}
     found["label read off the gradient"] = campaign.attack(protection, joint, share_labels=False)
     for batch in chapter["batch_sizes"]:
         for name, preset in ((JOINT, joint), (LAYERWISE, _LAYERWISE.replace(max_steps=steps))):
             label = f"batches of {batch}" + (", layer by layer" if name == LAYERWISE else "")
-            found[label] = campaign.attack(parse(f"{text} + batch {batch}"), preset)
+            found[label] = campaign.attack(dataclasses.replace(protection, batch_size=batch), preset)
     for size in chapter["image_sizes"]:
         other = campaign.replace(dataset=f"{campaign.dataset}@{size}")
         found[f"images of {size} × {size}"] = other.attack(protection, joint)
@@ -250,7 +252,7 @@ def cells(**chapter: Any) -> list[Cell]:
     return list(dict.fromkeys(found))
 
 
-def _line(chapter: Mapping[str, Any], protection: Protection, names: Sequence[str], rounds: int = 0) -> Line:
+def _line(chapter: Mapping[str, Any], protection: ClientSetup, names: Sequence[str], rounds: int = 0) -> Line:
     campaign, attacks = _grid(chapter), {}
     for name in names:
         one = attack(name, chapter["grid_steps"], chapter["plateau"])

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from gleak_lib.client_setup import short
 from gleak_lib.experiments import intervals, tables
 from gleak_lib.experiments.specs.attack import AttackCell
 from gleak_lib.experiments.specs.base import Cell
@@ -13,7 +14,6 @@ from gleak_lib.extras import require
 
 from gleak_book import breaking, medical_report
 from gleak_book.breaking import Line
-from gleak_book.protections import short
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -167,7 +167,7 @@ def for_plot(frame: "DataFrame", value: str = "asr") -> "DataFrame":
 def pictures(lines: Sequence[Line], results: Results, number: int = 0) -> "tuple[Tensor, dict[str, Tensor]]":
     """Return the stored originals of model `number`, and what each attack on each network made of them.
 
-    Networks have names that are short enough for a figure, see `protections.short`. Where an attack had fewer
+    Networks have names that are short enough for a figure (`client_setup.short`). Where an attack had fewer
     victims than others, the first victims of all are returned, which are the same images.
     """
     names = short([line.label for line in lines])

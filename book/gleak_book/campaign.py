@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from gleak_lib.attacks import Attack
+from gleak_lib.client_setup import ClientSetup
 from gleak_lib.experiments.specs.attack import AttackCell
 from gleak_lib.experiments.specs.noise_sensitivity import SpreadCell
 from gleak_lib.experiments.specs.training import TrainingCell
 from gleak_lib.federated import Protocol
-
-from gleak_book.protections import Protection
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,7 @@ class Campaign:
         """Return a copy with other values."""
         return dataclasses.replace(self, **changes)
 
-    def trainings(self, protection: Protection, keep: tuple[int, ...] = ()) -> list[TrainingCell]:
+    def trainings(self, protection: ClientSetup, keep: tuple[int, ...] = ()) -> list[TrainingCell]:
         """Return the trainings under a protection, one a model; its batches are no part of them."""
         return [
             TrainingCell(
@@ -62,7 +61,7 @@ class Campaign:
         ]
 
     def attack(
-        self, protection: Protection, attack: Attack, *, rounds: int = 0, **changes: Any
+        self, protection: ClientSetup, attack: Attack, *, rounds: int = 0, **changes: Any
     ) -> list[AttackCell]:
         """Return the attacks on weights after `rounds` rounds, one a model.
 
@@ -77,11 +76,11 @@ class Campaign:
                 training,
                 rounds=rounds,
                 attack=attack,
-                victims=max(1, self.victims // protection.batch),
+                victims=max(1, self.victims // protection.batch_size),
                 victim_seed=self.victim_seed + i,
                 seed=self.seed + i,
                 **{
-                    "batch_size": protection.batch,
+                    "batch_size": protection.batch_size,
                     "defense": protection.defense,
                     "share_noise": attack.noise == "given",
                 }
@@ -90,7 +89,7 @@ class Campaign:
             for i, training in enumerate(self.trainings(protection, (rounds,) if rounds else ()))
         ]
 
-    def spread(self, protection: Protection, rounds: int) -> list[SpreadCell]:
+    def spread(self, protection: ClientSetup, rounds: int) -> list[SpreadCell]:
         """Return what measures sigma, mu and the likeness of gradients under other noise, one a model."""
         return [
             SpreadCell(training, rounds, self.victims, victim_seed=self.victim_seed + i, seed=self.seed + i)

@@ -7,6 +7,7 @@ import torch
 from gleak_lib import models
 from gleak_lib.attacks import ATTACKS, Attack, invert, observe
 from gleak_lib.bottlenecks import PRECODE
+from gleak_lib.defenses import DEFENSES, NO_DEFENSE, Defense
 from gleak_lib.errors import GleakError, ParameterError
 from gleak_lib.experiments import tables
 from gleak_lib.experiments.specs.attack import AttackCell
@@ -104,7 +105,7 @@ def perturbations(
     kinds += [("compression", "p", value) for value in pruning]
     return {
         (name, value): [
-            _row(None, r, ANALYTIC.replace(rows=rows), defense=((name, {option: value}),), **chapter)
+            _row(None, r, ANALYTIC.replace(rows=rows), defense=DEFENSES[name](**{option: value}), **chapter)
             for r in _both(training_rounds)
             for rows in ("largest", "all")
         ]
@@ -307,7 +308,7 @@ def _row(
     seed: int,
     mode: str = "eval",
     batch_size: int = 1,
-    defense: tuple[Any, ...] = (),
+    defense: Defense = NO_DEFENSE,
     **chapter: Any,
 ) -> Row:
     cell = AttackCell(

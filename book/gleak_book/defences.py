@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from gleak_lib.client_setup import parse
 from gleak_lib.errors import ParameterError, unknown
 from gleak_lib.experiments.specs.attack import AttackCell
 from gleak_lib.experiments.specs.base import Cell
@@ -22,32 +23,23 @@ ATTACK_NAMES = {"idlg": "iDLG", "cpl": "CPL", "ig": "IG"}
 def lines(dataset: str, *, model: str, more: Sequence[str], **_others: Any) -> list[Row]:
     """Return all rows of Table X for an image set, on another one those of CIFAR-10, and then `more`."""
     found = [row.on(dataset, model) for row in paper_rows.read("X", dataset=_source(dataset))]
-    known = {_identity(row): row for row in found}
+    known = {row.setup(): row for row in found}
     added = [setting(text, dataset, model) for text in more]
-    return [*found, *(row for row in added if _identity(row) not in known)]
+    return [*found, *(row for row in added if row.setup() not in known)]
 
 
 def setting(text: str, dataset: str, model: str) -> Row:
-    """Return the row of a defence and its settings in one text: `gc 0.5`, `dp 20 1e-3`, `precode 1 8`.
+    """Return the row of a setting, see `client_setup.parse`: `compression(p=0.5)`, `precode(1)`.
 
-    The order is that of `paper_rows.SETTINGS`. A setting that Table X has is its row, with the paper's
-    figures where images and model are the paper's.
+    A setting that Table X has is its row, with the paper's figures where images and model are the paper's.
 
     Raises:
-        UnknownNameError, ParameterError: a defence, or settings, that there are not.
+        UnknownNameError, ParameterError: If there is no such setting, or no row can say it.
     """
-    defense, *values = text.split() or [""]
-    if defense not in SETTINGS:
-        raise unknown("defence", defense, SETTINGS)
-    names = SETTINGS[defense]
-    if len(values) != len(names):
-        raise ParameterError(f"Write {' '.join([defense, *names])} with a value for each name, got {text!r}.")
-    params = ";".join(f"{name}={value}" for name, value in zip(names, values, strict=True))
-    attack = "ig+ignore" if defense in BOTTLENECKS else "ig"
-    row = Row("X", dataset, model, attack, defense, params=params)
-    theirs = {_identity(r): r for r in paper_rows.read("X", dataset=_source(dataset))}
-    found = theirs.get(_identity(row))
-    return row if found is None else found.on(dataset, model)
+    asked = parse(text)
+    theirs = {row.setup(): row for row in paper_rows.read("X", dataset=_source(dataset))}
+    row = theirs[asked] if asked in theirs else Row.of(asked, "X", dataset, model)
+    return row.on(dataset, model)
 
 
 def computed(dataset: str, **chapter: Any) -> list[Row]:
@@ -59,12 +51,12 @@ def computed(dataset: str, **chapter: Any) -> list[Row]:
     kinds = ("none", *chapter["defences"])
     if wrong := [kind for kind in kinds if kind not in SETTINGS]:
         raise unknown("defence", wrong[0], SETTINGS)
-    asked = {_identity(setting(text, dataset, chapter["model"])) for text in chapter["more"]}
+    asked = set(map(parse, chapter["more"]))
     sizes = set(chapter["precode_sizes"])
     return [
         row
         for row in lines(dataset, **chapter)
-        if _identity(row) in asked
+        if row.setup() in asked
         or (row.defense in kinds and (row.defense != "precode" or int(row.settings["K"]) in sizes))
     ]
 
@@ -129,8 +121,3 @@ def cells(**chapter: Any) -> list[Cell]:
 def _source(dataset: str) -> str:
     """The image set of Table X whose rows are taken."""
     return dataset if dataset in PAPERS else "cifar10"
-
-
-def _identity(row: Row) -> tuple[Any, ...]:
-    """What makes two rows of one image set the same, however their numbers are written."""
-    return row.defense, row.bottlenecks(), row.transformation()

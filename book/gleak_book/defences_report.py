@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from gleak_lib.client_setup import differences
 from gleak_lib.experiments import tables
 from gleak_lib.experiments.specs.base import Cell
 from gleak_lib.experiments.store.result import Result
@@ -10,7 +11,6 @@ from gleak_lib.extras import require
 
 from gleak_book import defences, paper_cells
 from gleak_book.paper_rows import NAMES, Row
-from gleak_book.protections import differences
 
 if TYPE_CHECKING:
     from pandas import DataFrame

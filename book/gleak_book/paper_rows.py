@@ -9,8 +9,10 @@ from typing import Any
 
 from gleak_lib.attacks import ATTACKS, Attack
 from gleak_lib.bottlenecks import CVB, PRECODE, Bottleneck
+from gleak_lib.client_setup import ClientSetup
+from gleak_lib.defenses import DP, NO_DEFENSE, Compression, Defense
 from gleak_lib.errors import ParameterError, unknown
-from gleak_lib.experiments.specs.defended import Pairs
+from gleak_lib.grammar import literal
 
 from gleak_book import paper
 
@@ -72,6 +74,33 @@ class Row:
             )
         _ = self.bottlenecks(), self.transformation()  # numbers are refused here, not when a cell runs
 
+    @classmethod
+    def of(cls, setup: ClientSetup, table: str, dataset: str, model: str) -> "Row":
+        """Return the row of a setting that the paper need not have, under the attack that its tables report.
+
+        Raises:
+            ParameterError: If the tables have nothing of the kind.
+        """
+        one = setup.bottlenecks[0] if setup.bottlenecks else setup.defense
+        positions = "+".join(str(bottleneck.position) for bottleneck in setup.bottlenecks)
+        defense, values = "none", {}
+        if isinstance(one, CVB):
+            scale = Fraction(one.scale).limit_denominator(64)
+            defense = "cvb"
+            values = {"P": positions, "k": one.kernel_size, "s": scale, "beta": literal(one.beta)}
+        elif isinstance(one, PRECODE):
+            defense, values = "precode", {"P": positions, "K": one.k}
+        elif isinstance(one, DP):
+            defense, values = "dp", {"C": literal(one.max_grad_norm), "sigma": literal(one.noise_multiplier)}
+        elif isinstance(one, Compression):
+            defense, values = "gc", {"p": literal(one.p)}
+        attack = "ig+ignore" if setup.bottlenecks else "ig"
+        params = ";".join(f"{name}={value}" for name, value in values.items())
+        row = cls(table, dataset, model, attack, defense, params=params)
+        if row.setup() != setup:
+            raise ParameterError(f"The tables' rows cannot say {str(setup)!r}.")
+        return row
+
     @property
     def settings(self) -> dict[str, str]:
         """Settings by name, as they are written."""
@@ -105,14 +134,18 @@ class Row:
         size, scale, beta = (self._number(self.settings[name]) for name in ("k", "s", "beta"))
         return tuple(CVB(p, kernel_size=int(size), scale=scale, beta=beta, **more) for p in positions)
 
-    def transformation(self) -> Pairs:
-        """Return what clients do to their gradients, as cells take it: pairs (name, options)."""
+    def setup(self) -> ClientSetup:
+        """Return what a client of this row protects itself with."""
+        return ClientSetup(self.bottlenecks(), self.transformation())
+
+    def transformation(self) -> Defense:
+        """Return what clients do to their gradients."""
         if self.defense == "dp":
             bound, noise = (self._number(self.settings[name]) for name in ("C", "sigma"))
-            return (("dp", (("max_grad_norm", bound), ("noise_multiplier", noise))),)
+            return DP(bound, noise)
         if self.defense == "gc":
-            return (("compression", (("p", self._number(self.settings["p"])),)),)
-        return ()
+            return Compression(self._number(self.settings["p"]))
+        return NO_DEFENSE
 
     def attacker(self, tv: float | None = None) -> Attack:
         """Return the attack with the weight of the prior; None takes 0.01, for a ViT 1e-4 (`PRIORS`).

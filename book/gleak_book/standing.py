@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from gleak_lib.attacks import ATTACKS, Attack
+from gleak_lib.client_setup import ClientSetup, parse
+from gleak_lib.defenses import DP, AverageNoise, Compression, Gaussian, Laplace, Quantize, Soteria
 from gleak_lib.errors import ParameterError
 from gleak_lib.experiments.specs.attack import AttackCell
 from gleak_lib.experiments.specs.base import Cell
@@ -11,17 +13,12 @@ from gleak_lib.experiments.specs.communication_cost import TrafficCell
 from gleak_lib.experiments.specs.training import TrainingCell
 
 from gleak_book.campaign import Campaign
-from gleak_book.protections import Protection, parse
 
 PUBLISHED, JOINT = "IG or Ignore", "joint"
 LAYERWISE, REDRAWN = "layer by layer", "layer by layer, noise redrawn"
 SMOOTH, SPARSE, MUTED, DRAWS = "joint, smoother", "entries sent", "layer left out", "all draws searched for"
 SMOOTHER = 0.03  # weight of the prior against noise
-NOISY, ZEROS, PRUNED = (
-    ("dp", "gaussian", "laplace", "quantize"),
-    ("compression", "prune-small"),
-    ("soteria", "pld"),
-)
+NOISY = (DP, Gaussian, Laplace, Quantize)
 
 
 class Entry(NamedTuple):
@@ -30,7 +27,7 @@ class Entry(NamedTuple):
     Where `utility` is False the trainings are not run, and its accuracy is not known.
     """
 
-    protection: Protection
+    protection: ClientSetup
     fresh: dict[str, list[AttackCell]]
     trained: dict[str, list[AttackCell]]
     trainings: list[TrainingCell]
@@ -43,7 +40,7 @@ class Entry(NamedTuple):
 
 
 def attackers(
-    protection: Protection, *, steps: int, plateau: int, trained: bool = False
+    protection: ClientSetup, *, steps: int, plateau: int, trained: bool = False
 ) -> dict[str, Attack]:
     """Return the attacks that a server would try, which knows the protection: by name.
 
@@ -60,21 +57,21 @@ def attackers(
     """
     published = ATTACKS["ignore" if protection.bottlenecks and not trained else "ig"].replace(plateau=plateau)
     joint, layerwise = ATTACKS["joint"], ATTACKS["layerwise"]
-    names = {name for name, _ in protection.defense}
+    parts = protection.defense.parts
     found = {PUBLISHED: published, LAYERWISE: layerwise}
     if not trained:
         found[JOINT] = joint
     elif protection.bottlenecks:
         found[REDRAWN] = layerwise.replace(noise="resample")
-    if names & set(NOISY):
+    if any(isinstance(part, NOISY) for part in parts):
         found[SMOOTH] = joint.replace(tv=SMOOTHER)
-    if names & set(ZEROS):
+    if any(isinstance(part, Compression) for part in parts):
         found[SPARSE] = layerwise.replace(estimate="sparsity")
-    if names & set(PRUNED):
+    if any(isinstance(part, Soteria) for part in parts):
         found[MUTED] = layerwise.replace(exclude=("last",))
-    for name, options in protection.defense:
-        if name == "average-noise":
-            found[DRAWS] = joint.replace(draws=dict(options).get("draws", 4))
+    for part in parts:
+        if isinstance(part, AverageNoise):
+            found[DRAWS] = joint.replace(draws=part.draws)
     return {name: attack.replace(max_steps=steps) for name, attack in found.items()}
 
 
@@ -84,25 +81,26 @@ def entries(chapter: Mapping[str, Any]) -> list[Entry]:
     Raises:
         ParameterError: another begins the list, one of `trained` or `untrained` is not in it or in both.
     """
-    texts = chapter["protections"]
-    if not texts or texts[0] != "none":
+    protections, trained, untrained = (
+        [parse(text) for text in chapter[name]] for name in ("protections", "trained", "untrained")
+    )
+    if not protections or protections[0] != ClientSetup():
         raise ParameterError(
-            f"protections begins with 'none', which the others are compared with, got {texts}."
+            "protections begins with 'none', which the others are compared with, got "
+            f"{chapter['protections']}."
         )
-    untrained = chapter["untrained"]
-    if wrong := [text for text in [*chapter["trained"], *untrained] if text not in texts]:
+    if wrong := [str(one) for one in [*trained, *untrained] if one not in protections]:
         raise ParameterError(f"trained and untrained must be among protections, got {wrong}.")
-    if wrong := [text for text in untrained if text in chapter["trained"] or text == "none"]:
+    if wrong := [str(one) for one in untrained if one in trained or one == ClientSetup()]:
         raise ParameterError(f"untrained must be neither among trained nor 'none', got {wrong}.")
     campaign, rounds = Campaign.of(chapter), chapter["training_rounds"]
     budget = {"steps": chapter["steps"], "plateau": chapter["plateau"]}
     found = []
-    for text in texts:
-        one = parse(text)
+    for one in protections:
         fresh = {name: campaign.attack(one, a) for name, a in attackers(one, **budget).items()}
-        late = attackers(one, **budget, trained=True) if text in chapter["trained"] else {}
-        trained = {name: campaign.attack(one, a, rounds=rounds) for name, a in late.items()}
-        found.append(Entry(one, fresh, trained, campaign.trainings(one), text not in untrained))
+        late = attackers(one, **budget, trained=True) if one in trained else {}
+        attacked = {name: campaign.attack(one, a, rounds=rounds) for name, a in late.items()}
+        found.append(Entry(one, fresh, attacked, campaign.trainings(one), one not in untrained))
     return found
 
 

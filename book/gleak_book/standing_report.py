@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import torch
 from gleak_lib import attacks as engine
+from gleak_lib.client_setup import differences
 from gleak_lib.errors import unknown
 from gleak_lib.experiments import intervals, tables
 from gleak_lib.experiments.specs.attack import AttackCell
@@ -14,7 +15,6 @@ from gleak_lib.experiments.store.result import Result
 from gleak_lib.extras import require
 
 from gleak_book import standing
-from gleak_book.protections import differences
 from gleak_book.standing import PUBLISHED, Entry
 
 if TYPE_CHECKING:
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 Results = Mapping[Cell, Result]
 FAMILIES = {
     "none": "none",
-    "dp": "DP",
+    "DP": "DP",
     "compression": "compression",
     "batch": "batches",
-    "precode": "PRECODE",
-    "cvb": "CVB",
+    "PRECODE": "PRECODE",
+    "CVB": "CVB",
 }
 SCALES = ("DP", "compression", "batches")  # families whose settings are steps of one scale
 OTHERS, COMBINED = "other changes of the gradient", "combined"
@@ -174,7 +174,7 @@ def pictures(
     """
     found = {}
     for entry in standing.entries(parameters):
-        if entry.protection.batch == 1:
+        if entry.protection.batch_size == 1:
             name = verdict(entry.fresh, results, parameters["scaling"]).name
             found[entry.label] = results[entry.fresh[name][number]]
     originals = next(iter(found.values())).images("truth")
@@ -229,9 +229,9 @@ def _outcome(results: Sequence[Result], scaling: str) -> Outcome:
 
 
 def _about(entry: Entry) -> dict[str, str]:
-    name, _, more = entry.protection.text.partition(" ")
+    name, _, more = entry.label.partition(" ")
     family = COMBINED if " + " in more else FAMILIES.get(name, OTHERS)
-    setting = entry.label if family in (OTHERS, COMBINED) else entry.label.partition(" ")[2]
+    setting = entry.label if family in (OTHERS, COMBINED) else more
     return {"label": entry.label, "family": family, "setting": setting}
 
 

@@ -37,14 +37,14 @@ datasets: list[str] = ["digits"]  # image sets of the tables
 model: str = "cnn"  # a model of gleak_lib.models.MODELS
 defences: list[str] = ["dp", "gc", "precode", "cvb"]  # kinds that are computed
 precode_sizes: list[int] = [8, 32]  # K of PRECODE that are computed
-more: list[str] = []  # further settings, for instance gc 0.5
+more: list[str] = []  # further settings, for instance compression(p=0.5)
 attacks: list[str] = ["idlg", "cpl", "ig"]  # compared with each other
 compared: list[str] = [
     "none",
-    "dp 20 1e-3",
-    "gc 0.9",
-    "precode 1 8",
-    "cvb 1 5 1/2 1e-1",
+    "dp(noise_multiplier=1e-3)",
+    "compression(p=0.9)",
+    "precode(1)",
+    "cvb(1)",
 ]  # settings on which the attacks are compared
 victims: int = 4  # attacked images
 steps: int = 120  # steps at most of attacks with Adam

@@ -32,9 +32,9 @@
 profile: str = "quick"  # quick, cpu or paper
 dataset: str = "digits"  # an image set, or your own archive
 model: str = "cnn"  # of all tables but those of larger models
-networks: list[str] = ["none", "cvb 1 5 1/2 1e-1"]  # of the first table
-grid: list[str] = ["cvb 1 5 1/2 1e-1", "precode 1 8"]  # positions, sizes
-trained: list[str] = ["cvb 1 5 1/2 1e-1"]  # attacked after `rounds`
+networks: list[str] = ["none", "cvb(1)"]  # of the first table
+grid: list[str] = ["cvb(1)", "precode(1)"]  # positions, sizes
+trained: list[str] = ["cvb(1)"]  # attacked after `rounds`
 compared: list[str] = ["none"]  # attacked after the last of `rounds`
 rounds: list[int] = [2]  # rounds of training after which to attack
 training_rounds: int = 2  # federated rounds
@@ -44,7 +44,7 @@ architectures: list[str] = []  # larger models, fresh weights
 architecture_networks: list[str] = []  # the bottleneck of each
 architecture_victims: list[int] = []  # victims of each
 architecture_steps: list[int] = []  # steps on each
-patch_networks: list[str] = ["cvb 1 3 1/2 1e-1"]  # on a ViT
+patch_networks: list[str] = ["cvb(1, kernel_size=3)"]  # on a ViT
 patch_rounds: list[int] = [0]  # rounds before the closed form; 0: fresh
 patch_training_set: str = "digits"  # on which the ViT is trained
 batch_sizes: list[int] = [2]  # images in a batch
@@ -465,7 +465,7 @@ tables.show(
 # Another bottleneck, other images, more steps:
 #
 # ```console
-# gleak run 08_breaking_the_bottleneck --profile quick -p networks "['none', 'precode 2 16']" --output tryout
-# gleak run 08_breaking_the_bottleneck --profile quick -p grid "['cvb 1 3 1 1e-2 exact', 'cvb 1+2 5 1/2 1e-1']" --output tryout
+# gleak run 08_breaking_the_bottleneck --profile quick -p networks "['none', 'precode(2, k=16)']" --output tryout
+# gleak run 08_breaking_the_bottleneck --profile quick -p grid "['cvb(1, kernel_size=3, scale=1, beta=1e-2, kl=\"exact\")', 'cvb(1) + cvb(2)']" --output tryout
 # gleak run 08_breaking_the_bottleneck --profile cpu -p dataset fashionmnist -p sets "[]"
 # ```

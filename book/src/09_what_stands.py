@@ -30,13 +30,13 @@ dataset: str = "digits"  # an image set, or your own archive
 model: str = "cnn"  # a model of gleak_lib.models.MODELS
 protections: list[str] = [
     "none",
-    "dp noise_multiplier=1e-2",
-    "compression p=0.9",
-    "batch 2",
-    "cvb 1 5 1/2 1e-1",
-    "cvb 1 5 1/2 1e-1 + average-noise draws=2",
+    "dp(noise_multiplier=1e-2)",
+    "compression(p=0.9)",
+    "batch(2)",
+    "cvb(1)",
+    "cvb(1) + average_noise(draws=2)",
 ]  # the first is none
-trained: list[str] = ["cvb 1 5 1/2 1e-1"]  # attacked after training, too
+trained: list[str] = ["cvb(1)"]  # attacked after training, too
 untrained: list[str] = []  # whose accuracy is not measured
 training_rounds: int = 2  # federated rounds
 victims: int = 4  # images attacked on each model
@@ -298,6 +298,6 @@ plots.tradeoff(
 # A protection is a line of text: bottlenecks, defences of the registry with their options, batches, joined by ` + `.
 #
 # ```console
-# gleak run 09_what_stands --profile quick -p protections "['none', 'quantize bits=4', 'cvb 1 3 1 1e-1 exact floor=2 + batch 4']" -p trained "[]" --output tryout
+# gleak run 09_what_stands --profile quick -p protections "['none', 'quantize(bits=4)', 'cvb(1, kernel_size=3, scale=1, kl=\"exact\", sigma_floor=2) + batch(4)']" -p trained "[]" --output tryout
 # gleak run 09_what_stands --profile cpu -p dataset mnist
 # ```

@@ -17,7 +17,7 @@ from gleak_lib.chapters import execute, profiles
 from gleak_lib.chapters.declared import experiments
 from gleak_lib.chapters.sources import sources
 from gleak_lib.errors import GleakError, StoreError
-from gleak_lib.experiments import paths
+from gleak_lib.experiments import encoding, paths
 from gleak_lib.experiments.atomic import read_json, write_atomically
 from gleak_lib.experiments.runner.run import DEADLINE
 from gleak_lib.experiments.store import pictures
@@ -53,7 +53,7 @@ def shown(folder: Path, *, log: Callable[[str], None]) -> tuple[set[str], list[s
 
 
 def _all_of(name: str, source: Path, values: dict[str, Any]) -> set[str]:
-    return {f"{cell.kind}/{cell.key}" for cell in experiments(name, values, source)}
+    return {f"{cell.kind}/{key}" for cell in experiments(name, values, source) for key in encoding.keys(cell)}
 
 
 def keep(folder: Path, results: Collection[str]) -> None:

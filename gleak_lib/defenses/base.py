@@ -49,8 +49,8 @@ class Defense(Noun):
 
     Derive a frozen dataclass from it that defines `transform`, or `init` and `update` where a defense
     remembers something from step to step. Gradients carry a leading axis of independent updates (V x the
-    parameter's shape) and are transformed for each on its own. Calling a defense transforms once, from a fresh
-    state; training loops call `init` once and `update` at each step.
+    parameter's shape) and are transformed for each on its own. Calling a defense transforms once, from
+    a fresh state; training loops call `init` once and `update` at each step.
 
     Attributes:
         on: what it acts on in federated training: each local `step`'s gradient, or the `update` that a client
@@ -243,6 +243,9 @@ class Chain(Defense):
     def noise_samples(self) -> int:
         """Of the first part."""
         return self.defenses[0].noise_samples if self.defenses else 1
+
+
+NO_DEFENSE: Defense = Chain()
 
 
 @typed

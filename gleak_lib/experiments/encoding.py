@@ -10,18 +10,40 @@ import functools
 import hashlib
 import json
 import math
+from collections.abc import Mapping
 from typing import Any, TypeVar, get_type_hints
 
-from gleak_lib import typed
+from gleak_lib import grammar, typed
 from gleak_lib.attacks import Attack
 from gleak_lib.bottlenecks import CVB, PRECODE
+from gleak_lib.defenses import DEFENSES, Defense, chain
 from gleak_lib.errors import ParameterError, StoreError, shown
 from gleak_lib.federated import Protocol
 
 TYPES: dict[str, type] = {}
-"""Classes that may stand in a cell, by name: nothing else is ever made from a file."""
+"""Classes that may stand in a cell, by name, besides what others derive from `Bottleneck` and `Defense`.
+
+Nothing else is ever made from a file."""
+
+SPELLED = {
+    "dp": ("noise_multiplier",),
+    "gaussian": ("std",),
+    "laplace": ("scale",),
+    "compression": ("p",),
+    "quantize": ("bits",),
+    "clip": ("bound",),
+    "prune_small": ("p",),
+    "soteria": ("p",),
+    "pld": ("p",),
+    "average_noise": ("draws",),
+}
+"""Options of defenses that are written down, and so part of a key, even where they are the defaults."""
+
+FORMERLY = {"dp": ("max_grad_norm", "noise_multiplier")}
+"""Options that some stored results spell out, too; they are found under those keys (`keys`)."""
 
 T = TypeVar("T", bound=type)
+Spelled = Mapping[str, tuple[str, ...]]
 
 
 def storable(cls: T) -> T:
@@ -34,14 +56,16 @@ for _cls in (PRECODE, CVB, Protocol, Attack):
     storable(_cls)
 
 
-def encode(value: Any, *, full: bool = True) -> Any:
+def encode(value: Any, *, full: bool = True, spelled: Spelled = SPELLED) -> Any:
     """Return plain JSON data: dataclasses as objects with their class's name as `type`, tuples as lists.
 
-    Fields that do not take part in comparisons are left out.
+    Defenses are lists of pairs, the name and the options that differ from the defaults; those from outside
+    the package are objects, too. Fields that do not take part in comparisons are left out.
 
     Args:
-        value: a storable dataclass, a tuple, a number, a text, a truth value or None.
+        value: a storable dataclass, a defense, a tuple, a number, a text, a truth value or None.
         full: spell out defaults, too; without them, numbers that are equal are also written alike.
+        spelled: options of defenses to write always.
 
     Raises:
         ParameterError: a value of another kind, or a number that is not finite.
@@ -53,19 +77,40 @@ def encode(value: Any, *, full: bool = True) -> Any:
             raise ParameterError(f"A cell holds finite numbers only, got {value}.")
         return int(value) if not full and value.is_integer() else float(value)
     if isinstance(value, (tuple, list)):
-        return [encode(part, full=full) for part in value]
+        return [encode(part, full=full, spelled=spelled) for part in value]
+    if isinstance(value, Defense):
+        return [_defense(part, full, spelled) for part in value.parts]
+    return _object(value, full, spelled)
+
+
+def _defense(value: Defense, full: bool, spelled: Spelled) -> Any:
+    name = value.text_name()
+    if DEFENSES.get(name) is not type(value):
+        return _object(value, full, spelled)
+    values = {f.name: (getattr(value, f.name), f.default) for f in dataclasses.fields(value)}
+    always = spelled.get(name, SPELLED[name])
+    kept = sorted(n for n, (found, default) in values.items() if n in always or found != default)
+    return [name.replace("_", "-"), [[n, encode(values[n][0], full=full)] for n in kept]]
+
+
+def _object(value: Any, full: bool, spelled: Spelled) -> dict[str, Any]:
     name = type(value).__name__
-    if TYPES.get(name) is not type(value):
+    if _type(name) is not type(value):
         raise ParameterError(
             f"A cell cannot hold {value!r} ({name}): it takes numbers, texts, tuples and frozen dataclasses "
-            "marked with experiments.serial.storable."
+            "marked with experiments.encoding.storable."
         )
     found = {"type": name}
     for field in dataclasses.fields(value):
         part = getattr(value, field.name)
         if field.compare and (full or part != field.default):
-            found[field.name] = encode(part, full=full)
+            found[field.name] = encode(part, full=full, spelled=spelled)
     return found
+
+
+def _type(name: str) -> type | None:
+    """Return the class that may stand in a cell under this name."""
+    return TYPES.get(name) if name in TYPES else {cls.__name__: cls for cls in grammar.outside()}.get(name)
 
 
 def decode(data: Any) -> Any:
@@ -79,16 +124,31 @@ def decode(data: Any) -> Any:
     if not isinstance(data, dict):
         return data
     name = data.get("type")
-    if not isinstance(name, str) or name not in TYPES:
-        raise StoreError(f"There is no storable class {name!r}; there is: {', '.join(sorted(TYPES))}.")
+    if not isinstance(name, str) or (cls := _type(name)) is None:
+        known = sorted({*TYPES, *(cls.__name__ for cls in grammar.outside())})
+        raise StoreError(
+            f"There is no storable class {name!r}; there is: {', '.join(known)}. If it is one of your own, "
+            "import the module that defines it first."
+        )
     values = {key: decode(part) for key, part in data.items() if key != "type"}
     try:
-        made = TYPES[name](**values)
+        for key, hint in _hints(cls).items():
+            if hint is Defense and key in values:
+                values[key] = chain(*map(_made, values[key]))
+        made = cls(**values)
     except Exception as error:  # a field of another type fails wherever it is first used
         raise StoreError(f"This version cannot make {name} of the stored values: {error}") from error
     if problem := mistyped(made, deep=False):  # its parts were looked at when they were made
         raise StoreError(f"This version cannot make {name} of the stored values: {problem}.")
     return made
+
+
+def _made(part: Any) -> Defense:
+    """Return the defense of a pair (name, options) as files have it."""
+    if isinstance(part, Defense):
+        return part
+    name, options = part
+    return DEFENSES[name.replace("-", "_")](**dict(options))
 
 
 def mistyped(value: Any, *, deep: bool = True) -> str | None:
@@ -109,7 +169,13 @@ def _hints(cls: type) -> dict[str, Any]:
     return {field.name: hints[field.name] for field in dataclasses.fields(cls)}
 
 
-def key(value: Any) -> str:
+def key(value: Any, spelled: Spelled = SPELLED) -> str:
     """Return 16 hexadecimal digits that stand for the values of a cell."""
-    text = json.dumps(encode(value, full=False), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    data = encode(value, full=False, spelled=spelled)
+    text = json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def keys(value: Any) -> tuple[str, ...]:
+    """Return the keys that a result may be stored under: `key`, and another of an earlier spelling."""
+    return tuple(dict.fromkeys((key(value), key(value, FORMERLY))))

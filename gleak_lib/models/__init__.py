@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Callable, Sequence
 
-from gleak_lib.bottlenecks import CVB, PRECODE, Bottleneck
+from gleak_lib.bottlenecks import Bottleneck
 from gleak_lib.errors import ParameterError, ShapeError, nearest
 from gleak_lib.fresh import fresh
 from gleak_lib.models.base import (
@@ -57,7 +57,7 @@ def build(
         name: a key of `MODELS`.
         input_shape: C, H, W of one image.
         num_classes: number of logits.
-        bottlenecks: one specification or several. They are initialised after the model, so that the
+        bottlenecks: one specification or several. They are initialized after the model, so that the
             model's own weights depend on the seed alone.
         init: scheme of the model's own weights, see `initialize`; bottlenecks keep torch's default.
         seed: seed of the weights; None draws from torch's global generator.
@@ -83,7 +83,7 @@ def build(
     shape = tuple(input_shape)
     if len(shape) != 3 or any(not isinstance(size, int) or size < 1 for size in shape):
         raise ShapeError(f"input_shape must be C, H, W, three integers of at least 1, got {input_shape}.")
-    specs = (bottlenecks,) if isinstance(bottlenecks, (PRECODE, CVB)) else tuple(bottlenecks)
+    specs = (bottlenecks,) if isinstance(bottlenecks, Bottleneck) else tuple(bottlenecks)
     given = {"input_shape": shape, "num_classes": num_classes, "bottlenecks": specs, "init": init, **options}
     what = f"{name} with num_classes={num_classes}" + "".join(f" and {spec}" for spec in specs)
     return fresh(lambda: make(**given), seed=seed, what=what)

@@ -48,7 +48,7 @@ def test_a_server_that_holds_a_frozen_model_may_attack_what_it_received(small):
         gradients.check({}, model)
 
 
-@pytest.mark.parametrize("name", ["dp", "average-noise", "gaussian", "soteria"])
+@pytest.mark.parametrize("name", ["dp", "average_noise", "gaussian", "soteria"])
 def test_defenses_transform_what_is_shared(small, name):
     model = small("lenet")
     model.stage1.requires_grad_(False)

@@ -9,7 +9,8 @@ import sys
 import pytest
 
 from gleak_lib.attacks import ATTACKS, Attack
-from gleak_lib.bottlenecks import CVB, PRECODE
+from gleak_lib.bottlenecks import CVB, PRECODE, Bottleneck
+from gleak_lib.defenses import DEFENSES, DP, Compression, Defense, Gaussian, chain
 from gleak_lib.errors import GleakError, ParameterError, StoreError
 from gleak_lib.experiments import AttackCell, TrainingCell, encoding, from_json
 from gleak_lib.experiments.specs.on_weights import needed_trainings
@@ -76,7 +77,7 @@ def test_new_setting_with_default_keeps_old_keys(monkeypatch):
         {"share_labels": False},
         {"share_noise": True},
         {"mode": "eval"},
-        {"defense": (("gaussian", (("std", 0.1),)),)},
+        {"defense": Gaussian()},
         {"attack": ATTACKS["ig"]},
         {"attack": ATTACKS["ignore"].replace(tv=0.1)},
         {"training": dataclasses.replace(TRAINING, seed=4)},
@@ -168,6 +169,12 @@ def test_only_storable_values():
         ({"type": "Attack", "tv": -1}, "tv must not be negative"),
         ({"type": "Protocol"}, "no cell but Protocol"),
         (3, "no cell but int"),
+        (
+            {"type": "TrainingCell", "dataset": "digits", "defense": [["dq", []]]},
+            "defense 'dq'. Did you mean",
+        ),
+        ({"type": "TrainingCell", "dataset": "digits", "defense": [["dp"]]}, "cannot make TrainingCell"),
+        ({"type": "TrainingCell", "dataset": "digits", "defense": [3]}, "cannot make TrainingCell"),
     ],
 )
 def test_from_json_makes_cells_only(data, message):
@@ -176,7 +183,7 @@ def test_from_json_makes_cells_only(data, message):
 
 
 def test_descriptions_tell_cells_apart():
-    assert TRAINING.architecture == "cnn+cvb(position=1, kl=exact)+precode(position=2, k=16)"
+    assert TRAINING.architecture == 'cnn+cvb(1, kl="exact")+precode(2, k=16)'
     assert "weights after 5 rounds, 4 victims" in ATTACK.describe()
     masked = AttackCell(TRAINING, attack=Attack(exclude=("head",)))
     assert "(layers: all but head)" in masked.describe()
@@ -184,7 +191,7 @@ def test_descriptions_tell_cells_apart():
 
 
 def test_mode_and_defence_leave_old_keys_alone():
-    assert dataclasses.replace(ATTACK, mode="train", defense=()).key == ATTACK.key
+    assert dataclasses.replace(ATTACK, mode="train", defense=None).key == ATTACK.key
     stored = encoding.encode(ATTACK)
     del stored["mode"], stored["defense"]
     assert from_json(stored) == ATTACK
@@ -195,40 +202,86 @@ def test_a_defence_in_training_stays_with_the_weights_and_leaves_old_keys_alone(
     stored = encoding.encode(TRAINING)
     del stored["defense"]
     assert from_json(stored) == TRAINING
-    given = [(("gaussian", {"std": 0.1}),), [["gaussian", [["std", 0.1]]]]]
-    noisy, same = (dataclasses.replace(TRAINING, defense=defense) for defense in given)
+    noisy, same = (dataclasses.replace(TRAINING, defense=given) for given in (Gaussian(0.1), [Gaussian()]))
     assert noisy == same and noisy.key == same.key != TRAINING.key
     assert from_json(json.loads(json.dumps(encoding.encode(noisy)))) == noisy
-    assert "30 rounds with gaussian(std=0.1), seed 3" in noisy.describe()
+    assert "30 rounds with gaussian(), seed 3" in noisy.describe()
     assert noisy.at(5).defense == noisy.defense and noisy.at(0) == TRAINING.at(0)
     attack = dataclasses.replace(ATTACK, training=noisy)
-    assert attack.training == noisy.at(5) and attack.key != ATTACK.key and attack.defense == ()
-    assert "weights after 5 rounds with gaussian(std=0.1), 4 victims" in attack.describe()
+    assert attack.training == noisy.at(5) and attack.key != ATTACK.key and attack.defense == chain()
+    assert "weights after 5 rounds with gaussian(), 4 victims" in attack.describe()
     assert needed_trainings([attack, ATTACK]) == {noisy.at(5): (5,), TRAINING.at(5): (5,)}
-    with pytest.raises(ParameterError, match="unexpected keyword argument"):
-        dataclasses.replace(TRAINING, defense=(("gaussian", {"sigma": 1}),))
 
 
-def test_defences_are_written_alike_however_they_are_given():
-    given = [(("gaussian", {"std": 0.1}),), [["gaussian", [["std", 0.1]]]]]
-    cells = [dataclasses.replace(ATTACK, defense=defense) for defense in given]
-    assert cells[0] == cells[1] and cells[0].key == cells[1].key
-    assert from_json(json.loads(json.dumps(encoding.encode(cells[0])))) == cells[0]
-    assert "defence gaussian(std=0.1)" in cells[0].describe()
-    assert ATTACK.transformation() is None
-    both = dataclasses.replace(ATTACK, defense=(("compression", {"p": 0.5}), ("gaussian", {})))
-    assert both.transformation().name == "compression(p=0.5) + gaussian(std=0.1)"
-    assert both.key != dataclasses.replace(both, defense=both.defense[::-1]).key
+def test_defenses_are_stored_as_pairs_with_their_main_options():
+    both = dataclasses.replace(ATTACK, defense=(Compression(0.9), Gaussian(1.0, on="update")))
+    pairs = [["compression", [["p", 0.9]]], ["gaussian", [["on", "update"], ["std", 1.0]]]]
+    assert encoding.encode(both)["defense"] == pairs
+    assert from_json(json.loads(json.dumps(encoding.encode(both)))) == both
+    assert 'defense compression() + gaussian(std=1, on="update")' in both.describe()
+    assert both.defense == chain(Compression(), Gaussian(1.0, on="update")) and not ATTACK.defense
+    assert both.key != dataclasses.replace(both, defense=both.defense.parts[::-1]).key
+    stored = encoding.encode(both) | {"defense": [["prune-small", []], ["average-noise", []]][:1]}
+    assert str(from_json(stored).defense) == "prune_small()"
+
+
+def test_every_defense_says_what_is_always_stored():
+    assert set(encoding.SPELLED) == set(DEFENSES)
+    for name, options in encoding.SPELLED.items():
+        cell = dataclasses.replace(ATTACK, defense=DEFENSES[name]())
+        assert [option for option, _ in encoding.encode(cell)["defense"][0][1]] == list(options)
+        assert from_json(encoding.encode(cell)) == cell
+
+
+def test_results_of_dp_are_found_under_two_keys():
+    cell = dataclasses.replace(ATTACK, defense=DP(noise_multiplier=0.01))
+    spelled = encoding.encode(cell, full=False) | {
+        "defense": [["dp", [["max_grad_norm", 20], ["noise_multiplier", 0.01]]]]
+    }
+    text = json.dumps(spelled, sort_keys=True, separators=(",", ":"))
+    former = hashlib.sha256(text.encode()).hexdigest()[:16]
+    assert encoding.keys(cell) == (cell.key, former) and encoding.keys(ATTACK) == (ATTACK.key,)
+    assert len(encoding.keys(dataclasses.replace(ATTACK, defense=DP(1.0)))) == 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Halved(Defense):
+    times: int = 1
+
+    def transform(self, grads, generator):
+        return {name: g / 2**self.times for name, g in grads.items()}
+
+
+@dataclasses.dataclass(frozen=True)
+class Narrow(Bottleneck):
+    k: int = 2
+
+    def build(self, shape):
+        return PRECODE(k=self.k).build(shape)
+
+
+def test_classes_from_outside_stand_in_cells():
+    training = dataclasses.replace(TRAINING, bottlenecks=Narrow(1, k=3), defense=(Halved(2), Compression()))
+    halved = {"type": "Halved", "on": "step", "times": 2}
+    assert encoding.encode(training)["defense"] == [halved, ["compression", [["p", 0.9]]]]
+    assert encoding.encode(training)["bottlenecks"][0]["type"] == "Narrow"
+    assert from_json(json.loads(json.dumps(encoding.encode(training)))) == training
+    assert training.key not in (TRAINING.key, dataclasses.replace(training, defense=Compression()).key)
+    assert "cnn+narrow(1, k=3)" in training.describe() and "halved(times=2) + comp" in training.describe()
+    stored = json.loads(json.dumps(encoding.encode(training)).replace("Halved", "Quartered"))
+    with pytest.raises(
+        StoreError, match="'Quartered'.*Halved.*one of your own, import the module that defines"
+    ):
+        from_json(stored)
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"mode": "evel"}, "mode 'evel'. Did you mean 'eval'"),
-        ({"defense": (("gausian", {}),)}, "defence 'gausian'. Did you mean 'gaussian'"),
-        ({"defense": (("gaussian", {"sigma": 1}),)}, "unexpected keyword argument 'sigma'"),
-        ({"defense": (("gaussian", {"std": 0}),)}, "must be positive"),
-        ({"defense": ("gaussian",)}, r"A defence is a pair \(name, options\)"),
+        ({"defense": "gaussian"}, r"defenses must be Defense \| None, got 'gaussian'"),
+        ({"defense": Gaussian}, "got Gaussian itself: call it"),
+        ({"defense": (("gaussian", {}),)}, "got tuple of str, dict"),
     ],
 )
 def test_what_modes_and_defences_are_refused(changes, message):

@@ -75,7 +75,7 @@ def test_seeds_side_by_side_are_the_seeds_alone(tmp_path):
 
 
 def test_training_with_a_defence(store):
-    defended = dataclasses.replace(TRAINING, defense=(("compression", {"p": 0.99}),))
+    defended = dataclasses.replace(TRAINING, defense=Compression(0.99))
     (result,) = run([defended], store, device="cpu", progress=False)
     history = _history(defense=Compression(0.99))
     assert result.figures["val_loss"] == pytest.approx(history.val_loss, rel=1e-5)
@@ -85,10 +85,10 @@ def test_training_with_a_defence(store):
 
 
 def test_private_training_and_an_attack_on_private_gradients(store):
-    private = (("dp", {"max_grad_norm": 1.0, "noise_multiplier": 0.5}),)
+    private = DP(max_grad_norm=1.0, noise_multiplier=0.5)
     training = dataclasses.replace(TRAINING, defense=private)
     attack = AttackCell(
-        training, rounds=1, attack=IGNORE, victims=2, batch_size=2, defense=(*private, ("compression", {}))
+        training, rounds=1, attack=IGNORE, victims=2, batch_size=2, defense=(private, Compression())
     )
     trained, attacked = run([training, attack], store, device="cpu", progress=False)
     history = _history(defense=DP(1.0, 0.5))

@@ -9,6 +9,7 @@ import torch
 from gleak_lib import attacks, datasets, models
 from gleak_lib.attacks import ATTACKS
 from gleak_lib.bottlenecks import CVB, PRECODE
+from gleak_lib.defenses import AverageNoise, Compression
 from gleak_lib.errors import ParameterError
 from gleak_lib.experiments import AttackCell, TrainingCell, run, tables
 from gleak_lib.experiments.specs import ground_truth
@@ -113,7 +114,7 @@ def test_the_attack_is_not_told_what_the_evaluation_knows(store, monkeypatch):
     assert by_attack[1].noise is not None
 
 
-AVERAGED = (("average-noise", {"draws": 3}),)
+AVERAGED = AverageNoise(3)
 
 
 @pytest.mark.parametrize(
@@ -127,8 +128,8 @@ AVERAGED = (("average-noise", {"draws": 3}),)
             False,
         ),
         ({"defense": AVERAGED}, False, False),
-        ({"defense": (*AVERAGED, ("compression", {"p": 0.5}))}, False, False),
-        ({"defense": (("average-noise", {"draws": 1}),)}, True, True),
+        ({"defense": (AVERAGED, Compression(0.5))}, False, False),
+        ({"defense": AverageNoise(1)}, True, True),
         ({"attack": PRESETS["expectation"], "defense": AVERAGED}, False, False),
         ({"attack": PRESETS["expectation"]}, True, False),
         ({"attack": JOINT.replace(draws=3), "updates": 2}, False, False),
@@ -186,7 +187,7 @@ def test_keys_of_cells_with_bottlenecks_are_what_they_were():
     assert dataclasses.replace(TRAINING, bottlenecks=floored).key == TRAINING.key
     other = dataclasses.replace(TRAINING, bottlenecks=(CVB(1, 1, sigma_floor=0.3), PRECODE(3, 4)))
     assert other.key != TRAINING.key
-    assert "cvb(position=1, kernel_size=1, sigma_floor=0.3)+" in other.describe()
+    assert "cvb(1, kernel_size=1, sigma_floor=0.3)+" in other.describe()
 
 
 def test_results_that_are_older_show_gaps(store):

@@ -9,6 +9,7 @@ from gleak_lib import plots
 from gleak_lib.attacks import ATTACKS
 from gleak_lib.bottlenecks import CVB, PRECODE
 from gleak_lib.chapters import PROFILES, experiments, profiles
+from gleak_lib.defenses import Clip
 from gleak_lib.errors import ParameterError, UnknownNameError
 from gleak_lib.experiments import AttackCell, Result, from_json, tables
 from gleak_lib.experiments.encoding import encode
@@ -20,19 +21,19 @@ CHAPTER = {
     "profile": "quick",
     "dataset": "digits",
     "model": "cnn",
-    "networks": ["none", "cvb 1 5 1/2 1e-1"],
-    "grid": ["cvb 1 5 1/2 1e-1", "precode 1 8"],
-    "trained": ["cvb 1 5 1/2 1e-1", "none"],
-    "compared": ["precode 1 8"],
+    "networks": ["none", "cvb(1)"],
+    "grid": ["cvb(1)", "precode(1)"],
+    "trained": ["cvb(1)", "none"],
+    "compared": ["precode(1)"],
     "rounds": [1, 2],
     "training_rounds": 2,
     "trained_steps": 30,
     "sets": ["retinamnist", "bloodmnist_victims", "digits"],
     "architectures": ["vit"],
-    "architecture_networks": ["cvb 1 3 1/2 1e-1"],
+    "architecture_networks": ["cvb(1, kernel_size=3)"],
     "architecture_victims": [3],
     "architecture_steps": [50],
-    "patch_networks": ["none", "cvb 1 3 1/2 1e-1"],
+    "patch_networks": ["none", "cvb(1, kernel_size=3)"],
     "patch_rounds": [0, 2],
     "patch_training_set": "retinamnist",
     "batch_sizes": [2],
@@ -151,7 +152,7 @@ def test_closed_forms_on_gradients_that_were_disturbed():
     }
     cell = found[behind, 2, "as they are"][0]
     assert (cell.dataset_name, cell.training.protocol.rounds, cell.victims) == ("retinamnist", 2, 4)
-    assert found["none", 0, "clipped to length 1"][0].defense == (("clip", (("bound", 1.0),)),)
+    assert found["none", 0, "clipped to length 1"][0].defense == Clip(1.0)
 
 
 def test_what_makes_it_harder():
@@ -171,7 +172,7 @@ def test_what_makes_it_harder():
         ({"rounds": [1, 3]}, ParameterError, r"rounds must be 0 to training_rounds \(2\), got \[3\]"),
         ({"networks": [], "grid": []}, ParameterError, "Name at least one setting in: networks, grid"),
         ({"architecture_steps": []}, ParameterError, "need as many entries each, got 1, 1, 1, 0"),
-        ({"grid": ["cvb 1 5"]}, ParameterError, "Write 'cvb P k s beta'"),
+        ({"grid": ["cvb 1 5"]}, ParameterError, "'cvb 1 5' is no setting. Write"),
         ({"networks": ["nothing"]}, UnknownNameError, "Unknown protection 'nothing'"),
     ],
 )
@@ -353,7 +354,7 @@ def test_the_caption_says_how_many():
 
 def test_a_large_model_is_attacked_with_settings_of_its_own():
     many = {
-        "architecture_networks": ["cvb 1 5 1/2 1e-1"] * 2,
+        "architecture_networks": ["cvb(1)"] * 2,
         "architecture_victims": [2, 2],
         "architecture_steps": [3, 3],
     }
@@ -366,5 +367,5 @@ def test_a_large_model_is_attacked_with_settings_of_its_own():
 
 
 def test_the_plan_knows_other_bottlenecks():
-    (line,) = breaking.grid(CHAPTER | {"grid": ["precode 2 16 exact"]})
+    (line,) = breaking.grid(CHAPTER | {"grid": ['precode(2, k=16, kl="exact")']})
     assert line.protection.bottlenecks == (PRECODE(2, k=16),)

@@ -4,6 +4,7 @@ import pytest
 import torch
 from gleak_book import defences, defences_report, paper_cells, paper_rows
 
+from gleak_lib.defenses import DP, Compression
 from gleak_lib.errors import ParameterError, UnknownNameError
 from gleak_lib.experiments import AttackCell, Context, Result, TrainingCell
 from gleak_lib.experiments.specs.communication_cost import TrafficCell
@@ -17,7 +18,7 @@ CHAPTER = {
     "precode_sizes": [8, 16, 32, 64, 128, 256, 512],
     "more": [],
     "attacks": ["idlg", "cpl", "ig"],
-    "compared": ["none", "dp 20 1e-3", "cvb 1 5 1/2 1e-1"],
+    "compared": ["none", "dp(noise_multiplier=1e-3)", "cvb(1)"],
     "victims": 16,
     "steps": 2000,
     "plateau": 400,
@@ -39,12 +40,16 @@ def test_all_thirty_rows_of_table_x_are_computed():
     kinds = [sum(isinstance(c, kind) for c in cells) for kind in (AttackCell, TrainingCell, TrafficCell)]
     assert kinds == [30 + 7, 30, 15]  # IG of three compared settings is a cell of the rows
     assert len(set(cells)) == len(cells)
-    private = [c for c in cells if isinstance(c, AttackCell) and "'dp'" in str(c.defense)]
+    private = [c for c in cells if isinstance(c, AttackCell) and isinstance(c.defense, DP)]
     assert len(private) == 2 * 4 + 2
 
 
 def test_a_selection_keeps_no_defence_and_adds_settings():
-    chapter = CHAPTER | {"defences": ["precode"], "precode_sizes": [8], "more": ["gc 0.5", "dp 20 0.1"]}
+    chapter = CHAPTER | {
+        "defences": ["precode"],
+        "precode_sizes": [8],
+        "more": ["compression(p=1/2)", "dp()"],
+    }
     rows = defences.computed(**chapter)
     assert [r.label for r in rows] == ["none", "DP C=20, σ=1e-1", "PRECODE P=1, K=8", "GC p=0.5"]
     assert rows[1].paper["ssim"] == 0.01  # a setting of Table X, however it is written
@@ -64,7 +69,7 @@ def test_attacks_ignore_stochastic_gradients_behind_a_bottleneck_only():
     assert masked == {("cvb", name) for name in ("iDLG", "CPL", "IG")}
     assert found["cvb", defences.EVERY].attack.layers == "all"
     assert found["none", "iDLG"].attack.max_steps == 100
-    assert found["dp", "CPL"].defense == found["dp", "IG"].defense != ()
+    assert found["dp", "CPL"].defense == found["dp", "IG"].defense == DP(noise_multiplier=1e-3)
 
 
 def made_up(cell):
@@ -82,7 +87,7 @@ def made_up(cell):
         "best_round": 2,
         "bytes": 4000.0,
     }
-    if "'dp'" in str(getattr(cell, "defense", "")):
+    if isinstance(getattr(cell, "defense", None), DP):
         figures |= {"epsilon": [3.25, 12345.6], "delta": 1e-5}
     images = torch.full((2, 3, 8, 8), 255, dtype=torch.uint8).numpy()
     provenance = {"seconds": 8.0, "device": "a machine"}
@@ -163,10 +168,10 @@ def test_captions_name_the_images_meant():
     [
         ({"dataset": "digits"}, ParameterError, r"dataset must be one of datasets .*, got 'digits'"),
         ({"defences": ["pd"]}, UnknownNameError, "Unknown defence 'pd'. Did you mean 'dp'"),
-        ({"compared": ["gcc 0.5"]}, UnknownNameError, "Unknown defence 'gcc'"),
-        ({"more": ["gc"]}, ParameterError, "Write gc p with a value for each name, got 'gc'"),
-        ({"more": ["dp 20 much"]}, ParameterError, "'much' in 'C=20;sigma=much' is no number"),
-        ({"more": ["gc 2"]}, ParameterError, r"The pruning ratio p must be in \[0, 1\), got 2"),
+        ({"compared": ["cvd(1)"]}, UnknownNameError, "Unknown protection 'cvd'. Did you mean 'cvb'"),
+        ({"more": ["cvb(1) + dp()"]}, ParameterError, r"rows cannot say 'cvb\(1\) \+ dp\(\)'"),
+        ({"more": ["clip()"]}, ParameterError, r"rows cannot say 'clip\(\)'"),
+        ({"more": ["compression(p=2)"]}, ParameterError, r"The pruning ratio p must be in \[0, 1\), got 2"),
         ({"attacks": ["ggl"]}, UnknownNameError, "Unknown attack of this table 'ggl'"),
     ],
 )
@@ -175,10 +180,10 @@ def test_what_the_plan_refuses(changes, error, message):
         defences.cells(**CHAPTER | changes)
 
 
-@pytest.mark.parametrize(("pairs", "share"), [((), 1.0), ((("compression", {"p": 0.9}),), 0.2)])
-def test_bytes_of_a_shared_gradient(tmp_path, pairs, share):
+@pytest.mark.parametrize(("defense", "share"), [(None, 1.0), (Compression(0.9), 0.2)])
+def test_bytes_of_a_shared_gradient(tmp_path, defense, share):
     training = TrainingCell("digits")
-    cell = TrafficCell(training, victims=1, batch_size=8, defense=pairs)
+    cell = TrafficCell(training, victims=1, batch_size=8, defense=defense)
     figures = cell.run(Context(tmp_path)).figures
     assert figures["dense"] == 4 * figures["parameters"] == 4 * 65_962
     assert figures["bytes"] / figures["dense"] == pytest.approx(share, abs=0.001)  # 64 bits for 32

@@ -1,38 +1,37 @@
 """The plan of "What stands": who attacks what, verdicts and tables from made-up results."""
 
-import inspect
-
 import pytest
 import torch
 from gleak_book import standing, standing_report
 from gleak_book.campaign import Campaign
-from gleak_book.protections import parse
 
 from gleak_lib import plots
 from gleak_lib.attacks import ATTACKS
 from gleak_lib.chapters import PROFILES, experiments, parameters, profiles
+from gleak_lib.client_setup import parse
+from gleak_lib.defenses import DP, AverageNoise
 from gleak_lib.errors import ParameterError, UnknownNameError
 from gleak_lib.experiments import AttackCell, Result, TrainingCell, from_json, tables
 from gleak_lib.experiments.encoding import encode
 from gleak_lib.experiments.specs.communication_cost import TrafficCell
 
 NAME = "09_what_stands"
-CHOSEN, LABEL = "cvb 1 5 1/2 1e-1", "CVB P=1, k=5, s=1/2, β=1e-1"
+CHOSEN, LABEL = "cvb(1)", "CVB P=1, k=5, s=1/2, β=1e-1"
 CHAPTER = {
     "profile": "quick",
     "dataset": "digits",
     "model": "cnn",
     "protections": [
         "none",
-        "dp noise_multiplier=1e-3",
-        "dp noise_multiplier=1e-2",
-        "gaussian std=1e-2",
-        "compression p=0.9",
-        "batch 2",
+        "dp(noise_multiplier=1e-3)",
+        "dp(noise_multiplier=1e-2)",
+        "gaussian(std=1e-2)",
+        "compression(p=0.9)",
+        "batch(2)",
         CHOSEN,
-        f"{CHOSEN} exact floor=1",
-        f"{CHOSEN} + average-noise draws=3",
-        f"{CHOSEN} + batch 2",
+        'cvb(1, kl="exact", sigma_floor=1)',
+        f"{CHOSEN} + average_noise(draws=3)",
+        f"{CHOSEN} + batch(2)",
     ],
     "trained": ["none", CHOSEN],
     "untrained": [],
@@ -67,17 +66,17 @@ def test_the_cells_of_every_profile(profile):
     [
         ("none", False, [P, L, J]),
         ("none", True, [P, L]),
-        ("batch 4", False, [P, L, J]),
+        ("batch(4)", False, [P, L, J]),
         (CHOSEN, False, [P, L, J]),
         (CHOSEN, True, [P, L, standing.REDRAWN]),
-        ("dp noise_multiplier=1", False, [P, L, J, standing.SMOOTH]),
-        ("quantize bits=4", True, [P, L, standing.SMOOTH]),
-        ("compression p=0.9", False, [P, L, J, standing.SPARSE]),
-        ("prune-small p=0.2", False, [P, L, J, standing.SPARSE]),
-        ("soteria p=0.8 probes=4", False, [P, L, J, standing.MUTED]),
-        (f"{CHOSEN} + average-noise draws=3", False, [P, L, J, standing.DRAWS]),
-        (f"{CHOSEN} + laplace scale=1", False, [P, L, J, standing.SMOOTH]),
-        ("clip bound=1", False, [P, L, J]),
+        ("dp(noise_multiplier=1)", False, [P, L, J, standing.SMOOTH]),
+        ("quantize(bits=4)", True, [P, L, standing.SMOOTH]),
+        ("compression(p=0.9)", False, [P, L, J, standing.SPARSE]),
+        ("prune_small(p=0.2)", False, [P, L, J, standing.SPARSE]),
+        ("soteria(probes=4)", False, [P, L, J, standing.MUTED]),
+        (f"{CHOSEN} + average_noise(draws=3)", False, [P, L, J, standing.DRAWS]),
+        (f"{CHOSEN} + laplace(scale=1)", False, [P, L, J, standing.SMOOTH]),
+        ("clip(bound=1)", False, [P, L, J]),
     ],
 )
 def test_every_protection_meets_the_attacks_made_for_it(text, trained, names):
@@ -98,8 +97,8 @@ def test_every_protection_meets_the_attacks_made_for_it(text, trained, names):
 
 
 def test_averaged_noise_is_four_draws_unless_said():
-    found = standing.attackers(parse(f"{CHOSEN} + average-noise"), steps=1, plateau=1)
-    assert found[standing.DRAWS].draws == inspect.signature(average_noise).parameters["draws"].default == 4
+    found = standing.attackers(parse(f"{CHOSEN} + average_noise()"), steps=1, plateau=1)
+    assert found[standing.DRAWS].draws == AverageNoise().draws == 4
 
 
 def test_the_cells_are_attacks_trainings_and_bytes():
@@ -117,12 +116,12 @@ def test_the_cells_are_attacks_trainings_and_bytes():
     ("changes", "error", "message"),
     [
         ({"protections": []}, ParameterError, r"protections begins with 'none', .*, got \[\]"),
-        ({"protections": ["batch 2"]}, ParameterError, "protections begins with 'none'"),
-        ({"trained": ["batch 8"]}, ParameterError, r"must be among protections, got \['batch 8'\]"),
-        ({"untrained": ["batch 8"]}, ParameterError, r"must be among protections, got \['batch 8'\]"),
+        ({"protections": ["batch(2)"]}, ParameterError, "protections begins with 'none'"),
+        ({"trained": ["batch(8)"]}, ParameterError, r"must be among protections, got \['batch\(8\)'\]"),
+        ({"untrained": ["batch(8)"]}, ParameterError, r"must be among protections, got \['batch\(8\)'\]"),
         ({"untrained": [CHOSEN]}, ParameterError, "untrained must be neither among trained nor 'none'"),
         ({"untrained": ["none"], "trained": []}, ParameterError, r"neither .* nor 'none', got \['none'\]"),
-        ({"protections": ["none", "cvc 1 2"], "trained": []}, UnknownNameError, "Did you mean 'cvb'"),
+        ({"protections": ["none", "cvc(1)"], "trained": []}, UnknownNameError, "Did you mean 'cvb'"),
     ],
 )
 def test_what_the_plan_refuses(changes, error, message):
@@ -144,7 +143,7 @@ def made_up(cell):
         compressed = "compression" in str(cell.defense)
         return Result(cell, {"bytes": 1000.0 if compressed else 4000.0}, {})
     if isinstance(cell, TrainingCell):
-        lost = 0.1 * (1 + cell.seed) if "'dp'" in str(cell.defense) else 0.0
+        lost = 0.1 * (1 + cell.seed) if isinstance(cell.defense, DP) else 0.0
         figures = {"accuracy": 0.5 + 0.1 * cell.seed - lost, "rounds": 2}
         if lost:
             figures |= {"epsilon": [3.25, 12345.6 + cell.seed], "delta": 1e-5}
@@ -167,7 +166,7 @@ def results():
 
 
 def attacked(text=CHOSEN):
-    return {e.protection.text: e for e in standing.entries(CHAPTER)}[text].fresh
+    return {str(e.protection): e for e in standing.entries(CHAPTER)}[text].fresh
 
 
 def test_the_best_attack_has_the_largest_mean_and_the_chosen_one_the_nearest_gradient(results):
@@ -194,7 +193,7 @@ def test_it_is_chosen_image_by_image(results):
 
 
 def test_the_images_of_a_batch_share_its_distance(results):
-    cells = attacked("batch 2")
+    cells = attacked("batch(2)")
     assert {c.victims for found in cells.values() for c in found} == {2}
     changed = dict(results)
     figures = dict(results[cells[P][0]].figures) | {"gradient_distance": [0.5, 0.01]}
@@ -225,7 +224,7 @@ def test_leaks_beside_what_they_cost(results):
 
 
 def test_what_is_not_trained_has_a_gap(results):
-    text = f"{CHOSEN} exact floor=1"
+    text = 'cvb(1, kl="exact", sigma_floor=1)'
     chapter = CHAPTER | {"untrained": [text]}
     left_out = set(standing.cells(**CHAPTER)) - set(standing.cells(**chapter))
     assert left_out == set(Campaign.of(CHAPTER).trainings(parse(text)))
@@ -299,7 +298,7 @@ def test_the_trade_off_under_both_attacks(results):
 
 
 def test_a_single_combination_keeps_its_name(results):
-    chapter = CHAPTER | {"protections": ["none", CHOSEN, f"{CHOSEN} + batch 2"], "trained": []}
+    chapter = CHAPTER | {"protections": ["none", CHOSEN, f"{CHOSEN} + batch(2)"], "trained": []}
     frame = standing_report.tradeoff(chapter, standing_report.table(chapter, results))
     assert frame["setting"].tolist()[:3] == ["", "P=1, k=5, s=1/2, β=1e-1", f"{LABEL} + batch of 2"]
 

@@ -11,6 +11,7 @@ from gleak_book.paper_rows import Row
 
 from gleak_lib.attacks import ATTACKS
 from gleak_lib.bottlenecks import CVB, PRECODE
+from gleak_lib.defenses import DP, Compression
 from gleak_lib.errors import ParameterError, UnknownNameError
 from gleak_lib.experiments import AttackCell, Result, TrainingCell
 from gleak_lib.federated import Protocol
@@ -56,10 +57,12 @@ def test_settings_become_bottlenecks_and_defences():
     several = row("cvb", "P=1+2+3;k=1;s=1/2;beta=1e-1").bottlenecks(kl="exact")
     assert several == tuple(CVB(p, 1, 0.5, beta=0.1, kl="exact") for p in (1, 2, 3))
     assert row("precode", "P=1;K=8").bottlenecks() == (PRECODE(1, k=8, beta=0.01),)
-    assert row("gc", "p=0.99").transformation() == (("compression", (("p", 0.99),)),)
-    dp = (("max_grad_norm", 20.0), ("noise_multiplier", 1e-3))
-    assert row("dp", "C=20;sigma=1e-3").transformation() == (("dp", dp),)
-    assert row("none").bottlenecks() == row("none").transformation() == row("gc", "p=0.9").bottlenecks() == ()
+    assert row("gc", "p=0.99").transformation() == Compression(0.99)
+    assert row("dp", "C=20;sigma=1e-3").transformation() == DP(noise_multiplier=1e-3)
+    assert (
+        row("none").bottlenecks() == row("gc", "p=0.9").bottlenecks() == ()
+        and not row("none").transformation()
+    )
 
 
 def test_labels_name_defence_and_settings():
@@ -130,7 +133,7 @@ def test_lbfgs_on_a_bottleneck_in_table_ix_draws_noise_as_the_public_code_does()
 def test_a_row_is_trained_with_its_defence_and_attacked_fresh():
     line = row("gc", "p=0.9")
     trained = paper_cells.trainings(line, SMALL)
-    compression = (("compression", (("p", 0.9),)),)
+    compression = Compression(0.9)
     assert [(c.seed, c.defense, c.protocol) for c in trained] == [
         (seed, compression, Protocol(rounds=2)) for seed in (0, 1)
     ]

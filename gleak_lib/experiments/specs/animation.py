@@ -15,8 +15,7 @@ from gleak_lib.errors import ParameterError
 from gleak_lib.experiments.context import Context
 from gleak_lib.experiments.encoding import storable
 from gleak_lib.experiments.specs.base import Output
-from gleak_lib.experiments.specs.defended import said
-from gleak_lib.experiments.specs.fields import integers
+from gleak_lib.experiments.specs.fields import defended, integers
 from gleak_lib.experiments.specs.on_weights import WeightsCell
 from gleak_lib.experiments.specs.training import TrainingCell
 from gleak_lib.pixels import denormalize
@@ -67,7 +66,7 @@ class MovieCell(WeightsCell):
         """Return one line for people."""
         return (
             f"movie of {self.attack.name} on {self.training.architecture}, {self.training.dataset}, "
-            f"after {self.rounds} rounds{said(self.training.defense)}, {self.victims} victims, "
+            f"after {self.rounds} rounds{defended(self.training.defense)}, {self.victims} victims, "
             f"{self.attack.max_steps} steps"
         )
 

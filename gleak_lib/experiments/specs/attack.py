@@ -12,14 +12,13 @@ from gleak_lib import attacks, datasets
 from gleak_lib.attacks import Attack
 from gleak_lib.attacks.observe import check_scale
 from gleak_lib.datasets import ImageDataset
-from gleak_lib.defenses import Defense
+from gleak_lib.defenses import NO_DEFENSE, Defense
 from gleak_lib.errors import ParameterError, unknown
 from gleak_lib.experiments.context import Context
 from gleak_lib.experiments.encoding import storable
 from gleak_lib.experiments.specs import ground_truth, scores
 from gleak_lib.experiments.specs.base import Output
-from gleak_lib.experiments.specs.defended import Pairs, as_pairs, said, transformation
-from gleak_lib.experiments.specs.fields import count, integers, put
+from gleak_lib.experiments.specs.fields import count, defended, integers, one_defense, put
 from gleak_lib.experiments.specs.on_weights import WeightsCell
 from gleak_lib.experiments.specs.training import TrainingCell
 from gleak_lib.types import Observation
@@ -43,8 +42,7 @@ class AttackCell(WeightsCell):
         seed: of the clients' noise and of the attack's dummies and noise.
         mode: the clients' mode, `train` or `eval`. It matters for BatchNorm (and dropout) only; BatchNorm in
             training mode takes no batch of one image.
-        defense: what each client does to its gradients, in this order: pairs (name in `defenses.DEFENSES`,
-            options), the options a dict or pairs themselves.
+        defense: what each client does to its gradients; None is nothing, several are a chain.
         updates: gradients that each client sends of the same images under these weights, with other noise
             each; they are attacked together (see `attacks.join`).
         noise_scale: what the clients multiply their bottlenecks' noise with; 0 is none (diagnosis only).
@@ -67,7 +65,7 @@ class AttackCell(WeightsCell):
     share_noise: bool = False
     seed: int = 0
     mode: Literal["train", "eval"] = "train"
-    defense: Pairs = ()
+    defense: Defense = NO_DEFENSE
     updates: int = 1
     noise_scale: float = 1.0
     client: int | None = None
@@ -78,7 +76,7 @@ class AttackCell(WeightsCell):
             raise unknown("mode", self.mode, ("train", "eval"))
         check_scale(self.noise_scale)
         protocol = self.training.protocol
-        put(self, training=self.training.at(self.rounds), defense=as_pairs(self.defense))
+        put(self, training=self.training.at(self.rounds), defense=one_defense(self.defense))
         if self.client is not None:
             integers(self, client=0)
             if self.client >= protocol.clients:
@@ -86,14 +84,10 @@ class AttackCell(WeightsCell):
             if not self.rounds:  # fresh weights know of no protocol, but these victims do
                 put(self, training=dataclasses.replace(self.training, protocol=protocol.untrained()))
 
-    def transformation(self) -> Defense | None:
-        """Return the defence that the clients apply, None where there is none."""
-        return transformation(self.defense)
-
     def describe(self) -> str:
         """Return one line for people."""
         weights = f"weights after {count(self.rounds, 'round')}" if self.rounds else "fresh weights"
-        weights += said(self.training.defense)
+        weights += defended(self.training.defense)
         batch = f" of {self.batch_size} images" if self.batch_size > 1 else ""
         layers = self.attack.layers if isinstance(self.attack.layers, str) else "+".join(self.attack.layers)
         layers += "".join(f" but {group}" for group in self.attack.exclude)
@@ -107,8 +101,8 @@ class AttackCell(WeightsCell):
             victims += f", noise times {self.noise_scale:g}"
         if self.updates > 1:
             victims += f", {self.updates} updates each"
-        if defense := self.transformation():
-            victims += f", defence {defense.name}"
+        if self.defense:
+            victims += f", defense {self.defense}"
         return f"{self.attack.name} (layers: {layers}) on {attacked}, {victims}, seed {self.seed}"
 
     def check(self, dataset: ImageDataset) -> None:
@@ -160,7 +154,7 @@ class AttackCell(WeightsCell):
                     model,
                     images,
                     labels,
-                    defense=self.transformation(),
+                    defense=self.defense,
                     generator=generator,
                     mean=dataset.mean,
                     std=dataset.std,

@@ -1,4 +1,4 @@
-"""What a client sends: bytes of one shared gradient, with its defence."""
+"""What a client sends: bytes of one shared gradient, with its defense."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -6,13 +6,11 @@ from typing import ClassVar
 import torch
 
 from gleak_lib import attacks, datasets, models
-from gleak_lib.defenses import bytes_shared
+from gleak_lib.defenses import NO_DEFENSE, Defense, bytes_shared
 from gleak_lib.experiments.context import Context
 from gleak_lib.experiments.encoding import storable
-from gleak_lib.experiments.specs import defended
 from gleak_lib.experiments.specs.base import Output
-from gleak_lib.experiments.specs.defended import Pairs
-from gleak_lib.experiments.specs.fields import integers, put
+from gleak_lib.experiments.specs.fields import defended, integers, one_defense, put
 from gleak_lib.experiments.specs.on_weights import WeightsCell
 from gleak_lib.experiments.specs.training import TrainingCell
 
@@ -36,17 +34,17 @@ class TrafficCell(WeightsCell):
     batch_size: int = 64
     victim_seed: int = 0
     seed: int = 0
-    defense: Pairs = ()
+    defense: Defense = NO_DEFENSE
 
     def __post_init__(self) -> None:
         integers(self, rounds=0, victims=1, batch_size=1, victim_seed=0, seed=None)
-        put(self, training=self.training.at(self.rounds), defense=defended.as_pairs(self.defense))
+        put(self, training=self.training.at(self.rounds), defense=one_defense(self.defense))
 
     def describe(self) -> str:
         """Return one line for people."""
         return (
             f"bytes of a gradient of {self.training.dataset}, {self.training.architecture}, after "
-            f"{self.rounds} rounds, batches of {self.batch_size}{defended.said(self.defense)}"
+            f"{self.rounds} rounds, batches of {self.batch_size}{defended(self.defense)}"
         )
 
     def run(self, context: Context) -> Output:
@@ -54,15 +52,14 @@ class TrafficCell(WeightsCell):
         dataset = context.dataset(self.training.dataset, self.training.statistics)
         model = self.training.trained(context).train()
         chosen = datasets.victims(dataset, self.victims, self.victim_seed, batch_size=self.batch_size)
-        defense = defended.transformation(self.defense)
         observation = attacks.observe(
             model,
             *chosen,
-            defense=defense,
+            defense=self.defense,
             generator=torch.Generator().manual_seed(self.seed),
             mean=dataset.mean,
             std=dataset.std,
         )
         count = models.count_parameters(model)
-        sent = bytes_shared(observation.gradients, defense)
+        sent = bytes_shared(observation.gradients, self.defense)
         return Output({"parameters": count, "bytes": float(sent.double().mean()), "dense": 4 * count})

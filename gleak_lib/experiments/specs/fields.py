@@ -1,9 +1,8 @@
 """Fields of cells: checked, put in their one form, and said in a few words."""
 
-import dataclasses
 from typing import Any
 
-from gleak_lib.bottlenecks import Bottleneck
+from gleak_lib.defenses import Defense, chain
 from gleak_lib.errors import ParameterError, shown
 
 VICTIM_SEEDS, LARGEST = 2**32 - 1, 2**63 - 1  # what numpy's and torch's generators take
@@ -35,14 +34,18 @@ def count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def short(spec: Bottleneck) -> str:
-    """Return `precode(position=1, k=8)`: what is not a default, and the position always."""
-    values = [
-        f"{f.name}={getattr(spec, f.name)}"
-        for f in dataclasses.fields(spec)
-        if f.name in ("position", "k") or getattr(spec, f.name) != f.default
-    ]
-    return f"{type(spec).__name__.lower()}({', '.join(values)})"
+def one_defense(given: Any) -> Defense:
+    """Return a cell's defense of what it was given: a defense, several, or None.
+
+    Raises:
+        ParameterError: If it is anything else.
+    """
+    return chain(*given) if isinstance(given, (tuple, list)) else chain(given)
+
+
+def defended(defense: Defense) -> str:
+    """Return ` with compression(p=0.5)`, for descriptions of trained weights; nothing where there is none."""
+    return f" with {defense}" if defense else ""
 
 
 def duration(seconds: float) -> str:

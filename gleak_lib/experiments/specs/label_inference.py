@@ -11,8 +11,7 @@ from gleak_lib.errors import unknown
 from gleak_lib.experiments.context import Context
 from gleak_lib.experiments.encoding import storable
 from gleak_lib.experiments.specs.base import Output
-from gleak_lib.experiments.specs.defended import said
-from gleak_lib.experiments.specs.fields import integers
+from gleak_lib.experiments.specs.fields import defended, integers
 from gleak_lib.experiments.specs.on_weights import WeightsCell
 from gleak_lib.experiments.specs.training import TrainingCell
 
@@ -52,8 +51,8 @@ class LabelCell(WeightsCell):
         how = " by counts" if self.rule == "counts" else ""
         return (
             f"labels inferred{how} on {self.training.dataset}, {self.training.architecture}, after "
-            f"{self.rounds} rounds{said(self.training.defense)}, {self.victims} batches of {self.batch_size}"
-            f", {batches}, seed {self.seed}"
+            f"{self.rounds} rounds{defended(self.training.defense)}, {self.victims} batches of "
+            f"{self.batch_size}, {batches}, seed {self.seed}"
         )
 
     def run(self, context: Context) -> Output:

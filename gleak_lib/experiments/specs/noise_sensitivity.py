@@ -14,8 +14,7 @@ from gleak_lib.bottlenecks import VariationalBottleneck
 from gleak_lib.experiments.context import Context
 from gleak_lib.experiments.encoding import storable
 from gleak_lib.experiments.specs.base import Output
-from gleak_lib.experiments.specs.defended import said
-from gleak_lib.experiments.specs.fields import integers
+from gleak_lib.experiments.specs.fields import defended, integers
 from gleak_lib.experiments.specs.on_weights import WeightsCell
 from gleak_lib.experiments.specs.training import TrainingCell
 from gleak_lib.pixels import normalize
@@ -50,7 +49,7 @@ class SpreadCell(WeightsCell):
         """Return one line for people."""
         return (
             f"spread of gradients over {self.draws} pairs of noise draws, {self.training.architecture}, "
-            f"after {self.rounds} rounds{said(self.training.defense)}, {self.victims} victims"
+            f"after {self.rounds} rounds{defended(self.training.defense)}, {self.victims} victims"
         )
 
     def run(self, context: Context) -> Output:

@@ -11,17 +11,16 @@ import torch
 from torch import nn
 
 from gleak_lib import federated, gradients, models
-from gleak_lib.bottlenecks import CVB, PRECODE, Bottleneck
+from gleak_lib.bottlenecks import Bottleneck
 from gleak_lib.datasets import STATISTICS, ImageDataset, Statistics
 from gleak_lib.datasets.search import check_name
-from gleak_lib.defenses import Defense
+from gleak_lib.defenses import NO_DEFENSE, Defense
 from gleak_lib.errors import ParameterError, unknown
 from gleak_lib.experiments.context import Context
 from gleak_lib.experiments.encoding import storable
 from gleak_lib.experiments.specs import scores, trained_weights
 from gleak_lib.experiments.specs.base import Cell, Output
-from gleak_lib.experiments.specs.defended import Pairs, as_pairs, said, transformation
-from gleak_lib.experiments.specs.fields import count, integers, put, short
+from gleak_lib.experiments.specs.fields import count, defended, integers, one_defense, put
 from gleak_lib.federated import Client, Protocol, clients_of
 
 # Fresh weights, and dropout in training, come from torch's global generator: one thread at a time.
@@ -42,8 +41,8 @@ class TrainingCell(Cell):
         seed: of the weights, the partition, the batches and the noise.
         keep: rounds whose weights are kept for attacks, besides the last. It changes no figure and is no
             part of the key.
-        defense: what each client does to the gradients of every local step, in this order: pairs (name in
-            `defenses.DEFENSES`, options), the options a dict or pairs themselves.
+        defense: what each client does to the gradients of every local step; None is nothing, several are a
+            chain.
         statistics: of which training images the mean and std are that normalize all pixels, see
             `datasets.load`.
     """
@@ -59,18 +58,18 @@ class TrainingCell(Cell):
     protocol: Protocol = field(default_factory=Protocol)
     seed: int = 0
     keep: tuple[int, ...] = field(default=(), compare=False)
-    defense: Pairs = ()
+    defense: Defense = NO_DEFENSE
     statistics: Statistics = "resized"
 
     def __post_init__(self) -> None:
         if self.statistics not in STATISTICS:
             raise unknown("kind of pixel statistics", self.statistics, STATISTICS)
         given = self.bottlenecks
-        specs = (given,) if isinstance(given, (PRECODE, CVB)) else tuple(given)
+        specs = (given,) if isinstance(given, Bottleneck) else tuple(given)
         pairs = self.options.items() if isinstance(self.options, dict) else self.options
         put(self, bottlenecks=tuple(sorted(specs, key=lambda spec: spec.position)))
         put(self, options=tuple(sorted((str(name), value) for name, value in pairs)), keep=tuple(self.keep))
-        put(self, defense=as_pairs(self.defense))
+        put(self, defense=one_defense(self.defense))
         integers(self, seed=None)
         check_name(self.dataset)
 
@@ -89,17 +88,13 @@ class TrainingCell(Cell):
 
         How many rounds were planned and when to stop early changes no round that was reached: weights
         after r rounds are the same whatever the protocol says about that, and so is their key. Fresh
-        weights depend neither on the protocol nor on the defence.
+        weights depend neither on the protocol nor on the defense.
         """
         if not rounds:
-            return dataclasses.replace(self, protocol=Protocol(rounds=0), keep=(), defense=())
+            return dataclasses.replace(self, protocol=Protocol(rounds=0), keep=(), defense=NO_DEFENSE)
         return dataclasses.replace(
             self, protocol=self.protocol.replace(rounds=rounds, patience=None), keep=()
         )
-
-    def transformation(self) -> Defense | None:
-        """Return the defence that the clients apply in training, None where there is none."""
-        return transformation(self.defense)
 
     def build(self, dataset: ImageDataset) -> nn.Module:
         """Return the model with fresh weights."""
@@ -130,14 +125,14 @@ class TrainingCell(Cell):
         Raises:
             GleakError: the model does not fit the images, lacks a position, or takes no such batch.
         """
-        alike = dataclasses.replace(self, protocol=Protocol(rounds=0), keep=(), defense=(), seed=0)
+        alike = dataclasses.replace(self, protocol=Protocol(rounds=0), keep=(), defense=NO_DEFENSE, seed=0)
         _try(alike, dataset.input_shape, dataset.num_classes, mode, batch_size)
 
     def describe(self) -> str:
         """Return one line for people."""
         rounds = self.protocol.rounds
         weights = f"training over {count(rounds, 'round')}" if rounds else "fresh weights"
-        return f"{self.images}, {self.architecture}, {weights}{said(self.defense)}, seed {self.seed}"
+        return f"{self.images}, {self.architecture}, {weights}{defended(self.defense)}, seed {self.seed}"
 
     @property
     def images(self) -> str:
@@ -156,10 +151,10 @@ class TrainingCell(Cell):
 
     @property
     def architecture(self) -> str:
-        """Model, options and bottlenecks in one word, for instance `cnn+precode(position=1, k=8)`."""
+        """Model, options and bottlenecks in one text, for instance `cnn+precode(1, k=16)`."""
         options = ", ".join(f"{name}={value}" for name, value in self.options)
         name = f"{self.model}({options})" if options else self.model
-        return "+".join([name, *map(short, self.bottlenecks)])
+        return "+".join([name, *map(str, self.bottlenecks)])
 
     def run(self, context: Context) -> Output:
         """Train, keep the weights, and return the curves."""
@@ -211,7 +206,7 @@ def train(cells: Sequence[TrainingCell], context: Context) -> list[Output]:
             test=dataset.test,
             mean=dataset.mean,
             std=dataset.std,
-            defense=first.transformation(),
+            defense=first.defense or None,
             keep=sorted({rounds for cell in cells for rounds in cell.keep}),
             progress=context.progress,
         )

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from gleak_lib.errors import StoreError
+from gleak_lib.experiments import encoding
 from gleak_lib.experiments.specs.base import Cell
 from gleak_lib.experiments.specs.scores import QUANTILES
 from gleak_lib.extras import require
@@ -49,7 +50,7 @@ class Result:
             )
         if file := os.environ.get(SHOWN):
             with open(file, "a", encoding="utf-8") as noted:
-                noted.write(f"{self.cell.kind}/{self.cell.key}\n")
+                noted.writelines(f"{self.cell.kind}/{key}\n" for key in encoding.keys(self.cell))
         return torch.from_numpy(self.examples[name]).float() / 255
 
     def scores(self, scaling: str = "minmax") -> "DataFrame":

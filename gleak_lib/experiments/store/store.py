@@ -57,8 +57,9 @@ class Store:
         self.cache = Path(cache) if cache else paths.cache_folder()
 
     def path(self, cell: Cell) -> Path:
-        """Return the file of a cell's result."""
-        return self.folder / cell.kind / f"{cell.key}.json"
+        """Return the file of a cell's result; it need not exist."""
+        own, *former = (self.folder / cell.kind / f"{key}.json" for key in encoding.keys(cell))
+        return own if own.exists() else next((path for path in former if path.exists()), own)
 
     def get(self, cell: Cell) -> Result | None:
         """Return the stored result, or None where there is none.
@@ -82,10 +83,11 @@ class Store:
                 stored = read_json(path)
                 with _damage(path):
                     cell = from_json(stored["cell"])
+                result = self._read(cell, path)
             except StoreError as error:
                 warnings.warn(f"{error} It is left out.", DamagedResultWarning, stacklevel=2)
                 continue
-            if (result := self.get(cell)) is not None:
+            if result is not None:
                 yield result
 
     def put(
@@ -104,7 +106,7 @@ class Store:
         require_finite(cell, figures)
         path = self.path(cell)
         stored = {
-            "key": cell.key,
+            "key": path.stem,
             "about": cell.describe(),
             "cell": encoding.encode(cell),
             "figures": rounded(figures),
@@ -155,15 +157,15 @@ class Store:
     def _failure(self, cell: Cell) -> Path:
         return self.folder / "failed" / f"{cell.key}.json"
 
-    def _read(self, cell: Cell) -> Result | None:
-        path = self.path(cell)
+    def _read(self, cell: Cell, path: Path | None = None) -> Result | None:
+        path = path or self.path(cell)
         try:
             stored = read_json(path)
         except FileNotFoundError:
             return None
         with _damage(path):
             whole = intact(stored)
-            asked = from_json(stored["cell"]) == cell and stored["key"] == cell.key
+            asked = from_json(stored["cell"]) == cell and stored["key"] == path.stem in encoding.keys(cell)
             figures, provenance, kept = stored["figures"], stored["provenance"], stored["examples"]
             problem = shapes.misfit(cell.kind, figures, provenance)
         if not asked:
