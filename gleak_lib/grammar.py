@@ -137,7 +137,7 @@ def _value(node: ast.expr) -> Any:
 
 
 def _number(node: ast.expr) -> float:
-    if isinstance(node, ast.Constant) and type(node.value) in (int, float):
+    if isinstance(node, ast.Constant) and isinstance(node.value, (int, float)):
         return node.value
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, (ast.USub, ast.UAdd)):
         return -_number(node.operand) if isinstance(node.op, ast.USub) else _number(node.operand)

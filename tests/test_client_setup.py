@@ -197,7 +197,7 @@ def test_short_names_keep_what_tells_settings_apart():
 
 
 @dataclass(frozen=True)
-class SignOnly(Defense):
+class Doubled(Defense):
     scale: float
     names: tuple[str, ...] = ()
 
@@ -209,12 +209,12 @@ class Wide(Bottleneck):
 
 
 def test_classes_from_outside_are_read_and_printed():
-    text = 'wide(2, k=4, beta=0.25) + sign_only(scale=2, names=("a", "b"))'
-    made = ClientSetup((Wide(2, beta=0.25, k=4),), SignOnly(2.0, ("a", "b")))
+    text = 'wide(2, k=4, beta=0.25) + doubled(scale=2, names=("a", "b"))'
+    made = ClientSetup((Wide(2, beta=0.25, k=4),), Doubled(2.0, ("a", "b")))
     assert (str(made), parse(text)) == (text, made)
-    assert made.label == 'wide P=2, k=4, beta=0.25 + sign-only scale=2, names=("a", "b")'
-    with pytest.raises(ParameterError, match="sign_only cannot be made of these settings: .*scale"):
-        parse("sign_only()")
+    assert made.label == 'wide P=2, k=4, beta=0.25 + doubled scale=2, names=("a", "b")'
+    with pytest.raises(ParameterError, match="doubled cannot be made of these settings: .*scale"):
+        parse("doubled()")
 
 
 def test_the_names_in_texts_are_the_classes_own():

@@ -2,7 +2,7 @@
 
 import json
 
-from gleak_lib.experiments import paths
+from gleak_lib.experiments import Store, encoding, from_json, paths
 from gleak_lib.experiments.store import pictures
 
 LARGEST = 25e6  # bytes in all
@@ -23,3 +23,17 @@ def test_results_are_small_and_their_pictures_are_all_there():
     assert kept
     used = {pictures.file(folder, one["picture"]) for one in kept}
     assert used == set((folder / pictures.FOLDER).glob("*.png"))
+
+
+def test_every_stored_result_is_found_under_its_key():
+    folder = paths.root() / "results"
+    store, twice = Store(folder), []
+    for path in sorted(folder.glob("*/*.json")):
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(stored, dict) and "cell" in stored:
+            cell = from_json(stored["cell"])
+            assert path.stem in encoding.keys(cell)
+            if store.path(cell) != path:
+                twice.append(path)
+                assert store.path(cell).exists()
+    assert len(twice) == 3, "trainings that two chapters wrote with other options of one defense"

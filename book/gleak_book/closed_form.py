@@ -7,7 +7,7 @@ import torch
 from gleak_lib import models
 from gleak_lib.attacks import ATTACKS, Attack, invert, observe
 from gleak_lib.bottlenecks import PRECODE
-from gleak_lib.defenses import DEFENSES, NO_DEFENSE, Defense
+from gleak_lib.defenses import NO_DEFENSE, Compression, Defense, Gaussian
 from gleak_lib.errors import GleakError, ParameterError
 from gleak_lib.experiments import tables
 from gleak_lib.experiments.specs.attack import AttackCell
@@ -101,15 +101,15 @@ def perturbations(
     One row for each way to use the rows of the weight gradient, and for fresh and trained weights.
     """
     chapter["training_rounds"] = training_rounds
-    kinds = [("gaussian", "std", value) for value in noise_levels]
-    kinds += [("compression", "p", value) for value in pruning]
+    kinds: list[tuple[str, float, Defense]] = [("gaussian", std, Gaussian(std)) for std in noise_levels]
+    kinds += [("compression", p, Compression(p)) for p in pruning]
     return {
         (name, value): [
-            _row(None, r, ANALYTIC.replace(rows=rows), defense=DEFENSES[name](**{option: value}), **chapter)
+            _row(None, r, ANALYTIC.replace(rows=rows), defense=defense, **chapter)
             for r in _both(training_rounds)
             for rows in ("largest", "all")
         ]
-        for name, option, value in kinds
+        for name, value, defense in kinds
     }
 
 
