@@ -31,7 +31,7 @@ TINY = {
         "steps": 4,
         "tail": 2,
         "rounds": [0, 1],
-        "size": 4,
+        "network": "precode(3, k=4)",
         "images": 1,
     },
     "03_ignore_attack": {

@@ -1,12 +1,14 @@
 """Cells, curves and tables of the chapter "Gradient analysis" (001 §III-A and B, Figs. 5 and 6)."""
 
+import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from gleak_lib import models
 from gleak_lib.attacks import ATTACKS
-from gleak_lib.errors import unknown
+from gleak_lib.client_setup import parse
+from gleak_lib.errors import ParameterError, unknown
 from gleak_lib.experiments.specs.attack import AttackCell
 from gleak_lib.experiments.specs.base import Cell
 from gleak_lib.experiments.specs.gradient_tracks import TracksCell
@@ -15,8 +17,6 @@ from gleak_lib.experiments.specs.training import TrainingCell
 from gleak_lib.experiments.store.result import Result
 from gleak_lib.extras import require
 from gleak_lib.federated import Protocol
-
-from gleak_book.ignore import specification
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -47,20 +47,20 @@ def trainings(
     *,
     dataset: str,
     model: str,
-    bottleneck: str,
-    position: int,
-    size: float,
-    beta: float,
+    network: str,
     seed: int,
     **_others: Any,
 ) -> tuple[TrainingCell, TrainingCell]:
-    """Return the model without and with the bottleneck; `rounds` of a cell says how long it was trained."""
-    spec = specification(bottleneck, position, size, beta)
-    kinds: tuple[tuple[Any, ...], ...] = ((), (spec,))
-    plain, protected = (
-        TrainingCell(dataset, model, bottlenecks=kind, protocol=Protocol(), seed=seed) for kind in kinds
-    )
-    return plain, protected
+    """Return the model without and with the bottleneck; `rounds` of a cell says how long it was trained.
+
+    Raises:
+        ParameterError: If `network` has no bottleneck.
+    """
+    found = parse(network).bottlenecks
+    if not found:
+        raise ParameterError(f"network must have a bottleneck, for instance precode(3), got {network!r}.")
+    plain = TrainingCell(dataset, model, protocol=Protocol(), seed=seed)
+    return plain, dataclasses.replace(plain, bottlenecks=found)
 
 
 def watched(
@@ -78,7 +78,7 @@ def watched(
 ) -> dict[int, dict[str, TracksCell]]:
     """Return the three attacks of 001 Fig. 6 by round and name."""
     plain, protected = trainings(seed=seed, **chapter)
-    name = chapter["bottleneck"].upper()
+    name = parse(chapter["network"]).label.split()[0]
     settings = {
         "no bottleneck, IG": (plain, "ig"),
         f"{name}, IG": (protected, "ig"),

@@ -170,14 +170,6 @@ class Bottleneck(Noun):
             raise unknown("form of the KL term", self.kl, get_args(KLForm))
         if not 0 <= self.sigma_floor < math.inf:
             raise ParameterError(f"sigma_floor must be finite and not negative, got {self.sigma_floor}.")
-        self.check()
-
-    def check(self) -> None:
-        """Refuse settings out of range; for classes that derive from this one.
-
-        Raises:
-            ParameterError: If a setting is out of range.
-        """
 
     def build(self, shape: tuple[int, ...]) -> VariationalBottleneck:
         """Build the module for features of `shape` (without the leading axis), best with `around`.

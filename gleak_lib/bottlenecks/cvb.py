@@ -32,8 +32,8 @@ class CVB(Bottleneck):
     beta: float = field(default=0.1, kw_only=True)
     kl: KLForm = field(default="paper-code", kw_only=True)
 
-    def check(self) -> None:
-        """Refuse a kernel_size that is even or not positive, and a scale that is not positive."""
+    def __post_init__(self) -> None:
+        super().__post_init__()
         if self.kernel_size < 1 or self.kernel_size % 2 == 0:
             raise ParameterError(f"CVB's kernel_size must be odd and positive, got {self.kernel_size}.")
         if not 0 < self.scale < math.inf:

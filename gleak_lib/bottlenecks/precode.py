@@ -33,8 +33,8 @@ class PRECODE(Bottleneck):
     bias: bool = False
     sigma: SigmaForm = "clipped-softplus"
 
-    def check(self) -> None:
-        """Refuse a k below 1, and a form of sigma that there is not."""
+    def __post_init__(self) -> None:
+        super().__post_init__()
         if self.k < 1:
             raise ParameterError(f"PRECODE's k must be at least 1, got {self.k}.")
         if self.sigma not in get_args(SigmaForm):

@@ -132,6 +132,7 @@ RANGES: dict[str, Range] = {
     "more": ANY,
     "attacks": Range(),
     "compared": ANY,
+    "network": Range(),
     "networks": ANY,
     "grid": ANY,
     "trained": ANY,

@@ -31,8 +31,8 @@ class AverageNoise(Defense):
 
     draws: int = 4
 
-    def check(self) -> None:
-        """Refuse fewer draws than one."""
+    def __post_init__(self) -> None:
+        super().__post_init__()
         if self.draws < 1:
             raise ParameterError(f"draws must be an integer of at least 1, got {self.draws}.")
 

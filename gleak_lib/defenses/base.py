@@ -69,14 +69,6 @@ class Defense(Noun):
                 f"{self} needs the batch that a gradient was computed from, and the update of a round has "
                 'none: leave on at "step".'
             )
-        self.check()
-
-    def check(self) -> None:
-        """Refuse settings out of range; for classes that derive from this one.
-
-        Raises:
-            ParameterError: If a setting is out of range.
-        """
 
     def init(self, grads: Grads) -> State:
         """Return the state before the first update; None where nothing is remembered."""
@@ -175,12 +167,8 @@ class Chain(Defense):
     on: Where = field(default="step", init=False, repr=False, compare=False)
     defenses: tuple[Defense, ...] = ()
 
-    def check(self) -> None:
-        """Refuse a defense that computes the gradients anew (`replaces`) behind another.
-
-        Raises:
-            ParameterError: If there is one.
-        """
+    def __post_init__(self) -> None:
+        super().__post_init__()
         for defense in self.defenses[1:]:
             if defense.replaces:
                 raise ParameterError(

@@ -26,8 +26,8 @@ class Clip(Defense):
     bound: float = 4.0
     per_layer: bool = False
 
-    def check(self) -> None:
-        """Refuse a bound that is not positive and finite."""
+    def __post_init__(self) -> None:
+        super().__post_init__()
         if not 0 < self.bound < math.inf:
             raise ParameterError(f"The clipping bound must be positive and finite, got {self.bound}.")
 

@@ -25,8 +25,8 @@ class Compression(Defense):
 
     p: float = 0.9
 
-    def check(self) -> None:
-        """Refuse a share outside [0, 1)."""
+    def __post_init__(self) -> None:
+        super().__post_init__()
         check_share(self.p)
 
     def transform(self, grads: Grads, generator: torch.Generator | None) -> Grads:

@@ -43,8 +43,8 @@ class DP(Defense):
     noise_multiplier: float = 0.1
     delta: float = 1e-5
 
-    def check(self) -> None:
-        """Refuse values out of range."""
+    def __post_init__(self) -> None:
+        super().__post_init__()
         if not 0 < self.max_grad_norm < math.inf:
             raise ParameterError(f"max_grad_norm must be positive and finite, got {self.max_grad_norm}.")
         if not 0 <= self.noise_multiplier < math.inf:

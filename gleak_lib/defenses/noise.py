@@ -23,8 +23,8 @@ class Gaussian(Defense):
 
     std: float = 0.1
 
-    def check(self) -> None:
-        """Refuse a standard deviation that is not positive and finite."""
+    def __post_init__(self) -> None:
+        super().__post_init__()
         if not 0 < self.std < math.inf:
             raise ParameterError(
                 f"The noise's standard deviation must be positive and finite, got {self.std}."
@@ -49,8 +49,8 @@ class Laplace(Defense):
 
     scale: float = math.sqrt(1e-2 / 2)
 
-    def check(self) -> None:
-        """Refuse a scale that is not positive and finite."""
+    def __post_init__(self) -> None:
+        super().__post_init__()
         if not 0 < self.scale < math.inf:
             raise ParameterError(f"The noise's scale must be positive and finite, got {self.scale}.")
 

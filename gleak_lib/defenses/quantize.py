@@ -27,8 +27,8 @@ class Quantize(Defense):
 
     bits: int = 8
 
-    def check(self) -> None:
-        """Refuse bits that are no integer from 2 to 16."""
+    def __post_init__(self) -> None:
+        super().__post_init__()
         if not 2 <= self.bits <= 16:
             raise ParameterError(f"bits must be an integer from 2 to 16, got {self.bits}.")
 

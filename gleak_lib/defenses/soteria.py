@@ -44,8 +44,8 @@ class Soteria(Defense):
     layer: str | None = None
     probes: int | None = None
 
-    def check(self) -> None:
-        """Refuse a share outside [0, 1), and no probe."""
+    def __post_init__(self) -> None:
+        super().__post_init__()
         check_share(self.p)
         if self.probes is not None and self.probes < 1:
             raise ParameterError(f"probes must be None or an integer of at least 1, got {self.probes}.")

@@ -15,10 +15,7 @@ CHAPTER = {
     "profile": "cpu",
     "dataset": "cifar10",
     "model": "cnn",
-    "bottleneck": "precode",
-    "position": 3,
-    "size": 32,
-    "beta": 0.01,
+    "network": "precode(3, k=32)",
     "victims": 4,
     "steps": 1000,
     "tail": 50,
@@ -99,7 +96,7 @@ def test_cells_are_the_papers_three_attacks_on_both_weights():
 
 
 def test_the_chapter_runs_on_a_cvb_too():
-    cells = analysis.cells(**CHAPTER | {"bottleneck": "cvb", "position": 1, "size": 3, "beta": 0.1})
+    cells = analysis.cells(**CHAPTER | {"network": "cvb(1, kernel_size=3)"})
     attacked = [c.attacked.training.bottlenecks for c in cells if isinstance(c, TracksCell)]
     assert set(attacked) == {(), (CVB(1, 3),)}
 
@@ -175,7 +172,8 @@ def test_layers_have_names_for_people():
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
-        ({"bottleneck": "precod"}, UnknownNameError, "Unknown bottleneck 'precod'. Did you mean 'precode'"),
+        ({"network": "precod(1)"}, UnknownNameError, "Unknown protection 'precod'. Did you mean 'precode'"),
+        ({"network": "dp()"}, ParameterError, r"network must have a bottleneck.*got 'dp\(\)'"),
         ({"tail": 1001}, ParameterError, "tail must be 2 to 1000"),
         ({"images": 5}, ParameterError, "shown 1 to 4, the number of victims"),
     ],
