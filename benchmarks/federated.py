@@ -24,7 +24,7 @@ from gleak_lib.federated.fedavg import ON_DEVICE, STREAMS
 from gleak_lib.federated.local import measure, objective
 from gleak_lib.federated.partition import hold_out, iid
 from gleak_lib.federated.randomness import streams
-from gleak_lib.federated.server import Federation, Round
+from gleak_lib.federated.server import Federation
 from gleak_lib.federated.stacked import Stacked
 
 CASES = {"cnn": (), "cnn + PRECODE(1, 8)": PRECODE(1, 8), "cnn + CVB(1, 5)": CVB(1, 5)}
@@ -70,7 +70,7 @@ def rounds_of(
             number += 1
             wait(images.labels.device.type)
             began = time.perf_counter()
-            engine([Round(party, number, protocol.lr) for party in parties])
+            engine([party.round(number, protocol.lr) for party in parties])
             for party in parties:
                 party.validate(number)
                 hits = measure(party.model, party.loss_of, tests, None, party.streams["test"])[1]

@@ -18,7 +18,7 @@ from gleak_lib.attacks import Attack
 from gleak_lib.bottlenecks import CVB, PRECODE
 from gleak_lib.defenses import DEFENSES, Defense, chain
 from gleak_lib.errors import ParameterError, StoreError, shown
-from gleak_lib.federated import Protocol
+from gleak_lib.federated import Protocol, WeightedMean
 
 TYPES: dict[str, type] = {}
 """Classes that may stand in a cell, by name, besides what others derive from `Bottleneck` and `Defense`.
@@ -52,7 +52,7 @@ def storable(cls: T) -> T:
     return cls
 
 
-for _cls in (PRECODE, CVB, Protocol, Attack):
+for _cls in (PRECODE, CVB, Protocol, WeightedMean, Attack):
     storable(_cls)
 
 

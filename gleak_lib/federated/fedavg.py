@@ -9,19 +9,19 @@ from torch import Tensor, nn
 from gleak_lib.datasets.base import Split
 from gleak_lib.errors import ParameterError
 from gleak_lib.extras import require
-from gleak_lib.federated.course import begin, check_fit, privacy_of, side_by_side
 from gleak_lib.federated.data import Images
 from gleak_lib.federated.history import History
-from gleak_lib.federated.local import Defense, measure, objective
+from gleak_lib.federated.local import Defense, acting, measure, objective
 from gleak_lib.federated.method import Method, engine
 from gleak_lib.federated.partition import Client, deal
 from gleak_lib.federated.protocol import Protocol
 from gleak_lib.federated.randomness import contained, streams
 from gleak_lib.federated.server import Federation
+from gleak_lib.federated.training_loop import begin, check_fit, privacy_of, side_by_side
 from gleak_lib.typed import typed
 
-STREAMS = ("partition", "participants", "shuffle", "noise", "val", "test", "other")
-ON_DEVICE = ("noise", "val", "test")
+STREAMS = ("partition", "participants", "shuffle", "noise", "val", "test", "other", "update")
+ON_DEVICE = ("noise", "val", "test", "update")
 
 
 @typed
@@ -81,8 +81,8 @@ def train(
             returns other names or shapes than it was given.
     """
     options = {"val": val, "test": test, "mean": mean, "std": std, "defense": defense}
-    (history,) = _train([model], split, protocol, [generator], keep, progress, method, **options)
-    return history
+    options |= {"keep": keep, "progress": progress, "method": method}
+    return train_many([model], split, protocol, generators=[generator], **options)[0]
 
 
 @typed
@@ -127,11 +127,6 @@ def train_many(
         ParameterError: not one generator a model, no model, or models on several devices; and as `train`.
         UnknownNameError, DataError, ShapeError, GradientError: as `train`.
     """
-    options = {"val": val, "test": test, "mean": mean, "std": std, "defense": defense}
-    return _train(models, split, protocol, generators, keep, progress, method, **options)
-
-
-def _train(models, split, protocol, generators, keep, progress, method, *, val, test, mean, std, defense):
     if not models or len(models) != len(generators):
         raise ParameterError(
             f"Give at least one model and one generator a model, got {len(models)} models and "
@@ -149,7 +144,7 @@ def _train(models, split, protocol, generators, keep, progress, method, *, val, 
         _federation(copy.deepcopy(model), images, held, protocol, generator, defense)
         for model, generator in zip(models, generators, strict=True)
     ]
-    courses = [
+    trainings = [
         begin(federation, tests, keep, progress and number == 0)
         for number, federation in enumerate(federations)
     ]
@@ -158,13 +153,13 @@ def _train(models, split, protocol, generators, keep, progress, method, *, val, 
             check_fit(federation.model, images, held, tests)
         run = engine(method, federations)
         # what draws from the global generator goes by the loop, and there one training ends before the next
-        together = [courses] if run.name != "loop" else [[course] for course in courses]
+        together = [trainings] if run.name != "loop" else [[training] for training in trainings]
         try:
             histories = [history for some in together for history in side_by_side(some, run)]
         finally:
             run.close()
-            for course in courses:
-                course.close()
+            for training in trainings:
+                training.close()
     for history in histories:
         history.method = run.name
     return histories
@@ -190,9 +185,10 @@ def _federation(
 ) -> Federation:
     stream = streams(generator, STREAMS, device=images.labels.device, on_device=ON_DEVICE)
     clients = deal(images.labels, protocol, stream["partition"])
-    if privacy_of(defense) is not None:
+    if privacy_of(acting(defense, "step")) is not None:
         require("opacus", "defenses")  # now, not after hours of training
-    return Federation(model, objective(model), images, clients, protocol, stream, defense, held)
+    on_step, on_update = acting(defense, "step"), acting(defense, "update")
+    return Federation(model, objective(model), images, clients, protocol, stream, on_step, on_update, held)
 
 
 def clients_of(labels: Tensor, protocol: Protocol, *, generator: torch.Generator) -> tuple[Client, ...]:

@@ -12,7 +12,16 @@ from gleak_lib.federated.partition import Client
 from gleak_lib.federated.protocol import Protocol
 from gleak_lib.federated.server import State
 
-MEASURES = ("train_loss", "val_loss", "val_accuracy", "test_accuracy", "lr", "seconds")
+MEASURES = (
+    "train_loss",
+    "train_accuracy",
+    "val_loss",
+    "val_accuracy",
+    "test_accuracy",
+    "lr",
+    "train_seconds",
+    "eval_seconds",
+)
 
 
 @dataclass
@@ -20,27 +29,31 @@ class History:
     """Measurements of every round, and the weights that an attack or a table needs.
 
     Every list is indexed by the round: entry r describes the global model after r rounds, entry 0 the
-    fresh weights. Accuracies are shares in [0, 1].
+    fresh weights. Accuracies are shares in [0, 1]. What was not measured is NaN: validation where nothing is
+    held out, validation and test between two evaluations (`Protocol.evaluate_every`).
 
     Attributes:
         protocol: the protocol that was followed.
         mean, std: pixel statistics with which the images were normalised, one value a channel.
         clients: indices of each client's training and validation images in the split; none of the latter with
             `validation='split'`.
-        train_loss: mean loss over the round's local steps, averaged as the weights are; NaN at 0.
-        val_loss, val_accuracy: of the global model, mean over all clients' validation splits, or over the one
-            of all.
+        train_loss, train_accuracy: means over the round's local steps, each measured on its batch before the
+            step, so on the clients' own weights on their way, in training mode and not on the global model;
+            over the clients as the updates are weighted; NaN at 0.
+        val_loss, val_accuracy: of the global model, mean over all clients' validation splits, or over the
+            images of the one of all.
         test_accuracy: of the global model; empty where no test split was given.
         test_logits, test_labels: N x K and N, what the model of `best_round` said of the test split (the same
             draw of noise as its accuracy); None where none was given.
         lr: the clients' learning rate in that round.
-        seconds: wall-clock time of the round, evaluation included.
-        best_round: round of the smallest validation loss, the earliest of equals.
+        train_seconds, eval_seconds: wall-clock time of the round's training and aggregation (of all trainings
+            that run side by side), and of its evaluation.
+        best_round: round of the smallest validation loss, the first of equals; without validation the last.
         best_state, last_state: weights and buffers after `best_round` and after the last round.
         snapshots: weights and buffers after the rounds that were asked for, as far as they were reached.
         stopped_early: whether patience ended the training.
-        epsilon: each client's privacy loss over all its rounds, where the defence is differentially private
-            (see `federated.privacy.spent`), else None; infinite without noise.
+        epsilon: each client's privacy loss over all its rounds, where the defense of the local steps is
+            differentially private (see `federated.privacy.spent`), else None; infinite without noise.
         delta: the probability that goes with it.
         method: how the rounds were computed, `loop`, `threads` or `stacked` (see `train`).
         model: a copy of the given model with the weights of `best_round`, in evaluation mode.
@@ -52,13 +65,15 @@ class History:
     clients: tuple[Client, ...]
     model: nn.Module
     train_loss: list[float] = field(default_factory=list)
+    train_accuracy: list[float] = field(default_factory=list)
     val_loss: list[float] = field(default_factory=list)
     val_accuracy: list[float] = field(default_factory=list)
     test_accuracy: list[float] = field(default_factory=list)
     test_logits: Tensor | None = None
     test_labels: Tensor | None = None
     lr: list[float] = field(default_factory=list)
-    seconds: list[float] = field(default_factory=list)
+    train_seconds: list[float] = field(default_factory=list)
+    eval_seconds: list[float] = field(default_factory=list)
     best_round: int = 0
     best_state: State = field(default_factory=dict)
     last_state: State = field(default_factory=dict)

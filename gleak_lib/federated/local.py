@@ -1,18 +1,19 @@
 """What one client does, and how any model is measured: the loss, local training, evaluation."""
 
 from collections.abc import Callable
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gleak_lib.attacks.observe import sample_noise
-from gleak_lib.defenses import Batch
+from gleak_lib.defenses import Batch, chain
 from gleak_lib.defenses import Defense as Transformation
-from gleak_lib.errors import GradientError
 from gleak_lib.federated.batches import batches, least_batch
 from gleak_lib.federated.data import Images
 from gleak_lib.federated.protocol import Protocol
+from gleak_lib.federated.weights import checked
 from gleak_lib.types import Grads, VariationalModel
 
 Defense = Callable[[Grads], Grads] | Transformation
@@ -23,7 +24,18 @@ what it does not return keeps its gradient."""
 Objective = Callable[..., tuple[Tensor, Tensor]]
 """(x, labels, generator, drawn=None) -> N losses and N x K logits; `drawn` is noise that replaces a draw."""
 
+Means = tuple[float, float]
+"""Loss and accuracy in [0, 1], means over a client's local steps, or over the clients."""
+
 EVALUATION_BATCH = 500  # large enough to amortise the overhead, small enough for the CPU's cache
+
+
+def acting(defense: Defense | None, on: Literal["step", "update"]) -> Defense | None:
+    """Return what of a defense acts on local steps or on shared updates, None where nothing does."""
+    if not isinstance(defense, Transformation):
+        return defense if on == "step" else None
+    parts = [part for part in defense.parts if part.on == on]
+    return chain(*parts) if parts else None
 
 
 def objective(model: nn.Module) -> Objective:
@@ -64,25 +76,27 @@ def train_locally(
     shuffle: torch.Generator,
     noise: torch.Generator,
     defense: Defense | None = None,
-) -> float:
-    """Train `model` in place on `images[index]` with a fresh optimiser; return the mean loss of its steps.
+) -> Means:
+    """Train `model` in place on `images[index]` with a fresh optimizer; return mean loss and accuracy.
 
-    Each image counts once an epoch in that mean. It is NaN or infinite if any step's loss was. What a client
-    draws from its streams is in `gleak_lib.federated.batches`.
+    Both are measured on the batches as the client trains on them, before each step, in training mode; each
+    image counts once an epoch. The loss is NaN or infinite if any step's was. What a client draws from its
+    streams is in `gleak_lib.federated.batches`.
     """
     model.train()
     least = least_batch(model, len(index))
     parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
     replaced = isinstance(defense, Transformation) and defense.replaces
     optimizer = _optimizer(list(parameters.values()), protocol, lr)
-    total, seen = torch.zeros((), device=images.labels.device, dtype=torch.float64), 0
+    total, seen = torch.zeros(2, device=images.labels.device, dtype=torch.float64), 0
     for batch in batches(index, protocol, shuffle):
         if len(batch) < least:
             continue
         x, labels = images[batch.to(images.labels.device)]
         drawn = sample_noise(model, len(x), x, noise)
         with torch.set_grad_enabled(not replaced):
-            loss = loss_of(x, labels, noise, drawn)[0].mean()
+            losses, logits = loss_of(x, labels, noise, drawn)
+            loss = losses.mean()
         optimizer.zero_grad()
         if replaced:  # the defence takes the gradients itself, and wants to know of which parameters
             for p in parameters.values():
@@ -92,9 +106,10 @@ def train_locally(
         if defense is not None:
             _defend(parameters, defense, Batch(model, x, labels, 1, drawn), noise)
         optimizer.step()
-        total += loss.detach() * len(batch)
+        total += torch.stack([loss.detach() * len(batch), (logits.argmax(1) == labels).sum()])
         seen += len(batch)
-    return float(total) / seen
+    loss, hits = total.tolist()
+    return loss / seen, hits / seen
 
 
 @torch.no_grad()
@@ -133,16 +148,10 @@ def _optimizer(parameters: list[nn.Parameter], protocol: Protocol, lr: float) ->
 def _defend(
     parameters: dict[str, nn.Parameter], defense: Defense, batch: Batch, noise: torch.Generator
 ) -> None:
-    grads = {name: p.grad for name, p in parameters.items() if p.grad is not None}
-    if isinstance(defense, Transformation):  # of the registry: transforms a stack of updates, here of one
-        stacked = {name: g.unsqueeze(0) for name, g in grads.items()}
-        shared = {n: g.squeeze(0) for n, g in defense.bind(batch)(stacked, generator=noise).items()}
+    grads = {name: p.grad[None] for name, p in parameters.items() if p.grad is not None}
+    if isinstance(defense, Transformation):  # it transforms a stack of updates, here of one
+        shared = defense.bind(batch)(grads, generator=noise)
     else:
-        shared = defense(grads)
-    for name, grad in shared.items():
-        if name not in parameters or grad.shape != parameters[name].shape:
-            raise GradientError(
-                f"The defence returned {name!r} of shape {tuple(grad.shape)}: it must return the names and "
-                "shapes that it was given."
-            )
-        parameters[name].grad = grad
+        shared = {name: g[None] for name, g in defense({name: g[0] for name, g in grads.items()}).items()}
+    for name, grad in checked(shared, grads).items():
+        parameters[name].grad = grad[0]

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from gleak_lib.defenses import Defense as Transformation
 from gleak_lib.errors import ParameterError, unknown
 from gleak_lib.federated.batches import draw, has_batchnorm
+from gleak_lib.federated.local import Means
 from gleak_lib.federated.server import Federation, Round
 from gleak_lib.federated.stacked import Losses, Stacked, stacked_losses
 from gleak_lib.federated.threads import Threads
@@ -26,7 +27,7 @@ class Engine(Protocol):
 
     name: str
 
-    def __call__(self, rounds: Sequence[Round]) -> list[float]: ...
+    def __call__(self, rounds: Sequence[Round]) -> list[Means]: ...
 
     def close(self) -> None: ...
 
@@ -36,9 +37,9 @@ class Loop:
 
     name = "loop"
 
-    def __call__(self, rounds: Sequence[Round]) -> list[float]:
-        """Run these rounds, one a training; return their mean losses."""
-        return [r.federation.run_round(r.number, r.lr) for r in rounds]
+    def __call__(self, rounds: Sequence[Round]) -> list[Means]:
+        """Run these rounds, one a training; return their mean losses and accuracies."""
+        return [r.train() for r in rounds]
 
     def close(self) -> None:
         """Nothing to give back."""
@@ -134,11 +135,11 @@ def _model(method: str, federation: Federation) -> str | None:
 def _unstackable(model: nn.Module, x: Tensor, labels: Tensor, noise: tuple[Tensor, ...]) -> str | None:
     """Compare two rows of one image each with one batch of two."""
     losses = Losses(model)
-    expected = losses(x, labels, noise)
+    expected, _ = losses(x, labels, noise)
     state = {n: torch.stack([v.detach()] * 2) for n, v in tensors(model).items()}
     try:
         rows = (x[:, None], labels[:, None], tuple(n[:, None] for n in noise))
-        found = stacked_losses(losses, state, *rows)[:, 0]
+        found = stacked_losses(losses, state, *rows)[0][:, 0]
     except (RuntimeError, ValueError) as error:
         return f"torch.func.vmap refuses it ({str(error).splitlines()[0]})"
     if not torch.allclose(found, expected, rtol=1e-3, atol=1e-3, equal_nan=True):
@@ -162,7 +163,7 @@ def _strangers(federations: Sequence[Federation]) -> str | None:
                 value.copy_(state[name])
         generator = torch.Generator(x.device).manual_seed(0)
         with torch.no_grad():
-            found.append(Losses(model)(x, labels, draw(model, 1, x, generator)))
+            found.append(Losses(model)(x, labels, draw(model, 1, x, generator))[0])
     if any(not torch.equal(found[0], loss) for loss in found):
         return "the models differ in more than their weights"
     return None

@@ -93,11 +93,15 @@ def hold_out(
 ) -> tuple[Client, ...]:
     """Let each client keep a random share of its samples for validation, at least one (001 §V-A: 10 %).
 
+    With a fraction of 0 nobody keeps any.
+
     Raises:
-        ParameterError: a fraction outside (0, 1), or a client that would have nothing left to train on.
+        ParameterError: If the fraction is outside [0, 1), or a client would have nothing left to train on.
     """
-    if not 0 < fraction < 1:
-        raise ParameterError(f"The validation fraction must lie between 0 and 1, got {fraction}.")
+    if not 0 <= fraction < 1:
+        raise ParameterError(f"The validation fraction must be at least 0 and below 1, got {fraction}.")
+    if not fraction:
+        return tuple(Client(part, part[:0]) for part in parts)
     clients = []
     for number, part in enumerate(parts):
         count = max(1, round(fraction * len(part)))
@@ -130,9 +134,7 @@ def deal(labels: Tensor, protocol: Protocol, generator: torch.Generator) -> tupl
     else:
         held = {"classes": protocol.classes_per_client, "samples": protocol.samples_per_class}
         parts = by_class(labels, protocol.clients, generator, **held)
-    if protocol.validation == "split":
-        return tuple(Client(part, part[:0]) for part in parts)
-    return hold_out(parts, generator, fraction=protocol.val_fraction)
+    return hold_out(parts, generator, fraction=0 if protocol.validation == "split" else protocol.val_fraction)
 
 
 def _shuffled(index: Tensor, generator: torch.Generator) -> Tensor:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from gleak_lib.errors import ParameterError, unknown
+from gleak_lib.federated.aggregation import Aggregator, WeightedMean
 
 OPTIMIZERS = ("adam", "sgd")
 PARTITIONS = ("iid", "by_class")
@@ -32,12 +33,16 @@ class Protocol:
             paper's public code does on MedMNIST's sets (SPEC §13). There the split is dealt to the clients,
             and the mean is over their batches; here it is over the images.
         val_fraction: share of a client's images kept for validation, at least one image; not read with
-            `validation='split'`.
+            `validation='split'`. 0 keeps none: nothing is validated, no training stops early, and the best
+            round is the last.
         patience: stop after so many rounds without a better mean validation loss; None never stops early.
         halve_lr_after: halve the clients' learning rate after so many rounds without a better mean
             validation loss, and again after as many more. The CVB paper's public code means 15, but makes
             its scheduler anew each round, so that nothing is ever halved: None, the default, does the same.
         weighted: average by the clients' numbers of training images, else all alike.
+        aggregation: what the server makes of the clients' updates, see `Aggregator`.
+        evaluate_every: rounds from one evaluation (validation and test) to the next; round 0 and the last are
+            always evaluated, and a training stops early only where it is.
         partition: 'iid', or 'by_class' (004 §6-A), which alone reads the next two.
         classes_per_client: classes that a client holds.
         samples_per_class: smallest and largest number of samples of each.
@@ -62,10 +67,12 @@ class Protocol:
     partition: Literal["iid", "by_class"] = "iid"
     classes_per_client: int = 2
     samples_per_class: tuple[int, int] = (1, 10)
+    aggregation: Aggregator = WeightedMean()  # noqa: RUF009  (frozen)
+    evaluate_every: int = 1
 
     def __post_init__(self) -> None:
         self._integer("rounds", 0)
-        for name in ("clients", "local_epochs", "batch_size", "classes_per_client"):
+        for name in ("clients", "local_epochs", "batch_size", "classes_per_client", "evaluate_every"):
             self._integer(name, 1)
         for name in ("patience", "halve_lr_after", "clients_per_round"):
             if getattr(self, name) is not None:
@@ -74,8 +81,15 @@ class Protocol:
             self._refuse("clients_per_round", f"at most the number of clients, {self.clients}")
         if not _number(self.lr) or not 0 < self.lr < math.inf:
             self._refuse("lr", "a positive number")
-        if not _number(self.val_fraction) or not 0 < self.val_fraction < 1:
-            self._refuse("val_fraction", "a number between 0 and 1")
+        if not _number(self.val_fraction) or not 0 <= self.val_fraction < 1:
+            self._refuse("val_fraction", "a number of at least 0 and below 1")
+        if self.halve_lr_after is not None:
+            if self.validation == "clients" and not self.val_fraction:
+                self._refuse("halve_lr_after", "None without validation (val_fraction=0)")
+            if self.halve_lr_after % self.evaluate_every:
+                self._refuse("halve_lr_after", f"a multiple of evaluate_every, {self.evaluate_every}")
+        if not isinstance(self.aggregation, Aggregator):
+            self._refuse("aggregation", "an Aggregator, such as WeightedMean()")
         low, high = self._pair("betas")
         if not (0 <= low < 1 and 0 <= high < 1):
             self._refuse("betas", "two numbers in [0, 1)")

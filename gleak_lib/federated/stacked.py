@@ -10,6 +10,7 @@ the host looks at the losses once a round.
 import copy
 import warnings
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,32 +18,33 @@ from torch.nn import functional as F
 
 from gleak_lib.defenses import Defense as Transformation
 from gleak_lib.federated.batches import draw, epochs, noise_shapes
+from gleak_lib.federated.local import Means
 from gleak_lib.federated.patch_conv import by_patches
 from gleak_lib.federated.server import Federation, Round
-from gleak_lib.federated.weights import Layout, tensors
+from gleak_lib.federated.weights import Layout, checked, tensors
 from gleak_lib.gradients import forward
 from gleak_lib.graphs import record
 
 
 class Losses(nn.Module):
-    """Gives each image's loss, cross-entropy + KL (001 Eq. 3), as `torch.func.functional_call` needs it."""
+    """Gives each image's loss, cross-entropy + KL (001 Eq. 3), and whether the model is right about it."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model
 
-    def forward(self, x: Tensor, labels: Tensor, noise: tuple[Tensor, ...]) -> Tensor:
-        """Return B losses of B images."""
+    def forward(self, x: Tensor, labels: Tensor, noise: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+        """Return B losses and B truth values of B images."""
         run = forward(self.model, x, noise or None)
-        return F.cross_entropy(run.logits, labels, reduction="none") + run.kl
+        return F.cross_entropy(run.logits, labels, reduction="none") + run.kl, run.logits.argmax(1) == labels
 
 
 def stacked_losses(
     losses: Losses, state: dict[str, Tensor], x: Tensor, labels: Tensor, noise: tuple[Tensor, ...]
-) -> Tensor:
-    """Return R x B losses; everything given has a leading axis of R rows."""
+) -> tuple[Tensor, Tensor]:
+    """Return R x B of what `Losses` gives; everything given has a leading axis of R rows."""
 
-    def row(state: dict[str, Tensor], x: Tensor, labels: Tensor, noise: tuple[Tensor, ...]) -> Tensor:
+    def row(state: dict[str, Tensor], x: Tensor, labels: Tensor, noise: tuple[Tensor, ...]) -> Any:
         return torch.func.functional_call(
             losses, {f"model.{n}": v for n, v in state.items()}, (x, labels, noise)
         )
@@ -80,22 +82,19 @@ class Stacked:
         self.steps = self.protocol.local_epochs * -(-max(sizes) // self.protocol.batch_size)
         self.buffers: Buffers | None = None
 
-    def __call__(self, rounds: Sequence[Round]) -> list[float]:
-        """Run these rounds, one a training; return their mean losses.
+    def __call__(self, rounds: Sequence[Round]) -> list[Means]:
+        """Run these rounds, one a training; return their mean losses and accuracies.
 
         Raises:
-            GradientError: a participant's loss is not finite.
+            GradientError: If a participant's loss is not finite.
         """
-        drawn = [r.federation.participants() for r in rounds]
-        owners = [(id(r.federation), len(chosen)) for r, (chosen, _) in zip(rounds, drawn, strict=True)]
+        owners = [(id(r.federation), len(r.clients)) for r in rounds]
         if self.buffers is None or self.buffers.owners != owners:  # a training has stopped
             self.close()
             self.buffers = Buffers(self, rounds, owners)
-        buffers = self.buffers
-        steps = buffers.fill(rounds, [chosen for chosen, _ in drawn])
-        for _ in range(steps):
-            buffers.step()
-        return buffers.finish(rounds, drawn)
+        for _ in range(self.buffers.fill(rounds)):
+            self.buffers.step()
+        return self.buffers.finish(rounds)
 
     def close(self) -> None:
         """Give the memory back."""
@@ -126,19 +125,19 @@ class Buffers:
             torch.zeros(steps, rows, batch, *shape, dtype=dtype, device=device)
             for shape in noise_shapes(engine.losses.model)
         ]
-        self.lr, self.total = torch.zeros(rows, **double), torch.zeros(rows, **double)
+        self.lr, self.total = torch.zeros(rows, **double), torch.zeros(2, rows, **double)  # losses, hits
         self.count = torch.zeros(1, dtype=torch.long, device=device)
         self.place = torch.arange(batch, device=device)
         plain = device.type != "cuda" or engine.defense is not None
         self.step = self._step if plain else replayed(self._step, device, before=self.count.zero_)
 
-    def fill(self, rounds: Sequence[Round], chosen: Sequence[Sequence[int]]) -> int:
+    def fill(self, rounds: Sequence[Round]) -> int:
         """Put a round's weights, batches and noise into place; return how many steps it has."""
         index, sizes = torch.zeros(self.index.shape, dtype=torch.long), torch.zeros(self.sizes.shape)
         row = 0
-        for r, clients in zip(rounds, chosen, strict=True):
+        for r in rounds:
             first = row
-            for client in clients:
+            for client in r.clients:
                 self._fill_row(r.federation, client, index[:, row], sizes[:, row], row)
                 row += 1
             with torch.no_grad():
@@ -165,20 +164,18 @@ class Buffers:
             for buffer, noise in zip(self.noise, drawn, strict=True):
                 buffer[step, row, :size] = noise
 
-    def finish(self, rounds: Sequence[Round], drawn: Sequence[tuple[list[int], list[float]]]) -> list[float]:
-        """Average each training's rows into its model; return its mean loss."""
-        losses = (self.total / self.sizes.sum(0)).tolist()
-        means, row, layout = [], 0, self.engine.layout
-        for r, (chosen, weights) in zip(rounds, drawn, strict=True):
-            mine = losses[row : row + len(chosen)]
-            for client, loss in zip(chosen, mine, strict=True):
-                r.federation.check(loss, client, r.number, r.lr)
-            share = torch.tensor(weights, dtype=torch.float64, device=self.theta.device) / sum(weights)
+    def finish(self, rounds: Sequence[Round]) -> list[Means]:
+        """Aggregate each training's rows into its model; return its mean loss and accuracy."""
+        each = [(loss, hits) for loss, hits in (self.total / self.sizes.sum(0)).T.tolist()]
+        means, layout = [], self.engine.layout
+        for r, rows in zip(rounds, self.theta.detach().split(self.counts), strict=True):
+            mine, each = each[: len(rows)], each[len(rows) :]
+            for client, one in zip(r.clients, mine, strict=True):
+                r.check(one, client)
             start = layout.flatten(tensors(r.federation.model))
-            moved = self.theta.detach()[row : row + len(chosen)] - start
-            layout.load(r.federation.model, start + share.to(moved.dtype) @ moved)
-            means.append(sum(w * loss for w, loss in zip(weights, mine, strict=True)) / sum(weights))
-            row += len(chosen)
+            step = r.aggregate([layout.unflatten(start - rows)])
+            layout.load(r.federation.model, start - layout.flatten(step))
+            means.append(r.mean(mine))
         return means
 
     def _step(self) -> None:
@@ -187,12 +184,13 @@ class Buffers:
         x, labels = self.engine.images[index.flatten()]
         x, labels = x.unflatten(0, index.shape), labels.view(index.shape)
         state = self.fixed | self.engine.layout.unflatten(self.theta)
-        each = stacked_losses(self.engine.losses, state, x, labels, tuple(map(self._now, self.noise)))
-        each = torch.where(self.place < sizes[:, None], each, 0)
+        each, hits = stacked_losses(self.engine.losses, state, x, labels, tuple(map(self._now, self.noise)))
+        there = self.place < sizes[:, None]
+        each = torch.where(there, each, 0)
         mean = each.sum(1) / sizes.clamp(min=1).to(each.dtype)
         (grad,) = torch.autograd.grad(mean.sum(), self.theta)
         with torch.no_grad():
-            self.total += mean * sizes
+            self.total += torch.stack([mean * sizes, (hits & there).sum(1)])
             self.count += 1
             self._optimize(self._defended(grad), torch.where(sizes > 0, self.lr, 0))
 
@@ -219,7 +217,7 @@ class Buffers:
         for federation, part in zip(self.federations, grad.split(self.counts), strict=True):
             grads = layout.unflatten(part)
             shared = defense(grads, generator=federation.streams["noise"])
-            parts.append(layout.flatten_rows(layout.checked(shared, grads)))
+            parts.append(layout.flatten_rows(checked(shared, grads)))
         return torch.cat(parts)
 
     def _now(self, buffer: Tensor) -> Tensor:

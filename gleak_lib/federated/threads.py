@@ -6,7 +6,7 @@ share, and stacking clients gains nothing there: a processor's convolutions want
 
 import copy
 import itertools
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from queue import SimpleQueue
 from threading import Barrier
@@ -15,11 +15,11 @@ import torch
 from torch import nn
 
 from gleak_lib.federated.batches import skip
-from gleak_lib.federated.local import objective, train_locally
-from gleak_lib.federated.server import Federation, Round, State, average, snapshot
+from gleak_lib.federated.local import Means, objective
+from gleak_lib.federated.server import Federation, Round, State, snapshot
 
 Job = tuple[Round, int, State]  # of a participant: the round, which client, the weights to start from
-Result = tuple[float, State]  # its mean loss and its weights
+Result = tuple[Means, State]  # its mean loss and accuracy, and its weights
 
 
 class Threads:
@@ -42,36 +42,23 @@ class Threads:
                 copies.put(copy.deepcopy(federation.model))
             self.models.append((federation, copies))
 
-    def __call__(self, rounds: Sequence[Round]) -> list[float]:
-        """Run these rounds, one a training; return their mean losses.
+    def __call__(self, rounds: Sequence[Round]) -> list[Means]:
+        """Run these rounds, one a training; return their mean losses and accuracies.
 
         Raises:
-            GradientError: a participant's loss is not finite.
+            GradientError: If a participant's loss is not finite.
         """
-        plans = [(r, *r.federation.participants(), snapshot(r.federation.model)) for r in rounds]
-        jobs = ((r, client, start) for r, chosen, _, start in plans for client in chosen)
-        results, means = self._ahead(jobs), []
+        starts = [snapshot(r.federation.model) for r in rounds]
+        both = list(zip(rounds, starts, strict=True))
+        results = self._ahead((r, client, start) for r, start in both for client in r.clients)
         try:
-            for r, chosen, weights, start in plans:
-                losses: list[float] = []
-                states = self._checked(r, chosen, itertools.islice(results, len(chosen)), losses)
-                r.federation.model.load_state_dict(average(states, weights, start))
-                means.append(sum(w * loss for w, loss in zip(weights, losses, strict=True)) / sum(weights))
+            return [r.merge(start, itertools.islice(results, len(r.clients))) for r, start in both]
         finally:
             results.close()
-        return means
 
     def close(self) -> None:
         """End the threads."""
         self.pool.shutdown()
-
-    def _checked(
-        self, r: Round, chosen: Sequence[int], results: Iterable[Result], losses: list[float]
-    ) -> Iterator[State]:
-        for client, (loss, state) in zip(chosen, results, strict=True):
-            r.federation.check(loss, client, r.number, r.lr)
-            losses.append(loss)
-            yield state
 
     def _ahead(self, jobs: Iterable[Job]) -> Generator[Result, None, None]:
         """Yield the jobs' results in order with few under way: 200 participants need no 200 states."""
@@ -99,18 +86,8 @@ class Threads:
             model = models.get()
             try:
                 model.load_state_dict(start)
-                loss = train_locally(
-                    model,
-                    objective(model),
-                    federation.images,
-                    index,
-                    federation.protocol,
-                    lr=r.lr,
-                    shuffle=shuffle,
-                    noise=noise,
-                    defense=federation.defense,
-                )
-                return loss, snapshot(model)
+                means = r.train_client(client, model, objective(model), shuffle=shuffle, noise=noise)
+                return means, snapshot(model)
             finally:
                 models.put(model)
 

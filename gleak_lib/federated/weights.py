@@ -45,19 +45,20 @@ class Layout:
             for name, value in self.unflatten(vector[None]).items():
                 parameters[name].copy_(value[0])
 
-    def checked(self, shared: Grads, grads: Grads) -> Grads:
-        """Return `shared` with what it lacks taken from `grads`.
 
-        Raises:
-            GradientError: a name or shape that `grads` does not have.
-        """
-        for name, grad in shared.items():
-            if name not in grads or grad.shape != grads[name].shape:
-                raise GradientError(
-                    f"The defence returned {name!r} of shape {tuple(grad.shape[1:])}: it must return the "
-                    "names and shapes that it was given."
-                )
-        return grads | shared
+def checked(shared: Grads, given: Grads, who: str = "defense") -> Grads:
+    """Return `shared`, v x shape each, with what it lacks taken from `given`.
+
+    Raises:
+        GradientError: If it has a name or shape that `given` does not have; `who` made it.
+    """
+    for name, value in shared.items():
+        if name not in given or value.shape != given[name].shape:
+            raise GradientError(
+                f"The {who} returned {name!r} of shape {tuple(value.shape[1:])}: it must return the names "
+                "and shapes that it was given."
+            )
+    return given | shared
 
 
 def tensors(model: nn.Module) -> dict[str, Tensor]:

@@ -55,7 +55,7 @@ def local(model, large, defense):
     protocol = PROTOCOL.replace(optimizer="sgd", lr=0.1, local_epochs=2)
     index = torch.arange(40)
     options = {"lr": 0.1, "shuffle": rngs[0], "noise": rngs[1], "defense": defense}
-    return model, train_locally(model, objective(model), data, index, protocol, **options)
+    return model, train_locally(model, objective(model), data, index, protocol, **options)[0]
 
 
 def test_private_steps_are_opacus_own(large):

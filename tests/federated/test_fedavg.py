@@ -86,10 +86,10 @@ def test_several_batches_and_noise_against_a_plain_loop(images):
         torch.testing.assert_close(history.last_state[name], value, atol=1e-6, rtol=0)
 
 
-def test_weights_by_size_and_integer_buffers():
+def test_buffers_by_size_and_integers_among_them():
     start = {"w": torch.zeros(2), "n": torch.tensor(0), "mask": torch.tensor([-torch.inf, 0.0])}
-    states = [start | {"w": torch.tensor([1.0, 2.0]), "n": torch.tensor(4)},
-              start | {"w": torch.tensor([5.0, 2.0]), "n": torch.tensor(1)}]  # fmt: skip
+    states = [{"w": torch.tensor([1.0, 2.0]), "n": torch.tensor(4)},
+              {"w": torch.tensor([5.0, 2.0]), "n": torch.tensor(1)}]  # fmt: skip
     mean = average(states, [3, 1], start)
     assert mean["w"].tolist() == [2.0, 2.0]
     assert mean["n"].item() == 3 and mean["n"].dtype == torch.int64  # 13 / 4, rounded

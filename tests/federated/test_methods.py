@@ -278,7 +278,7 @@ def test_a_loss_that_is_not_finite_names_client_and_round(images, linear, small,
 
 def test_a_stacked_defence_must_return_what_it_was_given(images, linear, small):
     wrong = Rule(lambda grads, _: grads | {"1.bias": torch.zeros(3, 5)})
-    with pytest.raises(GradientError, match=r"defence returned '1.bias' of shape \(5,\)"):
+    with pytest.raises(GradientError, match=r"defense returned '1.bias' of shape \(5,\)"):
         train(linear, images, small, generator=gen(), defense=wrong, method="stacked")
 
 

@@ -66,7 +66,7 @@ def test_by_class_reaches_both_ends_of_the_range():
             lambda: hold_out([torch.arange(5), torch.arange(1)], gen()),
             "Client 1 has 1 samples .* fewer",
         ),
-        (lambda: hold_out([torch.arange(5)], gen(), fraction=1.0), "between 0 and 1, got 1.0"),
+        (lambda: hold_out([torch.arange(5)], gen(), fraction=1.0), "at least 0 and below 1, got 1.0"),
         (lambda: by_class(torch.arange(9) % 3, 2, gen(), classes=4), "classes must be 1 to 3.* got 4"),
         (lambda: by_class(torch.arange(9) % 3, 2, gen(), samples=(0, 2)), r"1 <= low <= high, got \(0, 2\)"),
         (lambda: by_class(torch.arange(9) % 3, 2, gen(), samples=(3, 2)), r"got \(3, 2\)"),

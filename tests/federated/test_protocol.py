@@ -32,7 +32,7 @@ def test_is_hashable_even_from_lists_as_yaml_gives_them():
         ({"lr": 0.0}, "lr must be a positive number, got 0.0"),
         ({"lr": float("nan")}, "lr must be a positive number"),
         ({"lr": "1e-3"}, "lr must be a positive number, got '1e-3'"),
-        ({"val_fraction": 1.0}, "val_fraction must be a number between 0 and 1"),
+        ({"val_fraction": 1.0}, "val_fraction must be a number of at least 0 and below 1"),
         ({"betas": (0.9,)}, "betas must be two numbers"),
         ({"betas": (0.9, 1.0)}, r"betas must be two numbers in \[0, 1\)"),
         ({"samples_per_class": (5, 2)}, "samples_per_class must be two integers"),

@@ -42,7 +42,9 @@ def test_it_learns_and_tells_what_happened(images, linear):
     assert history.val_loss[history.best_round] == min(history.val_loss)
     record = json.loads(json.dumps(history.to_dict(), allow_nan=False))
     assert record["accuracy"] == history.accuracy and record["train_loss"][0] is None
-    assert all(len(record[name]) == 13 for name in ("val_loss", "val_accuracy", "test_accuracy", "seconds"))
+    assert all(
+        len(record[name]) == 13 for name in ("val_loss", "train_accuracy", "test_accuracy", "train_seconds")
+    )
     for name, value in history.model.state_dict().items():
         assert torch.equal(value, history.best_state[name])
     loss, accuracy = evaluate(history.model, images, mean=history.mean, std=history.std, generator=gen())
@@ -195,9 +197,9 @@ def refused(error, match, change, **options):
         refused(ParameterError, "3 clients cannot share 2 samples", lambda x, y: (x[:2], y[:2])),
         refused(ParameterError, "std must be positive .* pass std", lambda x, y: (x * 0, y)),
         refused(ParameterError, "mean must have 1 values, .* got 2", lambda x, y: (x, y), mean=(0.5, 0.5)),
-        refused(GradientError, "defence returned '1.bias' of shape", lambda x, y: (x, y),
+        refused(GradientError, "defense returned '1.bias' of shape", lambda x, y: (x, y),
                 defense=lambda g: g | {"1.bias": torch.zeros(5)}),
-        refused(GradientError, "defence returned 'other'", lambda x, y: (x, y),
+        refused(GradientError, "defense returned 'other'", lambda x, y: (x, y),
                 defense=lambda g: {"other": torch.zeros(5)}),
     ],
 )  # fmt: skip

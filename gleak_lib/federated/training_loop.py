@@ -1,4 +1,4 @@
-"""The course of a training: its rounds one by one, what is measured after each, and when it ends."""
+"""The loop over a training's rounds: what is measured after each, and when it ends."""
 
 import math
 import time
@@ -13,32 +13,35 @@ from gleak_lib.defenses import Defense as Transformation
 from gleak_lib.errors import MissingDependencyError, ShapeError
 from gleak_lib.federated.data import Images
 from gleak_lib.federated.history import History
-from gleak_lib.federated.local import Defense, predict
+from gleak_lib.federated.local import Defense, Means, predict
 from gleak_lib.federated.method import Engine
 from gleak_lib.federated.privacy import spent
 from gleak_lib.federated.randomness import contained
 from gleak_lib.federated.server import Federation, Round, snapshot
 
-Course = Generator[Round, float, History]
-"""A training that leaves its rounds to others: it yields each and is sent the round's mean loss."""
+Training = Generator[Round, tuple[Means, float], History]
+"""A training that leaves its rounds to others: it yields each and is sent its means and seconds."""
 
 
-def side_by_side(courses: Sequence[Course], run: Engine) -> list[History]:
+def side_by_side(trainings: Sequence[Training], run: Engine) -> list[History]:
     """Run the trainings round by round, each until its own end."""
     histories: dict[int, History] = {}
-    sent: dict[int, Any] = dict.fromkeys(range(len(courses)))  # None starts a course
+    sent: dict[int, Any] = dict.fromkeys(range(len(trainings)))  # None starts a training
     while sent:
         rounds: dict[int, Round] = {}
-        for number, loss in sent.items():
+        for number, trained in sent.items():
             try:
-                rounds[number] = courses[number].send(loss)
+                rounds[number] = trainings[number].send(trained)
             except StopIteration as end:
                 histories[number] = end.value
-        sent = dict(zip(rounds, run(list(rounds.values())), strict=True)) if rounds else {}
-    return [histories[number] for number in range(len(courses))]
+        began = time.perf_counter()
+        means = run(list(rounds.values())) if rounds else []
+        seconds = time.perf_counter() - began
+        sent = {number: (one, seconds) for number, one in zip(rounds, means, strict=True)}
+    return [histories[number] for number in range(len(trainings))]
 
 
-def begin(federation: Federation, tests: Images | None, keep: Collection[int], progress: bool) -> Course:
+def begin(federation: Federation, tests: Images | None, keep: Collection[int], progress: bool) -> Training:
     """Train by rounds that others run; return the history."""
     model, images, protocol = federation.model, federation.images, federation.protocol
     history = History(protocol, images.mean, images.std, tuple(federation.clients), model)
@@ -47,16 +50,24 @@ def begin(federation: Federation, tests: Images | None, keep: Collection[int], p
     with other, _bar(protocol.rounds, progress) as bar:
         check_fit(model, images, tests)
         for number in range(protocol.rounds + 1):
-            began = time.perf_counter()
-            history.train_loss.append((yield Round(federation, number, lr)) if number else math.nan)
-            _measure_round(history, federation, tests, number)
+            none = (math.nan, math.nan), 0.0
+            (loss, accuracy), seconds = (yield federation.round(number, lr)) if number else none
+            history.train_loss.append(loss)
+            history.train_accuracy.append(accuracy)
+            history.train_seconds.append(seconds)
             history.lr.append(lr)
-            history.seconds.append(time.perf_counter() - began)
+            began = time.perf_counter()
+            evaluated = number % protocol.evaluate_every == 0 or number == protocol.rounds
+            _evaluate(history, federation, tests, number, evaluated)
+            history.eval_seconds.append(time.perf_counter() - began)
             if number in keep:
                 history.snapshots[number] = snapshot(model)
             if bar is not None:
-                bar.set_postfix(_summary(history), refresh=False)
                 bar.update(min(number, 1))
+            if not evaluated:
+                continue
+            if bar is not None:
+                bar.set_postfix(_summary(history), refresh=False)
             stale = number - history.best_round
             if protocol.patience is not None and stale >= protocol.patience:
                 history.stopped_early = number < protocol.rounds
@@ -64,7 +75,7 @@ def begin(federation: Federation, tests: Images | None, keep: Collection[int], p
             if protocol.halve_lr_after and stale and stale % protocol.halve_lr_after == 0:
                 lr /= 2
     if (private := privacy_of(federation.defense)) is not None:
-        history.epsilon = spent(private, history.clients, federation.taken, protocol)
+        history.epsilon = spent(private, history.clients, federation.participations, protocol)
         history.delta = private.delta
     history.last_state = snapshot(model)
     model.load_state_dict(history.best_state)
@@ -77,18 +88,27 @@ def privacy_of(defense: Defense | None) -> Any:
     return defense.privacy if isinstance(defense, Transformation) else None
 
 
-def _measure_round(history: History, federation: Federation, tests: Images | None, number: int) -> None:
-    loss, accuracy = federation.validate(number)
-    if number == 0 or loss < history.val_loss[history.best_round]:
+def _evaluate(
+    history: History, federation: Federation, tests: Images | None, number: int, evaluated: bool
+) -> None:
+    """Measure the global model, or note that it was not measured."""
+    loss, accuracy = federation.validate(number) if evaluated else (math.nan, math.nan)
+    best = evaluated and not (
+        number and loss >= history.val_loss[history.best_round]
+    )  # the last if all are NaN
+    if best:
         history.best_round, history.best_state = number, snapshot(federation.model)
     history.val_loss.append(loss)
     history.val_accuracy.append(accuracy)
-    if tests is not None:
-        noise = federation.streams["test"]
-        logits = predict(federation.model, federation.loss_of, tests, noise)
-        history.test_accuracy.append(float((logits.argmax(1) == tests.labels).double().mean()))
-        if history.best_round == number:
-            history.test_logits, history.test_labels = logits.cpu(), tests.labels.cpu()
+    if tests is None:
+        return
+    if not evaluated:
+        history.test_accuracy.append(math.nan)
+        return
+    logits = predict(federation.model, federation.loss_of, tests, federation.streams["test"])
+    history.test_accuracy.append(float((logits.argmax(1) == tests.labels).double().mean()))
+    if best:
+        history.test_logits, history.test_labels = logits.cpu(), tests.labels.cpu()
 
 
 @torch.no_grad()
