@@ -2,6 +2,7 @@
 
 from gleak_lib.datasets.base import ImageDataset, Pixels, Split
 from gleak_lib.datasets.build import STATISTICS, Statistics, build
+from gleak_lib.datasets.root_set import RootSet
 from gleak_lib.datasets.search import Found, check, data_root, load
 from gleak_lib.datasets.sources import DATASETS, Source
 from gleak_lib.datasets.victims import victims
@@ -12,6 +13,7 @@ __all__ = [
     "Found",
     "ImageDataset",
     "Pixels",
+    "RootSet",
     "Source",
     "Split",
     "Statistics",

@@ -1,13 +1,15 @@
 """What `load` returns: uint8 images, given as floats in [0, 1] where they are asked for."""
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from gleak_lib.errors import DataError, ShapeError
+from gleak_lib.errors import DataError, ShapeError, unknown
 
+SPLITS = ("train", "val", "test")
+SplitName = Literal["train", "val", "test"]
 Index = Any  # whatever indexes the first axis of a tensor: int, slice, list, integer or boolean tensor
 
 
@@ -123,6 +125,16 @@ class ImageDataset:
         """C, H, W of one image."""
         return self.train.images.shape[1:]
 
+    def split(self, name: SplitName) -> Split:
+        """Return the split of that name.
+
+        Raises:
+            UnknownNameError: If the name is not `train`, `val` or `test`.
+        """
+        if name not in SPLITS:
+            raise unknown("split", name, SPLITS)
+        return getattr(self, name)
+
     def require_training(self) -> None:
         """Refuse a set that nothing can be trained on.
 
@@ -137,5 +149,5 @@ class ImageDataset:
 
     def to(self, device: torch.device | str) -> "ImageDataset":
         """Return the same image set with its splits on `device`."""
-        splits = {name: getattr(self, name).to(device) for name in ("train", "val", "test")}
+        splits = {name: self.split(name).to(device) for name in SPLITS}
         return replace(self, **splits)

@@ -16,6 +16,7 @@ from typing import Any, TypeVar, get_type_hints
 from gleak_lib import grammar, typed
 from gleak_lib.attacks import Attack
 from gleak_lib.bottlenecks import CVB, PRECODE
+from gleak_lib.datasets import RootSet
 from gleak_lib.defenses import DEFENSES, Defense, chain
 from gleak_lib.errors import ParameterError, StoreError, shown
 from gleak_lib.federated import Protocol, WeightedMean
@@ -52,7 +53,7 @@ def storable(cls: T) -> T:
     return cls
 
 
-for _cls in (PRECODE, CVB, Protocol, WeightedMean, Attack):
+for _cls in (PRECODE, CVB, Protocol, WeightedMean, RootSet, Attack):
     storable(_cls)
 
 

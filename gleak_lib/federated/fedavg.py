@@ -121,7 +121,7 @@ def train_many(
         method: as `train`.
 
     Returns:
-        One history a model. The seconds of a round are those of all trainings that were still running.
+        One history per model.
 
     Raises:
         ParameterError: not one generator a model, no model, or models on several devices; and as `train`.

@@ -46,8 +46,8 @@ class History:
         test_logits, test_labels: N x K and N, what the model of `best_round` said of the test split (the same
             draw of noise as its accuracy); None where none was given.
         lr: the clients' learning rate in that round.
-        train_seconds, eval_seconds: wall-clock time of the round's training and aggregation (of all trainings
-            that run side by side), and of its evaluation.
+        train_seconds, eval_seconds: wall-clock time of the round's training and aggregation (its share, where
+            trainings run side by side), and of its evaluation.
         best_round: round of the smallest validation loss, the first of equals; without validation the last.
         best_state, last_state: weights and buffers after `best_round` and after the last round.
         snapshots: weights and buffers after the rounds that were asked for, as far as they were reached.

@@ -36,7 +36,7 @@ def side_by_side(trainings: Sequence[Training], run: Engine) -> list[History]:
                 histories[number] = end.value
         began = time.perf_counter()
         means = run(list(rounds.values())) if rounds else []
-        seconds = time.perf_counter() - began
+        seconds = (time.perf_counter() - began) / max(1, len(rounds))
         sent = {number: (one, seconds) for number, one in zip(rounds, means, strict=True)}
     return [histories[number] for number in range(len(trainings))]
 

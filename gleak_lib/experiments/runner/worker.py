@@ -66,7 +66,7 @@ def compute_away(cells: Sequence[Cell], context: Context, asked: tuple[str, str 
 def _finished(cell: Cell, output: Output, context: Context, seconds: float) -> Finished:
     require_finite(cell, output.figures)
     data = context.signature(cell.dataset_name, cell.pixel_statistics) if cell.dataset_name else None
-    return Finished(output, provenance(context, seconds, data))
+    return Finished(output, provenance(context, seconds, data) | (output.seconds or {}))
 
 
 def _same_version(asked: tuple[str, str | None]) -> None:

@@ -12,6 +12,7 @@ from gleak_lib import attacks, datasets
 from gleak_lib.attacks import Attack
 from gleak_lib.attacks.observe import check_scale
 from gleak_lib.datasets import ImageDataset
+from gleak_lib.datasets.base import SPLITS, SplitName
 from gleak_lib.defenses import NO_DEFENSE, Defense
 from gleak_lib.errors import ParameterError, unknown
 from gleak_lib.experiments.context import Context
@@ -49,6 +50,8 @@ class AttackCell(WeightsCell):
         client: the victims are images that this client of the training trains on (of its protocol and seed),
             as those of the CVB paper's release are (SPEC §13); None draws from all training images, those
             that clients keep for validation among them.
+        split: the victims are images of `train`, `val` or `test`.
+        one_per_class: no two victims share a class.
     """
 
     kind: ClassVar[str] = "attack"
@@ -69,12 +72,18 @@ class AttackCell(WeightsCell):
     updates: int = 1
     noise_scale: float = 1.0
     client: int | None = None
+    split: SplitName = "train"
+    one_per_class: bool = False
 
     def __post_init__(self) -> None:
         integers(self, rounds=0, victims=1, batch_size=1, victim_seed=0, seed=None, updates=1)
         if self.mode not in ("train", "eval"):
             raise unknown("mode", self.mode, ("train", "eval"))
         check_scale(self.noise_scale)
+        if self.split not in SPLITS:
+            raise unknown("split", self.split, SPLITS)
+        if self.client is not None and self.split != "train":
+            raise ParameterError(f"A client holds training images only, got split={self.split!r}.")
         protocol = self.training.protocol
         put(self, training=self.training.at(self.rounds), defense=one_defense(self.defense))
         if self.client is not None:
@@ -95,6 +104,10 @@ class AttackCell(WeightsCell):
         victims = f"{count(self.victims, 'victim')}{batch}"
         if self.client is not None:
             victims += f" of client {self.client}"
+        if self.split != "train":
+            victims += f" of the split {self.split}"
+        if self.one_per_class:
+            victims += ", one per class"
         if self.mode == "eval":
             victims += " in eval mode"
         if self.noise_scale != 1:
@@ -108,7 +121,7 @@ class AttackCell(WeightsCell):
     def check(self, dataset: ImageDataset) -> None:
         """Refuse more victims than there are images, a client's too, and what the training refuses."""
         super().check(dataset)
-        if self.client is not None:
+        if self.client is not None or self.one_per_class:
             self.drawn(dataset)
 
     def drawn(self, dataset: ImageDataset) -> tuple[Tensor, Tensor]:
@@ -126,7 +139,13 @@ class AttackCell(WeightsCell):
                 raise ParameterError(f"{dataset.name} holds victims of nobody's share: leave client at None.")
             among = self.training.clients(dataset)[self.client].train
         return datasets.victims(
-            dataset, self.victims, self.victim_seed, batch_size=self.batch_size, among=among
+            dataset,
+            self.victims,
+            self.victim_seed,
+            batch_size=self.batch_size,
+            among=among,
+            split=self.split,
+            one_per_class=self.one_per_class,
         )
 
     def run(self, context: Context) -> Output:

@@ -12,10 +12,11 @@ from gleak_lib.experiments.context import Context
 
 
 class Output(NamedTuple):
-    """What running a cell gives: figures as plain numbers, and maybe a few example images."""
+    """What running a cell gives: figures as plain numbers, maybe a few example images, parts of its time."""
 
     figures: dict[str, Any]
     examples: dict[str, np.ndarray] | None = None  # uint8, N x C x H x W each
+    seconds: dict[str, float] | None = None  # for the provenance, since no two runs take the same
 
 
 class Cell(ABC):

@@ -37,7 +37,7 @@ class WeightsCell(Cell):
         """Refuse more victims than there are images, and what the training refuses."""
         self.training.check(dataset)
         batch_size = getattr(self, "batch_size", 1)
-        check_count(dataset, self.victims, batch_size)
+        check_count(dataset, self.victims, batch_size, split=getattr(self, "split", "train"))
         self.training.check_model(dataset, getattr(self, "mode", "train"), batch_size)
 
 

@@ -31,7 +31,7 @@ def training(history: History, model: nn.Module) -> dict[str, Any]:
     differentially private there are `epsilon`, one value a client, and `delta`.
     """
     curves = history.to_dict()
-    kept = ["train_loss", "val_loss", "val_accuracy", "test_accuracy", "lr", "client_sizes"]
+    kept = ["train_loss", "train_accuracy", "val_loss", "val_accuracy", "test_accuracy", "lr", "client_sizes"]
     kept += ["epsilon", "delta"] if history.epsilon is not None else []
     return {
         "parameters": models.count_parameters(model),

@@ -23,6 +23,8 @@ from gleak_lib.experiments.specs.base import Cell, Output
 from gleak_lib.experiments.specs.fields import count, defended, integers, one_defense, put
 from gleak_lib.federated import Client, Protocol, clients_of
 
+SECONDS = ("train_seconds", "eval_seconds")
+
 # Fresh weights, and dropout in training, come from torch's global generator: one thread at a time.
 GLOBAL_GENERATOR = threading.RLock()
 
@@ -215,7 +217,10 @@ def train(cells: Sequence[TrainingCell], context: Context) -> list[Output]:
         for rounds, state in {**kept, history.rounds: history.last_state}.items():
             if rounds:
                 trained_weights.save(cell.at(rounds), state, context)
-    return [Output(scores.training(h, model)) for h, model in zip(histories, models, strict=True)]
+    return [
+        Output(scores.training(h, model), seconds={name: sum(getattr(h, name)) for name in SECONDS})
+        for h, model in zip(histories, models, strict=True)
+    ]
 
 
 @functools.cache
