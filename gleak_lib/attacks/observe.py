@@ -42,7 +42,8 @@ def observe(
         images: V x C x H x W, one image a victim, or V x B x C x H x W; pixels in [0, 1].
         labels: V or V x B class indices.
         defense: a gradient transformation (see `gleak_lib.defenses`) that every client applies, bound to
-            its own batch. The server knows which one it is, and not what it was bound to.
+            its own batch. The server knows which one it is, and not what it was bound to. A single gradient
+            is both a local step's and what is shared: defenses of either (`Defense.on`) apply.
         generator: source of the bottlenecks' and the defense's noise; None uses torch's global one.
         mean, std: pixel statistics, one value or one a channel; the model sees (pixel - mean) / std.
         share_labels: whether the server knows the labels (001 §V-B grants them).

@@ -7,12 +7,13 @@ from torch import Tensor
 from gleak_lib.datasets.base import SPLITS, ImageDataset, SplitName
 from gleak_lib.datasets.victims import victims
 from gleak_lib.errors import ParameterError, unknown
+from gleak_lib.grammar import Noun
 from gleak_lib.typed import typed
 
 
 @typed
 @dataclass(frozen=True)
-class RootSet:
+class RootSet(Noun):
     """A few public images, such as a defender looks at before the training (004 §4: 100 suffice).
 
     Attributes:

@@ -54,7 +54,8 @@ class Defense(Noun):
 
     Attributes:
         on: what it acts on in federated training: each local `step`'s gradient, or the `update` that a client
-            shares after a round.
+            shares after a round, theta_before - theta_after. A gradient that is observed once (`observe`) is
+            both.
         batch: what it was bound to (`bind`), else None; no part of the value.
     """
 

@@ -17,9 +17,10 @@ from gleak_lib.federated.weights import checked
 from gleak_lib.types import Grads, VariationalModel
 
 Defense = Callable[[Grads], Grads] | Transformation
-"""A defence of `gleak_lib.defenses`, or a plain function, on the gradients of a local step (the batch's mean
-gradient by parameter name), before the client's optimiser sees them. It returns the same names and shapes;
-what it does not return keeps its gradient."""
+"""A defense of `gleak_lib.defenses`, or a plain function on the gradients of a local step (the batch's mean
+gradient by parameter name), before the client's optimizer sees them. What acts on the update (`Defense.on`)
+gets a client's theta_before - theta_after, divided by nothing, after its local training. It returns the same
+names and shapes; what it does not return stays as it was."""
 
 Objective = Callable[..., tuple[Tensor, Tensor]]
 """(x, labels, generator, drawn=None) -> N losses and N x K logits; `drawn` is noise that replaces a draw."""

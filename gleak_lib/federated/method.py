@@ -87,9 +87,9 @@ def _defense(method: str, federation: Federation) -> str | None:
     if defense is None:
         return None
     if not isinstance(defense, Transformation):
-        return "a plain function as defence sees one client after the other"
+        return "a plain function as defense sees one client after the other"
     if defense.needs_batch:
-        return "the defence needs more than the gradients of a batch"
+        return "the defense needs more than the gradients of a batch"
     if method == "threads":
         source = torch.Generator(federation.streams["noise"].device).manual_seed(0)
         before = source.get_state()
@@ -97,7 +97,7 @@ def _defense(method: str, federation: Federation) -> str | None:
             {n: torch.ones_like(p)[None] for n, p in _trained(federation.model).items()}, generator=source
         )
         if not torch.equal(before, source.get_state()):
-            return "the defence draws random numbers between a client's steps"
+            return "the defense draws random numbers between a client's steps"
     return None
 
 

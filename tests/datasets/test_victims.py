@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gleak_lib import datasets
-from gleak_lib.errors import DataError, ParameterError
+from gleak_lib.errors import DataError, ParameterError, UnknownNameError
 
 DIGITS = datasets.load("digits")
 
@@ -122,3 +122,63 @@ def test_indices_that_are_none_are_refused(among):
 def test_too_few_images_to_draw_from():
     with pytest.raises(ParameterError, match="digits has 2 training images to draw from: lower count"):
         datasets.victims(DIGITS, 3, 0, among=torch.tensor([4, 9]))
+
+
+@pytest.mark.parametrize("split", ["train", "val", "test"])
+def test_victims_of_any_split(split):
+    source = DIGITS.split(split)
+    if not len(source):
+        with pytest.raises(DataError, match="digits"):
+            datasets.victims(DIGITS, 1, 0, split=split)
+        return
+    images, labels = datasets.victims(DIGITS, 16, 5, split=split)
+    index = torch.from_numpy(np.random.RandomState(5).permutation(len(source)))[:16]
+    assert torch.equal(images, source.images[index]) and torch.equal(labels, source.labels[index])
+
+
+def test_one_victim_per_class():
+    _, labels = datasets.victims(DIGITS, 10, 3, split="test", one_per_class=True)
+    assert sorted(labels.tolist()) == list(range(10))
+    order = DIGITS.test.labels[torch.from_numpy(np.random.RandomState(3).permutation(len(DIGITS.test)))]
+    assert labels.tolist() == list(dict.fromkeys(order.tolist()))  # the first of each class, as drawn
+    assert datasets.victims(DIGITS, 4, 3, split="test", one_per_class=True)[1].tolist() == labels[:4].tolist()
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "match"),
+    [
+        ({"count": 11, "one_per_class": True}, ParameterError, "need 11 classes, .* training .* have 10"),
+        ({"count": 2, "one_per_class": True, "batch_size": 2}, ParameterError, "one image, got batch_size=2"),
+        ({"count": 2, "split": "tests"}, UnknownNameError, "Unknown split 'tests'. Did you mean 'test'"),
+        ({"count": 5000, "split": "test"}, ParameterError, "digits has 364 test images: lower"),
+        ({"count": 1, "split": "test", "among": torch.tensor([400])}, ParameterError, "the 364 test images"),
+    ],
+)  # fmt: skip
+def test_splits_and_classes_that_there_are_not(options, error, match):
+    with pytest.raises(error, match=match):
+        datasets.victims(DIGITS, seed=0, **options)
+
+
+def test_a_root_set_names_images_and_holds_none():
+    root = datasets.RootSet("digits", images=20, seed=4)
+    images, labels = root.draw(DIGITS)
+    expected = datasets.victims(DIGITS, 20, 4, split="test")
+    assert torch.equal(images, expected[0]) and torch.equal(labels, expected[1])
+    assert root == datasets.RootSet("digits", 20, 4) and hash(root) == hash(datasets.RootSet("digits", 20, 4))
+    assert repr(root) == 'RootSet(dataset="digits", images=20, seed=4)'
+    one = datasets.RootSet("digits", images=1).draw(DIGITS)
+    assert one[0].shape == (1, 3, 32, 32)
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "match"),
+    [
+        (lambda: datasets.RootSet("digits", images=0), ParameterError, "at least one image, got images=0"),
+        (lambda: datasets.RootSet("digits", split="tset"), UnknownNameError, "split 'tset'"),
+        (lambda: datasets.RootSet("mnist").draw(DIGITS), ParameterError, "images of mnist, got .* digits"),
+        (lambda: datasets.RootSet("digits", 365).draw(DIGITS), ParameterError, "digits has 364 test images"),
+    ],
+)
+def test_root_sets_that_cannot_be_drawn(make, error, match):
+    with pytest.raises(error, match=match):
+        make()
