@@ -21,7 +21,7 @@ from gleak_lib.bottlenecks import CVB, PRECODE
 from gleak_lib.federated import Protocol, method
 from gleak_lib.federated.data import Images
 from gleak_lib.federated.fedavg import ON_DEVICE, STREAMS
-from gleak_lib.federated.local import measure, objective
+from gleak_lib.federated.local import measure
 from gleak_lib.federated.partition import hold_out, iid
 from gleak_lib.federated.randomness import streams
 from gleak_lib.federated.server import Federation
@@ -53,7 +53,7 @@ def federation(case: str, seed: int, images: Images, protocol: Protocol) -> Fede
     stream = streams(g, STREAMS, device=device, on_device=ON_DEVICE)
     parts = iid(len(images), protocol.clients, stream["partition"])
     clients = hold_out(parts, stream["partition"], fraction=protocol.val_fraction)
-    return Federation(model, objective(model), images, clients, protocol, stream)
+    return Federation(model, images, clients, protocol, stream)
 
 
 def rounds_of(
@@ -73,7 +73,7 @@ def rounds_of(
             engine([party.round(number, protocol.lr) for party in parties])
             for party in parties:
                 party.validate(number)
-                hits = measure(party.model, party.loss_of, tests, None, party.streams["test"])[1]
+                hits = measure(party.model, tests, None, party.streams["test"])[1]
                 float(hits.mean())
             wait(images.labels.device.type)
             yield time.perf_counter() - began

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
+from gleak_lib.attacks.observe import sample_noise
 from gleak_lib.federated.protocol import Protocol
 from gleak_lib.types import VariationalModel
 
@@ -44,14 +45,6 @@ def noise_shapes(model: nn.Module) -> Sequence[tuple[int, ...]]:
     return model.noise_shapes if isinstance(model, VariationalModel) else ()
 
 
-def draw(model: nn.Module, rows: int, like: Tensor, generator: torch.Generator) -> tuple[Tensor, ...]:
-    """Draw the bottlenecks' noise of a batch as the model itself would, in the order of its bottlenecks."""
-    return tuple(
-        torch.randn(rows, *shape, generator=generator, dtype=like.dtype, device=like.device)
-        for shape in noise_shapes(model)
-    )
-
-
 def skip(
     model: nn.Module,
     index: Tensor,
@@ -61,15 +54,9 @@ def skip(
     noise: torch.Generator,
 ) -> tuple[torch.Generator, torch.Generator]:
     """Return copies of the streams where they stand, and advance them by what one client consumes."""
-    copies = _copy(shuffle), _copy(noise)
+    copies = shuffle.clone_state(), noise.clone_state()
     like = next(model.parameters())
     for batch in batches(index, protocol, shuffle):
         if len(batch) >= least_batch(model, len(index)):
-            draw(model, len(batch), like, noise)
+            sample_noise(model, len(batch), like, noise)
     return copies
-
-
-def _copy(generator: torch.Generator) -> torch.Generator:
-    copy = torch.Generator(generator.device)
-    copy.set_state(generator.get_state())
-    return copy

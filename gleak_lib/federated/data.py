@@ -1,4 +1,4 @@
-"""Resident images: checked once, kept as they are (uint8 takes a quarter), normalised as they are used."""
+"""Resident images: checked once, kept as they are (uint8 takes a quarter), normalized as they are used."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ from gleak_lib.errors import DataError, ParameterError, ShapeError
 
 
 class Images:
-    """Images and labels on the model's device; `self[index]` gives them normalised, (x - mean) / std.
+    """Images and labels on the model's device; `self[index]` gives them normalized, (x - mean) / std.
 
     Args:
         split: a data set's split, or a pair: images N x C x H x W (uint8 or floats in [0, 1]), N labels.
@@ -22,7 +22,7 @@ class Images:
     Raises:
         ShapeError: images or labels of a wrong shape or dtype, or pixels outside [0, 1].
         DataError: no images at all.
-        ParameterError: neither split nor pair; a mean or std that does not fit the channels; a std of 0.
+        ParameterError: a mean or std that does not fit the channels; a std of 0.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class Images:
         like: Tensor,
         what: str = "training split",
     ) -> None:
-        given, labels = _pair(split, what)
+        given, labels = (split.images, split.labels) if isinstance(split, Split) else split
         images, channels = (given.stored, given.channels) if isinstance(given, Pixels) else (given, None)
         if len(images) == 0:
             why = given.why_empty if isinstance(given, Pixels) else "Give it at least one."
@@ -53,10 +53,10 @@ class Images:
         self.mean, self.std = _per_channel("mean", mean, channels), _per_channel("std", std, channels)
         if not all(s > 0 for s in self.std):
             raise ParameterError(f"std must be positive in every channel, got {self.std}: pass std yourself.")
-        centre, width = (
+        center, width = (
             torch.tensor(v, dtype=torch.float64).view(1, -1, 1, 1) for v in (self.mean, self.std)
         )
-        self._scale, self._shift = (1 / (top * width)).to(like), (-centre / width).to(like)
+        self._scale, self._shift = (1 / (top * width)).to(like), (-center / width).to(like)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -64,17 +64,6 @@ class Images:
     def __getitem__(self, index: Tensor | slice) -> tuple[Tensor, Tensor]:
         pixels = self.pixels[index].to(self.dtype)
         return torch.addcmul(self._shift, pixels, self._scale), self.labels[index]
-
-
-def _pair(split: object, what: str) -> tuple[Pixels | Tensor, Tensor]:
-    if isinstance(split, Split):
-        return split.images, split.labels
-    if isinstance(split, (tuple, list)) and len(split) == 2 and all(isinstance(t, Tensor) for t in split):
-        return split[0], split[1]
-    raise ParameterError(
-        f"The {what} must be a data set's split, such as dataset.train, or a pair of tensors (images, "
-        f"labels), got {type(split).__name__}."
-    )
 
 
 def _check(images: Tensor, labels: Tensor, what: str) -> None:
@@ -90,7 +79,7 @@ def _check(images: Tensor, labels: Tensor, what: str) -> None:
         if not (low >= 0 and high <= 1):
             raise ShapeError(
                 f"Images of the {what} must be in [0, 1] or uint8, got [{low:.3g}, {high:.3g}]: "
-                "undo the normalisation (train applies mean and std itself)."
+                "undo the normalization (train applies mean and std itself)."
             )
     elif images.dtype != torch.uint8:
         raise ShapeError(f"Images of the {what} must be uint8 or floats in [0, 1], got {images.dtype}.")

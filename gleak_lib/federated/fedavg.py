@@ -11,13 +11,14 @@ from gleak_lib.errors import ParameterError
 from gleak_lib.extras import require
 from gleak_lib.federated.data import Images
 from gleak_lib.federated.history import History
-from gleak_lib.federated.local import Defense, acting, measure, objective
+from gleak_lib.federated.local import Defense, acting, measure
 from gleak_lib.federated.method import Method, engine
 from gleak_lib.federated.partition import Client, deal
 from gleak_lib.federated.protocol import Protocol
 from gleak_lib.federated.randomness import contained, streams
 from gleak_lib.federated.server import Federation
-from gleak_lib.federated.training_loop import begin, check_fit, privacy_of, side_by_side
+from gleak_lib.federated.training_loop import begin, check_fit, side_by_side
+from gleak_lib.federated.weights import trained
 from gleak_lib.typed import typed
 
 STREAMS = ("partition", "participants", "shuffle", "noise", "val", "test", "other", "update")
@@ -42,10 +43,11 @@ def train(
 ) -> History:
     """Train a copy of `model` by federated averaging and return what happened (001 §V-A).
 
-    In each round every participant starts from the global weights, minimises cross-entropy + KL (001
-    Eq. 3) on its own images with a fresh optimiser, and the server averages weights and buffers (running
-    statistics of normalisation layers too). The global model is then measured on all clients' validation
-    images, with the same loss, and on the test split. Bottlenecks sample in evaluation too.
+    In each round every participant starts from the global weights, minimizes cross-entropy + KL (001
+    Eq. 3) on its own images with a fresh optimizer, and shares its update, theta_before - theta_after. The
+    server subtracts the aggregate (`Protocol.aggregation`) and averages buffers, such as running statistics.
+    The global model is then measured on all clients' validation images, with the same loss, and on the test
+    split. Bottlenecks sample in evaluation, too.
 
     Args:
         model: any classifier N x C x H x W -> N x K, on the device to train on; it is not changed.
@@ -56,29 +58,26 @@ def train(
             noise have streams of their own: with one seed, models with and without bottlenecks see the same
             batches, and a test split changes nothing else.
         val: validation images, such as `dataset.val`, where the protocol says `validation='split'`.
-        test: images on which the global model is measured after every round; nothing depends on it.
-        mean: pixel statistics, one value a channel; the model sees (pixel - mean) / std. None takes those
-            of `split`; what was used is in the history.
-        std: as `mean`.
-        defense: a transformation of every local step's gradients, see `Defense`; what a differentially
-            private one costs in privacy is in the history (needs Opacus).
+        test: images on which the global model is measured, too; nothing depends on it.
+        mean, std: pixel statistics, one value per channel; the model sees (pixel - mean) / std. None takes
+            those of `split`; what was used is in the history.
+        defense: what clients do to each local step's gradients, or to the update that they share, see
+            `Defense`; what a differentially private one costs in privacy is in the history (needs Opacus).
         keep: rounds after which the weights go to `History.snapshots`; 0 is the fresh model.
         progress: whether to show a bar over the rounds (needs tqdm).
-        method: how a round is computed. `loop` trains one client after the other, `threads` one a core,
+        method: how a round is computed. `loop` trains one client after the other, `threads` one per core,
             `stacked` all in one batched step (made for GPUs). The weights are the same up to rounding; only
-            where a defence draws at random, `stacked` draws in another order. `auto` takes `stacked` on CUDA
-            and `threads` on the CPU, where they can be had and there is more than one participant (and core,
-            and OMP_WAIT_POLICY=PASSIVE lets idle threads sleep), else `loop`. What was taken is in the
-            history.
+            where a defense draws at random, `stacked` draws in another order. `auto` takes the fastest that
+            can be had, `threads` only with OMP_WAIT_POLICY=PASSIVE. What was taken is in the history.
 
     Raises:
-        UnknownNameError: there is no such method.
-        ParameterError: too few samples for the clients, statistics that do not fit, or a method that
-            cannot train this model; `validation='split'` without `val`, or `val` without it.
-        DataError: a split without images, for instance the validation split of a set that has none.
-        ShapeError: images or labels that do not fit the model, or pixels outside [0, 1].
-        GradientError: a loss that is not finite (the message names client and round), or a defence that
-            returns other names or shapes than it was given.
+        UnknownNameError: If there is no such method.
+        ParameterError: If there are too few samples for the clients, statistics do not fit, the method cannot
+            train this model, or `val` and `protocol.validation` contradict each other.
+        DataError: If a split has no images.
+        ShapeError: If images or labels do not fit the model, or pixels are outside [0, 1].
+        GradientError: If a loss is not finite (the message names client and round), or a defense returns
+            other names or shapes than it was given.
     """
     options = {"val": val, "test": test, "mean": mean, "std": std, "defense": defense}
     options |= {"keep": keep, "progress": progress, "method": method}
@@ -108,28 +107,21 @@ def train_many(
 
     Args:
         models: on one device; they may differ in weights and, unless stacked, in anything else.
-        split: the images of all trainings.
-        protocol: as `train`, for all.
-        generators: one a model.
-        val: as `train`.
-        test: as `train`.
-        mean: as `train`.
-        std: as `train`.
-        defense: as `train`.
-        keep: as `train`.
+        split, protocol, val, test, mean, std, defense, keep, method: of all trainings, as `train`.
+        generators: one per model.
         progress: whether to show a bar over the first model's rounds.
-        method: as `train`.
 
     Returns:
         One history per model.
 
     Raises:
-        ParameterError: not one generator a model, no model, or models on several devices; and as `train`.
-        UnknownNameError, DataError, ShapeError, GradientError: as `train`.
+        ParameterError: If there is no model, not one generator per model, or the models differ in device or
+            dtype; and as `train`.
+        UnknownNameError, DataError, ShapeError, GradientError: As `train`.
     """
     if not models or len(models) != len(generators):
         raise ParameterError(
-            f"Give at least one model and one generator a model, got {len(models)} models and "
+            f"Give at least one model and one generator per model, got {len(models)} models and "
             f"{len(generators)} generators."
         )
     likes = [_trainable(model) for model in models]
@@ -137,13 +129,22 @@ def train_many(
         raise ParameterError("The models differ in device or dtype: move them all to the same.")
     images = Images(split, mean=mean, std=std, like=likes[0])
     pixels = {"mean": images.mean, "std": images.std, "like": likes[0]}
-    _check_validation(protocol, val)
+    if (protocol.validation == "split") != (val is not None):
+        raise ParameterError(
+            "Protocol(validation='split') needs val=..., such as dataset.val, and nothing else takes it; got "
+            f"validation={protocol.validation!r} {'without' if val is None else 'with'} val."
+        )
     held = None if val is None else Images(val, what="validation split", **pixels)
     tests = None if test is None else Images(test, what="test split", **pixels)
-    federations = [
-        _federation(copy.deepcopy(model), images, held, protocol, generator, defense)
-        for model, generator in zip(models, generators, strict=True)
-    ]
+    parts = acting(defense, "step"), acting(defense, "update")
+    if getattr(parts[0], "privacy", None) is not None:
+        require("opacus", "defenses")  # now, not after hours of training
+    federations = []
+    for model, generator in zip(models, generators, strict=True):
+        stream = streams(generator, STREAMS, device=images.labels.device, on_device=ON_DEVICE)
+        clients = deal(images.labels, protocol, stream["partition"])
+        own = copy.deepcopy(model)
+        federations.append(Federation(own, images, clients, protocol, stream, *parts, held))
     trainings = [
         begin(federation, tests, keep, progress and number == 0)
         for number, federation in enumerate(federations)
@@ -165,32 +166,7 @@ def train_many(
     return histories
 
 
-def _check_validation(protocol: Protocol, val: object) -> None:
-    if protocol.validation == "split" and val is None:
-        raise ParameterError("validation='split' needs the validation images: pass val=dataset.val to train.")
-    if protocol.validation != "split" and val is not None:
-        raise ParameterError(
-            "val is measured with Protocol(validation='split') only; this protocol takes validation images "
-            "from each client's share of the training split."
-        )
-
-
-def _federation(
-    model: nn.Module,
-    images: Images,
-    held: Images | None,
-    protocol: Protocol,
-    generator: torch.Generator,
-    defense: Defense | None,
-) -> Federation:
-    stream = streams(generator, STREAMS, device=images.labels.device, on_device=ON_DEVICE)
-    clients = deal(images.labels, protocol, stream["partition"])
-    if privacy_of(acting(defense, "step")) is not None:
-        require("opacus", "defenses")  # now, not after hours of training
-    on_step, on_update = acting(defense, "step"), acting(defense, "update")
-    return Federation(model, objective(model), images, clients, protocol, stream, on_step, on_update, held)
-
-
+@typed
 def clients_of(labels: Tensor, protocol: Protocol, *, generator: torch.Generator) -> tuple[Client, ...]:
     """Return who holds which training images when `train` is given this protocol and this generator.
 
@@ -202,7 +178,7 @@ def clients_of(labels: Tensor, protocol: Protocol, *, generator: torch.Generator
         generator: in the state in which `train` gets it.
 
     Raises:
-        ParameterError: too few samples for the clients.
+        ParameterError: If there are too few samples for the clients.
     """
     stream = streams(generator, STREAMS, device=torch.device("cpu"))
     return deal(labels, protocol, stream["partition"])
@@ -222,7 +198,7 @@ def evaluate(
     The model's mode (training or evaluation) and the global random generator are left as they were.
 
     Raises:
-        ParameterError, ShapeError: as `train`.
+        ParameterError, ShapeError: As `train`.
     """
     images = Images(split, mean=mean, std=std, like=next(model.parameters()), what="split")
     device = images.labels.device
@@ -231,7 +207,7 @@ def evaluate(
     try:
         with contained(stream["other"], device):
             check_fit(model, images, None)
-            losses, hits = measure(model, objective(model), images, None, stream["test"])
+            losses, hits, _ = measure(model, images, None, stream["test"])
     finally:
         for module, training in modes.items():
             module.training = training
@@ -239,7 +215,6 @@ def evaluate(
 
 
 def _trainable(model: nn.Module) -> nn.Parameter:
-    for parameter in model.parameters():
-        if parameter.requires_grad:
-            return parameter
+    for parameter in trained(model).values():
+        return parameter
     raise ParameterError("The model has no parameter to train: set requires_grad on those to be trained.")

@@ -12,16 +12,8 @@ from gleak_lib.federated.partition import Client
 from gleak_lib.federated.protocol import Protocol
 from gleak_lib.federated.server import State
 
-MEASURES = (
-    "train_loss",
-    "train_accuracy",
-    "val_loss",
-    "val_accuracy",
-    "test_accuracy",
-    "lr",
-    "train_seconds",
-    "eval_seconds",
-)
+MEASURES = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "test_accuracy", "lr",
+            "train_seconds", "eval_seconds")  # fmt: skip
 
 
 @dataclass
@@ -34,7 +26,7 @@ class History:
 
     Attributes:
         protocol: the protocol that was followed.
-        mean, std: pixel statistics with which the images were normalised, one value a channel.
+        mean, std: pixel statistics with which the images were normalized, one value a channel.
         clients: indices of each client's training and validation images in the split; none of the latter with
             `validation='split'`.
         train_loss, train_accuracy: means over the round's local steps, each measured on its batch before the

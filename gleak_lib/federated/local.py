@@ -13,7 +13,7 @@ from gleak_lib.defenses import Defense as Transformation
 from gleak_lib.federated.batches import batches, least_batch
 from gleak_lib.federated.data import Images
 from gleak_lib.federated.protocol import Protocol
-from gleak_lib.federated.weights import checked
+from gleak_lib.federated.weights import checked, trained
 from gleak_lib.types import Grads, VariationalModel
 
 Defense = Callable[[Grads], Grads] | Transformation
@@ -22,13 +22,10 @@ gradient by parameter name), before the client's optimizer sees them. What acts 
 gets a client's theta_before - theta_after, divided by nothing, after its local training. It returns the same
 names and shapes; what it does not return stays as it was."""
 
-Objective = Callable[..., tuple[Tensor, Tensor]]
-"""(x, labels, generator, drawn=None) -> N losses and N x K logits; `drawn` is noise that replaces a draw."""
-
 Means = tuple[float, float]
 """Loss and accuracy in [0, 1], means over a client's local steps, or over the clients."""
 
-EVALUATION_BATCH = 500  # large enough to amortise the overhead, small enough for the CPU's cache
+EVALUATION_BATCH = 500  # large enough to amortize the overhead, small enough for the CPU's cache
 
 
 def acting(defense: Defense | None, on: Literal["step", "update"]) -> Defense | None:
@@ -39,36 +36,27 @@ def acting(defense: Defense | None, on: Literal["step", "update"]) -> Defense | 
     return chain(*parts) if parts else None
 
 
-def objective(model: nn.Module) -> Objective:
-    """Return (x, labels, generator, drawn) -> (loss, logits): N values of cross-entropy + KL, N x K logits.
+def loss_and_logits(
+    model: nn.Module,
+    x: Tensor,
+    labels: Tensor,
+    generator: torch.Generator,
+    drawn: tuple[Tensor, ...] | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Return N values of cross-entropy + KL, and N x K logits.
 
     The KL term, already weighted by beta, is there for models with bottlenecks only (001 Eq. 3); their
     noise is `drawn` (N x map each), or comes from the generator.
     """
-    if isinstance(model, VariationalModel):
-        run = model.run
-
-        def variational(
-            x: Tensor,
-            labels: Tensor,
-            generator: torch.Generator,
-            drawn: tuple[Tensor, ...] | None = None,
-        ) -> tuple[Tensor, Tensor]:
-            out = run(x, drawn, generator)
-            return F.cross_entropy(out.logits, labels, reduction="none") + out.kl, out.logits
-
-        return variational
-
-    def plain(x: Tensor, labels: Tensor, generator: torch.Generator, drawn: object = None):
+    if not isinstance(model, VariationalModel):
         logits = model(x)
         return F.cross_entropy(logits, labels, reduction="none"), logits
-
-    return plain
+    run = model.run(x, drawn, generator)
+    return F.cross_entropy(run.logits, labels, reduction="none") + run.kl, run.logits
 
 
 def train_locally(
     model: nn.Module,
-    loss_of: Objective,
     images: Images,
     index: Tensor,
     protocol: Protocol,
@@ -86,7 +74,7 @@ def train_locally(
     """
     model.train()
     least = least_batch(model, len(index))
-    parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    parameters = trained(model)
     replaced = isinstance(defense, Transformation) and defense.replaces
     optimizer = _optimizer(list(parameters.values()), protocol, lr)
     total, seen = torch.zeros(2, device=images.labels.device, dtype=torch.float64), 0
@@ -96,10 +84,10 @@ def train_locally(
         x, labels = images[batch.to(images.labels.device)]
         drawn = sample_noise(model, len(x), x, noise)
         with torch.set_grad_enabled(not replaced):
-            losses, logits = loss_of(x, labels, noise, drawn)
+            losses, logits = loss_and_logits(model, x, labels, noise, drawn)
             loss = losses.mean()
         optimizer.zero_grad()
-        if replaced:  # the defence takes the gradients itself, and wants to know of which parameters
+        if replaced:  # the defense takes the gradients itself, and wants to know of which parameters
             for p in parameters.values():
                 p.grad = torch.zeros_like(p)
         else:
@@ -113,31 +101,19 @@ def train_locally(
     return loss / seen, hits / seen
 
 
-@torch.no_grad()
 def measure(
-    model: nn.Module, loss_of: Objective, images: Images, index: Tensor | None, noise: torch.Generator
-) -> tuple[Tensor, Tensor]:
-    """Return N losses and N hits (1.0 where the largest logit is the label's) of `images[index]`."""
-    index = torch.arange(len(images)) if index is None else index
-    losses, logits = _forward(model, loss_of, images, index, noise)
-    return losses, (logits.argmax(1) == images.labels[index.to(logits.device)]).double()
+    model: nn.Module, images: Images, index: Tensor | None, noise: torch.Generator
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return N losses, N hits (1.0 where the largest logit is the label's) and N x K logits, of all or some.
 
-
-@torch.no_grad()
-def predict(model: nn.Module, loss_of: Objective, images: Images, noise: torch.Generator) -> Tensor:
-    """Return N x K logits of all images, in evaluation mode."""
-    return _forward(model, loss_of, images, torch.arange(len(images)), noise)[1]
-
-
-def _forward(
-    model: nn.Module, loss_of: Objective, images: Images, index: Tensor, noise: torch.Generator
-) -> tuple[Tensor, Tensor]:
+    The model is put into evaluation mode.
+    """
     model.eval()
-    parts = [
-        loss_of(*images[batch], noise) for batch in index.to(images.labels.device).split(EVALUATION_BATCH)
-    ]
-    losses, logits = zip(*parts, strict=True)
-    return torch.cat(losses), torch.cat(logits)
+    index = (torch.arange(len(images)) if index is None else index).to(images.labels.device)
+    with torch.no_grad():
+        parts = [loss_and_logits(model, *images[batch], noise) for batch in index.split(EVALUATION_BATCH)]
+    losses, logits = map(torch.cat, zip(*parts, strict=True))
+    return losses, (logits.argmax(1) == images.labels[index]).double(), logits
 
 
 def _optimizer(parameters: list[nn.Parameter], protocol: Protocol, lr: float) -> torch.optim.Optimizer:

@@ -8,14 +8,15 @@ from typing import Any, Literal, Protocol
 import torch
 from torch import Tensor, nn
 
+from gleak_lib.attacks.observe import sample_noise
 from gleak_lib.defenses import Defense as Transformation
 from gleak_lib.errors import ParameterError, unknown
-from gleak_lib.federated.batches import draw, has_batchnorm
+from gleak_lib.federated.batches import has_batchnorm
 from gleak_lib.federated.local import Means
 from gleak_lib.federated.server import Federation, Round
 from gleak_lib.federated.stacked import Losses, Stacked, stacked_losses
 from gleak_lib.federated.threads import Threads
-from gleak_lib.federated.weights import tensors
+from gleak_lib.federated.weights import tensors, trained
 from gleak_lib.gradients import forward
 
 Method = Literal["auto", "loop", "threads", "stacked"]
@@ -93,9 +94,7 @@ def _defense(method: str, federation: Federation) -> str | None:
     if method == "threads":
         source = torch.Generator(federation.streams["noise"].device).manual_seed(0)
         before = source.get_state()
-        defense(
-            {n: torch.ones_like(p)[None] for n, p in _trained(federation.model).items()}, generator=source
-        )
+        defense({n: torch.ones_like(p)[None] for n, p in trained(federation.model).items()}, generator=source)
         if not torch.equal(before, source.get_state()):
             return "the defense draws random numbers between a client's steps"
     return None
@@ -110,7 +109,7 @@ def _model(method: str, federation: Federation) -> str | None:
     if method == "stacked":
         if has_batchnorm(model):
             return "BatchNorm takes statistics over a client's batch"
-        if len({p.dtype for p in _trained(model).values()} | {x.dtype}) > 1:
+        if len({p.dtype for p in trained(model).values()} | {x.dtype}) > 1:
             return "its parameters differ in dtype"
     before = {name: buffer.clone() for name, buffer in model.named_buffers()}
     generator = torch.Generator(x.device).manual_seed(0)
@@ -121,7 +120,7 @@ def _model(method: str, federation: Federation) -> str | None:
             return "it draws from torch's global generator, as dropout does"
         own = generator.get_state()
         generator.set_state(ahead)
-        noise = draw(model, 2, x, generator)
+        noise = sample_noise(model, 2, x, generator)
         same = len(noise) == len(run.noise) and all(map(torch.equal, noise, run.noise))
         if not same or not torch.equal(own, generator.get_state()):
             return "it draws its noise in another order than that of its noise_shapes"
@@ -163,14 +162,10 @@ def _strangers(federations: Sequence[Federation]) -> str | None:
                 value.copy_(state[name])
         generator = torch.Generator(x.device).manual_seed(0)
         with torch.no_grad():
-            found.append(Losses(model)(x, labels, draw(model, 1, x, generator))[0])
+            found.append(Losses(model)(x, labels, sample_noise(model, 1, x, generator))[0])
     if any(not torch.equal(found[0], loss) for loss in found):
         return "the models differ in more than their weights"
     return None
-
-
-def _trained(model: nn.Module) -> dict[str, nn.Parameter]:
-    return {name: p for name, p in model.named_parameters() if p.requires_grad}
 
 
 def _global_state(device: torch.device) -> list[Any]:

@@ -18,7 +18,7 @@ def spent(
     validation images are not trained on and not covered.
 
     Args:
-        privacy: of the clients' defence.
+        privacy: of the clients' defense.
         clients: with their training images.
         rounds: in how many rounds each has taken part.
         protocol: gives local epochs and batch size.

@@ -8,9 +8,14 @@ from typing import Any, Literal
 from gleak_lib.errors import ParameterError, unknown
 from gleak_lib.federated.aggregation import Aggregator, WeightedMean
 
-OPTIMIZERS = ("adam", "sgd")
-PARTITIONS = ("iid", "by_class")
-VALIDATIONS = ("clients", "split")
+OPTIONS = {
+    "optimizer": ("adam", "sgd"),
+    "partition": ("iid", "by_class"),
+    "validation": ("clients", "split"),
+}
+LEAST = {"rounds": 0, "clients": 1, "local_epochs": 1, "batch_size": 1, "classes_per_client": 1,
+         "evaluate_every": 1, "patience": 1, "halve_lr_after": 1, "clients_per_round": 1}  # fmt: skip
+MAYBE = ("patience", "halve_lr_after", "clients_per_round")  # or None
 DEALT_BY = ("clients", "validation", "val_fraction", "partition", "classes_per_client", "samples_per_class")
 """Settings that decide, with the seed, which images each client trains on."""
 
@@ -71,12 +76,10 @@ class Protocol:
     evaluate_every: int = 1
 
     def __post_init__(self) -> None:
-        self._integer("rounds", 0)
-        for name in ("clients", "local_epochs", "batch_size", "classes_per_client", "evaluate_every"):
-            self._integer(name, 1)
-        for name in ("patience", "halve_lr_after", "clients_per_round"):
-            if getattr(self, name) is not None:
-                self._integer(name, 1)
+        for name, least in LEAST.items():
+            value = getattr(self, name)
+            if not (value is None and name in MAYBE) and (type(value) is not int or value < least):
+                self._refuse(name, f"an integer of at least {least}")
         if self.clients_per_round is not None and self.clients_per_round > self.clients:
             self._refuse("clients_per_round", f"at most the number of clients, {self.clients}")
         if not _number(self.lr) or not 0 < self.lr < math.inf:
@@ -98,12 +101,9 @@ class Protocol:
             self._refuse("samples_per_class", "two integers (low, high) with 1 <= low <= high")
         if not isinstance(self.weighted, bool):
             self._refuse("weighted", "True or False")
-        if self.optimizer not in OPTIMIZERS:
-            raise unknown("optimizer", self.optimizer, OPTIMIZERS)
-        if self.partition not in PARTITIONS:
-            raise unknown("partition", self.partition, PARTITIONS)
-        if self.validation not in VALIDATIONS:
-            raise unknown("validation", self.validation, VALIDATIONS)
+        for name, options in OPTIONS.items():
+            if getattr(self, name) not in options:
+                raise unknown(name, getattr(self, name), options)
 
     def replace(self, **changes: Any) -> "Protocol":
         """Return a copy with some values changed."""
@@ -116,11 +116,6 @@ class Protocol:
     def untrained(self) -> "Protocol":
         """Return the protocol of no round that deals the images to the clients as this one does."""
         return Protocol(rounds=0, **{name: getattr(self, name) for name in DEALT_BY})
-
-    def _integer(self, name: str, least: int) -> None:
-        value = getattr(self, name)
-        if not isinstance(value, int) or isinstance(value, bool) or value < least:
-            self._refuse(name, f"an integer of at least {least}")
 
     def _pair(self, name: str) -> tuple[Any, Any]:
         value = getattr(self, name)

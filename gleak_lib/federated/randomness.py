@@ -5,27 +5,20 @@ from contextlib import contextmanager
 
 import torch
 
-from gleak_lib.errors import ParameterError
-
 LARGEST_SEED = 2**62
 
 
 def streams(
     generator: torch.Generator, names: Sequence[str], *, device: torch.device, on_device: Sequence[str] = ()
 ) -> dict[str, torch.Generator]:
-    """Seed one generator a name from `generator`: what one stream consumes changes nothing in another.
+    """Seed one generator per name from `generator`: what one stream consumes changes nothing in another.
 
     Args:
-        generator: source of the seeds, one draw a name, in order.
+        generator: source of the seeds, one draw per name, in order.
         names: the streams.
         device: where the model works.
         on_device: those of `names` that must draw on that device; the others draw on the CPU.
     """
-    if not isinstance(generator, torch.Generator):
-        raise ParameterError(
-            f"generator must be a torch.Generator, got {type(generator).__name__}: "
-            "pass torch.Generator().manual_seed(0)."
-        )
     seeds = torch.randint(LARGEST_SEED, (len(names),), generator=generator, device=generator.device).tolist()
     return {
         name: torch.Generator(device if name in on_device else "cpu").manual_seed(seed)

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from gleak_lib.defenses import Defense as Transformation
 from gleak_lib.errors import GradientError
 from gleak_lib.federated.data import Images
-from gleak_lib.federated.local import Defense, Means, Objective, measure, train_locally
+from gleak_lib.federated.local import Defense, Means, measure, train_locally
 from gleak_lib.federated.partition import Client
 from gleak_lib.federated.protocol import Protocol
-from gleak_lib.federated.weights import checked
+from gleak_lib.federated.weights import checked, trained
 from gleak_lib.types import Grads
 
 State = dict[str, Tensor]
@@ -31,7 +31,6 @@ class Federation:
     """
 
     model: nn.Module
-    loss_of: Objective
     images: Images
     clients: Sequence[Client]
     protocol: Protocol
@@ -44,19 +43,14 @@ class Federation:
 
     def __post_init__(self) -> None:
         self.participations = [0] * len(self.clients)
-        self.aggregation = self.protocol.aggregation.init(
-            {name: p.detach().clone() for name, p in self.trained().items()}
-        )
+        fresh = {name: p.detach().clone() for name, p in trained(self.model).items()}
+        self.aggregation = self.protocol.aggregation.init(fresh)
 
     def shared(self, updates: Grads) -> Grads:
         """Return a block of updates, v x shape, as their clients share them: see `local.Defense`."""
         if self.on_update is None:
             return updates
         return checked(self.on_update(updates, generator=self.streams["update"]), updates)
-
-    def trained(self) -> dict[str, nn.Parameter]:
-        """Return the parameters that clients train and share updates of."""
-        return {name: p for name, p in self.model.named_parameters() if p.requires_grad}
 
     def round(self, number: int, lr: float) -> "Round":
         """Draw the participants of a round, and count them."""
@@ -80,7 +74,7 @@ class Federation:
         if index is not None and not len(index):
             return math.nan, math.nan
         sizes = [len(images)] if index is None else [len(client.val) for client in self.clients]
-        losses, hits = measure(self.model, self.loss_of, images, index, self.streams["val"])
+        losses, hits, _ = measure(self.model, images, index, self.streams["val"])
         loss, accuracy = (
             float(torch.stack([part.double().mean() for part in values.split(sizes)]).mean())
             for values in (losses, hits)
@@ -106,34 +100,19 @@ class Round(NamedTuple):
         def results() -> Iterator[tuple[Means, State]]:
             for client in self.clients:
                 federation.model.load_state_dict(start)
-                streams = {name: federation.streams[name] for name in ("shuffle", "noise")}
-                means = self.train_client(client, federation.model, federation.loss_of, **streams)
-                yield means, federation.model.state_dict()
+                streams = federation.streams["shuffle"], federation.streams["noise"]
+                yield self.train_client(client, federation.model, *streams), federation.model.state_dict()
 
         return self.merge(start, results())
 
     def train_client(
-        self,
-        client: int,
-        model: nn.Module,
-        loss_of: Objective,
-        *,
-        shuffle: torch.Generator,
-        noise: torch.Generator,
+        self, client: int, model: nn.Module, shuffle: torch.Generator, noise: torch.Generator
     ) -> Means:
         """Train `model`, which has the global weights, as one participant does; see `train_locally`."""
-        federation = self.federation
-        return train_locally(
-            model,
-            loss_of,
-            federation.images,
-            federation.clients[client].train,
-            federation.protocol,
-            lr=self.lr,
-            shuffle=shuffle,
-            noise=noise,
-            defense=federation.defense,
-        )
+        parties = self.federation
+        index, defense = parties.clients[client].train, parties.defense
+        options = {"lr": self.lr, "shuffle": shuffle, "noise": noise, "defense": defense}
+        return train_locally(model, parties.images, index, parties.protocol, **options)
 
     def merge(self, start: State, results: Iterable[tuple[Means, State]]) -> Means:
         """Put the aggregate of the participants' weights into the model; return the mean of their measures.
@@ -145,7 +124,7 @@ class Round(NamedTuple):
         """
         each: list[Means] = []
         buffers: list[State] = []
-        names = self.federation.trained()
+        names = trained(self.federation.model)
 
         def updates() -> Iterator[Grads]:  # one at a time: 200 participants need no 200 models
             for client, (means, state) in zip(self.clients, results, strict=True):
@@ -183,7 +162,7 @@ class Round(NamedTuple):
         shared = map(federation.shared, updates)
         step, state = federation.protocol.aggregation.aggregate(shared, weights, federation.aggregation)
         federation.aggregation = state
-        own = {name: p[None] for name, p in federation.trained().items()}
+        own = {name: p[None] for name, p in trained(federation.model).items()}
         checked({name: value[None] for name, value in step.items()}, own, "aggregator")
         if lost := own.keys() - step.keys():
             raise GradientError(

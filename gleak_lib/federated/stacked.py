@@ -1,4 +1,4 @@
-"""All participants of a round at once: one forward and backward pass and one optimiser step for all.
+"""All participants of a round at once: one forward and backward pass and one optimizer step for all.
 
 Weights carry a leading axis of R rows, one a participant (of every training, where several run together).
 A row sees the batches and the bottleneck noise that the plain loop would have given to that client, so
@@ -16,8 +16,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from gleak_lib.attacks.observe import sample_noise
 from gleak_lib.defenses import Defense as Transformation
-from gleak_lib.federated.batches import draw, epochs, noise_shapes
+from gleak_lib.federated.batches import epochs, noise_shapes
 from gleak_lib.federated.local import Means
 from gleak_lib.federated.patch_conv import by_patches
 from gleak_lib.federated.server import Federation, Round
@@ -55,10 +56,10 @@ def stacked_losses(
 class Stacked:
     """Engine of a round: all participants of all trainings at once.
 
-    The trainings share images, protocol, defence and architecture; weights, partitions and streams are
-    their own. A defence gets all participants' gradients of a training in one call (V of them), step after
+    The trainings share images, protocol, defense and architecture; weights, partitions and streams are
+    their own. A defense gets all participants' gradients of a training in one call (V of them), step after
     step: where it draws at random, the draws come in another order than in the plain loop. A whole round's
-    bottleneck noise is held in memory. With a defence, a step on CUDA is called plainly, not replayed.
+    bottleneck noise is held in memory. With a defense, a step on CUDA is called plainly, not replayed.
 
     Args:
         federations: the trainings.
@@ -160,7 +161,7 @@ class Buffers:
             sizes[start + steps - 1] = len(order) - (steps - 1) * batch
             start += steps
         for step, size in enumerate(sizes[:start].int().tolist() if self.noise else ()):
-            drawn = draw(federation.model, size, self.theta, streams["noise"])
+            drawn = sample_noise(federation.model, size, self.theta, streams["noise"])
             for buffer, noise in zip(self.noise, drawn, strict=True):
                 buffer[step, row, :size] = noise
 

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from gleak_lib.federated.batches import skip
-from gleak_lib.federated.local import Means, objective
+from gleak_lib.federated.local import Means
 from gleak_lib.federated.server import Federation, Round, State, snapshot
 
 Job = tuple[Round, int, State]  # of a participant: the round, which client, the weights to start from
@@ -86,7 +86,7 @@ class Threads:
             model = models.get()
             try:
                 model.load_state_dict(start)
-                means = r.train_client(client, model, objective(model), shuffle=shuffle, noise=noise)
+                means = r.train_client(client, model, shuffle, noise)
                 return means, snapshot(model)
             finally:
                 models.put(model)

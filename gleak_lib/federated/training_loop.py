@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from gleak_lib.defenses import Defense as Transformation
-from gleak_lib.errors import MissingDependencyError, ShapeError
+from gleak_lib.errors import ShapeError
+from gleak_lib.extras import require
 from gleak_lib.federated.data import Images
 from gleak_lib.federated.history import History
-from gleak_lib.federated.local import Defense, Means, predict
+from gleak_lib.federated.local import Means, measure
 from gleak_lib.federated.method import Engine
 from gleak_lib.federated.privacy import spent
 from gleak_lib.federated.randomness import contained
@@ -74,18 +74,13 @@ def begin(federation: Federation, tests: Images | None, keep: Collection[int], p
                 break
             if protocol.halve_lr_after and stale and stale % protocol.halve_lr_after == 0:
                 lr /= 2
-    if (private := privacy_of(federation.defense)) is not None:
+    if (private := getattr(federation.defense, "privacy", None)) is not None:
         history.epsilon = spent(private, history.clients, federation.participations, protocol)
         history.delta = private.delta
     history.last_state = snapshot(model)
     model.load_state_dict(history.best_state)
     model.eval()
     return history
-
-
-def privacy_of(defense: Defense | None) -> Any:
-    """Return what a differentially private defence promises, None of any other."""
-    return defense.privacy if isinstance(defense, Transformation) else None
 
 
 def _evaluate(
@@ -105,8 +100,8 @@ def _evaluate(
     if not evaluated:
         history.test_accuracy.append(math.nan)
         return
-    logits = predict(federation.model, federation.loss_of, tests, federation.streams["test"])
-    history.test_accuracy.append(float((logits.argmax(1) == tests.labels).double().mean()))
+    _, hits, logits = measure(federation.model, tests, None, federation.streams["test"])
+    history.test_accuracy.append(float(hits.mean()))
     if best:
         history.test_logits, history.test_labels = logits.cpu(), tests.labels.cpu()
 
@@ -132,12 +127,7 @@ def check_fit(model: nn.Module, *sets: Images | None) -> None:
 def _bar(rounds: int, progress: bool) -> AbstractContextManager[Any]:
     if not progress:
         return nullcontext()
-    try:
-        from tqdm.auto import tqdm
-    except ImportError as error:
-        message = "progress=True needs tqdm: pip install 'gleak[book]', or pass progress=False."
-        raise MissingDependencyError(message) from error
-    return tqdm(total=rounds, desc="federated rounds", unit="round")
+    return require("tqdm.auto", "book").tqdm(total=rounds, desc="federated rounds", unit="round")
 
 
 def _summary(history: History) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Trained weights as one vector a row: what a stacked optimiser steps on and a stacked average averages."""
+"""Trained weights as one vector a row: what a stacked optimizer steps on and a stacked average averages."""
 
 import torch
 from torch import Tensor, nn
@@ -17,9 +17,8 @@ class Layout:
     """
 
     def __init__(self, model: nn.Module) -> None:
-        trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
-        self.shapes = {name: p.shape for name, p in trained.items()}
-        self.sizes = [p.numel() for p in trained.values()]
+        self.shapes = {name: p.shape for name, p in trained(model).items()}
+        self.sizes = [shape.numel() for shape in self.shapes.values()]
         self.size = sum(self.sizes)
 
     def flatten(self, state: dict[str, Tensor]) -> Tensor:
@@ -59,6 +58,11 @@ def checked(shared: Grads, given: Grads, who: str = "defense") -> Grads:
                 "and shapes that it was given."
             )
     return given | shared
+
+
+def trained(model: nn.Module) -> dict[str, nn.Parameter]:
+    """Return the parameters that clients train, and share updates of."""
+    return {name: p for name, p in model.named_parameters() if p.requires_grad}
 
 
 def tensors(model: nn.Module) -> dict[str, Tensor]:

@@ -14,7 +14,7 @@ from gleak_lib.defenses import DEFENSES, DP, Compression, Defense, Privacy, Sote
 from gleak_lib.errors import MissingDependencyError, ParameterError
 from gleak_lib.federated import Protocol
 from gleak_lib.federated.data import Images
-from gleak_lib.federated.local import objective, train_locally
+from gleak_lib.federated.local import train_locally
 from gleak_lib.federated.partition import Client
 from gleak_lib.federated.privacy import spent
 
@@ -55,7 +55,7 @@ def local(model, large, defense):
     protocol = PROTOCOL.replace(optimizer="sgd", lr=0.1, local_epochs=2)
     index = torch.arange(40)
     options = {"lr": 0.1, "shuffle": rngs[0], "noise": rngs[1], "defense": defense}
-    return model, train_locally(model, objective(model), data, index, protocol, **options)[0]
+    return model, train_locally(model, data, index, protocol, **options)[0]
 
 
 def test_private_steps_are_opacus_own(large):

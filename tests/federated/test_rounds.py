@@ -13,7 +13,7 @@ from gleak_lib.defenses import DP, Clip, Compression, Defense, Gaussian, chain
 from gleak_lib.errors import GradientError, ParameterError
 from gleak_lib.federated import Aggregator, Protocol, WeightedMean, train
 from gleak_lib.federated.data import Images
-from gleak_lib.federated.local import objective, train_locally
+from gleak_lib.federated.local import train_locally
 
 ENGINES = ("loop", "threads", "stacked")
 
@@ -80,7 +80,7 @@ def by_hand(model, images, history, step_defense, share):
     for client in history.clients:
         local = copy.deepcopy(model)
         options = {"lr": history.protocol.lr, "defense": step_defense, **rngs}
-        train_locally(local, objective(local), data, client.train, history.protocol, **options)
+        train_locally(local, data, client.train, history.protocol, **options)
         update = {n: p.detach() - local.get_parameter(n).detach() for n, p in model.named_parameters()}
         for name, value in share(update).items():
             total[name] = total.get(name, 0) + value * len(client.train) / count

@@ -173,7 +173,7 @@ def test_progress_bar_and_its_missing_package(images, linear, small, monkeypatch
     shown = capsys.readouterr().err
     assert "2/2" in shown and "val loss" in shown and "test acc" in shown
     monkeypatch.setitem(sys.modules, "tqdm.auto", None)
-    with pytest.raises(MissingDependencyError, match=r"pip install 'gleak\[book\]'"):
+    with pytest.raises(MissingDependencyError, match=r"pip install .gleak\[book\]"):
         train(linear, images, small, generator=gen(), progress=True)
 
 

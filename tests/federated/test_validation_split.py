@@ -54,9 +54,11 @@ def test_what_is_held_out_is_held_out_of_the_same_part(images):
 
 
 def test_what_it_refuses(images, val, linear):
-    with pytest.raises(ParameterError, match="validation='split' needs the validation images: pass val="):
+    with pytest.raises(
+        ParameterError, match="such as dataset.val.* got validation='split' without val"
+    ):
         train(linear, images, SPLIT, generator=gen())
-    with pytest.raises(ParameterError, match="val is measured with Protocol.validation='split'. only"):
+    with pytest.raises(ParameterError, match="got validation='clients' with val"):
         train(linear, images, SPLIT.replace(validation="clients"), generator=gen(), val=val)
     nothing = (images[0][:0], images[1][:0])
     with pytest.raises(DataError, match="The validation split has no images"):
