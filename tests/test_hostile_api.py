@@ -215,6 +215,9 @@ DATA = [
     (lambda: datasets.victims(DIGITS, 2, 0.5), "seed must be int"),
     (lambda: datasets.victims(DIGITS, "2", 0), "count must be int"),
     (lambda: datasets.victims("digits", 2, 0), "dataset must be ImageDataset, got 'digits'"),
+    (lambda: datasets.victims(DIGITS, 2, 0, split=1), "split must be .* got 1"),
+    (lambda: datasets.RootSet(DIGITS), "dataset must be str, got ImageDataset"),
+    (lambda: datasets.RootSet("digits", images=2.5), "images must be int, got 2.5"),
 ]
 TRAIN = [
     (lambda: trained(model="cnn"), "train: model must be Module, got 'cnn'"),

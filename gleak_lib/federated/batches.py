@@ -4,14 +4,13 @@ The plain loop trains one client after the other from the same streams. Engines 
 find here the very batches and noise that the loop would have drawn, in its order.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
 
 from gleak_lib.attacks.observe import sample_noise
 from gleak_lib.federated.protocol import Protocol
-from gleak_lib.types import VariationalModel
 
 
 def epochs(index: Tensor, protocol: Protocol, shuffle: torch.Generator) -> Iterator[Tensor]:
@@ -40,18 +39,8 @@ def has_batchnorm(model: nn.Module) -> bool:
     return any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules())
 
 
-def noise_shapes(model: nn.Module) -> Sequence[tuple[int, ...]]:
-    """Return the shape of each bottleneck's noise for one image; nothing for a plain model."""
-    return model.noise_shapes if isinstance(model, VariationalModel) else ()
-
-
 def skip(
-    model: nn.Module,
-    index: Tensor,
-    protocol: Protocol,
-    *,
-    shuffle: torch.Generator,
-    noise: torch.Generator,
+    model: nn.Module, index: Tensor, protocol: Protocol, shuffle: torch.Generator, noise: torch.Generator
 ) -> tuple[torch.Generator, torch.Generator]:
     """Return copies of the streams where they stand, and advance them by what one client consumes."""
     copies = shuffle.clone_state(), noise.clone_state()

@@ -14,15 +14,15 @@ class Images:
 
     Args:
         split: a data set's split, or a pair: images N x C x H x W (uint8 or floats in [0, 1]), N labels.
-        mean, std: pixel statistics for pixels in [0, 1], one value a channel or one for all; None takes
+        mean, std: pixel statistics for pixels in [0, 1], one value per channel or one for all; None takes
             those of these images.
         like: a tensor with the device and dtype that the model works in.
         what: how errors name the split.
 
     Raises:
-        ShapeError: images or labels of a wrong shape or dtype, or pixels outside [0, 1].
-        DataError: no images at all.
-        ParameterError: a mean or std that does not fit the channels; a std of 0.
+        ShapeError: If images or labels have a wrong shape or dtype, or pixels are outside [0, 1].
+        DataError: If there are no images at all.
+        ParameterError: If mean or std do not fit the channels, or std is 0.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ def _check(images: Tensor, labels: Tensor, what: str) -> None:
         raise ShapeError(f"Images of the {what} must be N x C x H x W, got shape {tuple(images.shape)}.")
     if labels.numel() != len(images) or labels.is_floating_point():
         raise ShapeError(
-            f"Labels of the {what} must be {len(images)} integers, one an image, got "
+            f"Labels of the {what} must be {len(images)} integers, one per image, got "
             f"shape {tuple(labels.shape)} and {labels.dtype}."
         )
     if images.is_floating_point():
@@ -89,6 +89,6 @@ def _per_channel(name: str, values: Sequence[float] | float, channels: int) -> t
     found = tuple(float(v) for v in ([values] if isinstance(values, (int, float)) else values))
     if len(found) not in (1, channels):
         raise ParameterError(
-            f"{name} must have {channels} values, one a channel, or one for all; got {len(found)}."
+            f"{name} must have {channels} values, one per channel, or one for all; got {len(found)}."
         )
     return found * (channels // len(found))

@@ -11,7 +11,7 @@ from gleak_lib.errors import ParameterError
 from gleak_lib.extras import require
 from gleak_lib.federated.data import Images
 from gleak_lib.federated.history import History
-from gleak_lib.federated.local import Defense, acting, measure
+from gleak_lib.federated.local import Defense, by_place, measure
 from gleak_lib.federated.method import Method, engine
 from gleak_lib.federated.partition import Client, deal
 from gleak_lib.federated.protocol import Protocol
@@ -136,15 +136,15 @@ def train_many(
         )
     held = None if val is None else Images(val, what="validation split", **pixels)
     tests = None if test is None else Images(test, what="test split", **pixels)
-    parts = acting(defense, "step"), acting(defense, "update")
-    if getattr(parts[0], "privacy", None) is not None:
+    on_step, on_update = by_place(defense)
+    if getattr(on_step, "privacy", None) is not None:
         require("opacus", "defenses")  # now, not after hours of training
     federations = []
     for model, generator in zip(models, generators, strict=True):
         stream = streams(generator, STREAMS, device=images.labels.device, on_device=ON_DEVICE)
         clients = deal(images.labels, protocol, stream["partition"])
         own = copy.deepcopy(model)
-        federations.append(Federation(own, images, clients, protocol, stream, *parts, held))
+        federations.append(Federation(own, images, clients, protocol, stream, on_step, on_update, held))
     trainings = [
         begin(federation, tests, keep, progress and number == 0)
         for number, federation in enumerate(federations)
@@ -170,12 +170,8 @@ def train_many(
 def clients_of(labels: Tensor, protocol: Protocol, *, generator: torch.Generator) -> tuple[Client, ...]:
     """Return who holds which training images when `train` is given this protocol and this generator.
 
-    Nothing is trained. A generator that was used before gives other clients than a fresh one.
-
-    Args:
-        labels: N class indices of the training images.
-        protocol: see `Protocol`.
-        generator: in the state in which `train` gets it.
+    Nothing is trained. `labels` are the N training images' class indices; the generator must be in the state in
+    which `train` gets it.
 
     Raises:
         ParameterError: If there are too few samples for the clients.

@@ -26,7 +26,7 @@ class History:
 
     Attributes:
         protocol: the protocol that was followed.
-        mean, std: pixel statistics with which the images were normalized, one value a channel.
+        mean, std: pixel statistics with which the images were normalized, one value per channel.
         clients: indices of each client's training and validation images in the split; none of the latter with
             `validation='split'`.
         train_loss, train_accuracy: means over the round's local steps, each measured on its batch before the
@@ -85,7 +85,7 @@ class History:
         """Test accuracy of the best model, in [0, 1].
 
         Raises:
-            ParameterError: no test split was given to `train`.
+            ParameterError: If no test split was given to `train`.
         """
         if not self.test_accuracy:
             raise ParameterError("There is no test accuracy: pass test=... to train.")

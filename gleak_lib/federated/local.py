@@ -1,7 +1,7 @@
 """What one client does, and how any model is measured: the loss, local training, evaluation."""
 
+import functools
 from collections.abc import Callable
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -28,12 +28,13 @@ Means = tuple[float, float]
 EVALUATION_BATCH = 500  # large enough to amortize the overhead, small enough for the CPU's cache
 
 
-def acting(defense: Defense | None, on: Literal["step", "update"]) -> Defense | None:
-    """Return what of a defense acts on local steps or on shared updates, None where nothing does."""
+def by_place(defense: Defense | None) -> tuple[Defense | None, Transformation | None]:
+    """Return what of a defense acts on local steps, and what on the shared update."""
     if not isinstance(defense, Transformation):
-        return defense if on == "step" else None
-    parts = [part for part in defense.parts if part.on == on]
-    return chain(*parts) if parts else None
+        return defense, None
+    places = ([part for part in defense.parts if part.on == on] for on in ("step", "update"))
+    step, update = (chain(*parts) if parts else None for parts in places)
+    return step, update
 
 
 def loss_and_logits(
@@ -76,7 +77,9 @@ def train_locally(
     least = least_batch(model, len(index))
     parameters = trained(model)
     replaced = isinstance(defense, Transformation) and defense.replaces
-    optimizer = _optimizer(list(parameters.values()), protocol, lr)
+    adam = functools.partial(torch.optim.Adam, betas=protocol.betas)
+    make = adam if protocol.optimizer == "adam" else torch.optim.SGD
+    optimizer = make(list(parameters.values()), lr=lr, fused=True)
     total, seen = torch.zeros(2, device=images.labels.device, dtype=torch.float64), 0
     for batch in batches(index, protocol, shuffle):
         if len(batch) < least:
@@ -114,12 +117,6 @@ def measure(
         parts = [loss_and_logits(model, *images[batch], noise) for batch in index.split(EVALUATION_BATCH)]
     losses, logits = map(torch.cat, zip(*parts, strict=True))
     return losses, (logits.argmax(1) == images.labels[index]).double(), logits
-
-
-def _optimizer(parameters: list[nn.Parameter], protocol: Protocol, lr: float) -> torch.optim.Optimizer:
-    if protocol.optimizer == "sgd":
-        return torch.optim.SGD(parameters, lr=lr, fused=True)
-    return torch.optim.Adam(parameters, lr=lr, betas=protocol.betas, fused=True)
 
 
 def _defend(

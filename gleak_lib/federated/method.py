@@ -39,7 +39,7 @@ class Loop:
     name = "loop"
 
     def __call__(self, rounds: Sequence[Round]) -> list[Means]:
-        """Run these rounds, one a training; return their mean losses and accuracies."""
+        """Run these rounds, one per training; return their mean losses and accuracies."""
         return [r.train() for r in rounds]
 
     def close(self) -> None:
@@ -50,8 +50,8 @@ def engine(method: Method, federations: Sequence[Federation]) -> Engine:
     """Return the engine that `method` names; `auto` takes the fastest that gives the loop's results.
 
     Raises:
-        UnknownNameError: there is no such method.
-        ParameterError: the method cannot train these models; the message says why.
+        UnknownNameError: If there is no such method.
+        ParameterError: If the method cannot train these models; the message says why.
     """
     if method not in METHODS:
         raise unknown("method", method, METHODS)

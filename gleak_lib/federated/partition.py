@@ -29,7 +29,7 @@ def iid(samples: int | Tensor, clients: int, generator: torch.Generator) -> list
         generator: source of the shuffle.
 
     Raises:
-        ParameterError: no client, or fewer samples than clients.
+        ParameterError: If there is no client, or fewer samples than clients.
     """
     count = samples if isinstance(samples, int) else len(samples)
     _check_clients(clients)
@@ -48,7 +48,7 @@ def by_class(
 ) -> list[Tensor]:
     """Give each client a few samples of a few random classes; no sample goes to two clients (004 §6-A).
 
-    004 uses 2 classes a client and 1 to 10 samples of each (MNIST, Fashion-MNIST: 100 clients) or 1 to 20
+    004 uses 2 classes per client and 1 to 10 samples of each (MNIST, Fashion-MNIST: 100 clients) or 1 to 20
     (CIFAR-10: 1,000 clients). Most samples then belong to nobody.
 
     Args:
@@ -59,8 +59,8 @@ def by_class(
         samples: smallest and largest count of samples of each class, drawn uniformly, both included.
 
     Raises:
-        ParameterError: more classes asked for than there are, a range that is empty or starts below 1, or
-            a class with too few samples for the clients that drew it.
+        ParameterError: If there are fewer classes, the range is empty or starts below 1, or a class has too
+            few samples for the clients that drew it.
     """
     _check_clients(clients)
     low, high = samples
@@ -116,18 +116,13 @@ def hold_out(
 
 
 def deal(labels: Tensor, protocol: Protocol, generator: torch.Generator) -> tuple[Client, ...]:
-    """Return who holds which images: the protocol's partition, and what each client keeps for validation.
+    """Return who holds which of N images with these labels, and what each client keeps for validation.
 
     With `validation='split'` clients keep nothing, and each part is what it would be otherwise, held-out
     images included.
 
-    Args:
-        labels: N class indices of the training images.
-        protocol: see `Protocol`.
-        generator: source of the draws.
-
     Raises:
-        ParameterError: too few samples for the clients.
+        ParameterError: If there are too few samples for the clients.
     """
     if protocol.partition == "iid":
         parts = iid(labels, protocol.clients, generator)

@@ -1,5 +1,6 @@
 """What differentially private training has cost each client of its privacy."""
 
+import functools
 import math
 from collections.abc import Sequence
 
@@ -24,14 +25,12 @@ def spent(
         protocol: gives local epochs and batch size.
 
     Raises:
-        MissingDependencyError: Opacus is not installed.
+        MissingDependencyError: If Opacus is not installed.
     """
-    settings = [
-        (math.ceil(len(client.train) / protocol.batch_size), taken)
-        for client, taken in zip(clients, rounds, strict=True)
-    ]
-    known = {
-        (steps, taken): epsilon(privacy, sample_rate=1 / steps, steps=steps * taken * protocol.local_epochs)
-        for steps, taken in set(settings)
-    }
-    return [known[setting] for setting in settings]
+
+    @functools.cache
+    def known(steps: int, rounds: int) -> float:
+        return epsilon(privacy, sample_rate=1 / steps, steps=steps * rounds * protocol.local_epochs)
+
+    steps = [math.ceil(len(client.train) / protocol.batch_size) for client in clients]
+    return list(map(known, steps, rounds))

@@ -53,7 +53,7 @@ class Protocol:
         samples_per_class: smallest and largest number of samples of each.
 
     Raises:
-        ParameterError: a value of the wrong type or out of range; the message names it.
+        ParameterError: If a value is of the wrong type or out of range; the message names it.
     """
 
     rounds: int = 300

@@ -13,11 +13,7 @@ def streams(
 ) -> dict[str, torch.Generator]:
     """Seed one generator per name from `generator`: what one stream consumes changes nothing in another.
 
-    Args:
-        generator: source of the seeds, one draw per name, in order.
-        names: the streams.
-        device: where the model works.
-        on_device: those of `names` that must draw on that device; the others draw on the CPU.
+    Those named in `on_device` draw on the model's device, the others on the CPU.
     """
     seeds = torch.randint(LARGEST_SEED, (len(names),), generator=generator, device=generator.device).tolist()
     return {

@@ -125,18 +125,14 @@ class Round(NamedTuple):
         each: list[Means] = []
         buffers: list[State] = []
         names = trained(self.federation.model)
+        others = start.keys() - names.keys()
 
         def updates() -> Iterator[Grads]:  # one at a time: 200 participants need no 200 models
             for client, (means, state) in zip(self.clients, results, strict=True):
                 self.check(means, client)
                 each.append(means)
-                buffers.append(
-                    {
-                        n: v.clone()
-                        for n, v in state.items()
-                        if n not in names and not torch.equal(v, start[n])
-                    }
-                )
+                changed = {n for n in others if not torch.equal(state[n], start[n])}
+                buffers.append({n: state[n].clone() for n in changed})
                 yield {name: (start[name] - state[name])[None] for name in names}
 
         read = updates()
@@ -162,12 +158,14 @@ class Round(NamedTuple):
         shared = map(federation.shared, updates)
         step, state = federation.protocol.aggregation.aggregate(shared, weights, federation.aggregation)
         federation.aggregation = state
-        own = {name: p[None] for name, p in trained(federation.model).items()}
-        checked({name: value[None] for name, value in step.items()}, own, "aggregator")
-        if lost := own.keys() - step.keys():
-            raise GradientError(
-                f"The aggregator returned no {min(lost)!r}: it must return all that it was given."
-            )
+        found = {name: value.shape for name, value in step.items()}
+        own = {name: p.shape for name, p in trained(federation.model).items()}
+        for name in sorted(own.keys() | found.keys()):
+            if own.get(name) != (shape := found.get(name)):
+                raise GradientError(
+                    f"The aggregator returned {name!r} of shape {shape and tuple(shape)}: it must return the "
+                    "names and shapes that it was given."
+                )
         return step
 
     def check(self, means: Means, client: int) -> None:
@@ -196,7 +194,7 @@ def average(states: Sequence[State], weights: Sequence[float], start: State) -> 
 
     Args:
         states: what each participant changed, the rest may be missing.
-        weights: one a participant; only their ratios count.
+        weights: one per participant; only their ratios count.
         start: the state that all started from. What nobody changed is taken from it bit for bit.
     """
     moved: State = {}

@@ -1,6 +1,6 @@
 """All participants of a round at once: one forward and backward pass and one optimizer step for all.
 
-Weights carry a leading axis of R rows, one a participant (of every training, where several run together).
+Weights carry a leading axis of R rows, one per participant (of every training, where several run together).
 A row sees the batches and the bottleneck noise that the plain loop would have given to that client, so
 after a round the weights are the same up to rounding. All the round's data lie in buffers of fixed size, and
 a step finds its own part by a counter on the device: on CUDA a step is one graph that is replayed, and
@@ -18,13 +18,14 @@ from torch.nn import functional as F
 
 from gleak_lib.attacks.observe import sample_noise
 from gleak_lib.defenses import Defense as Transformation
-from gleak_lib.federated.batches import epochs, noise_shapes
+from gleak_lib.federated.batches import epochs
 from gleak_lib.federated.local import Means
 from gleak_lib.federated.patch_conv import by_patches
 from gleak_lib.federated.server import Federation, Round
 from gleak_lib.federated.weights import Layout, checked, tensors
 from gleak_lib.gradients import forward
 from gleak_lib.graphs import record
+from gleak_lib.types import VariationalModel
 
 
 class Losses(nn.Module):
@@ -84,7 +85,7 @@ class Stacked:
         self.buffers: Buffers | None = None
 
     def __call__(self, rounds: Sequence[Round]) -> list[Means]:
-        """Run these rounds, one a training; return their mean losses and accuracies.
+        """Run these rounds, one per training; return their mean losses and accuracies.
 
         Raises:
             GradientError: If a participant's loss is not finite.
@@ -122,10 +123,9 @@ class Buffers:
         self.first, self.second = torch.zeros_like(self.theta), torch.zeros_like(self.theta)  # Adam's moments
         self.index = torch.zeros(steps, rows, batch, dtype=torch.long, device=device)
         self.sizes = torch.zeros(steps, rows, **double)
-        self.noise = [
-            torch.zeros(steps, rows, batch, *shape, dtype=dtype, device=device)
-            for shape in noise_shapes(engine.losses.model)
-        ]
+        model = engine.losses.model
+        shapes = model.noise_shapes if isinstance(model, VariationalModel) else ()
+        self.noise = [torch.zeros(steps, rows, batch, *s, dtype=dtype, device=device) for s in shapes]
         self.lr, self.total = torch.zeros(rows, **double), torch.zeros(2, rows, **double)  # losses, hits
         self.count = torch.zeros(1, dtype=torch.long, device=device)
         self.place = torch.arange(batch, device=device)

@@ -23,27 +23,21 @@ Result = tuple[Means, State]  # its mean loss and accuracy, and its weights
 
 
 class Threads:
-    """Engine of a round: `workers` clients at a time, averaged in the loop's order.
-
-    Args:
-        federations: the trainings.
-        workers: threads.
-    """
+    """Engine of a round: `workers` clients at a time, averaged in the loop's order."""
 
     name = "threads"
 
     def __init__(self, federations: Sequence[Federation], workers: int) -> None:
         self.workers = workers
         self.pool = _pool(workers)
-        self.models: list[tuple[Federation, SimpleQueue[nn.Module]]] = []  # a copy for each worker
+        self.models: dict[int, SimpleQueue[nn.Module]] = {}  # a copy for each worker
         for federation in federations:
-            copies: SimpleQueue[nn.Module] = SimpleQueue()
+            copies = self.models[id(federation)] = SimpleQueue()
             for _ in range(workers):
                 copies.put(copy.deepcopy(federation.model))
-            self.models.append((federation, copies))
 
     def __call__(self, rounds: Sequence[Round]) -> list[Means]:
-        """Run these rounds, one a training; return their mean losses and accuracies.
+        """Run these rounds, one per training; return their mean losses and accuracies.
 
         Raises:
             GradientError: If a participant's loss is not finite.
@@ -76,11 +70,9 @@ class Threads:
 
     def _submit(self, r: Round, client: int, start: State) -> Future[Result]:
         federation = r.federation
-        models = next(copies for one, copies in self.models if one is federation)
-        index, streams = federation.clients[client].train, federation.streams
-        shuffle, noise = skip(
-            federation.model, index, federation.protocol, shuffle=streams["shuffle"], noise=streams["noise"]
-        )
+        models, index = self.models[id(federation)], federation.clients[client].train
+        streams = federation.streams["shuffle"], federation.streams["noise"]
+        shuffle, noise = skip(federation.model, index, federation.protocol, *streams)
 
         def work() -> Result:
             model = models.get()

@@ -63,12 +63,10 @@ def begin(federation: Federation, tests: Images | None, keep: Collection[int], p
             if number in keep:
                 history.snapshots[number] = snapshot(model)
             if bar is not None:
+                if evaluated:
+                    bar.set_postfix(_summary(history), refresh=False)
                 bar.update(min(number, 1))
-            if not evaluated:
-                continue
-            if bar is not None:
-                bar.set_postfix(_summary(history), refresh=False)
-            stale = number - history.best_round
+            stale = number - history.best_round if evaluated else 0
             if protocol.patience is not None and stale >= protocol.patience:
                 history.stopped_early = number < protocol.rounds
                 break
@@ -88,22 +86,18 @@ def _evaluate(
 ) -> None:
     """Measure the global model, or note that it was not measured."""
     loss, accuracy = federation.validate(number) if evaluated else (math.nan, math.nan)
-    best = evaluated and not (
-        number and loss >= history.val_loss[history.best_round]
-    )  # the last if all are NaN
+    best = evaluated and (number == 0 or not loss >= history.val_loss[history.best_round])  # NaN: the last
     if best:
         history.best_round, history.best_state = number, snapshot(federation.model)
     history.val_loss.append(loss)
     history.val_accuracy.append(accuracy)
-    if tests is None:
-        return
-    if not evaluated:
-        history.test_accuracy.append(math.nan)
-        return
-    _, hits, logits = measure(federation.model, tests, None, federation.streams["test"])
-    history.test_accuracy.append(float(hits.mean()))
-    if best:
-        history.test_logits, history.test_labels = logits.cpu(), tests.labels.cpu()
+    if tests is not None and evaluated:
+        _, hits, logits = measure(federation.model, tests, None, federation.streams["test"])
+        accuracy = float(hits.mean())
+        if best:
+            history.test_logits, history.test_labels = logits.cpu(), tests.labels.cpu()
+    if tests is not None:
+        history.test_accuracy.append(accuracy)
 
 
 @torch.no_grad()

@@ -45,16 +45,16 @@ class Layout:
                 parameters[name].copy_(value[0])
 
 
-def checked(shared: Grads, given: Grads, who: str = "defense") -> Grads:
+def checked(shared: Grads, given: Grads) -> Grads:
     """Return `shared`, v x shape each, with what it lacks taken from `given`.
 
     Raises:
-        GradientError: If it has a name or shape that `given` does not have; `who` made it.
+        GradientError: If it has a name or shape that `given` does not have.
     """
     for name, value in shared.items():
         if name not in given or value.shape != given[name].shape:
             raise GradientError(
-                f"The {who} returned {name!r} of shape {tuple(value.shape[1:])}: it must return the names "
+                f"The defense returned {name!r} of shape {tuple(value.shape[1:])}: it must return the names "
                 "and shapes that it was given."
             )
     return given | shared

@@ -218,7 +218,7 @@ def test_participants_that_an_aggregator_does_not_read_train_all_the_same(images
     [
         (lambda step: step | {"1.bias": torch.zeros(5)}, r"aggregator returned '1.bias' of shape \(5,\)"),
         (lambda step: step | {"2.bias": torch.zeros(3)}, "aggregator returned '2.bias'"),
-        (lambda step: {"1.weight": step["1.weight"]}, "aggregator returned no '1.bias'"),
+        (lambda step: {"1.weight": step["1.weight"]}, "aggregator returned '1.bias' of shape None"),
     ],
 )
 def test_what_an_aggregator_must_return(images, linear, small, method, change, match):

@@ -54,9 +54,7 @@ def test_what_is_held_out_is_held_out_of_the_same_part(images):
 
 
 def test_what_it_refuses(images, val, linear):
-    with pytest.raises(
-        ParameterError, match="such as dataset.val.* got validation='split' without val"
-    ):
+    with pytest.raises(ParameterError, match="such as dataset.val.* got validation='split' without val"):
         train(linear, images, SPLIT, generator=gen())
     with pytest.raises(ParameterError, match="got validation='clients' with val"):
         train(linear, images, SPLIT.replace(validation="clients"), generator=gen(), val=val)
