@@ -170,8 +170,8 @@ def train_many(
 def clients_of(labels: Tensor, protocol: Protocol, *, generator: torch.Generator) -> tuple[Client, ...]:
     """Return who holds which training images when `train` is given this protocol and this generator.
 
-    Nothing is trained. `labels` are the N training images' class indices; the generator must be in the state in
-    which `train` gets it.
+    Nothing is trained. `labels` are the N training images' class indices, the generator is in the state
+    in which `train` gets it.
 
     Raises:
         ParameterError: If there are too few samples for the clients.
