@@ -7,17 +7,18 @@ from typing import Any
 
 import torch
 
+from gleak_lib.grammar import Noun
 from gleak_lib.outer import by_row
 from gleak_lib.types import Grads
 
 
-class Aggregator(ABC):
+class Aggregator(Noun, ABC):
     """Turns what the participants of a round share into the one update that the server applies.
 
     An update is the difference of a client's trained parameters before and after its local training,
     theta_before - theta_after, divided by nothing, after the defenses that act on it; the server subtracts
     the aggregate from the global parameters. Buffers (running statistics) are averaged apart from it.
-    Derive a frozen dataclass, marked `experiments.storable` if experiments are to hold it.
+    Derive a frozen dataclass.
     """
 
     def init(self, parameters: Grads) -> Any:

@@ -1,14 +1,37 @@
 """Cells whose victims or options name images of any split."""
 
 import dataclasses
+from dataclasses import dataclass
 
 import pytest
 import torch
 
 from gleak_lib import datasets, federated
+from gleak_lib.defenses import Defense
 from gleak_lib.errors import ParameterError, UnknownNameError
-from gleak_lib.experiments import AttackCell, TrainingCell, serial
+from gleak_lib.experiments import AttackCell, TrainingCell, encoding
 from gleak_lib.federated import Protocol
+
+
+ROOT = datasets.RootSet("digits")
+
+
+@dataclass(frozen=True)
+class Rooted(Defense):
+    """Looks at public images."""
+
+    root: datasets.RootSet = ROOT
+
+
+@dataclass(frozen=True)
+class Trimmed(federated.Aggregator):
+    """Leaves out a share of the participants."""
+
+    share: float = 0.1
+
+    def aggregate(self, updates, weights, state):
+        raise NotImplementedError
+
 
 DIGITS = datasets.load("digits")
 TRAINING = TrainingCell("digits")
@@ -22,7 +45,7 @@ def test_victims_of_another_split_and_one_per_class():
     assert torch.equal(images, expected[0]) and sorted(labels.tolist()) == list(range(10))
     assert len({cell.key, plain.key, dataclasses.replace(cell, one_per_class=False).key}) == 3
     assert dataclasses.replace(cell, split="train", one_per_class=False).key == plain.key
-    assert serial.decode(serial.encode(cell)) == cell
+    assert encoding.decode(encoding.encode(cell)) == cell
     assert "10 victims of the split test, one per class" in cell.describe()
     with pytest.raises(ParameterError, match="need 11 classes"):
         dataclasses.replace(cell, victims=11).check(DIGITS)
@@ -35,8 +58,20 @@ def test_victims_of_another_split_and_one_per_class():
 def test_options_can_name_a_root_set_and_a_protocol_an_aggregator():
     root = datasets.RootSet("digits", 20)
     cell = TrainingCell("digits", "cnn", options=(("root", root),))
-    assert serial.decode(serial.encode(cell)) == cell
+    assert encoding.decode(encoding.encode(cell)) == cell
     assert cell.key != TrainingCell("digits", "cnn", options=(("root", datasets.RootSet("digits", 30)),)).key
     spelled = dataclasses.replace(cell, protocol=Protocol(aggregation=federated.WeightedMean()), options=())
     assert spelled.key == TrainingCell("digits", "cnn").key
-    assert serial.encode(spelled)["protocol"]["aggregation"] == {"type": "WeightedMean"}
+    assert encoding.encode(spelled)["protocol"]["aggregation"] == {"type": "WeightedMean"}
+
+
+def test_a_users_defense_with_a_root_set_and_aggregator_can_be_stored():
+    defense = Rooted(datasets.RootSet("digits", 30), on="update")
+    protocol = Protocol(aggregation=Trimmed(0.2))
+    cell = TrainingCell("digits", protocol=protocol, defense=defense)
+    assert encoding.decode(encoding.encode(cell)) == cell
+    keys = {dataclasses.replace(cell, protocol=p, defense=d).key
+            for p in (protocol, Protocol(), Protocol(aggregation=Trimmed()))
+            for d in (defense, Rooted(on="update"), Rooted())}  # fmt: skip
+    assert len(keys) == 9
+    assert repr(protocol.aggregation) == "Trimmed(share=0.2)"

@@ -222,6 +222,7 @@ def test_participants_that_an_aggregator_does_not_read_train_all_the_same(images
     ],
 )
 def test_what_an_aggregator_must_return(images, linear, small, method, change, match):
+    @dataclass(frozen=True)
     class Wrong(Aggregator):
         def aggregate(self, updates, weights, state):
             return change(WeightedMean().aggregate(updates, weights, state)[0]), state

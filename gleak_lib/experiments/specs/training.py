@@ -43,8 +43,8 @@ class TrainingCell(Cell):
         seed: of the weights, the partition, the batches and the noise.
         keep: rounds whose weights are kept for attacks, besides the last. It changes no figure and is no
             part of the key.
-        defense: what each client does to the gradients of every local step; None is nothing, several are a
-            chain.
+        defense: what each client does to the gradients of every local step, or to the update that it shares
+            (`Defense.on`); None is nothing, several are a chain.
         statistics: of which training images the mean and std are that normalize all pixels, see
             `datasets.load`.
     """
