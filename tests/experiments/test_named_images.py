@@ -12,7 +12,6 @@ from gleak_lib.errors import ParameterError, UnknownNameError
 from gleak_lib.experiments import AttackCell, TrainingCell, encoding
 from gleak_lib.federated import Protocol
 
-
 ROOT = datasets.RootSet("digits")
 
 
