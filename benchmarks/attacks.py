@@ -25,7 +25,7 @@ def cases(kind: str, quick: bool) -> Iterator[Case]:
     victims = 2 if quick else VICTIMS[kind]
     for model in ("cnn",) if quick else MODELS:
         for name in ("ig", "dlg") if quick else NAMES:
-            settings = {"model": model, "attack": name, "optimizer": ATTACKS[name].optimizer}
+            settings = {"model": model, "attack": name, "optimizer": ATTACKS[name].kind}
             settings |= {"victims": victims}
             yield Case(settings, partial(measure, model, name, victims, kind, 0.01 if quick else SECONDS))
 
@@ -33,7 +33,7 @@ def cases(kind: str, quick: bool) -> Iterator[Case]:
 def measure(model: str, name: str, victims: int, kind: str, seconds: float) -> Figures:
     """Time the loop and the engine as `invert` runs it here, one after the other."""
     attack, warm = ATTACKS[name], 2
-    if attack.optimizer == "lbfgs":  # small steps make all their iterations; slow once the history is full
+    if attack.kind == "lbfgs":  # small steps make all their iterations; slow once the history is full
         attack, warm = attack.replace(lr=1e-3), 6
     seen = steps.observation(model, victims, kind)
     plain = seconds_per_call(steps.loop(seen, attack), kind, seconds, warm=warm)

@@ -56,8 +56,8 @@ def attack(steps: int, kind: str, threads: int) -> list[dict[str, float]]:
     g = torch.Generator().manual_seed(0)
     model = models.build("cnn", seed=0).to(kind)
     seen = attacks.observe(model, images, labels, generator=g, mean=data.mean, std=data.std)
-    endless = attacks.ATTACKS["ig"].replace(max_steps=steps, patience=0, tolerance=0.0)
-    attacks.invert(seen, endless, generator=g, watch=watch)
+    endless = attacks.ATTACKS["ig"].replace(max_steps=steps, stop_after=0, stop_below=0.0)
+    attacks.invert(seen, endless, generator=g, callback=watch)
     return samples
 
 

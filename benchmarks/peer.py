@@ -64,7 +64,7 @@ def measure(victims: int, count: int, kind: str) -> Figures:
     model = models.build("cnn", seed=0).to(kind)
     g = torch.Generator().manual_seed(0)
     seen = attacks.observe(model, images, labels, generator=g, mean=data.mean, std=data.std)
-    attack = attacks.ATTACKS["gia"].replace(tv=TV, lr=LR, max_steps=count, tolerance=0.0)
+    attack = attacks.ATTACKS["gia"].replace(tv=TV, lr=LR, max_steps=count, stop_below=0.0)
 
     def scored(run: Callable[[], Tensor]) -> dict[str, float]:
         run_seconds, found = timed(run, kind)

@@ -85,7 +85,7 @@ class Setting:
         """Attack all victims with our engine; the dummies are the same at each call."""
         attack = self.attack if steps is None else self.attack.replace(max_steps=steps)
         g = torch.Generator().manual_seed(SEED)
-        return attacks.invert(self.seen, attack, generator=g, watch=watch)
+        return attacks.invert(self.seen, attack, generator=g, callback=watch)
 
     def dummies(self, steps: int = 1) -> tuple[Tensor, list[tuple[Tensor, ...]]]:
         """Return the dummies that ours starts from, V x C x H x W, and the noise of its first steps."""

@@ -16,16 +16,13 @@ from torch import nn
 from torch.nn import functional as F
 
 from gleak_lib import attacks, gradients, models
-from gleak_lib.attacks.classifier import classifier
+from gleak_lib.attacks.noise import drawing
 from gleak_lib.attacks.objective import Problem
-from gleak_lib.attacks.observe import sample_noise
 from gleak_lib.attacks.precision import arithmetic
 from gleak_lib.attacks.priors import label_distance
 from gleak_lib.attacks.step import Step
-from gleak_lib.attacks.unknowns import start
-from gleak_lib.bottlenecks import CVB, PRECODE
+from gleak_lib.bottlenecks import CVB, PRECODE, sample_noise
 from gleak_lib.gradients import forward
-from gleak_lib.models import parameter_groups
 from gleak_lib.pixels import normalize
 from gleak_lib.types import Observation
 
@@ -71,27 +68,24 @@ def observation(model: str, victims: int, kind: str) -> Observation:
     return attacks.observe(MODELS[model]().to(kind), images, labels, generator=g, mean=MEAN, std=STD)
 
 
-def names_of(seen: Observation, attack: attacks.Attack) -> tuple[str, ...]:
-    return attacks.select(attack.layers, attack.exclude, parameter_groups(seen.model))
-
-
 def loop(seen: Observation, attack: attacks.Attack) -> Callable[[], None]:
     """One step of the first victim in plain torch."""
     model, label = seen.model, seen.labels[0]
     parameters = dict(model.named_parameters())
-    names = names_of(seen, attack)
+    names = attack.matched(seen)
     target = torch.cat([seen.gradients[n][0].flatten() for n in names])
     low, high = (normalize(torch.full((1, 3, 1, 1), v), seen.mean, seen.std).to(target) for v in (0.0, 1.0))
     unknowns = [torch.randn(1, *seen.input_shape, device=target.device, requires_grad=True)]
-    if attack.labels == "optimize":
+    if attack.labels == attacks.Optimized():
         unknowns.append(torch.randn(1, 10, device=target.device, requires_grad=True))
-    if attack.optimizer == "lbfgs":
+    has = attack.settings
+    if attack.kind == "lbfgs":
         optimizer = torch.optim.LBFGS(
-            unknowns, lr=attack.lr, max_iter=attack.inner_steps, history_size=attack.history
+            unknowns, lr=has["lr"], max_iter=has["inner_steps"], history_size=has["memory"]
         )
     else:
-        optimizer = torch.optim.Adam(unknowns, lr=attack.lr)
-    scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, patience=attack.plateau, factor=0.1)
+        optimizer = torch.optim.Adam(unknowns, lr=has["lr"])
+    scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, patience=has["drop_after"], factor=0.1)
     best, noise = [float("inf"), unknowns[0].detach().clone()], None
 
     def closure() -> torch.Tensor:
@@ -101,16 +95,16 @@ def loop(seen: Observation, attack: attacks.Attack) -> Callable[[], None]:
         loss = F.cross_entropy(run.logits, y) + run.kl.mean()
         grads = torch.autograd.grad(loss, [parameters[n] for n in names], create_graph=True)
         dummy = torch.cat([g.flatten() for g in grads])
-        if attack.distance == "cosine":
+        if has["distance"] == "cosine":
             value = 1 - F.cosine_similarity(dummy, target, dim=0)
         else:
             value = (dummy - target).square().sum()
-        if attack.tv:
-            value = value + attack.tv * attacks.total_variation(x[None])[0]
-        if attack.label_weight:
-            value = value + attack.label_weight * label_distance(run.logits, label)[0]
+        if has["tv"]:
+            value = value + has["tv"] * attacks.total_variation(x[None])[0]
+        if has["label_weight"]:
+            value = value + has["label_weight"] * label_distance(run.logits, label)[0]
         for u, g in zip(unknowns, torch.autograd.grad(value, unknowns), strict=True):
-            u.grad = g.sign() if attack.sign else g
+            u.grad = g.sign() if has.get("signed") else g
         return value.detach()
 
     def step() -> None:
@@ -120,9 +114,9 @@ def loop(seen: Observation, attack: attacks.Attack) -> Callable[[], None]:
         loss = optimizer.step(closure).item()
         if loss < best[0]:
             best[:] = loss, before
-        if attack.plateau:
+        if has["drop_after"]:
             scheduler.step(loss)
-        if attack.box:
+        if has["clip"]:
             with torch.no_grad():
                 unknowns[0].copy_(torch.maximum(torch.minimum(unknowns[0], high), low))
 
@@ -139,24 +133,21 @@ def engine(seen: Observation, attack: attacks.Attack, method: str) -> Iterator[C
     arguments = METHODS[method]
     device = next(iter(seen.gradients.values())).device
     g = torch.Generator(device).manual_seed(0)
-    names, count = names_of(seen, attack), 0
+    names, count = attack.matched(seen), 0
     with contextlib.ExitStack() as stack:
         if method in GRADIENTS:
             written = functools.partial(gradients.per_victim_gradients, method=GRADIENTS[method])
             stack.enter_context(mock.patch.object(gradients, "factored_gradients", written))
         stack.enter_context(arithmetic(arguments.get("precision", "float32")))
         step = Step(seen, attack, names, **arguments)
-        classes = classifier(seen)[1] if attack.labels == "optimize" else None
-        unknowns = start(seen, attack.init, classes, g)
-        state = step.start(unknowns)
+        state = step.start(attack.variables.start(seen, g) | attack.labels.start(seen, g))
         problem = Problem.of(seen, seen.labels, names)
-        rows = seen.victims * seen.batch_size
+        draw = drawing(seen, 1, g)
 
         def run() -> None:
             nonlocal state, count
             count += 1
-            noise = sample_noise(seen.model, rows, unknowns["image"], g)
-            state, _ = step(state, problem, noise, count)
+            state, _ = step(state, problem, draw(), count)
 
         stack.enter_context(warnings.catch_warnings())
         warnings.filterwarnings("error", message="The attack step runs")  # without what was asked for

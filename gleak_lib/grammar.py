@@ -6,6 +6,7 @@ defaults.
 
 import ast
 import dataclasses
+import inspect
 import math
 import re
 from collections.abc import Iterator
@@ -44,13 +45,18 @@ class Noun:
     def arguments(self) -> list[str]:
         """Return what differs from the defaults, as it is written: `['p=0.5']`."""
         values = ((f, getattr(self, f.name)) for f in self.options())
-        return [f"{f.name}={literal(value)}" for f, value in values if value != f.default]
+        return [f"{f.name}={literal(value)}" for f, value in values if value != _default(f)]
 
     @classmethod
     def options(cls) -> list[dataclasses.Field[Any]]:
         """Return the fields that make up the value, those that are keywords only last."""
         fields = [f for f in dataclasses.fields(cls) if f.init and f.compare]  # type: ignore[arg-type]
         return sorted(fields, key=lambda f: bool(f.kw_only))
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    make = field.default_factory
+    return field.default if make is dataclasses.MISSING else make()
 
 
 def subclasses(kind: type[Noun]) -> Iterator[type[Noun]]:
@@ -80,6 +86,8 @@ def literal(value: Any) -> str:
             if value.isprintable()
             else repr(value)
         )
+    if inspect.isroutine(value):
+        return value.__qualname__
     if isinstance(value, tuple):
         return f"({', '.join(map(literal, value))}{',' * (len(value) == 1)})"
     return repr(value)

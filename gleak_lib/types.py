@@ -82,7 +82,12 @@ class Observation:
     @property
     def victims(self) -> int:
         """Number of independent updates, V."""
-        return next(iter(self.gradients.values())).shape[0]
+        return self.like.shape[0]
+
+    @property
+    def like(self) -> Tensor:
+        """One of the gradients: what an attack computes is of its type and on its device."""
+        return next(iter(self.gradients.values()))
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from gleak_lib import datasets, federated, metrics, models
-from gleak_lib.attacks import ATTACKS, Attack, invert, join, loss_at, observe
+from gleak_lib.attacks import ATTACKS, Attack, invert, join, loss_at_truth, observe
 from gleak_lib.bottlenecks import CVB, PRECODE, insert
 from gleak_lib.defenses import DEFENSES, Batch, Defense, chain
 from gleak_lib.errors import GleakError
@@ -23,6 +23,7 @@ PIXELS = torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 LABELS = torch.arange(4)
 MODEL = models.build("lenet", input_shape=(3, 8, 8), num_classes=5, seed=0)
 SEEN = observe(MODEL, PIXELS, LABELS)
+JOINT = ATTACKS["joint"]
 IG = ATTACKS["ig"].replace(max_steps=2)
 GRADS = {"a": torch.ones(2, 3), "b": torch.ones(2, 2, 2)}
 
@@ -91,40 +92,40 @@ OBSERVE = [
 INVERT = [
     (lambda: invert(None, IG), "invert: observation must be Observation, got None"),
     (lambda: invert([SEEN], IG), "observation must be Observation, got list of Observation"),
-    (lambda: invert(SEEN, "ig"), r"attack must be Attack, got 'ig' \(str\)"),
-    (lambda: invert(SEEN, Attack), "attack must be Attack, got Attack itself: call it"),
+    (lambda: invert(SEEN, "ig"), r"attack must be Inversion, got 'ig' \(str\)"),
+    (lambda: invert(SEEN, Attack), "attack must be Inversion, got Attack itself: call it"),
     (lambda: invert(SEEN, IG, generator=0), r"generator must be Generator \| None"),
     (lambda: invert(SEEN, IG, compile="no"), "compile must be bool"),
     (lambda: invert(SEEN, IG, precision="float16"), "."),
-    (lambda: invert(SEEN, IG, watch=1), r"watch must be a function \| None"),
+    (lambda: invert(SEEN, IG, callback=1), r"callback must be a function \| None"),
     (lambda: invert(SEEN), "missing a required argument: 'attack'"),
-    (lambda: loss_at(SEEN, IG, PIXELS.numpy(), LABELS), "images must be Tensor"),
-    (lambda: loss_at(SEEN, IG, PIXELS * NAN, LABELS), "images must be finite"),
-    (lambda: loss_at(SEEN, IG, PIXELS * 1j, LABELS), "images must be finite and real"),
+    (lambda: loss_at_truth(SEEN, IG, PIXELS.numpy(), LABELS), "images must be Tensor"),
+    (lambda: loss_at_truth(SEEN, IG, PIXELS * NAN, LABELS), "images must be finite"),
+    (lambda: loss_at_truth(SEEN, IG, PIXELS * 1j, LABELS), "images must be finite and real"),
     (lambda: join(SEEN), r"observations must be Sequence\[Observation\], got Observation"),
     (lambda: join([SEEN, None]), "got list of Observation, NoneType"),
 ]
 ATTACK = [
-    (lambda: Attack(max_steps=2.5), r"Attack: max_steps must be int, got 2.5 \(float\)"),
-    (lambda: Attack(tv="0.1"), r"tv must be float, got '0.1' \(str\)"),
-    (lambda: Attack(tv=None), "tv must be float, got None"),
-    (lambda: Attack(milestones="half"), r"milestones must be tuple\[float, \.\.\.\], got 'half'"),
-    (lambda: Attack(trials=1.5), "trials must be int"),
-    (lambda: Attack(trials=True), r"trials must be int, got True \(bool\)"),
-    (lambda: Attack(box="no"), r"box must be bool, got 'no'"),
-    (lambda: Attack(sign="yes"), "sign must be bool"),
-    (lambda: Attack(sign=1), "sign must be bool"),
-    (lambda: Attack(distance=len), "distance must be str, got len itself"),
-    (lambda: Attack(layers=1), "layers must be str"),
-    (lambda: Attack(exclude=[1]), "exclude must be tuple"),
-    (lambda: Attack(optimizer=3), "optimizer must be 'adam'"),
-    (lambda: IG.replace(draws="2"), "draws must be int"),
+    (lambda: Attack().replace(max_steps=2.5), r"Schedule: max_steps must be int, got 2.5 \(float\)"),
+    (lambda: Attack().replace(tv="0.1"), r"TotalVariation: weight must be float, got '0.1' \(str\)"),
+    (lambda: Attack().replace(tv=None), "TotalVariation: weight must be float, got None"),
+    (lambda: Attack().replace(milestones="half"), r"milestones must be tuple\[float, \.\.\.\], got 'half'"),
+    (lambda: Attack().replace(restarts=1.5), "restarts must be int"),
+    (lambda: Attack().replace(restarts=True), r"restarts must be int, got True \(bool\)"),
+    (lambda: Attack().replace(clip="no"), r"clip must be bool, got 'no'"),
+    (lambda: Attack().replace(signed="yes"), "signed must be bool"),
+    (lambda: Attack().replace(signed=1), "signed must be bool"),
+    (lambda: Attack().replace(distance=1), "distance must be str"),
+    (lambda: Attack().replace(layers=1), "layers must be str"),
+    (lambda: Attack().replace(exclude=[1]), "exclude must be tuple"),
+    (lambda: Attack().replace(optimizer=3), "optimizer must be Optimizer, got 3"),
+    (lambda: IG.replace(noise_samples="2"), "samples must be int"),
     *[
-        (lambda name=name: Attack(**{name: INF}), f"{name} must be finite, got inf")
-        for name in ("lr", "tv", "threshold", "tolerance", "label_weight", "noise_weight", "noise_lr")
+        (lambda name=name: JOINT.replace(**{name: INF}), f"{name} must be finite, got inf")
+        for name in ("lr", "tv", "drop_threshold", "stop_below", "label_weight", "noise_weight", "noise_lr")
     ],
-    (lambda: Attack(lr=NAN), "lr must be positive, got nan"),
-    (lambda: Attack(milestones=(NAN,)), "milestones are shares"),
+    (lambda: Attack().replace(lr=NAN), "lr must be positive, got nan"),
+    (lambda: Attack().replace(milestones=(NAN,)), "milestones are shares"),
 ]
 MODELS = [
     (lambda: made(num_classes=2.5), r"build: num_classes must be int, got 2.5 \(float\)"),

@@ -93,9 +93,9 @@ def test_what_fits(value, hint, expected):
 def test_a_door_is_what_it_was_for_those_who_fit():
     assert door(1, 2, "x", name="b", stranger=object, further=True)[:4] == (1, 2, ("x",), "b")
     assert door.__doc__ == "A door." and "count" in inspect.signature(door).parameters
-    attack = Attack(tv=1, milestones=[0.5])  # an int for a float, a list for a tuple
+    attack = Attack().replace(tv=1, milestones=[0.5])  # an int for a float, a list for a tuple
     assert attack == copy.deepcopy(attack)
-    assert dataclasses.replace(attack, tv=0.5) == attack.replace(tv=0.5)
+    assert dataclasses.replace(attack, name="a") == attack.replace(name="a")
 
 
 @pytest.mark.parametrize(

@@ -84,7 +84,7 @@ def watched(
         f"{name}, IG": (protected, "ig"),
         f"{name}, Ignore": (protected, "ignore"),
     }
-    budget = {"max_steps": steps, "tv": tv, "plateau": plateau, "patience": 0, "tolerance": 0.0}
+    budget = {"max_steps": steps, "tv": tv, "drop_after": plateau, "stop_after": 0, "stop_below": 0.0}
     return {
         r: {
             label: TracksCell(

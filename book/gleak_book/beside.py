@@ -141,9 +141,9 @@ def whole_training(cell: TrainingCell) -> TrainingCell:
 EXTENTS = ("less", "reduced", "full")
 
 
-def _rank(cell: AttackCell) -> tuple[int, ...]:
+def _rank(cell: AttackCell) -> tuple[float, ...]:
     extent, remarks = EXTENTS.index(paper_cells.attack_extent(cell)), source_form.attack_remarks(cell)
-    return extent, -len(remarks), cell.victims, cell.attack.max_steps, -cell.seed
+    return extent, -len(remarks), cell.victims, paper_cells.steps(cell.attack), -cell.seed
 
 
 def _training_rank(cell: TrainingCell, seeds: int) -> tuple[int, ...]:

@@ -24,6 +24,7 @@ from gleak_book.paper_cells import (
     Extent,
     attack_extent,
     mark,
+    steps,
     training_extent,
 )
 from gleak_book.paper_rows import NAMES
@@ -250,7 +251,7 @@ def _attacked(claim: Claim, shelf: Shelf, scaling: str) -> Found:
         return {}, {"victims": np.nan, "steps": np.nan, "attack_remark": ""}, "less"
     cell = result.cell
     assert isinstance(cell, AttackCell)
-    scale: dict[str, Any] = {"victims": cell.victims, "steps": cell.attack.max_steps}
+    scale: dict[str, Any] = {"victims": cell.victims, "steps": steps(cell.attack)}
     scale["attack_remark"] = ", ".join(attack_remarks(cell))
     found = tables.attack_table({"": result}, scaling=scaling).iloc[0].to_dict()
     return found, scale, attack_extent(cell)

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from gleak_lib.attacks import ATTACKS, Attack
+from gleak_lib.attacks import ATTACKS, Attack, Resample
 from gleak_lib.client_setup import ClientSetup, parse
 from gleak_lib.defenses import NO_DEFENSE, Clip, Compression, Defense, Gaussian, Quantize
 from gleak_lib.errors import ParameterError, unknown
@@ -19,10 +19,10 @@ IG, IG_LAYERWISE, IGNORE, EXPECTATION = "IG", "IG, layer by layer", "Ignore", "e
 JOINT, LAYERWISE, KNOWN = "joint", "joint, layer by layer", "noise known"
 KNOWN_LAYERWISE, SILENT = "noise known, layer by layer", "no noise at all"
 _LAYERWISE = ATTACKS["layerwise"]
-_KNOWN_LAYERWISE = ATTACKS["oracle"].replace(distance=_LAYERWISE.distance, tv=_LAYERWISE.tv)
+_KNOWN_LAYERWISE = ATTACKS["oracle"].replace(distance="layerwise", priors=_LAYERWISE.priors)
 PRESETS: dict[str, Attack] = {
     IG: ATTACKS["ig"],
-    IG_LAYERWISE: _LAYERWISE.replace(noise="resample"),
+    IG_LAYERWISE: _LAYERWISE.replace(noise=Resample()),
     IGNORE: ATTACKS["ignore"],
     EXPECTATION: ATTACKS["expectation"],
     JOINT: ATTACKS["joint"],
@@ -77,7 +77,7 @@ def attack(name: str, steps: int, plateau: int) -> Attack:
     if name not in PRESETS:
         raise unknown("attack of this chapter", name, PRESETS)
     preset = PRESETS[name].replace(max_steps=steps)
-    return preset.replace(plateau=plateau) if name in (IG, IGNORE) else preset
+    return preset.replace(drop_after=plateau) if name in (IG, IGNORE) else preset
 
 
 def first(chapter: Mapping[str, Any]) -> list[Line]:

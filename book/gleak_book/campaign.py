@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gleak_lib.attacks import Attack
+from gleak_lib.attacks import Attack, Given, Inversion
 from gleak_lib.client_setup import ClientSetup
 from gleak_lib.experiments.specs.attack import AttackCell
 from gleak_lib.experiments.specs.noise_sensitivity import SpreadCell
@@ -61,7 +61,7 @@ class Campaign:
         ]
 
     def attack(
-        self, protection: ClientSetup, attack: Attack, *, rounds: int = 0, **changes: Any
+        self, protection: ClientSetup, attack: Inversion, *, rounds: int = 0, **changes: Any
     ) -> list[AttackCell]:
         """Return the attacks on weights after `rounds` rounds, one a model.
 
@@ -82,7 +82,7 @@ class Campaign:
                 **{
                     "batch_size": protection.batch_size,
                     "defense": protection.defense,
-                    "share_noise": attack.noise == "given",
+                    "share_noise": isinstance(attack, Attack) and isinstance(attack.noise, Given),
                 }
                 | changes,
             )

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from gleak_lib import models
-from gleak_lib.attacks import ATTACKS, Attack, invert, observe
+from gleak_lib.attacks import Inversion, LinearInversion, RankOne, invert, observe
 from gleak_lib.bottlenecks import PRECODE
 from gleak_lib.defenses import NO_DEFENSE, Compression, Defense, Gaussian
 from gleak_lib.errors import GleakError, ParameterError
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Results = Mapping[Cell, Result]
-ANALYTIC = ATTACKS["analytic"]
+ANALYTIC = LinearInversion()
 DRAWS = 4  # of PRECODE's noise, over which the gradients tried by `direction` are averaged
 ROUTES = {
     "bias": "∂W / ∂b",
@@ -130,7 +130,7 @@ def batched(*, batch_sizes: Sequence[int], batches: int, **chapter: Any) -> list
 def removals(*, precode_at: int, positions: Sequence[int], training_rounds: int, **chapter: Any) -> list[Row]:
     """Return the attacks on MLPs without biases: by BatchNorm's shift, and by the weight gradient alone."""
     chapter |= {"training_rounds": training_rounds, "bias": False}
-    shift, direction = ANALYTIC.replace(route="shift"), ANALYTIC.replace(route="direction", draws=DRAWS)
+    shift, direction = ANALYTIC.replace(route="shift"), RankOne(noise_samples=DRAWS)
     places = (None, min(positions), precode_at)
     rows = [
         _row(p, r, attack, **chapter)
@@ -246,7 +246,7 @@ def noise_pictures(
         f"std {value:g}": row
         for (name, value), rows in perturbations(**parameters).items()
         for row in rows
-        if name == "gaussian" and row.rounds == rounds and row.cell.attack.rows == "all"
+        if name == "gaussian" and row.rounds == rounds and row.cell.attack == ANALYTIC
     }
     originals = results[next(iter(rows.values())).cell].images("truth")
     return originals, {label: results[row.cell].images("reconstruction") for label, row in rows.items()}
@@ -301,7 +301,7 @@ def caption(parameters: Mapping[str, Any], what: str) -> str:
 def _row(
     position: int | None,
     rounds: int,
-    attack: Attack,
+    attack: Inversion,
     *,
     victims: int,
     victim_seed: int,
@@ -326,7 +326,8 @@ def _row(
     if not chapter.get("norm", True):
         name += ", no norm"
     weights = f"after {rounds} rounds" if rounds else "fresh"
-    return Row(f"{name}, {weights}: {ROUTES[attack.route]}", rounds, position, attack.route, cell)
+    route = attack.route if isinstance(attack, LinearInversion) else "direction"
+    return Row(f"{name}, {weights}: {ROUTES[route]}", rounds, position, route, cell)
 
 
 def _table(rows: Sequence[Row], results: Results, parameters: Mapping[str, Any]) -> "DataFrame":
@@ -347,8 +348,8 @@ def _perturbed(kind: str, column: str, parameters: Mapping[str, Any], results: R
             continue
         frame = _table(rows, results, parameters)
         frame.insert(0, column, value)
-        ways = {"largest": "largest row", "all": "least squares"}
-        frame.insert(1, "rows", [ways[row.cell.attack.rows] for row in rows])
+        exact = [row.cell.attack == ANALYTIC for row in rows]
+        frame.insert(1, "rows", ["least squares" if all_rows else "largest row" for all_rows in exact])
         frame["line"] = frame["rows"] + ", " + frame["weights"]
         frames.append(frame)
     return require("pandas", "metrics").concat(frames, ignore_index=True)

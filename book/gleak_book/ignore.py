@@ -94,7 +94,7 @@ def table_i(
     """Return the rows of Table I by the round whose weights are attacked; for the first model seed."""
     chapter = {name: value for name, value in chapter.items() if name not in LOOKS}
     found = trainings(rounds=rounds, seed=seed, **chapter)
-    budget = {"max_steps": steps, "tv": tv, "plateau": plateau}
+    budget = {"max_steps": steps, "tv": tv, "drop_after": plateau}
     return {
         r: [
             Row(

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from gleak_lib.attacks import ATTACKS, Attack
+from gleak_lib.attacks import ATTACKS, Attack, Inferred
 from gleak_lib.bottlenecks import CVB, Bottleneck
 from gleak_lib.errors import ParameterError
 from gleak_lib.experiments import tables
@@ -88,22 +88,22 @@ def training(dataset: str, protected: bool, **chapter: Any) -> TrainingCell:
 
 def budget(attack: Attack, steps: int, lbfgs_steps: int, plateau: int, **_others: Any) -> Attack:
     """Return the attack with the chapter's steps; L-BFGS keeps its own plateau."""
-    if attack.optimizer == "lbfgs":
+    if attack.kind == "lbfgs":
         return attack.replace(max_steps=lbfgs_steps)
-    return attack.replace(max_steps=steps, plateau=plateau)
+    return attack.replace(max_steps=steps, drop_after=plateau)
 
 
 def ladder(**chapter: Any) -> list[Row]:
     """Return DLG, iDLG, CPL and IG on the same victims, and what lies between CPL and IG, a change a row."""
-    adam = ATTACKS["ig"].replace(distance="l2", sign=False, tv=0.0)
+    adam = ATTACKS["ig"].replace(distance="l2", signed=False, tv=0.0)
     steps = {
         "DLG": ATTACKS["dlg"],
-        "DLG + label inferred": ATTACKS["dlg"].replace(labels="infer"),
+        "DLG + label inferred": ATTACKS["dlg"].replace(labels=Inferred()),
         "iDLG (short steps, box)": ATTACKS["idlg"],
         "CPL (label term, no box)": ATTACKS["cpl"],
         "iDLG + Adam": adam,
         "… + cosine distance": adam.replace(distance="cosine"),
-        "… + sign of the gradient": adam.replace(distance="cosine", sign=True),
+        "… + sign of the gradient": adam.replace(distance="cosine", signed=True),
         "… + total variation = IG": ATTACKS["ig"],
     }
     return [Row(label, _cell(attack, chapter["dataset"], False, chapter)) for label, attack in steps.items()]
@@ -139,7 +139,7 @@ def batches(**chapter: Any) -> dict[int, AttackCell]:
     images, sizes = chapter["batch_images"], chapter["batch_sizes"]
     if uneven := [size for size in sizes if size < 1 or images % size]:
         raise ParameterError(f"batch_images={images} cannot be shared in batches of {uneven}.")
-    attack = ATTACKS["ig"].replace(max_steps=chapter["batch_steps"], plateau=chapter["plateau"])
+    attack = ATTACKS["ig"].replace(max_steps=chapter["batch_steps"], drop_after=chapter["plateau"])
     return {
         size: AttackCell(
             training(chapter["dataset"], False, **_without(chapter, "dataset")),
@@ -228,7 +228,8 @@ def ladder_traces(
     return {
         _short(row.label): results[row.cell].trace()
         for row in ladder(**chapter)
-        if row.cell.attack.distance == distance and (distance != "l2" or row.cell.attack.optimizer == "lbfgs")
+        if row.cell.attack.settings["distance"] == distance
+        and (distance != "l2" or row.cell.attack.kind == "lbfgs")
     }
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from gleak_lib.attacks import Attack
+from gleak_lib.attacks import Attack, Inversion
 from gleak_lib.errors import unknown
 from gleak_lib.experiments import tables
 from gleak_lib.experiments.specs.attack import AttackCell
@@ -28,7 +28,7 @@ VALUES = ("ssim", "asr", "psnr", "mse", "lpips", "accuracy")
 TOLERANCES = {"ssim": 0.05, "asr": 10.0, "accuracy": 1.5}
 LEAST_VICTIMS, LEAST_STEPS = 16, 2_000  # from here on attacks on fresh weights are set beside the paper's
 FULL_VICTIMS = 128  # 001 §V-B
-FULL_BUDGET = {"adam": {"max_steps": 20_000, "plateau": 400}, "lbfgs": {"max_steps": 2_000}}  # 001 §V-B
+FULL_BUDGET = {"adam": {"max_steps": 20_000, "drop_after": 400}, "lbfgs": {"max_steps": 2_000}}  # 001 §V-B
 FULL_ROUNDS, FULL_SEEDS = 300, 3  # 001 §V-A
 REPRODUCED, DIFFERS = "reproduced", "differs"
 AGREES_SO_FAR, DIFFERS_SO_FAR = "agrees*", "differs*"  # * at a reduced scale
@@ -103,10 +103,10 @@ def trainings(row: Row, scale: Scale) -> list[TrainingCell]:
 def attack(row: Row, scale: Scale) -> AttackCell:
     """Return the attack on the first seed's weights; each client applies the row's defence."""
     description = row.attacker(scale.tv)
-    if description.optimizer == "lbfgs":
+    if description.kind == "lbfgs":
         description = description.replace(max_steps=scale.lbfgs_steps)
     else:
-        description = description.replace(max_steps=scale.steps, plateau=scale.plateau)
+        description = description.replace(max_steps=scale.steps, drop_after=scale.plateau)
     return AttackCell(
         training(row, scale, scale.seed),
         rounds=scale.rounds,
@@ -212,15 +212,20 @@ def attack_extent(cell: AttackCell) -> Extent:
     accuracy. Reduced are at least 16 victims and 2,000 steps, by which most attacks have converged. Both need
     fresh weights, which the paper's public code attacks.
     """
-    if cell.rounds or cell.victims < LEAST_VICTIMS or cell.attack.max_steps < LEAST_STEPS:
+    if cell.rounds or cell.victims < LEAST_VICTIMS or steps(cell.attack) < LEAST_STEPS:
         return "less"
     whole = cell.victims >= FULL_VICTIMS and cell.attack == full_budget(cell.attack)
     return "full" if whole else "reduced"
 
 
-def full_budget(attack: Attack) -> Attack:
+def steps(attack: Inversion) -> float:
+    """Return the most steps that an attack takes; a closed form, which takes none, is never cut short."""
+    return attack.schedule.max_steps if isinstance(attack, Attack) else math.inf
+
+
+def full_budget(attack: Inversion) -> Inversion:
     """Return the attack with the paper's step limit and stop rule (001 §V-B); a closed form has none."""
-    return attack.replace(**FULL_BUDGET.get(attack.optimizer, {}))
+    return attack.replace(**FULL_BUDGET.get(attack.kind, {}))
 
 
 def training_extent(rounds: int, seeds: int) -> Extent:

@@ -7,7 +7,7 @@ from fractions import Fraction
 from types import MappingProxyType
 from typing import Any
 
-from gleak_lib.attacks import ATTACKS, Attack
+from gleak_lib.attacks import ATTACKS, Attack, Resample
 from gleak_lib.bottlenecks import CVB, PRECODE, Bottleneck
 from gleak_lib.client_setup import ClientSetup
 from gleak_lib.defenses import DP, NO_DEFENSE, Compression, Defense
@@ -28,7 +28,7 @@ SETTINGS = {
 SYMBOLS = {"sigma": "σ", "beta": "β"}
 FIGURES = ("ssim", "asr", "psnr", "mse", "lpips", "accuracy")
 PRECODE_BETA = 0.01  # 001 §VI-C
-CODED_CPL = {"label_term": "paper-code", "label_weight": 0.1}  # the CVB paper's code, behind Table IX
+CODED_CPL = {"label_form": "paper-code", "label_weight": 0.1}  # the CVB paper's code, behind Table IX
 PRIORS = {"vit": 1e-4}  # the CVB paper's code; its text has 0.01 for all models
 
 
@@ -153,9 +153,9 @@ class Row:
         Attacks with L-BFGS in Table IX are those of the paper's code, which made the table, see `coded`.
         """
         attack = named_attack(self.attack)
-        if attack.optimizer == "lbfgs":
+        if attack.kind == "lbfgs":
             return coded(attack) if self.table == "IX" else attack
-        return attack.replace(tv=PRIORS.get(self.model, attack.tv) if tv is None else tv)
+        return attack.replace(tv=PRIORS.get(self.model, attack.settings["tv"]) if tv is None else tv)
 
     def on(self, dataset: str, model: str | None = None) -> "Row":
         """Return the same setting on other images or another model; the paper has no figures for that."""
@@ -193,10 +193,10 @@ def coded(attack: Attack) -> Attack:
     That code draws a bottleneck's noise anew at each evaluation inside a step of L-BFGS, and CPL's label term
     is `CODED_CPL`. Ours are the intended forms.
     """
-    if attack.optimizer != "lbfgs":
+    if attack.kind != "lbfgs":
         return attack
     found = attack.replace(**CODED_CPL) if attack.name == "cpl" else attack
-    return found if found.layers == "all" else found.replace(noise="resample-evaluation")
+    return found if found.match.layers == "all" else found.replace(noise=Resample(each_evaluation=True))
 
 
 def read(*names: str, dataset: str | None = None, model: str | None = None) -> list[Row]:

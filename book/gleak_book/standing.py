@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from gleak_lib.attacks import ATTACKS, Attack
+from gleak_lib.attacks import ATTACKS, Attack, Resample
 from gleak_lib.client_setup import ClientSetup, parse
 from gleak_lib.defenses import DP, AverageNoise, Compression, Gaussian, Laplace, Quantize, Soteria
 from gleak_lib.errors import ParameterError
@@ -55,14 +55,16 @@ def attackers(
         steps, plateau: of the attacks, the second of the published ones.
         trained: whether the weights are trained ones.
     """
-    published = ATTACKS["ignore" if protection.bottlenecks and not trained else "ig"].replace(plateau=plateau)
+    published = ATTACKS["ignore" if protection.bottlenecks and not trained else "ig"].replace(
+        drop_after=plateau
+    )
     joint, layerwise = ATTACKS["joint"], ATTACKS["layerwise"]
     parts = protection.defense.parts
     found = {PUBLISHED: published, LAYERWISE: layerwise}
     if not trained:
         found[JOINT] = joint
     elif protection.bottlenecks:
-        found[REDRAWN] = layerwise.replace(noise="resample")
+        found[REDRAWN] = layerwise.replace(noise=Resample())
     if any(isinstance(part, NOISY) for part in parts):
         found[SMOOTH] = joint.replace(tv=SMOOTHER)
     if any(isinstance(part, Compression) for part in parts):
@@ -71,7 +73,7 @@ def attackers(
         found[MUTED] = layerwise.replace(exclude=("last",))
     for part in parts:
         if isinstance(part, AverageNoise):
-            found[DRAWS] = joint.replace(draws=part.draws)
+            found[DRAWS] = joint.replace(noise_samples=part.draws)
     return {name: attack.replace(max_steps=steps) for name, attack in found.items()}
 
 

@@ -90,7 +90,7 @@ plots.animation(*leak.animated(settings, found), name="IG")
 from gleak_lib.attacks import ATTACKS
 
 assert ATTACKS["cpl"] == ATTACKS["idlg"].replace(
-    name="cpl", label_weight=0.01, box=False
+    name="cpl", label_weight=0.01, clip=False
 )
 
 # %% [markdown]
@@ -250,7 +250,7 @@ Markdown(
 # subtracted from every logit. So for class 7 it pulls all ten logits towards 7. The weight differs as well: 0.1 in that code, 0.01 in our form. Both are options here:
 
 # %%
-ATTACKS["cpl"].replace(label_term="paper-code", label_weight=0.1)
+ATTACKS["cpl"].replace(label_form="paper-code", label_weight=0.1)
 
 # %% tags=["remove-input"]
 said = partial(tables.quote, table, defense="none")

@@ -113,7 +113,7 @@ def _check_images(one: Observation) -> None:
 
 
 def _check_labels(one: Observation) -> None:
-    like = next(iter(one.gradients.values()))
+    like = one.like
     probe = like.new_zeros(one.batch_size, *one.input_shape)
     try:
         with torch.random.fork_rng(devices=[like.device] if like.is_cuda else []):  # bottlenecks draw noise
@@ -141,7 +141,7 @@ def _check_noise(one: Observation) -> None:
     expected = [(one.victims * one.batch_size, *shape) for shape in shapes]
     if (given := [tuple(n.shape) for n in one.noise]) != expected:
         raise ShapeError(f"noise must be one tensor a bottleneck, N x map each, {expected}, got {given}.")
-    kind = next(iter(one.gradients.values())).dtype
+    kind = one.like.dtype
     if not all(n.dtype == kind and n.isfinite().all() for n in one.noise):
         raise ShapeError(f"noise must be finite and {kind}, as the gradients are.")
 

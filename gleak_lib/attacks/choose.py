@@ -6,11 +6,12 @@ import torch
 from torch import Tensor
 
 from gleak_lib.attacks.attack import Attack
-from gleak_lib.attacks.masks import matched
+from gleak_lib.attacks.inversion import Inversion
+from gleak_lib.attacks.noise import Given
 from gleak_lib.attacks.objective import Objective, Problem
-from gleak_lib.attacks.observe import sample_noise
 from gleak_lib.attacks.precision import arithmetic
 from gleak_lib.attacks.unknowns import take, take_noise
+from gleak_lib.bottlenecks import sample_noise
 from gleak_lib.errors import ParameterError, ShapeError
 from gleak_lib.pixels import normalize
 from gleak_lib.typed import typed
@@ -22,12 +23,12 @@ ROWS = 128  # images, each draw counted, whose gradients are computed at once
 
 
 @typed
-def gradient_distance(observation: Observation, attack: Attack, found: Reconstruction) -> Tensor:
+def gradient_distance(observation: Observation, attack: Inversion, found: Reconstruction) -> Tensor:
     """Return the cosine distance between the whole observed gradient and the reconstruction's, V values.
 
     Losses of attacks that match other layers, or weigh other priors, cannot be compared; this can, and an
     attacker can compute it. The noise is what the attack has recovered or was given, else the dummy gradient
-    is averaged over eight draws, the same for all attacks. What the defence did to the observed gradient
+    is averaged over eight draws, the same for all attacks. What the defense did to the observed gradient
     lengthens all distances.
 
     Args:
@@ -39,18 +40,18 @@ def gradient_distance(observation: Observation, attack: Attack, found: Reconstru
         Values in [0, 2]; NaN for victims whose labels the attack did not need and could not infer (-1).
 
     Raises:
-        ParameterError: the attack was given a noise that this observation does not grant.
+        ParameterError: If the attack was given a noise that this observation does not grant.
     """
     noise, draws = _noise(observation, attack, found)
-    plain = Attack("gradient distance", tv=0.0, noise="given", draws=draws)
-    names = matched(observation, plain)
+    plain = Attack("gradient distance", priors=(), noise=Given(samples=draws))
+    names = plain.matched(observation)
     objective = Objective(observation, plain, names)
-    like = next(iter(observation.gradients.values()))
+    like = observation.like
     victims, size = observation.victims, observation.batch_size
     images = found.images.to(like).reshape(victims, size, *observation.input_shape)
     labels = found.labels.to(like.device, torch.long).reshape(victims, size)
     unknowns = {"image": normalize(images, observation.mean, observation.std)}
-    problem = Problem.of(observation, labels.clamp_min(0), names, plain)
+    problem = Problem.of(observation, labels.clamp_min(0), names, plain.match)
     step = max(1, ROWS // (draws * size))
     parts = []
     with arithmetic("float32"):
@@ -60,16 +61,18 @@ def gradient_distance(observation: Observation, attack: Attack, found: Reconstru
     return torch.cat(parts).where((labels >= 0).all(1), torch.nan)
 
 
-def _noise(observation: Observation, attack: Attack, found: Reconstruction) -> tuple[tuple[Tensor, ...], int]:
+def _noise(
+    observation: Observation, attack: Inversion, found: Reconstruction
+) -> tuple[tuple[Tensor, ...], int]:
     """Return the noise to compute with, N x map each, update after update, and how many draws it is."""
     updates = (observation, *observation.later)
-    like = next(iter(observation.gradients.values()))
+    like = observation.like
     rows = observation.victims * observation.batch_size
     if not any(one.model.noise_shapes for one in updates if isinstance(one.model, VariationalModel)):
         return (), 1
     if found.noise is not None:
         return tuple(n.to(like) for n in found.noise), len(found.noise[0]) // rows
-    if attack.noise == "given" and attack.optimizer != "closed-form":
+    if isinstance(attack, Attack) and isinstance(attack.noise, Given):
         if any(one.noise is None for one in updates):
             raise ParameterError(
                 f"{attack.name!r} was given the noise, and this observation grants none: pass the one it "
@@ -90,8 +93,8 @@ def best(distances: Sequence[Tensor]) -> Tensor:
         distances: of each attack, V values as `gradient_distance` gives them.
 
     Raises:
-        ParameterError: no attack.
-        ShapeError: attacks on other numbers of victims.
+        ParameterError: If there is no attack.
+        ShapeError: If the attacks are on other numbers of victims.
     """
     if not distances:
         raise ParameterError("There is no attack to choose from.")

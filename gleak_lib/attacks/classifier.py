@@ -37,7 +37,7 @@ def classifier(observation: Observation) -> tuple[str, int]:
     Raises:
         ParameterError: there is no linear layer, or it does not give the logits.
     """
-    like = next(iter(observation.gradients.values()))
+    like = observation.like
     probe = torch.ones(observation.batch_size, *observation.input_shape, dtype=like.dtype, device=like.device)
     with torch.random.fork_rng(devices=[like.device] if like.is_cuda else []):  # bottlenecks draw noise
         seen, classes = linear_inputs(observation, probe)

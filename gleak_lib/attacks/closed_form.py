@@ -1,30 +1,30 @@
 """Closed-form inversion of a linear layer that sees the pixels (001 Eq. 5, appendix).
 
 For one image x the gradient of row i of the weights is g_i x, that of its bias g_i: their quotient is the
-image, whatever follows the layer. A bottleneck or any other randomness behind it hides nothing. Four routes:
-
-- `bias`: divide by the bias's gradient. Without a bias the g_i are missing (001 Table VII).
-- `shift`: a BatchNorm in evaluation mode right behind the layer maps z_i to a_i z_i + c_i + shift_i with a_i
-  known to the server, so that a_i times the gradient of the shift is the missing g_i.
-- `direction`: the weight gradient alone, a matrix of rank one, is the image up to sign and length; these
-  two the server tries out, as it knows the model.
-- `position`: a patch embedding sees one patch at a time, and the gradient of the position embedding that is
-  added to each takes the bias's place, see `attacks.position`.
+image, whatever follows the layer. A bottleneck or any other randomness behind it hides nothing. Without bias
+the g_i are missing (001 Table VII), but a BatchNorm in evaluation mode right behind the layer maps z_i to
+a_i z_i + c_i + shift_i with a_i known to the server, so that a_i times the gradient of the shift is g_i.
 """
 
+import abc
 import copy
 import math
 from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from gleak_lib import gradients as engine
-from gleak_lib.attacks import direction, position
-from gleak_lib.attacks.attack import Attack
 from gleak_lib.attacks.classifier import linear_inputs
+from gleak_lib.attacks.inversion import Inversion
+from gleak_lib.attacks.labels import if_possible
+from gleak_lib.attacks.match import Match
+from gleak_lib.attacks.part import Part, among, fields_of
 from gleak_lib.errors import ParameterError
 from gleak_lib.pixels import denormalize
+from gleak_lib.typed import typed
 from gleak_lib.types import Observation, Reconstruction
 
 ITERATIVE = "use an iterative attack such as ATTACKS['ig']"
@@ -32,64 +32,80 @@ SAME = 1e-3  # quotients whose distance is below this share of their length are 
 LEAST = 1e-6  # a divisor below this share of its row's length is rounding error
 
 
-def solve(
-    observation: Observation, attack: Attack, labels: Tensor, generator: torch.Generator | None = None
-) -> Reconstruction:
-    """Read each victim's images off the first linear layer, or off its patch embedding.
-
-    Args:
-        observation: batches of one image; of several for `rows="repeated"`.
-        attack: `route` says what to divide by. `rows` says how: `largest` divides the row whose divisor is
-            largest (001 Eq. 5), `all` is the least-squares fit over all rows, the same without noise and
-            better with it. In a batch a row mixes the images that its neuron responds to. A mixture is
-            another one in each row, but the rows that respond to one image only agree on it: `repeated`
-            returns the quotients that most rows agree on, and mixtures where there are too few of these.
-        labels: V x B; only `direction` uses them.
-        generator: source of the bottlenecks' noise in `direction`.
-
-    Returns:
-        Images in [0, 1]. The loss is the share of the layer's squared weight gradient that is no
-        combination of the images: 0 if they are exact (but also for mixtures of all images of a batch),
-        towards 1 where noise or several images spoil it; 1 where every divisor is zero. For `direction`
-        see there.
-
-    Raises:
-        ParameterError: a batch of several images, no linear layer that sees the pixels, nothing to divide
-            by.
+class ClosedForm(Part, Inversion, abc.ABC):
+    """An attack that takes no steps: it solves for the images. An observation that it cannot solve is refused
+    with a `ParameterError`: no layer that sees the pixels, nothing to divide by, several images in a batch.
     """
-    several = observation.batch_size != 1
-    if several and (attack.rows != "repeated" or attack.route in ("direction", "position")):
-        raise ParameterError(
-            "The closed form reads one image off a linear layer, and the gradients of this batch are a sum "
-            f"over {observation.batch_size}: {ITERATIVE}, or look for repeated quotients (rows='repeated', "
-            "by the routes bias and shift)."
-        )
-    if attack.route == "position":
-        x, loss = position.solve(observation)
-        return _result(observation, x[:, None], labels, loss)
-    name = first_linear(observation)
-    if f"{name}.weight" not in observation.gradients:
-        raise ParameterError(
-            f"The closed form reads the gradient of {name}, which clients freeze and do not share: "
-            f"{ITERATIVE}."
-        )
-    weight = observation.gradients[f"{name}.weight"]
-    if attack.route == "direction":
-        x, loss = direction.search(observation, attack, name, labels, generator)
-        x = x[:, None]
-    else:
-        divisor = _bias(observation, name) if attack.route == "bias" else _shift(observation, name)
-        if attack.rows == "repeated":
+
+    @property
+    def kind(self) -> str:
+        return "closed-form"
+
+    @property
+    def evaluations(self) -> int:
+        return 1
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return fields_of(self)
+
+    def matched(self, observation: Observation) -> tuple[str, ...]:
+        return Match().names(observation)
+
+
+@typed
+@dataclass(frozen=True)
+class LinearInversion(ClosedForm):
+    """Images read off the first linear layer, by dividing its weight's gradient.
+
+    The loss is the share of the layer's squared weight gradient that is no combination of the images: 0 if
+    they are exact (but also for mixtures of all images of a batch), towards 1 where noise or several images
+    spoil it; 1 where every divisor is zero. Labels are not used.
+
+    Attributes:
+        name: what tables call it.
+        route: what it divides by: the gradient of the layer's `bias` (001 Eq. 5), or that of the `shift` of a
+            BatchNorm behind it.
+        rows: `largest` divides the row whose divisor is largest (001 Eq. 5), `all` is the least-squares fit
+            over all rows, the same without noise and better with it. In a batch a row mixes the images that
+            its neuron responds to; the rows that respond to one image only agree on it: `repeated` returns
+            the quotients that most rows agree on, and mixtures where there are too few of these.
+    """
+
+    name: str = "analytic"
+    route: Literal["bias", "shift"] = "bias"
+    rows: Literal["all", "largest", "repeated"] = "all"
+
+    def __post_init__(self) -> None:
+        among(("bias", "shift"), route=self.route)
+        among(("all", "largest", "repeated"), rows=self.rows)
+
+    def run(self, observation: Observation, **options: Any) -> Reconstruction:
+        several = observation.batch_size != 1
+        if several and self.rows != "repeated":
+            raise several_images(observation)
+        name, weight = first_weight(observation)
+        labels = if_possible(observation)
+        divisor = _bias(observation, name) if self.route == "bias" else _shift(observation, name)
+        if self.rows == "repeated":
             pairs = zip(weight, divisor, strict=True)
             x = torch.stack([_repeated(w, d, observation.batch_size) for w, d in pairs])
         else:
-            x = _quotient(weight, divisor, attack.rows)[:, None]
-        loss = _unexplained(weight, x if several else None, divisor, x[:, 0])
-    return _result(observation, x, labels, loss)
+            x = _quotient(weight, divisor, self.rows)[:, None]
+        return solved(observation, x, labels, _unexplained(weight, x if several else None, divisor, x[:, 0]))
 
 
-def _result(observation: Observation, x: Tensor, labels: Tensor, loss: Tensor) -> Reconstruction:
-    """Return images V x B x D in the model's units as a reconstruction that took no steps."""
+def several_images(observation: Observation) -> ParameterError:
+    """Build the error for a batch whose images cannot be told apart."""
+    return ParameterError(
+        "The closed form reads one image off a linear layer, and the gradients of this batch are a sum over "
+        f"{observation.batch_size}: {ITERATIVE}, or look for repeated quotients "
+        "(LinearInversion(rows='repeated'))."
+    )
+
+
+def solved(observation: Observation, x: Tensor, labels: Tensor, loss: Tensor) -> Reconstruction:
+    """Return images V x B x D in the model's units, labels V x B and loss V as what took no steps."""
     images = x.reshape(len(x), -1, *observation.input_shape)
     images = denormalize(images, observation.mean, observation.std).clamp(0, 1)
     none = torch.zeros(len(x), dtype=torch.long, device=x.device)
@@ -103,13 +119,29 @@ def _result(observation: Observation, x: Tensor, labels: Tensor, loss: Tensor) -
     )
 
 
+def require_shared(observation: Observation, *names: str) -> None:
+    """Refuse an observation without the gradients of some parameters, which clients freeze."""
+    if missing := [name for name in names if name not in observation.gradients]:
+        raise ParameterError(
+            f"The closed form reads the gradient of {missing[0].removesuffix('.weight')}, which clients "
+            f"freeze and do not share: {ITERATIVE}."
+        )
+
+
+def first_weight(observation: Observation) -> tuple[str, Tensor]:
+    """Return the name of the linear layer that sees the pixels, and its weight's gradient, V x R x D."""
+    name = first_linear(observation)
+    require_shared(observation, f"{name}.weight")
+    return name, observation.gradients[f"{name}.weight"]
+
+
 def first_linear(observation: Observation) -> str:
     """Return the name of the linear layer that is given the pixels themselves, flattened.
 
     Raises:
-        ParameterError: there is none.
+        ParameterError: If there is none.
     """
-    like = next(iter(observation.gradients.values()))
+    like = observation.like
     shape = (observation.batch_size, *observation.input_shape)
     probe = torch.linspace(-1, 1, math.prod(shape)).to(like).reshape(shape)
     with torch.random.fork_rng(devices=[like.device] if like.is_cuda else []):
@@ -132,8 +164,8 @@ def _bias(observation: Observation, name: str) -> Tensor:
     if bias is None:
         raise ParameterError(
             f"The closed form divides by the gradient of a bias, and {name} has none (removing it is the "
-            f"defense of Scheliga et al. 2023a, Table VII): {ITERATIVE}, or another route: 'shift' where a "
-            "BatchNorm in evaluation mode follows, or 'direction'."
+            f"defense of Scheliga et al. 2023a, Table VII): {ITERATIVE}, or route='shift' where a BatchNorm "
+            "in evaluation mode follows, or RankOne()."
         )
     return bias
 
@@ -149,7 +181,7 @@ def _shift(observation: Observation, name: str) -> Tensor:
         )
     if module.training or module.running_var is None:
         raise ParameterError(
-            f"{norm} normalises by the batch itself, so that no known factor leads from its shift's gradient "
+            f"{norm} normalizes by the batch itself, so that no known factor leads from its shift's gradient "
             f"back to {name}: the route 'shift' needs clients in evaluation mode. Else {ITERATIVE}."
         )
     return shift * (module.weight / (module.running_var + module.eps).sqrt()).detach()
@@ -157,7 +189,7 @@ def _shift(observation: Observation, name: str) -> Tensor:
 
 def _norm_behind(observation: Observation, name: str) -> str | None:
     """Return the name of the BatchNorm that is given what linear layer `name` returns, if there is one."""
-    like = next(iter(observation.gradients.values()))
+    like = observation.like
     model = copy.deepcopy(observation.model).eval()
     found: list[str] = []
     out: list[Tensor] = []

@@ -90,7 +90,7 @@ def _bias_gradient(observation: Observation, name: str, weight: Tensor, own: Ten
 
 def _probe(observation: Observation, name: str) -> Tensor:
     """Return what the classifier is given for dummy images from N(0, 1), in the model's units."""
-    like = next(iter(observation.gradients.values()))
+    like = observation.like
     rows = -(-PROBES // observation.batch_size) * observation.batch_size
     stream = torch.Generator().manual_seed(SEED)
     x = torch.randn(rows, *observation.input_shape, generator=stream, dtype=like.dtype).to(like.device)

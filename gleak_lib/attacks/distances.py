@@ -1,7 +1,8 @@
-"""Distances between dummy gradients and observed ones, one value a victim, over all given layers at once."""
+"""Distances between dummy gradients and observed ones, over all given layers at once, a value per victim."""
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -10,8 +11,22 @@ from gleak_lib.outer import FactoredGrads, Outer, by_row, dense
 from gleak_lib.registry import Registry
 from gleak_lib.types import Grads
 
-Distance = Callable[..., Tensor]
-"""(dummy gradients, observed ones, squared norm of the observed ones V or None) -> distance V."""
+
+@dataclass(frozen=True)
+class Distance:
+    """A distance that takes gradients in factors, too (`outer.Outer`); a plain function need not.
+
+    Attributes:
+        function: (dummy gradients, observed ones, squared norm of the observed ones, V, or None) -> V values.
+        scale_free: whether no positive factor changes it.
+    """
+
+    function: Callable[[FactoredGrads, Grads, Tensor | None], Tensor]
+    scale_free: bool = False
+
+    def __call__(self, dummy: FactoredGrads, observed: Grads, square: Tensor | None = None) -> Tensor:
+        """Return it, V values."""
+        return self.function(dummy, observed, square)
 
 
 class _DotAndSquare(torch.autograd.Function):
@@ -56,7 +71,7 @@ def cosine(dummy: FactoredGrads, observed: Grads, square_of_observed: Tensor | N
 def layerwise(dummy: FactoredGrads, observed: Grads, _square: Tensor | None = None) -> Tensor:
     """Mean over the parameter tensors of 1 - their own cosine similarity, V values in [0, 2].
 
-    Every tensor counts alike, however large its gradient is, and so `Attack.weighting` changes nothing. A
+    Every tensor counts alike, however large its gradient is, and so `Match.weighting` changes nothing. A
     tensor whose observed or dummy gradient is zero everywhere has distance 1 and pulls nowhere.
     """
     parts = []
@@ -95,10 +110,14 @@ def squared_l2(dummy: FactoredGrads, observed: Grads, _square: Tensor | None = N
 
 
 DISTANCES: dict[str, Distance] = Registry(
-    "distance", {"cosine": cosine, "layerwise": layerwise, "l2": squared_l2}
+    "distance",
+    {
+        "cosine": Distance(cosine, scale_free=True),
+        "layerwise": Distance(layerwise, scale_free=True),
+        "l2": Distance(squared_l2),
+    },
 )
 
-SCALE_FREE = ("cosine", "layerwise")  # those that no positive factor changes
 NEAR, FARTHEST = 20, 120  # exponents: gradients of 1e-6 to 1e6 stay as they are; floats end at 126
 
 

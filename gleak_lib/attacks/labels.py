@@ -1,102 +1,92 @@
-"""What the gradients say about the labels."""
+"""Whose labels the dummies are given: known ones, inferred ones, or soft ones that are optimized, too."""
+
+import abc
+from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from gleak_lib.attacks.classifier import classifier
-from gleak_lib.attacks.counts import count_labels
-from gleak_lib.errors import ParameterError, ShapeError, unknown
-from gleak_lib.typed import typed
+from gleak_lib.attacks.label_inference import infer
+from gleak_lib.attacks.part import Part
+from gleak_lib.attacks.unknowns import Unknowns
+from gleak_lib.errors import ParameterError
 from gleak_lib.types import Observation
 
-RULES = ("counts", "gradinversion")
-"""Rules for batches; one image has the sign rule."""
+CERTAIN = 100.0  # logit of a true label among soft ones
 
 
-def infer(observation: Observation, rule: str = "counts") -> Tensor:
-    """Read the labels off the gradients: `infer_single` for one image, else `infer_batch`; V x B."""
-    return infer_single(observation) if observation.batch_size == 1 else infer_batch(observation, rule)
+class Labels(Part, abc.ABC):
+    """The labels of an attack's dummies."""
+
+    @abc.abstractmethod
+    def before(self, observation: Observation) -> Tensor:
+        """Return the labels that are there before the first step, V x B class indices; -1 for none."""
+
+    def start(self, observation: Observation, generator: torch.Generator) -> Unknowns:
+        """Draw the unknowns that the labels add."""
+        return {}
+
+    def used(self, unknowns: Unknowns, before: Tensor) -> Tensor:
+        """Return V x B class indices, or V x B x K probabilities."""
+        return before
+
+    def found(self, unknowns: Unknowns, before: Tensor) -> Tensor:
+        """Return V x B class indices."""
+        return before
+
+    def unknowns_of(self, labels: Tensor, observation: Observation) -> Unknowns:
+        """Return the unknowns that stand for V x B class indices."""
+        return {}
 
 
-def infer_single(observation: Observation) -> Tensor:
-    """Infer the label of batches of one image from the sign of the classifier's gradient (iDLG).
+@dataclass(frozen=True)
+class Known(Labels):
+    """The labels that the server knows, else those read off the gradients."""
 
-    The gradient of the cross-entropy with respect to logit c is p_c - [c = y], negative for the true class
-    alone, and row c of the classifier's weight gradient is that number times the features. So where there is
-    a bias, its gradient tells. Where there is none, the inner products of the rows do: the true class's row
-    is opposed to every other, whatever the sign of the features (a ViT's sum to zero). Of two classes each
-    is opposed to the other: then the row sums decide, for which features must not be negative.
-
-    Returns:
-        V x 1 class indices.
-
-    Raises:
-        ParameterError: batches of more than one image, or no linear classifier.
-    """
-    if observation.batch_size != 1:
-        raise ParameterError(
-            f"The sign rule reads one label from one image, this batch has {observation.batch_size}: "
-            "use infer_batch, or pass labels."
-        )
-    name, classes = classifier(observation)
-    bias = observation.gradients.get(f"{name}.bias")
-    if bias is None:
-        weight = observation.gradients[f"{name}.weight"]
-        bias = weight.sum(-1) if classes == 2 else (weight @ weight.transpose(1, 2)).sign().sum(-1)
-    return torch.argmin(bias, dim=1, keepdim=True)
+    def before(self, observation: Observation) -> Tensor:
+        return infer(observation) if observation.labels is None else observation.labels
 
 
-def infer_batch(observation: Observation, rule: str = "counts") -> Tensor:
-    """Infer the labels of batches.
+@dataclass(frozen=True)
+class Inferred(Labels):
+    """Labels read off the gradients in any case (`attacks.infer`)."""
 
-    Args:
-        observation: of batches of any size.
-        rule: `counts`, how often each class is there (`count_labels`, after Ma et al. 2023): any batch,
-            classes that repeat included. Or `gradinversion` (Yin et al. 2021, Eq. 4): a class that is in the
-            batch has features at which its row of the classifier's weight gradient is clearly negative, so
-            the B classes whose rows have the lowest minimum are taken. It assumes non-negative features and
-            that no class is there twice: a batch that repeats one gets a class that is not there.
-
-    Returns:
-        V x B class indices, ascending: their order in the batch is not in the gradients.
-
-    Raises:
-        UnknownNameError: If there is no such rule.
-        ParameterError: If the model has no linear classifier, or if `gradinversion` is asked for and there
-            are more images than classes.
-    """
-    if rule not in RULES:
-        raise unknown("label rule", rule, RULES)
-    if rule == "counts":
-        counts = count_labels(observation)
-        classes = torch.arange(counts.shape[1], device=counts.device).expand_as(counts)
-        return classes.flatten().repeat_interleave(counts.flatten()).reshape(len(counts), -1)
-    name, classes = classifier(observation)
-    if observation.batch_size > classes:
-        raise ParameterError(
-            f"GradInversion's rule needs batches of disjoint classes, and {observation.batch_size} images "
-            f"cannot have them among {classes}: use rule='counts', or pass labels."
-        )
-    lowest = observation.gradients[f"{name}.weight"].amin(2)
-    return lowest.topk(observation.batch_size, dim=1, largest=False).indices.sort(1).values
+    def before(self, observation: Observation) -> Tensor:
+        return infer(observation)
 
 
-@typed
-def label_accuracy(found: Tensor, truth: Tensor) -> Tensor:
-    """Share of each victim's labels that were found, V values; their order within a batch does not count.
+@dataclass(frozen=True)
+class Optimized(Labels):
+    """Soft labels, optimized with the images from logits `label` drawn from N(0, 1) (Zhu et al. 2019)."""
 
-    Args:
-        found: V or V x B class indices.
-        truth: of the same shape.
+    def before(self, observation: Observation) -> Tensor:
+        return nothing(observation)
 
-    Raises:
-        ShapeError: shapes that differ.
-    """
-    if found.shape != truth.shape:
-        raise ShapeError(
-            f"Found and true labels differ in shape: {tuple(found.shape)}, {tuple(truth.shape)}."
-        )
-    found, truth = (t.detach().cpu().reshape(len(t), -1) for t in (found, truth))
-    classes = int(torch.maximum(found.max(), truth.max())) + 1
-    counts = [nn.functional.one_hot(t, classes).sum(1) for t in (found, truth)]
-    return torch.minimum(*counts).sum(1).double() / truth.shape[1]
+    def start(self, observation: Observation, generator: torch.Generator) -> Unknowns:
+        like = observation.like
+        shape = (observation.victims, observation.batch_size, classifier(observation)[1])
+        return {"label": torch.randn(shape, generator=generator, dtype=like.dtype, device=like.device)}
+
+    def used(self, unknowns: Unknowns, before: Tensor) -> Tensor:
+        return unknowns["label"].softmax(-1)
+
+    def found(self, unknowns: Unknowns, before: Tensor) -> Tensor:
+        return unknowns["label"].argmax(-1)
+
+    def unknowns_of(self, labels: Tensor, observation: Observation) -> Unknowns:
+        certain = torch.nn.functional.one_hot(labels, classifier(observation)[1])
+        return {"label": CERTAIN * certain.to(observation.like)}
+
+
+def nothing(observation: Observation) -> Tensor:
+    """Return -1 for each image, V x B."""
+    return torch.full((observation.victims, observation.batch_size), -1, device=observation.like.device)
+
+
+def if_possible(observation: Observation) -> Tensor:
+    """Return known or inferred labels, -1 where neither is to be had."""
+    try:
+        return Known().before(observation)
+    except ParameterError:
+        return nothing(observation)

@@ -5,14 +5,18 @@ Alg. 7.4) are triangular systems in the products of the stored steps and gradien
 costs a few batched matrix products instead of two hundred small operations.
 """
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
 from gleak_lib.attacks import wolfe
-from gleak_lib.attacks.attack import Attack
-from gleak_lib.attacks.unknowns import Evaluate, Unknowns, flatten, unflatten
+from gleak_lib.attacks.optimizer import Evaluate, Optimizer
+from gleak_lib.attacks.part import among, at_least_one, positive
+from gleak_lib.attacks.unknowns import Unknowns, flatten, unflatten
+from gleak_lib.typed import typed
 
 TOLERANCE_GRAD, TOLERANCE_CHANGE, CURVATURE = 1e-7, 1e-9, 1e-10  # torch's
 
@@ -31,82 +35,104 @@ class Memory(NamedTuple):
     iterations: Tensor  # V, inner iterations so far
 
 
-def init(x: Unknowns, attack: Attack) -> Memory:
-    """Return an empty memory: 2 m D numbers a victim."""
-    flat = flatten(x)
-    victims, size = flat.shape
-    zero = flat.new_zeros(victims)
-    none = torch.zeros(victims, dtype=torch.long, device=flat.device)
-    m = min(attack.history, attack.max_steps * attack.inner_steps)
-    return Memory(
-        flat.new_zeros(victims, m, size),
-        flat.new_zeros(victims, m, size),
-        flat.new_zeros(victims, m, m),
-        none,
-        zero + 1,
-        torch.zeros_like(flat),
-        zero,
-        torch.zeros_like(flat),
-        none.clone(),
-    )
+@typed
+@dataclass(frozen=True)
+class LBFGS(Optimizer):
+    """L-BFGS; see `torch.optim.LBFGS`.
 
-
-def waits(attack: Attack, device: torch.device) -> bool:
-    """Whether a step looks at values on the host: it does where that saves work, and in line searches."""
-    return device.type == "cpu" or attack.line_search != "none"
-
-
-def step(
-    x: Unknowns, evaluate: Evaluate, memory: Memory, lr: Tensor, _t: Tensor, attack: Attack
-) -> tuple[Unknowns, Memory, Tensor]:
-    """Return unknowns and memory after up to `attack.inner_steps` iterations, and the loss (V) before them.
-
-    A victim ends its iterations on its own, by torch's tests: gradient, slope, step or change of the loss
-    below a tolerance, or too many evaluations. One whose loss or gradient is not finite ends them, too.
-
-    Args:
-        x: V x ... each.
-        evaluate: gives loss and gradient of the victims that are still iterating.
-        memory: of the steps before; changed in place.
-        lr: V step lengths, or the line search's first trials.
+    Attributes:
+        lr: step length, or the line search's first trial.
+        inner_steps: most iterations in one step, torch's `max_iter`.
+        memory: pairs that it remembers, torch's `history_size`: 2 m D numbers per victim.
+        line_search: steps of length `lr` (`none`) or `strong-wolfe`.
     """
 
-    def value(point: Tensor, live: Tensor) -> tuple[Tensor, Tensor]:
-        loss, grad = evaluate(unflatten(point, x), live)
-        return loss, flatten(grad)
+    whole: ClassVar[bool] = False
+    lr: float = 1.0
+    inner_steps: int = 20
+    memory: int = 100
+    line_search: Literal["none", "strong-wolfe"] = "none"
 
-    flat = flatten(x)
-    may_wait = waits(attack, flat.device)
-    first, gradient = value(flat, torch.ones(len(flat), dtype=torch.bool, device=flat.device))
-    loss = first
-    live = (gradient.abs().amax(1) > TOLERANCE_GRAD) & loss.isfinite()
-    evaluations = torch.ones_like(memory.count)
-    most = attack.inner_steps * 5 // 4
-    for iteration in range(1, attack.inner_steps + 1):
-        memory, slope = _turn(memory, gradient, live, lr, may_wait)
-        live = live & (slope <= -TOLERANCE_CHANGE)
-        if may_wait and not live.any():
-            break
-        previous, length = loss, memory.length
-        if attack.line_search == "strong-wolfe":
-            trial = wolfe.Point(length, loss, gradient, slope)
-            found, used = wolfe.search(value, flat, memory.direction, trial, live, most - evaluations)
-            length, loss, gradient = found.t, found.loss, found.gradient
-            memory = memory._replace(length=torch.where(live, length, memory.length))
-            evaluations = evaluations + used
-        moved = torch.addcmul(flat, length[:, None], memory.direction)
-        flat = torch.where(live[:, None], moved, flat)
-        if iteration == attack.inner_steps:
-            break
-        if attack.line_search == "none":
-            new_loss, new_gradient = value(flat, live)
-            loss = torch.where(live, new_loss, loss)
-            gradient = torch.where(live[:, None], new_gradient, gradient)
-            evaluations = evaluations + live
-        change = (memory.direction * length[:, None]).abs().amax(1)
-        live = live & (gradient.abs().amax(1) > TOLERANCE_GRAD) & (change > TOLERANCE_CHANGE)
-        live = live & ((loss - previous).abs() >= TOLERANCE_CHANGE) & (evaluations < most)
-    return unflatten(flat, x), memory, first
+    def __post_init__(self) -> None:
+        positive(lr=self.lr)
+        at_least_one(inner_steps=self.inner_steps, memory=self.memory)
+        among(("none", "strong-wolfe"), line_search=self.line_search)
+
+    @property
+    def searches(self) -> bool:
+        return self.line_search != "none"
+
+    @property
+    def evaluations(self) -> int:
+        return self.inner_steps
+
+    def waits(self, device: torch.device) -> bool:
+        return device.type == "cpu" or self.searches
+
+    def init(self, x: Unknowns, max_steps: int) -> Memory:
+        flat = flatten(x)
+        victims, size = flat.shape
+        zero = flat.new_zeros(victims)
+        none = torch.zeros(victims, dtype=torch.long, device=flat.device)
+        m = min(self.memory, max_steps * self.inner_steps)
+        return Memory(
+            flat.new_zeros(victims, m, size),
+            flat.new_zeros(victims, m, size),
+            flat.new_zeros(victims, m, m),
+            none,
+            zero + 1,
+            torch.zeros_like(flat),
+            zero,
+            torch.zeros_like(flat),
+            none.clone(),
+        )
+
+    def step(
+        self, x: Unknowns, evaluate: Evaluate, memory: Memory, lr: Mapping[str, Tensor], t: Tensor
+    ) -> tuple[Unknowns, Memory, Tensor]:
+        """Return unknowns and memory after up to `inner_steps` iterations, and the loss (V) before them.
+
+        A victim ends its iterations on its own, by torch's tests: gradient, slope, step or change of the loss
+        below a tolerance, or too many evaluations. One whose loss or gradient is not finite ends them, too.
+        All unknowns have the first one's rate. The memory is changed in place.
+        """
+
+        def value(point: Tensor, live: Tensor) -> tuple[Tensor, Tensor]:
+            loss, grad = evaluate(unflatten(point, x), live)
+            return loss, flatten(grad)
+
+        flat, rate = flatten(x), next(iter(lr.values()))
+        may_wait = self.waits(flat.device)
+        first, gradient = value(flat, torch.ones(len(flat), dtype=torch.bool, device=flat.device))
+        loss = first
+        live = (gradient.abs().amax(1) > TOLERANCE_GRAD) & loss.isfinite()
+        evaluations = torch.ones_like(memory.count)
+        most = self.inner_steps * 5 // 4
+        for iteration in range(1, self.inner_steps + 1):
+            memory, slope = _turn(memory, gradient, live, rate, may_wait)
+            live = live & (slope <= -TOLERANCE_CHANGE)
+            if may_wait and not live.any():
+                break
+            previous, length = loss, memory.length
+            if self.searches:
+                trial = wolfe.Point(length, loss, gradient, slope)
+                found, used = wolfe.search(value, flat, memory.direction, trial, live, most - evaluations)
+                length, loss, gradient = found.t, found.loss, found.gradient
+                memory = memory._replace(length=torch.where(live, length, memory.length))
+                evaluations = evaluations + used
+            moved = torch.addcmul(flat, length[:, None], memory.direction)
+            flat = torch.where(live[:, None], moved, flat)
+            if iteration == self.inner_steps:
+                break
+            if not self.searches:
+                new_loss, new_gradient = value(flat, live)
+                loss = torch.where(live, new_loss, loss)
+                gradient = torch.where(live[:, None], new_gradient, gradient)
+                evaluations = evaluations + live
+            change = (memory.direction * length[:, None]).abs().amax(1)
+            live = live & (gradient.abs().amax(1) > TOLERANCE_GRAD) & (change > TOLERANCE_CHANGE)
+            live = live & ((loss - previous).abs() >= TOLERANCE_CHANGE) & (evaluations < most)
+        return unflatten(flat, x), memory, first
 
 
 def _turn(

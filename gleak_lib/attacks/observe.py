@@ -9,11 +9,12 @@ from torch import Tensor, nn
 from gleak_lib import gradients as engine
 from gleak_lib.attacks.check import are_indices, check, check_pixels
 from gleak_lib.attacks.statistics import batch_statistics
+from gleak_lib.bottlenecks import sample_noise
 from gleak_lib.defenses import Batch, Defense
 from gleak_lib.errors import ParameterError, ShapeError
 from gleak_lib.pixels import normalize
 from gleak_lib.typed import typed
-from gleak_lib.types import Observation, VariationalModel
+from gleak_lib.types import Observation
 
 CHUNK = 128  # victims whose gradients are computed at once
 _CHANNELS = (1, 3)  # of ordinary images
@@ -39,13 +40,13 @@ def observe(
     Args:
         model: the network with the server's weights, in the mode (train or eval) that clients use. They
             share the gradients of the parameters that it trains (`requires_grad`), and no others.
-        images: V x C x H x W, one image a victim, or V x B x C x H x W; pixels in [0, 1].
+        images: V x C x H x W, one image per victim, or V x B x C x H x W; pixels in [0, 1].
         labels: V or V x B class indices.
         defense: a gradient transformation (see `gleak_lib.defenses`) that every client applies, bound to
             its own batch. The server knows which one it is, and not what it was bound to. A single gradient
             is both a local step's and what is shared: defenses of either (`Defense.on`) apply.
         generator: source of the bottlenecks' and the defense's noise; None uses torch's global one.
-        mean, std: pixel statistics, one value or one a channel; the model sees (pixel - mean) / std.
+        mean, std: pixel statistics, one value or one per channel; the model sees (pixel - mean) / std.
         share_labels: whether the server knows the labels (001 §V-B grants them).
         share_noise: whether it is told the bottlenecks' noise: for oracle experiments only.
         share_statistics: whether it learns the batch statistics of BatchNorm in training mode, as it does
@@ -77,7 +78,7 @@ def observe(
     if not (low >= 0 and high <= 1):
         raise ShapeError(
             f"images must be pixels in [0, 1], got [{low:.3g}, {high:.3g}]: "
-            "pass them before normalisation, with mean= and std="
+            "pass them before normalization, with mean= and std="
         )
     classes = labels.reshape(-1)
     if classes.shape[0] != victims * batch_size or not are_indices(labels):
@@ -149,25 +150,10 @@ def check_scale(noise_scale: float) -> None:
     """Refuse a scale of the noise that is negative or not finite.
 
     Raises:
-        ParameterError: such a one.
+        ParameterError: If it is.
     """
     if not 0 <= noise_scale < math.inf:
         raise ParameterError(f"noise_scale must be finite and not negative, got {noise_scale}.")
-
-
-def sample_noise(
-    model: nn.Module, rows: int, reference: Tensor, generator: torch.Generator | None
-) -> tuple[Tensor, ...]:
-    """Draw the noise of each of the model's bottlenecks, rows x map, on the reference's device and dtype."""
-    if not isinstance(model, VariationalModel):
-        return ()
-    source = reference.device if generator is None else generator.device
-    return tuple(
-        torch.randn(rows, *shape, generator=generator, device=source, dtype=reference.dtype).to(
-            reference.device
-        )
-        for shape in model.noise_shapes
-    )
 
 
 def _per_channel(value: Sequence[float] | float, channels: int, name: str) -> tuple[float, ...]:

@@ -1,9 +1,9 @@
 """BatchNorm in training mode: whose batch statistics the attacker knows and what they are good for.
 
 A client in training mode normalises by its own batch, and its gradients flow through those statistics. The
-dummies do the same (`Attack.statistics="own"`), which is exact at the truth. Clients that send their running
+dummies do the same (`Match(statistics="own")`), which is exact at the truth. Clients that send their running
 averages back also tell the server the statistics of their batch: `observe(..., share_statistics=True)`
-grants them, and `Attack.statistics_weight` pulls the dummies' towards them. Putting the clients' numbers in
+grants them, and `BatchStatistics` pulls the dummies' towards them. Putting the clients' numbers in
 place of the dummies' own would cut the flow through them, and not even the truth would match.
 """
 

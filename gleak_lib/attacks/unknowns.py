@@ -1,47 +1,15 @@
-"""What an attack optimises: a small dict of tensors, one row a victim, and how its rows are taken and put."""
+"""What an attack optimizes: a small dict of tensors, one row per victim, and how rows are taken and put."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
-from gleak_lib.pixels import normalize
-from gleak_lib.types import Observation
-
 Unknowns = dict[str, Tensor]
-"""`image`: V x B x C x H x W, normalised; `label`, where optimised: V x B x K, logits of soft labels."""
-
-Evaluate = Callable[[Unknowns, Tensor | None], tuple[Tensor, Unknowns]]
-"""(unknowns, live) -> the loss, V, and its gradient; rows whose `live` (V bools) is False may be anything."""
-
-
-def start(
-    observation: Observation,
-    init: str,
-    classes: int | None,
-    generator: torch.Generator,
-) -> Unknowns:
-    """Draw the unknowns that an attack starts from.
-
-    Args:
-        observation: gives numbers, shapes, pixel statistics, device and type.
-        init: dummies from N(0, 1) in normalised units (`normal`) or uniform over the pixel range (`uniform`).
-        classes: K where soft labels are optimised, too (their logits start from N(0, 1)), else None.
-        generator: on the gradients' device.
-    """
-    like = next(iter(observation.gradients.values()))
-    kind: dict[str, Any] = {"dtype": like.dtype, "device": like.device, "generator": generator}
-    rows = (observation.victims, observation.batch_size)
-    shape = (*rows, *observation.input_shape)
-    if init == "uniform":
-        found = {"image": normalize(torch.rand(shape, **kind), observation.mean, observation.std)}
-    else:
-        found = {"image": torch.randn(shape, **kind)}
-    if classes is not None:
-        found["label"] = torch.randn(*rows, classes, **kind)
-    return found
+"""Of `Pixels`, `image`: V x B x C x H x W, normalized; where they are optimized, too, `label`: V x B x K,
+logits of soft labels, and `noise0` ..., one per bottleneck."""
 
 
 def flatten(unknowns: Unknowns) -> Tensor:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from gleak_lib import gradients as engine
-from gleak_lib.attacks.observe import sample_noise
+from gleak_lib.bottlenecks import sample_noise
 from gleak_lib.types import Observation
 
 BATCHES, DRAWS = 4, 8  # dummies, and draws of the noise for each
@@ -25,7 +25,7 @@ def inverse_deviations(observation: Observation, names: Sequence[str]) -> dict[s
     The variance is that over draws of eps at fixed dummies from N(0, 1), averaged over these, their classes
     and the tensor's entries. Without bottlenecks it is zero, and all tensors count alike.
     """
-    like = next(iter(observation.gradients.values()))
+    like = observation.like
     model, rows = engine.prepare(observation.model, observation.batch_size), BATCHES * observation.batch_size
     stream = torch.Generator().manual_seed(SEED)
     images = torch.randn(rows, *observation.input_shape, generator=stream).to(like)
@@ -53,3 +53,6 @@ def inverse_deviations(observation: Observation, names: Sequence[str]) -> dict[s
     least = torch.stack(list(deviation.values())).min()
     factors = {name: torch.where(d > 0, least / d, 1.0) for name, d in deviation.items()}
     return {name: f.to(like).repeat(observation.victims) for name, f in factors.items()}
+
+
+WEIGHTINGS = {"variance": inverse_deviations}

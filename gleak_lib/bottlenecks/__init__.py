@@ -11,6 +11,7 @@ from gleak_lib.bottlenecks.base import (
 )
 from gleak_lib.bottlenecks.cvb import CVB
 from gleak_lib.bottlenecks.insert import Bottlenecked, insert
+from gleak_lib.bottlenecks.noise import sample_noise
 from gleak_lib.bottlenecks.precode import PRECODE
 from gleak_lib.registry import Registry
 
@@ -28,5 +29,6 @@ __all__ = [
     "VariationalBottleneck",
     "insert",
     "kl_divergence",
+    "sample_noise",
     "sigma_from",
 ]

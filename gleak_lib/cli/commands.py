@@ -165,7 +165,11 @@ def show(options: argparse.Namespace) -> int:
         "models": {name: _summary(make) for name, make in models.MODELS.items()},
         "bottlenecks": {name: _summary(spec) for name, spec in bottlenecks.BOTTLENECKS.items()},
         "attacks": {
-            name: f"distance {a.distance}, layers {a.layers}, tv {a.tv:g}, at most {a.max_steps} steps"
+            name: "distance {distance}, layers {layers}, tv {tv:g}, at most {max_steps} steps".format(
+                **a.settings
+            )
+            if isinstance(a, attacks.Attack)
+            else repr(a)
             for name, a in attacks.ATTACKS.items()
         },
         "defenses": {name: _summary(make) for name, make in defenses.DEFENSES.items()},

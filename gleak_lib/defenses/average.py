@@ -22,7 +22,7 @@ class AverageNoise(Defense):
 
     The first draw is that of the client's own pass. It is the gradient of a batch in which every image stands
     once per draw, so that a BatchNorm in training mode behind a bottleneck normalizes over all draws
-    together, as it does in an attack with as many `Attack.draws`. A model without bottlenecks shares its own
+    together, as it does in an attack with as many noise samples. A model without bottlenecks shares its own
     gradient.
 
     Attributes:

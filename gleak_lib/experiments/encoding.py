@@ -13,8 +13,8 @@ import math
 from collections.abc import Mapping
 from typing import Any, TypeVar, get_type_hints
 
-from gleak_lib import grammar, typed
-from gleak_lib.attacks import Attack
+from gleak_lib import attacks, grammar, typed
+from gleak_lib.attacks.flat import FlatAttack, flat
 from gleak_lib.bottlenecks import CVB, PRECODE
 from gleak_lib.datasets import RootSet
 from gleak_lib.defenses import DEFENSES, Defense, chain
@@ -53,15 +53,17 @@ def storable(cls: T) -> T:
     return cls
 
 
-for _cls in (PRECODE, CVB, Protocol, WeightedMean, RootSet, Attack):
+for _cls in (PRECODE, CVB, Protocol, WeightedMean, RootSet, *attacks.PARTS):
     storable(_cls)
+TYPES |= {"Attack": FlatAttack, "AttackOfParts": attacks.Attack}
 
 
 def encode(value: Any, *, full: bool = True, spelled: Spelled = SPELLED) -> Any:
     """Return plain JSON data: dataclasses as objects with their class's name as `type`, tuples as lists.
 
     Defenses are lists of pairs, the name and the options that differ from the defaults; those from outside
-    the package are objects, too. Fields that do not take part in comparisons are left out.
+    the package are objects, too. Attacks have a form of their own, `FlatAttack`. Fields that do not take part
+    in comparisons are left out.
 
     Args:
         value: a storable dataclass, a defense, a tuple, a number, a text, a truth value or None.
@@ -95,7 +97,9 @@ def _defense(value: Defense, full: bool, spelled: Spelled) -> Any:
 
 
 def _object(value: Any, full: bool, spelled: Spelled) -> dict[str, Any]:
-    name = type(value).__name__
+    if isinstance(value, attacks.Inversion):
+        value = flat(value) or value
+    name = next((name for name, cls in TYPES.items() if cls is type(value)), type(value).__name__)
     if _type(name) is not type(value):
         raise ParameterError(
             f"A cell cannot hold {value!r} ({name}): it takes numbers, texts, tuples and frozen dataclasses "
@@ -137,6 +141,8 @@ def decode(data: Any) -> Any:
             if hint is Defense and key in values:
                 values[key] = chain(*map(_made, values[key]))
         made = cls(**values)
+        if isinstance(made, FlatAttack) and not mistyped(made):
+            return made.made()
     except Exception as error:  # a field of another type fails wherever it is first used
         raise StoreError(f"This version cannot make {name} of the stored values: {error}") from error
     if problem := mistyped(made, deep=False):  # its parts were looked at when they were made

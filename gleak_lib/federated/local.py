@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gleak_lib.attacks.observe import sample_noise
+from gleak_lib.bottlenecks import sample_noise
 from gleak_lib.defenses import Batch, chain
 from gleak_lib.defenses import Defense as Transformation
 from gleak_lib.federated.batches import batches, least_batch

@@ -1,73 +1,102 @@
 """The description of an attack, its parts, and the client's side."""
 
-import dataclasses
-
 import pytest
 import torch
 from torch import nn
 
-from gleak_lib import models
-from gleak_lib.attacks import ATTACKS, DISTANCES, Attack, invert, observe, select, total_variation
-from gleak_lib.attacks.schedules import advance, start
+from gleak_lib import attacks, models
+from gleak_lib.attacks import (
+    ATTACKS,
+    DISTANCES,
+    LBFGS,
+    Attack,
+    Known,
+    LabelDistance,
+    Match,
+    Optimize,
+    Resample,
+    Schedule,
+    TotalVariation,
+    invert,
+    observe,
+    select,
+    total_variation,
+)
 from gleak_lib.bottlenecks import CVB
 from gleak_lib.errors import GradientError, ParameterError, ShapeError, UnknownNameError
 
 
+def values(attack, *names):
+    return tuple(attack.settings[name] for name in names)
+
+
 def test_presets_are_those_of_the_paper():
     ig = ATTACKS["ig"]  # 001 §V-B
-    assert (ig.distance, ig.tv, ig.lr, ig.sign) == ("cosine", 0.01, 1.0, True)
-    assert (ig.plateau, ig.lr_decay, ig.patience, ig.max_steps, ig.tolerance) == (
-        400,
-        0.1,
-        4000,
-        20_000,
-        1e-5,
-    )
-    assert dataclasses.replace(ATTACKS["ignore"], name="ig", layers="all") == ig
+    assert values(ig, "distance", "tv", "lr", "signed") == ("cosine", 0.01, 1.0, True)
+    assert ig.schedule == Schedule(20_000, 400, 0.1, 1e-4, (), 4000, 1e-5)
+    assert ATTACKS["ignore"].replace(name="ig", layers="all") == ig
     idlg = ATTACKS["idlg"]  # 001 §V-B and the CVB paper's code
-    assert (idlg.distance, idlg.optimizer, idlg.lr, idlg.tv) == ("l2", "lbfgs", 0.01, 0)
-    assert (idlg.max_steps, idlg.plateau, idlg.patience, idlg.box) == (2000, 40, 400, True)
-    assert (idlg.inner_steps, idlg.history, idlg.line_search) == (20, 100, "none")
+    assert (idlg.match.distance, idlg.optimizer, idlg.priors) == ("l2", LBFGS(0.01, 20, 100, "none"), ())
+    assert values(idlg, "max_steps", "drop_after", "stop_after", "clip") == (2000, 40, 400, True)
     cpl = ATTACKS["cpl"]
-    assert dataclasses.replace(cpl, name="idlg", box=True, label_weight=0.0) == idlg
-    assert (cpl.label_weight, cpl.label_term) == (0.01, "one-hot")
+    assert cpl.replace(name="idlg", clip=True, label_weight=0.0) == idlg
+    assert cpl.priors == (LabelDistance(0.01, "one-hot"),)
     dga, gia = ATTACKS["dga"], ATTACKS["gia"]  # 004 §6
-    assert (dga.distance, dga.optimizer, dga.max_steps) == ("l2", "lbfgs", 500)
-    assert (gia.distance, gia.optimizer, gia.sign, gia.max_steps) == ("cosine", "adam", True, 1000)
-    assert dataclasses.replace(ATTACKS["dlg"], name="dga", labels="known", max_steps=500) == dga
+    assert (dga.match.distance, dga.kind, dga.schedule.max_steps) == ("l2", "lbfgs", 500)
+    assert values(gia, "distance", "signed", "max_steps") == ("cosine", True, 1000) and gia.kind == "adam"
+    assert ATTACKS["dlg"].replace(name="dga", labels=Known(), max_steps=500) == dga
     joint, told, average = (ATTACKS[name] for name in ("joint", "oracle", "expectation"))
-    assert (joint.noise, joint.noise_lr, joint.noise_weight, joint.layers) == ("optimize", 0.05, 1e-4, "all")
-    assert (joint.lr, joint.milestones, joint.lr_decay, joint.sign) == (0.1, (0.4, 0.7, 0.9), 0.1, True)
-    assert dataclasses.replace(told, name="joint", noise="optimize") == joint
-    assert (average.draws, average.layers, average.noise) == (4, "before-decoder", "resample")
+    assert (joint.noise, joint.match) == (Optimize(0.05, "norm", 1e-4, "eps"), Match())
+    assert values(joint, "lr", "milestones", "lr_decay", "signed") == (0.1, (0.4, 0.7, 0.9), 0.1, True)
+    assert told.replace(name="joint", noise=Optimize()) == joint
+    assert (average.noise, average.match.layers) == (Resample(samples=4), "before-decoder")
     assert all(attack.name == name for name, attack in ATTACKS.items())
 
 
 def test_replace_makes_a_variant_and_attacks_can_be_keys():
     variant = ATTACKS["ig"].replace(tv=0.1, max_steps=500)
-    assert (variant.tv, variant.max_steps, ATTACKS["ig"].tv) == (0.1, 500, 0.01)
+    assert (variant.priors, variant.schedule.max_steps) == ((TotalVariation(0.1),), 500)
+    assert ATTACKS["ig"].settings["tv"] == 0.01
     assert len({variant, ATTACKS["ig"], ATTACKS["ig"].replace()}) == 2
+    bare = variant.replace(tv=0.0)
+    assert bare.priors == () and bare.settings["tv"] == 0.0
+    assert bare.replace(label_weight=0.3, label_form="paper-code", tv=0.1).priors == (
+        TotalVariation(0.1),
+        LabelDistance(0.3, "paper-code"),
+    )
+    other = ATTACKS["joint"].replace(optimizer=LBFGS(), inner_steps=3, lr=0.5, noise_lr=0.2)
+    assert (other.optimizer, other.noise.lr) == (LBFGS(0.5, 3), 0.2)
+
+
+@pytest.mark.parametrize("name", sorted(ATTACKS))
+def test_an_attack_prints_as_the_code_that_makes_it(name):
+    attack = ATTACKS[name]
+    assert eval(repr(attack), vars(attacks)) == attack  # noqa: S307
+    assert repr(Attack()) == "Attack()"
+    assert repr(Attack().replace(tv=0.1)) == "Attack(priors=(TotalVariation(weight=0.1),))"
 
 
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
         ({"step": 3}, ParameterError, "no setting 'step'. Did you mean"),
+        ({"sign": True}, ParameterError, "no setting 'sign'. Did you mean 'signed'"),
+        ({"inner_steps": 3}, ParameterError, "no setting 'inner_steps'"),
         ({"distance": "cosin"}, UnknownNameError, "Unknown distance 'cosin'. Did you mean 'cosine'"),
-        ({"optimizer": "adma"}, UnknownNameError, "Unknown value of optimizer 'adma'"),
-        ({"noise": "sample"}, UnknownNameError, "Did you mean 'resample'"),
+        ({"optimizer": "adam"}, ParameterError, "optimizer must be Optimizer, got 'adam'"),
+        ({"noise": "resample"}, ParameterError, "noise must be Noise, got 'resample'"),
         ({"layers": "before"}, UnknownNameError, "Unknown value of layers 'before'"),
         ({"max_steps": 0}, ParameterError, "max_steps must be at least 1, got 0"),
         ({"tv": -1.0}, ParameterError, "tv must not be negative, got -1.0"),
         ({"tv": float("nan")}, ParameterError, "tv must not be negative, got nan"),
         ({"milestones": (0.5, 2.0)}, ParameterError, r"shares of max_steps in \(0, 1\), got \(0.5, 2.0\)"),
-        ({"labels": "optimise"}, UnknownNameError, "Did you mean 'optimize'"),
-        ({"inner_steps": 0}, ParameterError, "inner_steps must be at least 1, got 0"),
+        ({"optimizer": LBFGS(), "inner_steps": 0}, ParameterError, "inner_steps must be at least 1, got 0"),
         ({"label_weight": -1.0}, ParameterError, "label_weight must not be negative"),
+        ({"label_form": "one-hot"}, ParameterError, "LabelDistance: missing a required argument: 'weight'"),
         (
-            {"noise": "resample-evaluation", "line_search": "strong-wolfe"},
+            {"noise": Resample(each_evaluation=True), "optimizer": LBFGS(line_search="strong-wolfe")},
             ParameterError,
-            "line search compares losses that noise='resample-evaluation' draws anew",
+            r"line search compares losses that Resample\(each_evaluation=True\) draws anew",
         ),
         ({"lr": 0.0}, ParameterError, "lr must be positive, got 0.0"),
         ({"lr_decay": 2.0}, ParameterError, r"lr_decay must be in \(0, 1\], got 2.0"),
@@ -129,24 +158,24 @@ def test_the_classifier_is_excluded_by_its_place():
 
 
 def test_milestones_lower_the_learning_rate():
-    attack = Attack(plateau=0, patience=0, milestones=(0.25, 0.5), max_steps=8, lr_decay=0.5)
-    progress, rates = start(1, attack, torch.zeros(1)), []
+    schedule = Schedule(drop_after=0, stop_after=0, milestones=(0.25, 0.5), max_steps=8, lr_decay=0.5)
+    progress, rates = schedule.start(1.0, torch.zeros(1)), []
     for _ in range(8):
         rates.append(progress.lr.item())
-        progress, _ = advance(progress, torch.ones(1), attack)
+        progress, _ = schedule.advance(progress, torch.ones(1))
     assert rates == [1, 1, 0.5, 0.5, 0.25, 0.25, 0.25, 0.25]
 
 
 def test_plateau_equals_torchs_scheduler_for_each_victim():
-    attack = Attack(plateau=2, threshold=0.1, lr_decay=0.5, patience=0, tolerance=0.0)
+    schedule = Schedule(drop_after=2, drop_threshold=0.1, lr_decay=0.5, stop_after=0, stop_below=0.0)
     losses = torch.rand(60, 4, generator=torch.Generator().manual_seed(0)).double().cumsum(0).flip(0) / 10
     losses[:, 3] = 1.0
-    progress, rates = start(4, attack, losses), []
+    progress, rates = schedule.start(1.0, losses[0]), []
     for loss in losses:
-        progress, _ = advance(progress, loss, attack)
+        progress, _ = schedule.advance(progress, loss)
         rates.append(progress.lr)
     for v in range(4):
-        sgd = torch.optim.SGD([torch.zeros(1)], lr=attack.lr)
+        sgd = torch.optim.SGD([torch.zeros(1)], lr=1.0)
         reference = torch.optim.lr_scheduler.ReduceLROnPlateau(
             sgd, factor=0.5, patience=2, threshold=0.1, eps=0
         )

@@ -7,14 +7,14 @@ import torch
 from torch import nn
 
 from gleak_lib import metrics, models
-from gleak_lib.attacks import ATTACKS, invert, observe
+from gleak_lib.attacks import ATTACKS, Attack, invert, observe
 from gleak_lib.bottlenecks import CVB, PRECODE, insert
 from gleak_lib.errors import GradientError, ParameterError
 from gleak_lib.types import Observation
 
 SHAPE = (1, 29, 29)
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
-ITERATIVE = sorted(name for name, attack in ATTACKS.items() if attack.optimizer != "closed-form")
+ITERATIVE = sorted(name for name, attack in ATTACKS.items() if isinstance(attack, Attack))
 
 
 def rng(seed=1):
@@ -68,8 +68,11 @@ def seen_by_the_server(model, batch=1, **options) -> Observation:
 def short(name, **changes):
     """A few steps of the preset; the mask that needs a decoder keeps everything where there is none."""
     attack = ATTACKS[name]
-    steps = 2 if attack.optimizer == "lbfgs" else 5
-    return attack.replace(max_steps=min(steps, attack.max_steps), inner_steps=3, **changes)
+    steps = 2 if attack.kind == "lbfgs" else 5
+    if not isinstance(attack, Attack):
+        return attack
+    inner = {"inner_steps": 3} if attack.kind == "lbfgs" else {}
+    return attack.replace(max_steps=steps, **inner, **changes)
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -95,7 +98,7 @@ def test_every_attack_on_every_model(name, model, device):
     assert not first.labels.is_floating_point()
     assert first.loss.isfinite().all()
     assert first.trace.shape == (len(first.trace_steps), 3)
-    assert (first.steps <= attack.max_steps).all()
+    assert (first.steps <= 5).all()
     for field in ("images", "labels", "loss", "steps", "trace"):
         assert torch.equal(getattr(first, field), getattr(again, field)), f"{field}: same seed, same result"
     assert all(torch.equal(weights[n], p) for n, p in network.state_dict().items())
@@ -109,7 +112,7 @@ def test_every_attack_on_every_model(name, model, device):
 def test_no_attack_sees_the_truth(name):
     network = mlp(bottleneck=True)
     images, labels = truth()
-    options = {"share_labels": False, "share_noise": ATTACKS[name].noise == "given"}
+    options = {"share_labels": False, "share_noise": name == "oracle"}
     observation = observe(network, images, labels, generator=rng(), mean=0.5, std=0.25, **options)
     held = [v for v in vars(observation).values() if isinstance(v, torch.Tensor)]
     assert not held, "an observation holds gradients, and neither images nor labels"
@@ -124,9 +127,9 @@ def test_no_attack_sees_the_truth(name):
 @pytest.mark.parametrize("name", ITERATIVE)
 def test_restarts_and_draws_work_with_every_attack(name):
     observation = seen_by_the_server(cnn(CVB(1, 3)))
-    attack, source = short(name, draws=2), rng()
+    attack, source = short(name, noise_samples=2), rng()
     singles = [invert(observation, attack, generator=source) for _ in range(2)]
-    best = invert(observation, attack.replace(trials=2), generator=rng())
+    best = invert(observation, attack.replace(restarts=2), generator=rng())
     losses = torch.stack([s.loss for s in singles])
     assert torch.equal(best.loss, losses.min(0).values), "picked by loss"
     for v, winner in enumerate(losses.argmin(0)):
@@ -157,12 +160,12 @@ def test_stopped_victims_leave_without_changing_the_others(name, monkeypatch):
 
     monkeypatch.setattr(engine, "CHECK_EVERY", 2)
     observation = seen_by_the_server(cnn())
-    budget = {"max_steps": 8, "patience": 0, "inner_steps": 4}
-    whole = ATTACKS[name].replace(**budget)
+    whole = ATTACKS[name].replace(max_steps=8, stop_after=0)
+    whole = whole.replace(inner_steps=4) if whole.kind == "lbfgs" else whole
     losses = invert(observation, whole, generator=rng()).trace
     # the loss that the first victim to get there reaches half-way: it stops there, the others go on
     stop = float(losses[:4].min()) * (1 + 1e-6)
-    attack = whole.replace(tolerance=stop)
+    attack = whole.replace(stop_below=stop)
     left = invert(observation, attack, generator=rng())
     monkeypatch.setattr(step, "COMPACT_BELOW", 0.0)
     stayed = invert(observation, attack, generator=rng())

@@ -11,12 +11,14 @@ from gleak_lib import models
 from gleak_lib.attacks import (
     ATTACKS,
     DISTANCES,
+    Known,
+    Match,
     check,
     engine,
     gradient_distance,
     invert,
     join,
-    loss_at,
+    loss_at_truth,
     observe,
 )
 from gleak_lib.attacks.objective import Problem
@@ -152,7 +154,7 @@ def test_an_attack_whose_loss_is_never_finite_fails():
     with pytest.raises(AttackError, match=r"loss of 'ig' was never finite for 4 of 4 victims \(0, 1, 2, 3\)"):
         invert(SEEN, IG.replace(tv=1e308))
     with pytest.raises(AttackError, match="no protection"):
-        invert(SEEN, ATTACKS["dlg"].replace(max_steps=2, label_weight=1e308, labels="known"))
+        invert(SEEN, ATTACKS["dlg"].replace(max_steps=2, label_weight=1e308, labels=Known()))
 
 
 def test_where_it_fails_for_some_victims_these_are_named_and_nothing_is_shown_of_them():
@@ -176,19 +178,17 @@ def test_distances_without_a_scale_have_none(distance, factor):
     whole, found = (invert(seen, attack, generator=rng(1)) for seen in (SEEN, scaled))
     assert torch.equal(found.images, whole.images) and torch.equal(found.loss, whole.loss)
     assert torch.equal(gradient_distance(scaled, attack, whole), gradient_distance(SEEN, attack, whole))
-    assert torch.equal(loss_at(scaled, attack, PIXELS, LABELS), loss_at(SEEN, attack, PIXELS, LABELS))
+    assert torch.equal(
+        loss_at_truth(scaled, attack, PIXELS, LABELS), loss_at_truth(SEEN, attack, PIXELS, LABELS)
+    )
 
 
 def test_only_what_would_leave_the_range_of_floats_is_scaled():
-    kept = Problem.of(SEEN, SEEN.labels, None, IG)
+    kept = Problem.of(SEEN, SEEN.labels, None, IG.match)
     assert all(kept.target[name] is g for name, g in SEEN.gradients.items())
     far = dataclasses.replace(SEEN, gradients=each(lambda g: g * 2.0**66))
-    for attack in (
-        IG.replace(distance="l2"),
-        IG.replace(estimate="clipping"),
-        None,
-    ):  # the scale matters there
-        assert Problem.of(far, far.labels, None, attack).target[FIRST] is far.gradients[FIRST]
+    for match in (Match("l2"), Match(estimate="clipping"), None):  # the scale matters there
+        assert Problem.of(far, far.labels, None, match).target[FIRST] is far.gradients[FIRST]
     assert set(DISTANCES) == {"cosine", "layerwise", "l2"}  # a new distance has a scale or has none: say so
 
 
@@ -212,12 +212,12 @@ def test_a_parameter_may_be_a_single_number(distance, changes):
     assert seen.gradients["scale"].shape == (4,)
     found = invert(seen, IG.replace(distance=distance, **changes), generator=rng())
     assert found.loss.isfinite().all()
-    exact = loss_at(seen, IG.replace(distance=distance, tv=0.0, **changes), PIXELS, LABELS)
+    exact = loss_at_truth(seen, IG.replace(distance=distance, tv=0.0, **changes), PIXELS, LABELS)
     assert exact.abs().max() < 1e-5
 
 
 def test_steps_without_end_take_no_memory_before_they_are_made(monkeypatch):
-    found = invert(SEEN, IG.replace(max_steps=10**12, tolerance=10.0), generator=rng())
+    found = invert(SEEN, IG.replace(max_steps=10**12, stop_below=10.0), generator=rng())
     assert found.steps.tolist() == [1] * 4
     few = invert(SEEN, IG.replace(max_steps=60), generator=rng())
     monkeypatch.setattr(engine, "ROOM", 25)
@@ -227,7 +227,7 @@ def test_steps_without_end_take_no_memory_before_they_are_made(monkeypatch):
 
 def test_the_truth_must_be_pixels():
     with pytest.raises(ShapeError, match="images must be finite"):
-        loss_at(SEEN, IG, PIXELS * torch.nan, LABELS)
+        loss_at_truth(SEEN, IG, PIXELS * torch.nan, LABELS)
 
 
 def test_nothing_is_said_of_what_fits():

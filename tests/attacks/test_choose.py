@@ -7,8 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from gleak_lib.attacks import ATTACKS, best, choose, gradient_distance, invert, join, observe
-from gleak_lib.attacks.observe import sample_noise
-from gleak_lib.bottlenecks import CVB, PRECODE
+from gleak_lib.bottlenecks import CVB, PRECODE, sample_noise
 from gleak_lib.defenses import AverageNoise, Compression
 from gleak_lib.errors import ParameterError, ShapeError
 from gleak_lib.types import Reconstruction
@@ -92,7 +91,7 @@ def test_a_stored_preset_of_several_draws_is_taken_as_several(small):
     shape = model.noise_shapes[0]
     draws = [torch.randn(6, *shape, generator=stream, dtype=torch.double) for _ in range(3)]
     noise = torch.cat([d.reshape(3, 2, *shape) for d in draws], 1).flatten(0, 1)
-    attack = JOINT.replace(draws=3)
+    attack = JOINT.replace(noise_samples=3)
     assert gradient_distance(observation, attack, claim(images, labels, (noise,))).abs().max() < 1e-12
 
 
@@ -135,7 +134,7 @@ def test_closed_forms(small):
     found = invert(observation, ATTACKS["analytic"])
     assert gradient_distance(observation, ATTACKS["analytic"], found).abs().max() < 1e-9
     hidden, _, _ = seen(small("mlp", width=64, bottlenecks=PRECODE(2, 3)).eval())
-    found = invert(hidden, ATTACKS["analytic"].replace(noise="given"))
+    found = invert(hidden, ATTACKS["analytic"])
     assert gradient_distance(hidden, ATTACKS["analytic"], found).min() > 1e-3
 
 

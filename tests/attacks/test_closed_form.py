@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from gleak_lib import metrics
-from gleak_lib.attacks import ATTACKS, invert, observe
+from gleak_lib.attacks import ATTACKS, RankOne, invert, observe
 from gleak_lib.bottlenecks import PRECODE, insert
 from gleak_lib.defenses import DEFENSES
 from gleak_lib.errors import ParameterError, UnknownNameError
@@ -163,7 +163,7 @@ def test_the_weight_gradient_alone_gives_the_image_but_for_its_length(norm, prec
     if precode:
         model = insert(model, after="3", spec=PRECODE(k=8), input_shape=(3, 4, 4), seed=0)
     seen, images = observed(model)
-    found = invert(seen, ANALYTIC.replace(route="direction", draws=4 if precode else 1), generator=rng())
+    found = invert(seen, RankOne(noise_samples=4 if precode else 1), generator=rng())
     x, true = (t.sub(torch.tensor([0.4, 0.5, 0.6]).view(3, 1, 1)).flatten(1) for t in (found.images, images))
     inside = (found.images > 0.01) & (found.images < 0.99)  # what the pixel range has not cut off
     x, true = (t * inside.flatten(1) for t in (x, true))
@@ -179,13 +179,13 @@ def test_the_direction_needs_labels_or_a_classifier_to_read_them_off():
     )
     seen, _ = observed(headless, share_labels=False)
     with pytest.raises(ParameterError, match="pass labels"):
-        invert(seen, ANALYTIC.replace(route="direction"))
+        invert(seen, RankOne())
 
 
 def test_a_zero_gradient_gives_no_direction():
     seen, _ = observed(perceptron(bias=False))
     seen.gradients["1.weight"][2] = 0
-    found = invert(seen, ANALYTIC.replace(route="direction"), generator=rng())
+    found = invert(seen, RankOne(), generator=rng())
     assert found.images.isfinite().all()
     assert found.loss[2] >= 1 > 1e-3 > found.loss[1]
 

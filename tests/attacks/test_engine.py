@@ -8,7 +8,17 @@ import torch
 from torch import nn
 
 from gleak_lib import models
-from gleak_lib.attacks import ATTACKS, Attack, engine, invert, observe, total_variation
+from gleak_lib.attacks import (
+    ATTACKS,
+    Attack,
+    Fixed,
+    Given,
+    Resample,
+    engine,
+    invert,
+    observe,
+    total_variation,
+)
 from gleak_lib.attacks import step as stepping
 from gleak_lib.attacks.objective import Objective, Problem
 from gleak_lib.bottlenecks import CVB, PRECODE, insert
@@ -40,29 +50,35 @@ def plain_attack(observation, attack, dummies, masks=None):
     low, high = (normalize(torch.full((3, 1, 1), v).double(), MEAN, STD) for v in (0.0, 1.0))
     for v in range(observation.victims):
         x = dummies[v].clone().requires_grad_()
-        adam = torch.optim.Adam([x], lr=attack.lr)
+        adam = torch.optim.Adam([x], lr=attack.optimizer.lr)
         plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(
-            adam, factor=attack.lr_decay, patience=attack.plateau, threshold=attack.threshold, eps=0
+            adam,
+            factor=attack.schedule.lr_decay,
+            patience=attack.schedule.drop_after,
+            threshold=attack.schedule.drop_threshold,
+            eps=0,
         )
         names = [n for n, _ in model.named_parameters() if masks is None or n in masks]
         target = torch.cat([observation.gradients[n][v].flatten() for n in names])
         best, kept, losses, stale = float("inf"), None, [], 0
-        for _ in range(attack.max_steps):
+        for _ in range(attack.schedule.max_steps):
             adam.zero_grad()
             loss = nn.functional.cross_entropy(model(x), observation.labels[v])
             parameters = dict(model.named_parameters())
             grads = torch.autograd.grad(loss, [parameters[n] for n in names], create_graph=True)
             dummy = torch.cat([g.flatten() for g in grads])
             objective = 1 - dummy @ target / dummy.norm() / target.norm()
-            objective = objective + attack.tv * total_variation(x[None])[0]
+            objective = objective + attack.settings["tv"] * total_variation(x[None])[0]
             losses.append(objective.item())
             stale += 1
             if losses[-1] < best:
                 best, kept, stale = losses[-1], x.detach().clone(), 0
-            if losses[-1] < attack.tolerance or (attack.patience and stale >= attack.patience):
+            if losses[-1] < attack.schedule.stop_below or (
+                attack.schedule.stop_after and stale >= attack.schedule.stop_after
+            ):
                 break
             (x.grad,) = torch.autograd.grad(objective, x)
-            if attack.sign:
+            if attack.optimizer.signed:
                 x.grad.sign_()
             adam.step()
             with torch.no_grad():
@@ -76,10 +92,10 @@ def plain_attack(observation, attack, dummies, masks=None):
     "changes",
     [
         {},
-        {"sign": False, "lr": 0.1, "tv": 0.1},
-        {"plateau": 3, "threshold": 0.05, "lr_decay": 0.5},
-        {"patience": 2, "lr": 3.0},
-        {"tolerance": 0.3},
+        {"signed": False, "lr": 0.1, "tv": 0.1},
+        {"drop_after": 3, "drop_threshold": 0.05, "lr_decay": 0.5},
+        {"stop_after": 2, "lr": 3.0},
+        {"stop_below": 0.3},
     ],
     ids=str,
 )
@@ -108,7 +124,7 @@ def _box():
 
 def test_stopped_victims_leave_the_batch_without_changing_the_others(monkeypatch):
     observation, _ = small(bottlenecks=PRECODE(3, 4), victims=5)
-    attack = ATTACKS["ig"].replace(max_steps=120, patience=4)
+    attack = ATTACKS["ig"].replace(max_steps=120, stop_after=4)
     monkeypatch.setattr(engine, "CHECK_EVERY", 5)
     sizes = []
     plain = stepping.Step.eager
@@ -134,7 +150,7 @@ def test_stopped_victims_leave_the_batch_without_changing_the_others(monkeypatch
 def test_the_attack_finds_the_image():
     """Not only a lower loss: a plain CNN's gradients give back what was put in."""
     observation, images = small(victims=4, dtype=torch.float32)
-    found = invert(observation, ATTACKS["ig"].replace(max_steps=400, lr=0.3, plateau=80), generator=rng())
+    found = invert(observation, ATTACKS["ig"].replace(max_steps=400, lr=0.3, drop_after=80), generator=rng())
     error = (found.images - images).square().mean((1, 2, 3))
     guess = (images.flip(0) - images).square().mean((1, 2, 3))
     assert (error < 0.2 * guess).all(), (error, guess)
@@ -158,8 +174,8 @@ def test_ignore_matches_only_what_precedes_the_decoder():
 
 def test_exclude_equals_the_remaining_groups():
     observation, _ = small(bottlenecks=PRECODE(3, 4))
-    some = Attack(max_steps=4, layers=("stage1", "stage2", "stage3", "bottleneck3.encoder", "head"))
-    rest = Attack(max_steps=4, exclude=("bottleneck3.decoder",))
+    some = Attack().replace(max_steps=4, layers=("stage1", "stage2", "stage3", "bottleneck3.encoder", "head"))
+    rest = Attack().replace(max_steps=4, exclude=("bottleneck3.decoder",))
     assert torch.equal(
         invert(observation, some, generator=rng()).images, invert(observation, rest, generator=rng()).images
     )
@@ -167,18 +183,20 @@ def test_exclude_equals_the_remaining_groups():
 
 def test_noise_given_fixed_and_resampled():
     observation, _ = small(bottlenecks=CVB(1, 3), share_noise=True)
-    for noise, constant in [("given", True), ("fixed", True), ("resample", False)]:
-        attack = Attack(noise=noise, max_steps=3, lr=1e-12, tv=0.0, box=False)  # the dummy stands still
+    for noise, constant in [(Given(), True), (Fixed(), True), (Resample(), False)]:
+        attack = Attack().replace(
+            noise=noise, max_steps=3, lr=1e-12, tv=0.0, clip=False
+        )  # the dummy stands still
         spread = invert(observation, attack, generator=rng()).trace.std(0).max().item()
         assert (spread < 1e-9) == constant, (noise, spread)
     blind = dataclasses.replace(observation, noise=None)
     with pytest.raises(ParameterError, match="grants the noise"):
-        invert(blind, Attack(noise="given", max_steps=1), generator=rng())
+        invert(blind, Attack().replace(noise=Given(), max_steps=1), generator=rng())
 
 
 def test_loss_is_zero_at_the_truth_with_the_true_noise():
     observation, images = small(bottlenecks=(CVB(1, 3), PRECODE(3, 4)), share_noise=True)
-    attack = Attack(tv=0.0)
+    attack = Attack().replace(tv=0.0)
     objective = Objective(observation, attack, tuple(observation.gradients))
     x = {"image": normalize(images, MEAN, STD)[:, None]}
     problem = Problem.of(observation, observation.labels)
@@ -193,7 +211,7 @@ def test_draws_average_the_dummy_gradient():
     problem = Problem.of(observation, observation.labels)
     noise = torch.randn(2, 3, 8, 14, 14, dtype=torch.double)
     names = tuple(observation.gradients)
-    averaged = Objective(observation, Attack(draws=3, distance="l2", tv=0.0), names).loss(
+    averaged = Objective(observation, Attack().replace(noise_samples=3, distance="l2", tv=0.0), names).loss(
         {"image": x}, problem, (noise.flatten(0, 1),)
     )
     from gleak_lib.gradients import per_victim_gradients, prepare
@@ -214,7 +232,7 @@ def test_trials_keep_the_lowest_loss_of_each_victim():
     attack = ATTACKS["ig"].replace(max_steps=5)
     source = rng()
     singles = [invert(observation, attack, generator=source) for _ in range(3)]
-    best = invert(observation, attack.replace(trials=3), generator=rng())
+    best = invert(observation, attack.replace(restarts=3), generator=rng())
     losses = torch.stack([s.loss for s in singles])
     torch.testing.assert_close(best.loss, losses.min(0).values)
     for v, winner in enumerate(losses.argmin(0)):
@@ -223,15 +241,15 @@ def test_trials_keep_the_lowest_loss_of_each_victim():
 
 def test_keep_next_returns_the_iterate_a_step_further():
     observation, _ = small()
-    evaluated = invert(observation, Attack(max_steps=1), generator=rng())
-    further = invert(observation, Attack(max_steps=1, keep="next"), generator=rng())
+    evaluated = invert(observation, Attack().replace(max_steps=1), generator=rng())
+    further = invert(observation, Attack().replace(max_steps=1, keep="next"), generator=rng())
     assert torch.equal(evaluated.loss, further.loss)
     assert not torch.equal(evaluated.images, further.images)
 
 
 def test_batches_come_back_as_batches():
     observation, images = small(victims=2, batch=3, bottlenecks=CVB(1, 3))
-    found = invert(observation, ATTACKS["ignore"].replace(max_steps=3, draws=2), generator=rng())
+    found = invert(observation, ATTACKS["ignore"].replace(max_steps=3, noise_samples=2), generator=rng())
     assert found.images.shape == images.shape
     assert found.labels.shape == (2, 3)
 
@@ -239,7 +257,8 @@ def test_batches_come_back_as_batches():
 @pytest.mark.parametrize("name", ["ig", "idlg"])
 def test_a_compiled_step_equals_the_plain_one(name):
     observation, _ = small(bottlenecks=CVB(1, 3), dtype=torch.float32, victims=2)
-    attack = ATTACKS[name].replace(max_steps=3, inner_steps=3)
+    attack = ATTACKS[name].replace(max_steps=3)
+    attack = attack.replace(inner_steps=3) if name == "idlg" else attack
     plain = invert(observation, attack, generator=rng())
     fused = invert(observation, attack, generator=rng(), compile=True)
     torch.testing.assert_close(fused.trace, plain.trace, atol=1e-4, rtol=1e-4)
@@ -297,8 +316,8 @@ def test_no_tensor_is_kept_a_step():
         if step in (30, 130):
             alive[step] = sum(issubclass(type(o), torch.Tensor) for o in gc.get_objects())
 
-    endless = ATTACKS["ig"].replace(max_steps=130, patience=0, tolerance=0.0)
-    found = invert(observation, endless, generator=rng(), watch=count)
+    endless = ATTACKS["ig"].replace(max_steps=130, stop_after=0, stop_below=0.0)
+    found = invert(observation, endless, generator=rng(), callback=count)
     assert alive[30] == alive[130]
     assert found.trace.shape == (130, 3) and torch.isfinite(found.trace).all()
 
@@ -315,11 +334,11 @@ def test_what_invert_refuses():
     with pytest.raises(GradientError, match="The gradients lack"):
         invert(renamed, ATTACKS["ig"])
     with pytest.raises(UnknownNameError, match="Unknown parameter group 'stage9'. Did you mean 'stage"):
-        invert(observation, Attack(layers=("stage9",)))
+        invert(observation, Attack().replace(layers=("stage9",)))
     with pytest.raises(ParameterError, match="mask keeps no gradients: choose among stage1"):
-        invert(observation, Attack(layers=()))
+        invert(observation, Attack().replace(layers=()))
     with pytest.raises(ParameterError, match="mask keeps no gradients"):
-        invert(observation, Attack(layers=("stage1",), exclude=("stage1",)))
+        invert(observation, Attack().replace(layers=("stage1",), exclude=("stage1",)))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

@@ -19,13 +19,13 @@ def generator():
 def test_what_is_frozen_is_not_shared_and_not_matched(small):
     model = small("lenet")
     whole = attacks.observe(model, PIXELS, LABELS)
-    first = next(iter(attacks.masks.parameter_groups(model)))
+    first = next(iter(attacks.match.parameter_groups(model)))
     model.get_submodule(first).requires_grad_(False)
     seen = attacks.observe(model, PIXELS, LABELS)
     assert list(seen.gradients) == [n for n in whole.gradients if not n.startswith(f"{first}.")]
     for name, g in seen.gradients.items():
         assert torch.equal(g, whole.gradients[name])
-    assert attacks.masks.matched(seen, IG) == tuple(seen.gradients)
+    assert IG.matched(seen) == tuple(seen.gradients)
     found = attacks.invert(seen, IG, generator=generator())
     masked = attacks.invert(whole, IG.replace(exclude=(first,)), generator=generator())
     assert torch.equal(found.images, masked.images) and torch.equal(found.loss, masked.loss)
@@ -63,7 +63,7 @@ def test_closed_forms_and_labels_need_what_is_frozen():
     with pytest.raises(
         ParameterError, match="gradient of 3, which clients freeze and do not share: pass labels"
     ):
-        attacks.invert(seen, IG.replace(labels="infer"))
+        attacks.invert(seen, IG.replace(labels=attacks.Inferred()))
     model[3].weight.requires_grad_(True)
     model[1].weight.requires_grad_(False)
     seen = attacks.observe(model, PIXELS, LABELS)
@@ -76,7 +76,7 @@ def test_closed_forms_and_labels_need_what_is_frozen():
 def test_patches_need_the_position_embedding(small):
     model = small("vit")
     seen = attacks.observe(model, PIXELS, LABELS)
-    position = attacks.position.find(seen).position
+    position = attacks.patch_embedding.find(seen).position
     model.get_parameter(position).requires_grad_(False)
     seen = attacks.observe(model, PIXELS, LABELS)
     with pytest.raises(ParameterError, match=f"reads the gradient of {position}, which clients freeze"):

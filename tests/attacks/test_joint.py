@@ -7,8 +7,21 @@ import torch
 from torch import nn
 
 from gleak_lib import gradients, models
-from gleak_lib.attacks import ATTACKS, Attack, invert, join, loss_at, matched, observe, total_variation
+from gleak_lib.attacks import (
+    ATTACKS,
+    Attack,
+    Given,
+    Optimize,
+    Optimized,
+    Resample,
+    invert,
+    join,
+    loss_at_truth,
+    observe,
+    total_variation,
+)
 from gleak_lib.attacks import noise as noises
+from gleak_lib.attacks.noise_forms import to_noise, to_samples
 from gleak_lib.attacks.objective import Objective, Problem
 from gleak_lib.attacks.step import Step
 from gleak_lib.attacks.unknowns import flatten, unflatten
@@ -54,9 +67,9 @@ def test_the_loss_is_zero_at_the_truth(form, name, batch):
     else:
         observation, images, labels = seen(batch=batch)
     attack = JOINT.replace(tv=0.0, noise_weight=0.0, noise_form=form)
-    assert loss_at(observation, attack, images, labels, observation.noise).abs().max() < 1e-12
+    assert loss_at_truth(observation, attack, images, labels, observation.noise).abs().max() < 1e-12
     other = tuple(torch.randn_like(n) for n in observation.noise)
-    assert loss_at(observation, attack, images, labels, other).min() > 1e-4
+    assert loss_at_truth(observation, attack, images, labels, other).min() > 1e-4
 
 
 def vit(batch=1):
@@ -77,14 +90,14 @@ def vit(batch=1):
 )
 def test_the_gradient_is_that_of_finite_differences(form, changes):
     observation, _, _ = seen(victims=2, batch=2)
-    attack = JOINT.replace(sign=False, noise_form=form, **changes)
+    attack = JOINT.replace(signed=False, noise_form=form, **changes)
     names = tuple(observation.gradients)
     objective = Objective(observation, attack, names)
-    problem = Problem.of(observation, observation.labels, names, attack)
+    problem = Problem.of(observation, observation.labels, names, attack.match)
     noise = tuple(
         torch.randn(4, *shape, generator=rng(4)).double() for shape in observation.model.noise_shapes
     )
-    x = objective.with_noise({"image": torch.randn(2, 2, 2, 8, 8, generator=rng(3)).double()}, noise)
+    x = objective.with_noise({"image": torch.randn(2, 2, 2, 8, 8, generator=rng(3)).double()}, lambda: noise)
     assert set(x) == {"image", "noise0", "noise1"}
     _, gradient = objective.gradient(x, problem, ())
     for name in x:
@@ -111,22 +124,22 @@ def test_priors_by_hand():
 def test_the_loss_is_its_parts():
     observation, images, labels = seen()
     other = tuple(torch.randn(n.shape, generator=rng(8)).double() for n in observation.noise)
-    given = loss_at(observation, Attack(noise="given", tv=0.2), images, labels, other)
+    given = loss_at_truth(observation, Attack().replace(noise=Given(), tv=0.2), images, labels, other)
     for prior in ("norm", "map"):
-        attack = Attack(noise="optimize", tv=0.2, noise_weight=0.7, noise_prior=prior)
+        attack = Attack().replace(noise=Optimize(), tv=0.2, noise_weight=0.7, noise_prior=prior)
         expected = given + 0.7 * noises.prior(other, prior, 3)
-        torch.testing.assert_close(loss_at(observation, attack, images, labels, other), expected)
+        torch.testing.assert_close(loss_at_truth(observation, attack, images, labels, other), expected)
 
 
 def test_the_two_forms_are_one_another():
     observation, images, _ = seen()
     model, x = gradients.prepare(observation.model, 1), images
-    samples = noises.to_samples(model, x, observation.noise)
-    back = noises.to_noise(model, x, samples)
+    samples = to_samples(model, x, observation.noise)
+    back = to_noise(model, x, samples)
     torch.testing.assert_close(back, observation.noise)
     mu, sigma = model.bottleneck1.encode(model.stage1(x))
     torch.testing.assert_close(samples[0], mu + sigma * observation.noise[0])
-    elsewhere = gradients.forward(model, x.flip(0), noises.to_noise(model, x.flip(0), samples))
+    elsewhere = gradients.forward(model, x.flip(0), to_noise(model, x.flip(0), samples))
     seen_by_decoder = []
     model.bottleneck2.decoder.register_forward_pre_hook(lambda _m, inputs: seen_by_decoder.append(inputs[0]))
     gradients.forward(model, x.flip(0), elsewhere.noise)
@@ -139,9 +152,9 @@ def test_bottlenecks_inserted_in_another_order_keep_their_noise():
     model = insert(model, after="1", spec=CVB(kernel_size=3), input_shape=(2, 8, 8), seed=0).double()
     x = torch.rand(2, 2, 8, 8, generator=rng(0)).double()
     observation = observe(model, x, torch.tensor([0, 1]), generator=rng(), share_noise=True)
-    samples = noises.to_samples(model, x, observation.noise)
+    samples = to_samples(model, x, observation.noise)
     assert [s.shape for s in samples] == [n.shape for n in observation.noise]
-    torch.testing.assert_close(noises.to_noise(model, x, samples), observation.noise)
+    torch.testing.assert_close(to_noise(model, x, samples), observation.noise)
     found = invert(observation, JOINT.replace(max_steps=3, noise_form="z"), generator=rng())
     assert [n.shape for n in found.noise] == [n.shape for n in observation.noise]
 
@@ -179,10 +192,10 @@ def test_the_noise_is_recovered_better_than_by_chance(form):
     attack = JOINT.replace(max_steps=120, tv=0.0, noise_form=form)  # these images are not smooth
     found = invert(blind, attack, generator=rng())
     assert correlation(found.noise, observation.noise).min() > 0.5
-    ignoring = invert(blind, attack.replace(noise="resample"), generator=rng())
+    ignoring = invert(blind, attack.replace(noise=Resample()), generator=rng())
     errors = [(r.images - images).square().mean() for r in (found, ignoring)]
     assert errors[0] < 0.7 * errors[1]
-    at_found = loss_at(observation, attack, found.images, labels, found.noise)
+    at_found = loss_at_truth(observation, attack, found.images, labels, found.noise)
     torch.testing.assert_close(at_found, found.loss, atol=1e-6, rtol=1e-3)
 
 
@@ -190,7 +203,7 @@ def test_the_noise_is_recovered_better_than_by_chance(form):
 def test_victims_together_are_victims_one_by_one(form):
     """Nothing that belongs to one victim reaches another."""
     observation, _, _ = seen()
-    attack = JOINT.replace(max_steps=6, sign=False, noise_form=form, weighting="variance")
+    attack = JOINT.replace(max_steps=6, signed=False, noise_form=form, weighting="variance")
     names = tuple(observation.gradients)
     x = torch.randn(3, 1, 2, 8, 8, generator=rng(3)).double()
     noise = tuple(torch.randn(3, *s, generator=rng(4)).double() for s in observation.model.noise_shapes)
@@ -200,8 +213,10 @@ def test_victims_together_are_victims_one_by_one(form):
             observation, gradients={n: g[rows] for n, g in observation.gradients.items()}
         )
         step = Step(part, attack, names)
-        state = step.start(step.objective.with_noise({"image": x[rows]}, tuple(n[rows] for n in noise)))
-        problem = Problem.of(part, observation.labels[rows], names, attack)
+        state = step.start(
+            step.objective.with_noise({"image": x[rows]}, lambda: tuple(n[rows] for n in noise))
+        )
+        problem = Problem.of(part, observation.labels[rows], names, attack.match)
         for t in range(1, 7):
             state, loss = step(state, problem, (), t)
         return state.unknowns, loss
@@ -221,8 +236,8 @@ def test_learning_rates_of_image_and_noise():
         path.append((unknowns["image"], unknowns["noise0"]))
         torch.testing.assert_close(unknowns["noise0"].flatten(0, 1), noise[0])
 
-    attack = JOINT.replace(max_steps=10, lr=0.2, noise_lr=0.03, box=False, milestones=(0.5,))
-    invert(observation, attack, generator=rng(), watch=watch)
+    attack = JOINT.replace(max_steps=10, lr=0.2, noise_lr=0.03, clip=False, milestones=(0.5,))
+    invert(observation, attack, generator=rng(), callback=watch)
     for i, length in enumerate((0.2, 0.03)):  # the first step of Adam on a sign is one learning rate long
         torch.testing.assert_close((path[1][i] - path[0][i]).abs().max().item(), length, rtol=1e-6, atol=0)
         late = (path[-1][i] - path[-2][i]).abs().max()
@@ -233,7 +248,7 @@ def test_a_watch_sees_noise_and_not_samples():
     observation, _, _ = seen()
     shown = []
     attack = JOINT.replace(max_steps=2, noise_form="z")
-    found = invert(observation, attack, generator=rng(), watch=lambda *a: shown.append(a[3]))
+    found = invert(observation, attack, generator=rng(), callback=lambda *a: shown.append(a[3]))
     assert [n.shape for n in shown[0]] == [n.shape for n in found.noise]
     start = torch.cat([n.flatten() for n in shown[0]])
     assert 0.8 < start.std() < 1.2, "it starts as a draw from N(0, 1)"
@@ -243,7 +258,7 @@ def test_joint_without_bottlenecks_is_the_attack_on_the_image():
     observation, _, _ = seen(())
     pair = [
         invert(observation, JOINT.replace(max_steps=5, noise=noise), generator=rng())
-        for noise in ("optimize", "resample")
+        for noise in (Optimize(), Resample())
     ]
     assert torch.equal(pair[0].images, pair[1].images)
     assert pair[0].noise is None
@@ -281,7 +296,7 @@ def test_weights_are_inverse_deviations_over_the_noise():
 
 def test_weighted_distances_by_hand():
     observation, images, labels = seen()
-    attack = Attack(distance="l2", tv=0.0, noise="given", weighting="variance")
+    attack = Attack().replace(distance="l2", tv=0.0, noise=Given(), weighting="variance")
     zero = tuple(torch.zeros_like(n) for n in observation.noise)
     model = gradients.prepare(observation.model, 1)
     grads, _ = gradients.per_victim_gradients(model, (images - 0.4) / 0.3, labels, victims=3, noise=zero)
@@ -289,7 +304,7 @@ def test_weighted_distances_by_hand():
     parts = [
         (factors[n][0] * (g - observation.gradients[n])).flatten(1).square().sum(1) for n, g in grads.items()
     ]
-    torch.testing.assert_close(loss_at(observation, attack, images, labels, zero), sum(parts))
+    torch.testing.assert_close(loss_at_truth(observation, attack, images, labels, zero), sum(parts))
 
 
 def test_several_updates_share_the_image_and_not_the_noise():
@@ -299,12 +314,15 @@ def test_several_updates_share_the_image_and_not_the_noise():
     noise = tuple(n for part in parts for n in part[0].noise)
     for attack in (JOINT.replace(tv=0.0, noise_weight=0.0), JOINT.replace(noise_form="z")):
         losses = [
-            loss_at(part[0], attack.replace(noise_weight=0.0), images, labels, part[0].noise)
+            loss_at_truth(part[0], attack.replace(noise_weight=0.0), images, labels, part[0].noise)
             for part in parts
         ]
-        prior = attack.noise_weight * noises.prior(noise, "norm", 3)
+        prior = attack.noise.weight * noises.prior(noise, "norm", 3)
         torch.testing.assert_close(
-            loss_at(together, attack, images, labels, noise), sum(losses) / 3 + prior, atol=1e-12, rtol=1e-9
+            loss_at_truth(together, attack, images, labels, noise),
+            sum(losses) / 3 + prior,
+            atol=1e-12,
+            rtol=1e-9,
         )
     found = invert(together, JOINT.replace(max_steps=4), generator=rng())
     assert [n.shape for n in found.noise] == [n.shape for n in noise]
@@ -336,16 +354,16 @@ def test_updates_that_do_not_belong_together():
     assert len(join([join([one, one]), one]).later) == 2
 
 
-@pytest.mark.parametrize("name", sorted(n for n, a in ATTACKS.items() if a.optimizer != "closed-form"))
+@pytest.mark.parametrize("name", sorted(n for n, a in ATTACKS.items() if isinstance(a, Attack)))
 def test_the_loss_at_the_truth_is_what_the_attack_minimises(name):
     """A dummy that stands on the truth, and steps that do not move it, have that loss."""
     observation, images, labels = seen()
-    attack = ATTACKS[name].replace(noise="given", max_steps=1, draws=2)
-    at_truth = loss_at(observation, attack, images, labels, observation.noise)
-    names = matched(observation, attack)
+    attack = ATTACKS[name].replace(noise=Given(), max_steps=1, noise_samples=2)
+    at_truth = loss_at_truth(observation, attack, images, labels, observation.noise)
+    names = attack.matched(observation)
     objective = Objective(observation, attack, names)
     unknowns = {"image": ((images - 0.4) / 0.3)[:, None]}
-    if attack.labels == "optimize":
+    if attack.labels == Optimized():
         unknowns["label"] = 200 * nn.functional.one_hot(labels, 4).double()[:, None]
     twice = tuple(n.repeat_interleave(2, 0) for n in observation.noise)
     problem = Problem.of(observation, labels[:, None], names)
@@ -369,26 +387,26 @@ def test_the_draws_that_the_client_averaged_over_are_unknowns(form, batch, updat
             drawn.append(torch.cat(by_victim, 1).flatten(0, 1))
         parts.append(observation)
     noise, together = tuple(drawn), join(parts)
-    attack = JOINT.replace(draws=3, noise_form=form, tv=0.2, noise_weight=0.3)
+    attack = JOINT.replace(noise_samples=3, noise_form=form, tv=0.2, noise_weight=0.3)
     x = ((images - 0.4) / 0.3).reshape(3, batch, 2, 8, 8)
     expected = 0.2 * total_variation(x) + 0.3 * noises.prior(noise, "norm", 3)
-    found = loss_at(together, attack, images, labels, noise)
+    found = loss_at_truth(together, attack, images, labels, noise)
     torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-12)
     wrong = tuple(torch.randn(n.shape, generator=rng(9), dtype=torch.double) for n in noise)
     bare = attack.replace(tv=0.0, noise_weight=0.0)
-    assert loss_at(together, bare, images, labels, noise).abs().max() < 1e-12
-    assert loss_at(together, bare, images, labels, wrong).min() > 1e-4
+    assert loss_at_truth(together, bare, images, labels, noise).abs().max() < 1e-12
+    assert loss_at_truth(together, bare, images, labels, wrong).min() > 1e-4
 
 
 @pytest.mark.parametrize("form", ["eps", "z"])
 def test_several_draws_are_searched_for(form):
     observation, _, labels = seen(CVB(1, 3), batch=2, dtype=torch.float32, defense=AverageNoise(2))
     blind = dataclasses.replace(observation, noise=None)
-    attack = JOINT.replace(draws=2, max_steps=40, tv=0.0, noise_form=form)
+    attack = JOINT.replace(noise_samples=2, max_steps=40, tv=0.0, noise_form=form)
     found = invert(blind, attack, generator=rng())
     assert [n.shape for n in found.noise] == [(3 * 2 * 2, *observation.model.noise_shapes[0])]
     assert (found.loss < 0.7 * found.trace[0]).all()
-    at_found = loss_at(observation, attack, found.images, labels, found.noise)
+    at_found = loss_at_truth(observation, attack, found.images, labels, found.noise)
     torch.testing.assert_close(at_found, found.loss, atol=1e-6, rtol=1e-3)
     halves = found.noise[0].reshape(3, 2, -1)
     assert not torch.allclose(halves[:, 0], halves[:, 1]), "each draw is its own"
@@ -397,15 +415,15 @@ def test_several_draws_are_searched_for(form):
 def test_what_the_loss_at_the_truth_refuses():
     observation, images, labels = seen()
     with pytest.raises(ParameterError, match="'analytic' is a closed form: it has no loss"):
-        loss_at(observation, ATTACKS["analytic"], images, labels, observation.noise)
+        loss_at_truth(observation, ATTACKS["analytic"], images, labels, observation.noise)
     with pytest.raises(ShapeError, match=r"images must be \(3, 1, 2, 8, 8\)"):
-        loss_at(observation, JOINT, images[:2], labels, observation.noise)
+        loss_at_truth(observation, JOINT, images[:2], labels, observation.noise)
     with pytest.raises(ShapeError, match=r"noise must be 2 tensors with 3 rows, got \[3\]"):
-        loss_at(observation, JOINT, images, labels, observation.noise[:1])
+        loss_at_truth(observation, JOINT, images, labels, observation.noise[:1])
     twice = tuple(torch.cat([n, n]) for n in observation.noise)
     for draws in (1, 3):
         with pytest.raises(ShapeError, match=r"noise must be 2 tensors with 3 rows, got \[6, 6\]"):
-            loss_at(observation, JOINT.replace(draws=draws), images, labels, twice)
+            loss_at_truth(observation, JOINT.replace(noise_samples=draws), images, labels, twice)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from gleak_lib import models
 from gleak_lib.attacks import (
     ATTACKS,
     Attack,
+    Inferred,
     infer,
     infer_batch,
     infer_single,
@@ -135,7 +136,7 @@ def test_attacks_take_known_labels_or_infer_them():
     wrong = dataclasses.replace(seen, labels=torch.tensor([[0], [0], [2]]))
     attack = ATTACKS["ig"].replace(max_steps=2)
     assert invert(wrong, attack).labels.tolist() == [0, 0, 2]
-    assert invert(wrong, attack.replace(labels="infer")).labels.tolist() == [1, 4, 0]
+    assert invert(wrong, attack.replace(labels=Inferred())).labels.tolist() == [1, 4, 0]
     assert invert(dataclasses.replace(seen, labels=None), attack).labels.tolist() == [1, 4, 0]
 
 
@@ -162,7 +163,7 @@ def test_dlg_finds_the_label_without_being_told():
     model = perceptron(activation=nn.Sigmoid)
     images = torch.rand(4, 3, 4, 4, generator=rng(0))
     seen = observe(model, images, torch.tensor([0, 3, 5, 2]), share_labels=False)
-    found = invert(seen, ATTACKS["dlg"].replace(max_steps=60, trials=3), generator=rng())
+    found = invert(seen, ATTACKS["dlg"].replace(max_steps=60, restarts=3), generator=rng())
     solved = found.loss < 1e-6
     assert solved.sum() >= 2
     assert torch.equal(found.labels[solved], torch.tensor([0, 3, 5, 2])[solved])
@@ -201,7 +202,7 @@ def test_the_papers_label_term_has_a_gradient_where_it_is_zero():
 @pytest.mark.parametrize("term", ["one-hot", "paper-code"])
 def test_cpl_adds_the_term_to_the_distance(term):
     seen = observe(perceptron(), torch.rand(2, 3, 3, 4, 4), torch.tensor([[0, 5, 1], [1, 2, 2]]))
-    attack = ATTACKS["cpl"].replace(label_term=term)
+    attack = ATTACKS["cpl"].replace(label_form=term)
     x = {"image": torch.rand(2, 3, 3, 4, 4).double()}
     problem = Problem.of(seen, seen.labels)
 

@@ -4,8 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from gleak_lib.attacks import ATTACKS, Attack, invert, lbfgs, observe, step
-from gleak_lib.attacks.masks import select
+from gleak_lib.attacks import ATTACKS, LBFGS, Attack, Known, Optimized, Resample, invert, observe, step
 from gleak_lib.attacks.objective import Objective, Problem
 from gleak_lib.attacks.unknowns import flatten, take, unflatten
 from gleak_lib.bottlenecks import PRECODE, insert
@@ -39,9 +38,11 @@ def batched(of, start, attack, steps, rates):
         wrong = torch.full_like(loss, torch.nan)
         return torch.where(live, loss.detach(), wrong), {"image": torch.where(live[:, None], grad, torch.nan)}
 
-    memory, path, losses = lbfgs.init(x, attack), [], []
+    memory, path, losses = attack.optimizer.init(x, attack.schedule.max_steps), [], []
     for t in range(steps):
-        x, memory, loss = lbfgs.step(x, evaluate, memory, rates[t], torch.tensor(t + 1.0), attack)
+        x, memory, loss = attack.optimizer.step(
+            x, evaluate, memory, {"image": rates[t]}, torch.tensor(t + 1.0)
+        )
         path.append(x["image"])
         losses.append(loss)
     return torch.stack(path), torch.stack(losses)
@@ -55,9 +56,9 @@ def looped(of, start, attack, steps, rates):
         optimizer = torch.optim.LBFGS(
             [x],
             lr=1.0,
-            max_iter=attack.inner_steps,
-            history_size=attack.history,
-            line_search_fn=SEARCHES[attack.line_search],
+            max_iter=attack.optimizer.inner_steps,
+            history_size=attack.optimizer.memory,
+            line_search_fn=SEARCHES[attack.optimizer.line_search],
         )
 
         def closure(x=x, v=v):
@@ -85,7 +86,7 @@ def test_rosenbrock_functions_as_torch_minimises_them(search, history, inner, lr
     scale = torch.tensor([1.0, 5.0, 20.0, 0.01], dtype=torch.double)
     start = torch.randn(4, 6, dtype=torch.double, generator=torch.Generator().manual_seed(0))
     start[3] = 1.0  # the minimum: this victim never moves
-    attack = settings(history=history, inner_steps=inner, line_search=search)
+    attack = settings(memory=history, inner_steps=inner, line_search=search)
     rates = [torch.full((4,), lr if t < steps / 2 else lr / 2, dtype=torch.double) for t in range(steps)]
     of = rosenbrock(scale)
 
@@ -127,12 +128,12 @@ def observation(victims=3, dtype=torch.double, **options):
 @pytest.mark.parametrize("name", ["dlg", "idlg", "cpl"])
 def test_attack_objectives_as_torch_minimises_them(name, search):
     seen = observation()
-    attack = ATTACKS[name].replace(line_search=search, history=15)
-    names = select(attack.layers, attack.exclude, {"all": tuple(seen.gradients)})
+    attack = ATTACKS[name].replace(line_search=search, memory=15)
+    names = tuple(seen.gradients)
     objective, problem = Objective(seen, attack, names), Problem.of(seen, seen.labels)
     g = torch.Generator().manual_seed(1)
     x = {"image": torch.randn(3, 1, 1, 29, 29, dtype=torch.double, generator=g)}
-    if attack.labels == "optimize":
+    if attack.labels == Optimized():
         x["label"] = torch.randn(3, 1, 5, dtype=torch.double, generator=g)
 
     def of(flat, rows=slice(None)):
@@ -152,9 +153,13 @@ def test_attack_objectives_as_torch_minimises_them(name, search):
 def plain_idlg(seen, attack, dummy, v):
     """What the CVB paper's code does: torch's L-BFGS, plateau scheduler, clip, keep the best."""
     x = dummy.clone().requires_grad_()
-    optimizer = torch.optim.LBFGS([x], lr=attack.lr)
+    optimizer = torch.optim.LBFGS([x], lr=attack.optimizer.lr)
     scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(
-        optimizer, factor=attack.lr_decay, patience=attack.plateau, threshold=attack.threshold, eps=0
+        optimizer,
+        factor=attack.schedule.lr_decay,
+        patience=attack.schedule.drop_after,
+        threshold=attack.schedule.drop_threshold,
+        eps=0,
     )
     best, kept, losses = float("inf"), None, []
 
@@ -169,7 +174,7 @@ def plain_idlg(seen, attack, dummy, v):
         (x.grad,) = torch.autograd.grad(distance, x)
         return distance
 
-    for _ in range(attack.max_steps):
+    for _ in range(attack.schedule.max_steps):
         before = x.detach().clone()
         losses.append(optimizer.step(closure).item())
         if losses[-1] < best:
@@ -182,7 +187,7 @@ def plain_idlg(seen, attack, dummy, v):
 
 def test_the_engine_runs_idlg_as_a_plain_loop_does():
     seen = observation(victims=2)
-    attack = ATTACKS["idlg"].replace(max_steps=6, plateau=2, lr=0.2)
+    attack = ATTACKS["idlg"].replace(max_steps=6, drop_after=2, lr=0.2)
     found = invert(seen, attack, generator=torch.Generator().manual_seed(1))
     seed = int(torch.randint(2**62, (1,), generator=torch.Generator().manual_seed(1)))
     dummies = torch.randn(
@@ -212,7 +217,7 @@ def test_new_noise_at_each_evaluation_as_in_torchs_closure(chunk, monkeypatch):
     seen = observation_behind_a_bottleneck()
     weights = dict(seen.model.named_parameters())
     attack = ATTACKS["idlg"].replace(
-        noise="resample-evaluation", max_steps=6, inner_steps=7, plateau=0, lr=0.2, box=False
+        noise=Resample(each_evaluation=True), max_steps=6, inner_steps=7, drop_after=0, lr=0.2, clip=False
     )
     found = invert(seen, attack, generator=torch.Generator().manual_seed(1))
     seed = int(torch.randint(2**62, (1,), generator=torch.Generator().manual_seed(1)))
@@ -223,7 +228,7 @@ def test_new_noise_at_each_evaluation_as_in_torchs_closure(chunk, monkeypatch):
     ]  # V x evaluations
     for v in range(2):
         x = dummies[v].clone().requires_grad_()
-        optimizer = torch.optim.LBFGS([x], lr=attack.lr, max_iter=7)
+        optimizer = torch.optim.LBFGS([x], lr=attack.optimizer.lr, max_iter=7)
         losses = []
         for t in range(6):
             left = list(draws[t][v])
@@ -246,7 +251,7 @@ def test_new_noise_at_each_evaluation_as_in_torchs_closure(chunk, monkeypatch):
 
 def test_a_victim_that_diverges_does_not_disturb_the_others():
     seen = observation()
-    attack = settings(max_steps=4, labels="known")
+    attack = settings(max_steps=4, labels=Known())
     alone = invert(seen, attack, generator=torch.Generator().manual_seed(1))
     gradients = {n: g.clone() for n, g in seen.gradients.items()}
     for g in gradients.values():
@@ -261,8 +266,8 @@ def test_a_victim_that_diverges_does_not_disturb_the_others():
         torch.testing.assert_close(found.images[v], alone.images[v], atol=1e-8, rtol=0)
 
 
-def test_lbfgs_refuses_the_sign():
+def test_lbfgs_knows_no_sign():
     from gleak_lib.errors import ParameterError
 
-    with pytest.raises(ParameterError, match="needs the gradient itself: set sign=False"):
-        Attack(optimizer="lbfgs")
+    with pytest.raises(ParameterError, match="no setting 'signed'"):
+        Attack(optimizer=LBFGS()).replace(signed=True)

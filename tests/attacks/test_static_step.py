@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from gleak_lib import defenses
-from gleak_lib.attacks import ATTACKS, engine, invert, lbfgs, observe
+from gleak_lib.attacks import ATTACKS, Attack, Fixed, Resample, engine, invert, lbfgs, observe
 from gleak_lib.attacks import step as stepping
 from gleak_lib.attacks.precision import PRECISIONS, arithmetic
 from gleak_lib.attacks.replay import Replayed
@@ -14,7 +14,13 @@ from gleak_lib.bottlenecks import CVB, PRECODE
 from gleak_lib.errors import UnknownNameError
 from gleak_lib.models import MODELS
 
-ITERATIVE = sorted(name for name, attack in ATTACKS.items() if attack.optimizer != "closed-form")
+
+def brief(name, max_steps=3, inner_steps=3, **changes):
+    attack = ATTACKS[name].replace(max_steps=max_steps, **changes)
+    return attack.replace(inner_steps=inner_steps) if attack.kind == "lbfgs" else attack
+
+
+ITERATIVE = sorted(name for name, attack in ATTACKS.items() if isinstance(attack, Attack))
 
 
 def rng(seed=1):
@@ -46,7 +52,7 @@ def replayed(monkeypatch):
 @pytest.mark.parametrize("bottlenecks", [(), (PRECODE(1, 3), CVB(2, 3))], ids=["plain", "bottlenecks"])
 def test_every_attack_on_static_buffers(name, bottlenecks, small, replayed):
     observation = observed(small("cnn", bottlenecks=bottlenecks))
-    attack = ATTACKS[name].replace(max_steps=4, inner_steps=3, trials=2)
+    attack = brief(name, 4, restarts=2)
     plain = invert(observation, attack, generator=rng())
     replayed(True)
     found = invert(observation, attack, generator=rng())
@@ -66,7 +72,12 @@ def test_every_model_on_static_buffers(name, small, replayed):
 def test_new_noise_at_each_evaluation_however_the_step_is_run(how, small, replayed, monkeypatch):
     observation = observed(small("cnn", bottlenecks=(PRECODE(1, 3), CVB(2, 3))), victims=4)
     attack = ATTACKS["idlg"].replace(
-        noise="resample-evaluation", max_steps=4, inner_steps=3, draws=2, patience=1, lr=1.0
+        noise=Resample(each_evaluation=True),
+        max_steps=4,
+        inner_steps=3,
+        noise_samples=2,
+        stop_after=1,
+        lr=1.0,
     )
     plain = invert(observation, attack, generator=rng())
     assert plain.steps.unique().numel() > 1, "some victims leave earlier"
@@ -74,8 +85,7 @@ def test_new_noise_at_each_evaluation_however_the_step_is_run(how, small, replay
     if how == "chunks":
         monkeypatch.setattr(stepping, "CHUNK", 3)
     if how.startswith("no look"):
-        never = stepping.OPTIMIZERS["lbfgs"]._replace(waits=lambda *_: False)
-        monkeypatch.setitem(stepping.OPTIMIZERS, "lbfgs", never)
+        monkeypatch.setattr(lbfgs.LBFGS, "waits", lambda *_: False)
         monkeypatch.setattr(engine, "CHECK_EVERY", 1)
     if how.endswith("buffers"):
         replayed(True)
@@ -87,14 +97,14 @@ def test_new_noise_at_each_evaluation_however_the_step_is_run(how, small, replay
 def test_with_adam_new_noise_at_each_evaluation_is_new_noise_each_step(name, small):
     observation = observed(small("cnn", bottlenecks=CVB(1, 3)))
     attack = ATTACKS[name].replace(max_steps=4)
-    other = invert(observation, attack.replace(noise="resample-evaluation"), generator=rng())
+    other = invert(observation, attack.replace(noise_each_evaluation=True), generator=rng())
     torch.testing.assert_close(other, invert(observation, attack, generator=rng()), equal_nan=True)
 
 
 def test_victims_that_stop_leave_the_buffers_too(small, replayed, monkeypatch):
     monkeypatch.setattr(engine, "CHECK_EVERY", 2)
     observation = observed(small("cnn"), victims=4)
-    attack = ATTACKS["ig"].replace(max_steps=30, patience=3, lr=0.5)
+    attack = ATTACKS["ig"].replace(max_steps=30, stop_after=3, lr=0.5)
     plain = invert(observation, attack, generator=rng())
     assert plain.steps.unique().numel() > 1
     replayed(True)
@@ -106,7 +116,7 @@ def test_victims_that_stop_leave_the_buffers_too(small, replayed, monkeypatch):
 def test_many_victims_are_stepped_in_chunks(name, compiled, small, monkeypatch):
     monkeypatch.setattr(torch, "compile", lambda graph, **_: graph)
     observation = observed(small("cnn", bottlenecks=CVB(1, 3)), victims=4)
-    attack = ATTACKS[name].replace(max_steps=3, inner_steps=2, draws=2)
+    attack = brief(name, inner_steps=2, noise_samples=2)
     plain = invert(observation, attack, generator=rng())
     monkeypatch.setattr(stepping, "CHUNK", 3)
     found = invert(observation, attack, generator=rng(), compile=compiled)
@@ -160,13 +170,10 @@ def test_what_cannot_be_recorded_runs_plainly_and_says_so_once(monkeypatch):
 @pytest.mark.parametrize("name", ["dlg", "idlg"])
 def test_lbfgs_without_looking_at_values(name, small, monkeypatch):
     observation = observed(small("lenet"))
-    attack = ATTACKS[name].replace(max_steps=5, inner_steps=6, history=4, lr=1.0)
+    attack = ATTACKS[name].replace(max_steps=5, inner_steps=6, memory=4, lr=1.0)
     plain = invert(observation, attack, generator=rng())
     looked = []
-    monkeypatch.setattr(lbfgs, "waits", lambda *_: looked.append(1))
-    monkeypatch.setitem(
-        stepping.OPTIMIZERS, "lbfgs", stepping.OPTIMIZERS["lbfgs"]._replace(waits=lbfgs.waits)
-    )
+    monkeypatch.setattr(lbfgs.LBFGS, "waits", lambda *_: looked.append(1))
     found = invert(observation, attack, generator=rng())
     assert looked
     torch.testing.assert_close(found, plain, equal_nan=True, rtol=1e-7, atol=1e-7)
@@ -176,7 +183,7 @@ def test_lbfgs_without_looking_at_values(name, small, monkeypatch):
 def test_every_attack_can_be_traced(name, small, monkeypatch):
     monkeypatch.setattr(torch, "compile", lambda graph, **_: graph)  # the tracing alone
     observation = observed(small("cnn", bottlenecks=CVB(1, 3)))
-    attack = ATTACKS[name].replace(max_steps=3, inner_steps=2)
+    attack = brief(name, inner_steps=2)
     plain = invert(observation, attack, generator=rng())
     torch.testing.assert_close(
         invert(observation, attack, generator=rng(), compile=True), plain, equal_nan=True
@@ -203,7 +210,7 @@ def test_coarser_arithmetic_moves_the_reconstruction_this_much_at_most(precision
     observation = observe(
         network, images, torch.tensor([0, 2, 1], device=device), generator=rng(), mean=0.5, std=0.25
     )
-    attack = ATTACKS["ig"].replace(max_steps=60, lr=0.05, sign=False, noise="fixed")
+    attack = ATTACKS["ig"].replace(max_steps=60, lr=0.05, signed=False, noise=Fixed())
     exact = invert(observation, attack, generator=rng())
     found = invert(observation, attack, generator=rng(), precision=precision)
     assert (found.images - exact.images).square().mean().sqrt() <= bound
@@ -237,7 +244,7 @@ def test_memory_does_not_grow_with_the_steps(small):
             counts[step] = len(tensors), sum(t.numel() for t in tensors)
 
     observation = observed(small("lenet"), dtype=torch.float32)
-    invert(observation, ATTACKS["ig"].replace(max_steps=301), generator=rng(), watch=watch)
+    invert(observation, ATTACKS["ig"].replace(max_steps=301), generator=rng(), callback=watch)
     blocks = 200 // engine.CHECK_EVERY
     assert counts[301][0] - counts[101][0] <= blocks
     assert counts[301][1] - counts[101][1] <= 200 * observation.victims

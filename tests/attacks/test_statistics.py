@@ -38,7 +38,7 @@ def at_truth(seen, images, attack):
 
 
 def test_the_truth_matches_only_under_the_clients_statistics():
-    attack = Attack(tv=0.0)
+    attack = Attack().replace(tv=0.0)
     for mode, right in [(True, "own"), (False, "running"), (False, "own")]:
         seen, images = observed(network().train(mode))
         assert at_truth(seen, images, attack.replace(statistics=right)).max() < 1e-12, (mode, right)
@@ -71,7 +71,7 @@ def test_the_statistics_prior_vanishes_at_the_truth_and_draws_dummies_there():
     own = batch_statistics(objective.model, x.flatten(0, 1))
     expected = without.loss({"image": x}, problem, ()) + 0.1 * statistics_distance(own, problem.statistics)
     torch.testing.assert_close(objective.loss({"image": x}, problem, ()), expected)
-    found = invert(seen, attack.replace(max_steps=30, lr=0.1, patience=3), generator=rng())
+    found = invert(seen, attack.replace(max_steps=30, lr=0.1, stop_after=3), generator=rng())
     assert (found.loss < found.trace[0]).all()
 
 

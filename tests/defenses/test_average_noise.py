@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from gleak_lib import federated, models
-from gleak_lib.attacks import Attack, observe
+from gleak_lib.attacks import Attack, Given, observe
 from gleak_lib.attacks.objective import Objective, Problem
 from gleak_lib.bottlenecks import CVB, PRECODE
 from gleak_lib.defenses import DP, AverageNoise, Batch, Compression, Gaussian, average, chain
@@ -102,7 +102,9 @@ def test_batchnorm_in_training_mode_takes_all_draws_together(small):
     model = small("mlp", bottlenecks=PRECODE(1, 3)).double().train()
     found, images, _ = seen(model, AverageNoise(3))
     noise = torch.cat([n.reshape(3, 2, -1) for (n,) in drawn(model, 6, 3)], 1).flatten(0, 1)
-    objective = Objective(found, Attack(noise="given", draws=3, tv=0.0), tuple(found.gradients))
+    objective = Objective(
+        found, Attack().replace(noise=Given(), noise_samples=3, tv=0.0), tuple(found.gradients)
+    )
     loss = objective.loss({"image": images}, Problem.of(found, found.labels), (noise,))
     assert loss.abs().max() < 1e-12
 

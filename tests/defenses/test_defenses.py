@@ -8,8 +8,7 @@ import torch
 
 from gleak_lib import models
 from gleak_lib.attacks import observe
-from gleak_lib.attacks.observe import sample_noise
-from gleak_lib.bottlenecks import CVB, PRECODE
+from gleak_lib.bottlenecks import CVB, PRECODE, sample_noise
 from gleak_lib.defenses import (
     DEFENSES,
     DP,

@@ -10,8 +10,7 @@ import torch
 from torch.nn import functional as F
 
 from gleak_lib.attacks import observe
-from gleak_lib.attacks.observe import sample_noise
-from gleak_lib.bottlenecks import CVB, PRECODE
+from gleak_lib.bottlenecks import CVB, PRECODE, sample_noise
 from gleak_lib.defenses import DP, Batch, Privacy, epsilon
 from gleak_lib.errors import MissingDependencyError, ParameterError
 

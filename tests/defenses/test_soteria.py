@@ -6,8 +6,7 @@ from torch import nn
 
 from gleak_lib import attacks, models
 from gleak_lib.attacks import ATTACKS, observe
-from gleak_lib.attacks.observe import sample_noise
-from gleak_lib.bottlenecks import CVB
+from gleak_lib.bottlenecks import CVB, sample_noise
 from gleak_lib.defenses import Batch, Compression, Soteria, chain
 from gleak_lib.defenses.soteria import sensitivity
 from gleak_lib.errors import ParameterError
@@ -127,12 +126,12 @@ def test_muted_leaves_out_the_layer_that_the_defence_targets(small):
     names = [n for n, m in model.named_modules() if isinstance(m, nn.Linear)]
     for defense in (Soteria(layer=names[0]), chain(Soteria(layer=names[0]), Compression(0.5))):
         seen = observe(model, images, labels, defense=defense)
-        left = attacks.matched(seen, ATTACKS["muted"])
+        left = ATTACKS["muted"].matched(seen)
         assert set(seen.gradients) - set(left) == {f"{names[0]}.weight", f"{names[0]}.bias"}
-        assert attacks.matched(seen, ATTACKS["ig"]) == tuple(seen.gradients)
+        assert ATTACKS["ig"].matched(seen) == tuple(seen.gradients)
     seen = observe(model, images, labels, defense=Compression(0.5))
     last = list(model.groups.values())[-1]
-    assert set(seen.gradients) - set(attacks.matched(seen, ATTACKS["muted"])) == set(last)
+    assert set(seen.gradients) - set(ATTACKS["muted"].matched(seen)) == set(last)
 
 
 def test_muted_sees_nothing_of_soteria(small):

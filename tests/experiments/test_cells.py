@@ -185,7 +185,7 @@ def test_from_json_makes_cells_only(data, message):
 def test_descriptions_tell_cells_apart():
     assert TRAINING.architecture == 'cnn+cvb(1, kl="exact")+precode(2, k=16)'
     assert "weights after 5 rounds, 4 victims" in ATTACK.describe()
-    masked = AttackCell(TRAINING, attack=Attack(exclude=("head",)))
+    masked = AttackCell(TRAINING, attack=Attack().replace(exclude=("head",)))
     assert "(layers: all but head)" in masked.describe()
     assert "fresh weights" in AttackCell(TRAINING, attack=Attack()).describe()
 

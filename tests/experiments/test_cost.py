@@ -5,7 +5,7 @@ import json
 import pytest
 from toy_cells import Toy
 
-from gleak_lib.attacks import ATTACKS
+from gleak_lib.attacks import ATTACKS, LBFGS
 from gleak_lib.bottlenecks import PRECODE
 from gleak_lib.experiments import AttackCell, Store, TrainingCell, run
 from gleak_lib.experiments.runner import cost
@@ -42,8 +42,8 @@ def costs(*cells, machine=HERE):
     [
         (attack(victims=3, steps=10), 30),
         (attack(victims=3, steps=10, batch_size=4), 120),
-        (attack(victims=3, steps=10, trials=2), 60),
-        (attack(victims=3, steps=10, optimizer="lbfgs", inner_steps=20, sign=False), 600),
+        (attack(victims=3, steps=10, restarts=2), 60),
+        (attack(victims=3, steps=10, optimizer=LBFGS()), 600),
         (AttackCell(TrainingCell("digits", "mlp"), attack=ATTACKS["analytic"], victims=7), 7),
         (TrainingCell("digits", protocol=Protocol(rounds=3, local_epochs=2)), 6000),
         (TrainingCell("digits", protocol=Protocol(rounds=3, clients=100, clients_per_round=10)), 300),
@@ -126,7 +126,7 @@ def test_compiled_cells_tell_of_compiled_ones():
 
 
 def test_a_watched_attack_costs_what_the_attack_costs_until_one_was_measured():
-    cell = TracksCell(attack(victims=4, patience=0, tolerance=0), tail=2)
+    cell = TracksCell(attack(victims=4, stop_after=0, stop_below=0), tail=2)
     assert costs(measured(cell.attacked, 6.0)).seconds(cell) == pytest.approx(6.0)
     assert costs(measured(cell.attacked, 6.0), measured(cell, 7.0)).seconds(cell) == pytest.approx(7.0)
 
@@ -170,7 +170,7 @@ def test_benchmarks_tell_where_no_result_does(tmp_path):
     here = cost.here("cpu")
     known = cost.read([tmp_path], here._replace(compile=True))
     assert known.seconds(attack(victims=5, steps=100)) == pytest.approx(500 * 0.002)
-    dlg = attack(victims=5, steps=100, optimizer="lbfgs", inner_steps=10, sign=False)
+    dlg = attack(victims=5, steps=100, optimizer=LBFGS(inner_steps=10))
     assert known.seconds(dlg) == pytest.approx(500 * 0.020 / 2)  # half the iterations of a step of twenty
     gpu = cost.read([tmp_path], Machine("GPU", 1))
     assert gpu.seconds(attack(victims=5, steps=100)) == pytest.approx(500 * 0.003)

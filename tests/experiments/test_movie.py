@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from gleak_lib import attacks, datasets
-from gleak_lib.attacks import ATTACKS
+from gleak_lib.attacks import ATTACKS, Given
 from gleak_lib.bottlenecks import CVB
 from gleak_lib.errors import ParameterError, UnknownNameError
 from gleak_lib.experiments.context import Context
@@ -57,9 +57,9 @@ def test_frames_lie_closer_at_the_beginning():
     [
         ({"victims": 9}, "A movie shows 1 to 8 victims, got 9"),
         ({"frames": 101}, "A movie has 2 to 100 frames, got 101"),
-        ({"attack": ATTACKS["dlg"]}, "labels='known'"),
-        ({"attack": ATTACK.replace(trials=2)}, "trials=1"),
-        ({"attack": ATTACK.replace(noise="given")}, "noise='resample'"),
+        ({"attack": ATTACKS["dlg"]}, r"labels=Known\(\)"),
+        ({"attack": ATTACK.replace(restarts=2)}, "restarts=1"),
+        ({"attack": ATTACK.replace(noise=Given())}, r"noise=Resample\(\)"),
         ({"attack": ATTACKS["analytic"]}, "a closed form has none"),
     ],
 )

@@ -86,7 +86,7 @@ def costs(**seconds):
     images = {"digits": 1}
     known = [TrainingCell("digits", protocol=Protocol(rounds=1)), on(TRAININGS[0], 0, 1)]
     machine = Machine("this", 1)
-    each = [1.0, IG.max_steps]
+    each = [1.0, IG.schedule.max_steps]
     measured = [Measured(work(c, images), machine, s) for c, s in zip(known, each, strict=True)]
     return Costs(measured, machine, images)
 

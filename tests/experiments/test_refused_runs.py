@@ -83,7 +83,7 @@ BAD_CELLS = {
         "BatchNorm in training mode sees one",
     ),
     "no such option": (TrainingCell("digits", options={"wdth": 3}), ParameterError, "has no option 'wdth'"),
-    "another type": (AttackCell(TRAINING, attack=None), ParameterError, "attack must be Attack, got None"),
+    "another type": (AttackCell(TRAINING, attack=None), ParameterError, "attack must be Inversion, got None"),
     "a truth for a number": (
         AttackCell(TRAINING, share_labels=1),
         ParameterError,

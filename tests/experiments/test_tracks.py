@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from gleak_lib import attacks, datasets
-from gleak_lib.attacks import ATTACKS
+from gleak_lib.attacks import ATTACKS, Inferred
 from gleak_lib.bottlenecks import PRECODE
 from gleak_lib.errors import ParameterError
 from gleak_lib.experiments import AttackCell, Context, TrainingCell, from_json
@@ -16,7 +16,7 @@ from gleak_lib.experiments.specs.gradient_tracks import TracksCell, _Watch, reco
 from gleak_lib.pixels import normalize
 
 STEPS = 12
-BUDGET = {"max_steps": STEPS, "patience": 0, "tolerance": 0.0}
+BUDGET = {"max_steps": STEPS, "stop_after": 0, "stop_below": 0.0}
 HEAD = ATTACKS["ig"].replace(tv=0.0, layers=("head",), **BUDGET)
 TRAINING = TrainingCell("digits", bottlenecks=(PRECODE(3, 4),))
 ATTACK = AttackCell(TRAINING, attack=HEAD, victims=1, seed=3)
@@ -113,9 +113,8 @@ def test_the_cell_is_storable_and_says_what_it_is():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"patience": 5, "draws": 2}, r"only with draws=1, patience=0: use"),
-        ({"labels": "infer"}, "only with labels='known'"),
-        ({"optimizer": "closed-form"}, "only with an optimizer with steps"),
+        ({"stop_after": 5, "noise_samples": 2}, r"only with noise_samples=1, stop_after=0: use"),
+        ({"labels": Inferred()}, r"only with labels=Known\(\)"),
     ],
 )
 def test_attacks_that_cannot_be_watched(changes, message):

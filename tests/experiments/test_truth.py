@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from gleak_lib import attacks, datasets, models
-from gleak_lib.attacks import ATTACKS
+from gleak_lib.attacks import ATTACKS, Attack
 from gleak_lib.bottlenecks import CVB, PRECODE
 from gleak_lib.defenses import AverageNoise, Compression
 from gleak_lib.errors import ParameterError
@@ -17,7 +17,8 @@ from gleak_lib.types import Reconstruction
 
 TRAINING = TrainingCell("digits", bottlenecks=(CVB(1, 1), PRECODE(3, 4)))
 JOINT = ATTACKS["joint"].replace(max_steps=3)
-PRESETS = {name: a.replace(max_steps=2, inner_steps=2) for name, a in ATTACKS.items()}
+BUDGETS = {"adam": {"max_steps": 2}, "lbfgs": {"max_steps": 2, "inner_steps": 2}, "closed-form": {}}
+PRESETS = {name: a.replace(**BUDGETS[a.kind]) for name, a in ATTACKS.items()}
 
 
 def cell(attack=JOINT, **options):
@@ -35,7 +36,7 @@ def test_the_stored_figures_are_those_of_the_functions(store, batch):
     seen = attacks.observe(model, images, labels, generator=generator, **pixels)
     found = attacks.invert(dataclasses.replace(seen, noise=None), JOINT, generator=generator)
     assert result.figures["loss"] == pytest.approx(found.loss.tolist(), rel=1e-4)
-    at_truth = attacks.loss_at(seen, JOINT, images, labels, seen.noise)
+    at_truth = attacks.loss_at_truth(seen, JOINT, images, labels, seen.noise)
     assert result.figures["loss_at_truth"] == pytest.approx(at_truth.tolist(), rel=1e-4)
     if batch == 1:
         pair = [torch.cat([n.flatten(1) for n in noise], 1) for noise in (found.noise, seen.noise)]
@@ -58,7 +59,7 @@ def test_several_updates_of_the_same_images(store):
     assert result.figures["loss"] == pytest.approx(found.loss.tolist(), rel=1e-4)
     noise = ground_truth.noise_of(attacks.join(updates))
     assert len(noise) == len(found.noise) == 6
-    at_truth = attacks.loss_at(seen, JOINT, images, labels, noise)
+    at_truth = attacks.loss_at_truth(seen, JOINT, images, labels, noise)
     assert result.figures["loss_at_truth"] == pytest.approx(at_truth.tolist(), rel=1e-4)
     assert "3 updates each" in result.cell.describe()
 
@@ -82,16 +83,16 @@ def test_in_a_batch_the_noise_goes_with_the_images():
 @pytest.mark.parametrize("name", sorted(ATTACKS))
 def test_every_attack_that_takes_steps_has_its_loss_at_the_truth(name, store):
     attack = PRESETS[name]
-    training = TRAINING if attack.optimizer != "closed-form" else TrainingCell("digits", "mlp")
+    training = TRAINING if isinstance(attack, Attack) else TrainingCell("digits", "mlp")
     if name == "patches":
         training = TrainingCell("digits", "vit")
-    one = AttackCell(training, attack=attack, victims=2, share_noise=attack.noise == "given", mode="eval")
+    one = AttackCell(training, attack=attack, victims=2, share_noise=name == "oracle", mode="eval")
     (result,) = run([one], store, device="cpu", progress=False)
-    if attack.optimizer == "closed-form":
+    if attack.kind == "closed-form":
         assert "loss_at_truth" not in result.figures
     else:
         assert len(result.figures["loss_at_truth"]) == 2
-    assert ("noise_correlation" in result.figures) == (attack.noise == "optimize")
+    assert ("noise_correlation" in result.figures) == (name in ("joint", "layerwise"))
 
 
 def test_the_attack_is_not_told_what_the_evaluation_knows(store, monkeypatch):
@@ -121,9 +122,9 @@ AVERAGED = AverageNoise(3)
     ("options", "loss", "correlation"),
     [
         ({}, True, True),
-        ({"attack": JOINT.replace(draws=3)}, False, False),
+        ({"attack": JOINT.replace(noise_samples=3)}, False, False),
         (
-            {"attack": JOINT.replace(draws=3, noise_form="z"), "defense": AVERAGED, "batch_size": 2},
+            {"attack": JOINT.replace(noise_samples=3, noise_form="z"), "defense": AVERAGED, "batch_size": 2},
             False,
             False,
         ),
@@ -132,7 +133,7 @@ AVERAGED = AverageNoise(3)
         ({"defense": AverageNoise(1)}, True, True),
         ({"attack": PRESETS["expectation"], "defense": AVERAGED}, False, False),
         ({"attack": PRESETS["expectation"]}, True, False),
-        ({"attack": JOINT.replace(draws=3), "updates": 2}, False, False),
+        ({"attack": JOINT.replace(noise_samples=3), "updates": 2}, False, False),
     ],
 )
 def test_what_nobody_can_compare_is_left_out(store, options, loss, correlation):
@@ -145,7 +146,9 @@ def test_what_nobody_can_compare_is_left_out(store, options, loss, correlation):
 
 
 def test_without_bottlenecks_there_is_nothing_to_record(store):
-    one = AttackCell(TrainingCell("digits"), attack=JOINT.replace(draws=2), victims=2, defense=AVERAGED)
+    one = AttackCell(
+        TrainingCell("digits"), attack=JOINT.replace(noise_samples=2), victims=2, defense=AVERAGED
+    )
     (result,) = run([one], store, device="cpu", progress=False)
     assert len(result.figures["loss_at_truth"]) == 2
     assert "noise_correlation" not in result.figures

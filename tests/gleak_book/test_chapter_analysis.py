@@ -87,11 +87,11 @@ def test_cells_are_the_papers_three_attacks_on_both_weights():
     assert len(set(cells)) == len(cells)
     settings = analysis.watched(**CHAPTER)[5]
     assert list(settings) == list(MEANS) == list(analysis.names(CHAPTER))
-    found = [(c.attacked.attack.layers, c.attacked.training.bottlenecks) for c in settings.values()]
+    found = [(c.attacked.attack.match.layers, c.attacked.training.bottlenecks) for c in settings.values()]
     assert found == [("all", ()), ("all", (PRECODE(3, 32),)), ("before-decoder", (PRECODE(3, 32),))]
     for cell in settings.values():
-        attack = cell.attacked.attack
-        assert (attack.max_steps, attack.patience, attack.tolerance) == (1000, 0, 0)
+        schedule = cell.attacked.attack.schedule
+        assert (schedule.max_steps, schedule.stop_after, schedule.stop_below) == (1000, 0, 0)
         assert cell.attacked.rounds == 5 and cell.tail == 50 and cell.shown == 3
 
 

@@ -63,13 +63,13 @@ def test_cells_follow_each_models_own_scale():
     assert {c.model for c in trained} == {"cnn"} and len(trained) == 2 * 2 * 2  # sets, defences, seeds
     attacks = [c for c in cells if isinstance(c, AttackCell)]
     assert len(set(cells)) == len(cells)
-    assert {(c.training.model, c.attack.max_steps) for c in attacks} == {
+    assert {(c.training.model, c.attack.schedule.max_steps) for c in attacks} == {
         ("cnn", 2000), ("resnet18", 350), ("vit", 600)
     }  # fmt: skip
-    assert {(c.victims, c.attack.tv) for c in attacks if c.training.model == "vit"} == {
+    assert {(c.victims, c.attack.settings["tv"]) for c in attacks if c.training.model == "vit"} == {
         (2, 1e-4), (1, 0.1), (1, 1e-4)
     }  # fmt: skip
-    assert all((c.attack.layers == "before-decoder") == bool(c.training.bottlenecks) for c in attacks)
+    assert all((c.attack.match.layers == "before-decoder") == bool(c.training.bottlenecks) for c in attacks)
 
 
 def test_scores_stand_beside_table_xi(results):

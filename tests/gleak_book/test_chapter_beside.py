@@ -30,7 +30,7 @@ def attacked(store, ssim, training=CIFAR, *, victims=16, steps=2000, attack="ig"
     }
     budget = {"max_steps": steps}
     if attack != "idlg":
-        budget["plateau"] = 400 if steps == 20_000 else 50
+        budget["drop_after"] = 400 if steps == 20_000 else 50
     chosen = ATTACKS[attack].replace(**budget)
     store.put(AttackCell(training, attack=chosen, victims=victims, seed=seed, **cell), figures, PROVENANCE)
 
@@ -67,8 +67,8 @@ def test_claims_are_at_full_scale():
     for claim in beside.claims():
         if claim.attacked:
             assert claim.attacked.victims == 128 and claim.attacked.rounds == 0
-            full = 2000 if claim.attacked.attack.optimizer == "lbfgs" else 20_000
-            assert claim.attacked.attack.max_steps == full
+            full = 2000 if claim.attacked.attack.kind == "lbfgs" else 20_000
+            assert claim.attacked.attack.schedule.max_steps == full
         if claim.trained:
             assert claim.trained.protocol.rounds == 300 and claim.trained.seed == 0
         assert claim.attacked or claim.trained

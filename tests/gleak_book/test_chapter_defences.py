@@ -65,10 +65,10 @@ def test_other_images_have_the_rows_without_figures():
 def test_attacks_ignore_stochastic_gradients_behind_a_bottleneck_only():
     found = {(row.defense, name): cell for (row, name), cell in defences.matrix(**CHAPTER).items()}
     assert len(found) == 3 * 3 + 1
-    masked = {key for key, cell in found.items() if cell.attack.layers == "before-decoder"}
+    masked = {key for key, cell in found.items() if cell.attack.match.layers == "before-decoder"}
     assert masked == {("cvb", name) for name in ("iDLG", "CPL", "IG")}
-    assert found["cvb", defences.EVERY].attack.layers == "all"
-    assert found["none", "iDLG"].attack.max_steps == 100
+    assert found["cvb", defences.EVERY].attack.match.layers == "all"
+    assert found["none", "iDLG"].attack.schedule.max_steps == 100
     assert found["dp", "CPL"].defense == found["dp", "IG"].defense == DP(noise_multiplier=1e-3)
 
 

@@ -48,11 +48,11 @@ def test_masks_leave_out_what_they_say():
     for row in ignore.table_i(**CHAPTER)[0]:
         attack = row.cell.attack
         if row.mask.startswith("all but"):
-            assert len(attack.exclude) == 1
-            assert ignore.paper_name(attack.exclude[0]) not in row.matched.split("+")
+            assert len(attack.match.exclude) == 1
+            assert ignore.paper_name(attack.match.exclude[0]) not in row.matched.split("+")
         else:
-            assert attack.exclude == ()
-        assert attack.max_steps == 10
+            assert attack.match.exclude == ()
+        assert attack.schedule.max_steps == 10
 
 
 def test_cells_are_trainings_spreads_and_attacks_without_repetition():

@@ -6,7 +6,7 @@ from gleak_book import standing, standing_report
 from gleak_book.campaign import Campaign
 
 from gleak_lib import plots
-from gleak_lib.attacks import ATTACKS
+from gleak_lib.attacks import ATTACKS, Optimize
 from gleak_lib.chapters import PROFILES, experiments, parameters, profiles
 from gleak_lib.client_setup import parse
 from gleak_lib.defenses import DP, AverageNoise
@@ -82,23 +82,23 @@ def test_the_cells_of_every_profile(profile):
 def test_every_protection_meets_the_attacks_made_for_it(text, trained, names):
     found = standing.attackers(parse(text), steps=30, plateau=5, trained=trained)
     assert list(found) == names
-    assert {a.max_steps for a in found.values()} == {30}
+    assert {a.schedule.max_steps for a in found.values()} == {30}
     masked = bool(parse(text).bottlenecks) and not trained
-    assert found[P] == ATTACKS["ignore" if masked else "ig"].replace(max_steps=30, plateau=5)
+    assert found[P] == ATTACKS["ignore" if masked else "ig"].replace(max_steps=30, drop_after=5)
     assert found[L] == ATTACKS["layerwise"].replace(max_steps=30)
     if standing.DRAWS in found:
-        assert (found[standing.DRAWS].draws, found[standing.DRAWS].noise) == (3, "optimize")
+        assert found[standing.DRAWS].noise == Optimize(samples=3)
     if standing.MUTED in found:
-        assert found[standing.MUTED].exclude == ("last",)
+        assert found[standing.MUTED].match.exclude == ("last",)
     if standing.SPARSE in found:
-        assert found[standing.SPARSE].estimate == "sparsity"
+        assert found[standing.SPARSE].match.estimate == "sparsity"
     if standing.SMOOTH in found:
-        assert found[standing.SMOOTH].tv > ATTACKS["joint"].tv
+        assert found[standing.SMOOTH].settings["tv"] > ATTACKS["joint"].settings["tv"]
 
 
 def test_averaged_noise_is_four_draws_unless_said():
     found = standing.attackers(parse(f"{CHOSEN} + average_noise()"), steps=1, plateau=1)
-    assert found[standing.DRAWS].draws == AverageNoise().draws == 4
+    assert found[standing.DRAWS].noise.samples == AverageNoise().draws == 4
 
 
 def test_the_cells_are_attacks_trainings_and_bytes():

@@ -9,7 +9,7 @@ from gleak_book import leak, paper_cells, paper_rows
 from gleak_book.paper_cells import Scale
 from gleak_book.paper_rows import Row
 
-from gleak_lib.attacks import ATTACKS
+from gleak_lib.attacks import ATTACKS, LabelDistance, Resample
 from gleak_lib.bottlenecks import CVB, PRECODE
 from gleak_lib.defenses import DP, Compression
 from gleak_lib.errors import ParameterError, UnknownNameError
@@ -75,9 +75,9 @@ def test_attacks_are_the_presets_and_ignore_replaces_ig():
     assert paper_rows.named_attack("ig") == ATTACKS["ig"]
     assert paper_rows.named_attack("ig+ignore") == ATTACKS["ignore"]
     assert paper_rows.named_attack("cpl+ignore") == ATTACKS["cpl"].replace(layers="before-decoder")
-    assert row().attacker().tv == 0.01
-    assert row(model="vit").attacker().tv == 1e-4  # the paper's code
-    assert row(model="vit").attacker(tv=0.5).tv == 0.5
+    assert row().attacker().settings["tv"] == 0.01
+    assert row(model="vit").attacker().settings["tv"] == 1e-4  # the paper's code
+    assert row(model="vit").attacker(tv=0.5).settings["tv"] == 0.5
     assert row(attack="idlg").attacker(tv=0.5) == ATTACKS["idlg"]
 
 
@@ -117,17 +117,17 @@ def test_a_scale_is_read_off_a_chapters_parameters():
 
 def test_cpl_in_table_ix_is_the_public_codes():
     (line,) = [r for r in paper_rows.read("IX", dataset="cifar10") if r.attack == "cpl"]
-    assert (line.attacker().label_term, line.attacker().label_weight) == ("paper-code", 0.1)
+    assert line.attacker().priors == (LabelDistance(0.1, "paper-code"),)
     ours = dataclasses.replace(line, table="X").attacker()
-    assert (ours.label_term, ours.label_weight) == ("one-hot", 0.01)
+    assert ours.priors == (LabelDistance(0.01),)
 
 
 def test_lbfgs_on_a_bottleneck_in_table_ix_draws_noise_as_the_public_code_does():
     lines = paper_rows.read("IX", dataset="mnist")
     noise = {line.attack: line.attacker().noise for line in lines}
-    assert noise["idlg+ignore"] == noise["cpl+ignore"] == "resample-evaluation"
-    assert {noise[name] for name in ("idlg", "cpl", "ig", "ig+ignore")} == {"resample"}
-    assert dataclasses.replace(lines[3], table="X").attacker().noise == "resample"
+    assert noise["idlg+ignore"] == noise["cpl+ignore"] == Resample(each_evaluation=True)
+    assert {noise[name] for name in ("idlg", "cpl", "ig", "ig+ignore")} == {Resample()}
+    assert dataclasses.replace(lines[3], table="X").attacker().noise == Resample()
 
 
 def test_a_row_is_trained_with_its_defence_and_attacked_fresh():
@@ -140,7 +140,11 @@ def test_a_row_is_trained_with_its_defence_and_attacked_fresh():
     attacked = paper_cells.attack(line, SMALL)
     assert attacked.defense == compression
     assert attacked.training == trained[0].at(0)  # fresh weights know of no defence
-    assert (attacked.victims, attacked.attack.max_steps, attacked.attack.plateau) == (4, 10, 5)
+    assert (attacked.victims, attacked.attack.schedule.max_steps, attacked.attack.schedule.drop_after) == (
+        4,
+        10,
+        5,
+    )
     later = paper_cells.attack(line, Scale(training_rounds=2, rounds=1))
     assert (later.rounds, later.training) == (1, trained[0].at(1))
 

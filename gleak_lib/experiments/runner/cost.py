@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from gleak_lib.attacks import Attack
+from gleak_lib.attacks import LBFGS, Inversion
 from gleak_lib.datasets.search import SIZE, at_size
 from gleak_lib.errors import StoreError
 from gleak_lib.experiments.atomic import read_json
@@ -133,13 +133,12 @@ def _(cell: SpreadCell, images: Mapping[str, int]) -> Work:
     return Work(_models(cell.training, "spread"), cell.victims * cell.draws * _pixels(cell.training))
 
 
-def _steps(training: TrainingCell, attack: Attack, count: int) -> Work:
+def _steps(training: TrainingCell, attack: Inversion, count: int) -> Work:
     """The work of an attack on `count` images."""
-    how = attack.optimizer
-    steps = 1 if how == "closed-form" else attack.max_steps * attack.draws * attack.trials
-    steps *= attack.inner_steps if how == "lbfgs" else 1
-    same, family = _models(training, "attack", how)
-    return Work(((*same, attack.layers, attack.exclude), same, family), steps * count * _pixels(training))
+    same, family = _models(training, "attack", attack.kind)
+    has = attack.settings
+    size = attack.evaluations * count * _pixels(training)
+    return Work(((*same, has.get("layers", "all"), has.get("exclude", ())), same, family), size)
 
 
 def _models(training: TrainingCell, *kind: Any) -> tuple[Group, Group]:
@@ -270,7 +269,7 @@ def _row(row: benchmarks.Row) -> Iterator[Measured]:
     how, victims = str(settings["optimizer"]), float(settings["victims"])
     model = str(settings["model"]).partition(" ")[0]
     yield Measured(
-        Work((("attack", how, "family", model),), victims * (Attack().inner_steps if how == "lbfgs" else 1)),
+        Work((("attack", how, "family", model),), victims * (LBFGS().inner_steps if how == "lbfgs" else 1)),
         Machine(str(row.machine["device"]), int(row.machine["threads"]), usual[method]),
         float(row.figures["ms"]) / 1000 * victims,
     )

@@ -7,9 +7,10 @@ import numpy as np
 import torch
 
 from gleak_lib import attacks, datasets
-from gleak_lib.attacks import Attack, unknowns
+from gleak_lib.attacks import Attack, Known, Resample
+from gleak_lib.attacks.engine import on_device
+from gleak_lib.attacks.noise import drawing
 from gleak_lib.attacks.objective import Problem
-from gleak_lib.attacks.observe import sample_noise
 from gleak_lib.attacks.step import Step
 from gleak_lib.errors import ParameterError
 from gleak_lib.experiments.context import Context
@@ -55,19 +56,21 @@ class MovieCell(WeightsCell):
             raise ParameterError(f"A movie shows 1 to {MOST} victims, got {self.victims}.")
         if not 2 <= self.frames <= 100:
             raise ParameterError(f"A movie has 2 to 100 frames, got {self.frames}.")
-        needed = {"labels": "known", "noise": "resample", "trials": 1, "draws": 1, "statistics_weight": 0}
-        for name, value in needed.items():
+        if not isinstance(self.attack, Attack):
+            raise ParameterError("A movie needs an attack that takes steps; a closed form has none.")
+        for name, value in {"labels": Known(), "noise": Resample()}.items():
             if getattr(self.attack, name) != value:
                 raise ParameterError(f"A movie needs an attack with {name}={value!r}.")
-        if self.attack.optimizer == "closed-form":
-            raise ParameterError("A movie needs an attack that takes steps; a closed form has none.")
+        for name, value in {"restarts": 1, "statistics_weight": 0}.items():
+            if self.attack.settings[name] != value:
+                raise ParameterError(f"A movie needs an attack with {name}={value!r}.")
 
     def describe(self) -> str:
         """Return one line for people."""
         return (
             f"movie of {self.attack.name} on {self.training.architecture}, {self.training.dataset}, "
             f"after {self.rounds} rounds{defended(self.training.defense)}, {self.victims} victims, "
-            f"{self.attack.max_steps} steps"
+            f"{self.attack.schedule.max_steps} steps"
         )
 
     def run(self, context: Context) -> Output:
@@ -79,7 +82,9 @@ class MovieCell(WeightsCell):
         observation = attacks.observe(
             model, images, labels, generator=generator, mean=dataset.mean, std=dataset.std
         )
-        found, losses = watch(observation, self.attack, shown(self.attack.max_steps, self.frames), generator)
+        found, losses = watch(
+            observation, self.attack, shown(self.attack.schedule.max_steps, self.frames), generator
+        )
         figures: dict[str, Any] = {"steps": list(found), "loss": losses}
         frames = np.concatenate([found[step] for step in found])
         truth = (images.clamp(0, 1) * 255).round().to(torch.uint8).numpy()
@@ -96,20 +101,19 @@ def watch(
     observation: Observation, attack: Attack, steps: list[int], generator: torch.Generator
 ) -> tuple[dict[int, np.ndarray], list[list[float]]]:
     """Run an attack; return the dummies after each of `steps` (uint8, V x C x H x W) and their losses."""
-    names = attacks.matched(observation, attack)
+    names = attack.matched(observation)
     device = next(iter(observation.gradients.values())).device
-    seed = int(torch.randint(2**62, (1,), generator=generator))  # as `invert` does
-    stream = torch.Generator(device).manual_seed(seed)
-    dummies = unknowns.start(observation, attack.init, None, stream)
+    stream = on_device(generator, device)
     assert observation.labels is not None
-    problem = Problem.of(observation, observation.labels, names, attack)
+    problem = Problem.of(observation, observation.labels, names, attack.match)
     step = Step(observation, attack, names)
-    state, like = step.start(dummies), dummies["image"]
+    state = step.start(attack.variables.start(observation, stream))
+    draw = drawing(observation, 1, stream)
     frames, losses = {}, []
     for t in range(1, max(steps) + 2):  # a step tells the loss of the point it starts from
-        noise = sample_noise(observation.model, observation.victims, like, stream)
-        image = denormalize(state.unknowns["image"], observation.mean, observation.std).squeeze(1)
-        state, loss = step(state, problem, noise, t)
+        x = attack.variables.images(state.unknowns, observation)
+        image = denormalize(x, observation.mean, observation.std).squeeze(1)
+        state, loss = step(state, problem, draw(), t)
         if t - 1 in steps:
             frames[t - 1] = (image.clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()
             losses.append(loss.tolist())

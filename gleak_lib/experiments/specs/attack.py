@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from gleak_lib import attacks, datasets
-from gleak_lib.attacks import Attack
+from gleak_lib.attacks import Attack, Inversion
 from gleak_lib.attacks.observe import check_scale
 from gleak_lib.datasets import ImageDataset
 from gleak_lib.datasets.base import SPLITS, SplitName
@@ -60,7 +60,7 @@ class AttackCell(WeightsCell):
 
     training: TrainingCell
     rounds: int = 0
-    attack: Attack = field(default_factory=Attack)
+    attack: Inversion = field(default_factory=Attack)
     victims: int = 32
     batch_size: int = 1
     victim_seed: int = 0
@@ -98,8 +98,10 @@ class AttackCell(WeightsCell):
         weights = f"weights after {count(self.rounds, 'round')}" if self.rounds else "fresh weights"
         weights += defended(self.training.defense)
         batch = f" of {self.batch_size} images" if self.batch_size > 1 else ""
-        layers = self.attack.layers if isinstance(self.attack.layers, str) else "+".join(self.attack.layers)
-        layers += "".join(f" but {group}" for group in self.attack.exclude)
+        has = self.attack.settings
+        mask = has.get("layers", "all")
+        layers = mask if isinstance(mask, str) else "+".join(mask)
+        layers += "".join(f" but {group}" for group in has.get("exclude", ()))
         attacked = f"{self.training.images}, {self.training.architecture}, {weights}"
         victims = f"{count(self.victims, 'victim')}{batch}"
         if self.client is not None:
@@ -156,7 +158,7 @@ class AttackCell(WeightsCell):
         """
         return self.watched(context, None)
 
-    def watched(self, context: Context, watch: Callable[[Observation], attacks.Watch] | None) -> Output:
+    def watched(self, context: Context, watch: Callable[[Observation], attacks.Callback] | None) -> Output:
         """Do the same while something watches (see `attacks.invert`); the output is the same, too.
 
         Args:
@@ -191,7 +193,7 @@ class AttackCell(WeightsCell):
             generator=generator,
             progress=context.progress,
             compile=context.compile,
-            watch=None if watch is None else watch(observation),
+            callback=None if watch is None else watch(observation),
         )
         numbers = scores.attack(observation, self.attack, found, images, labels)
         numbers["gradient_distance"] = attacks.gradient_distance(observation, self.attack, found).tolist()

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from gleak_lib import gradients, models
+from gleak_lib.attacks import Attack, Known
 from gleak_lib.attacks.distances import cosine
 from gleak_lib.attacks.unknowns import Unknowns
 from gleak_lib.bottlenecks.base import VariationalBottleneck
@@ -25,12 +26,11 @@ from gleak_lib.types import Grads, Observation
 
 QUARTILES = {"q25": 0.25, "median": 0.5, "q75": 0.75}
 WATCHABLE = {
-    "draws": 1,
-    "trials": 1,
-    "labels": "known",
+    "noise_samples": 1,
+    "restarts": 1,
     "statistics": "own",
-    "patience": 0,
-    "tolerance": 0,
+    "stop_after": 0,
+    "stop_below": 0,
 }
 """Settings that a watched attack must have: one gradient a step, and every victim runs through all steps."""
 
@@ -58,15 +58,20 @@ class TracksCell(Cell):
 
     def __post_init__(self) -> None:
         attack = self.attacked.attack
-        wrong = [f"{name}={value!r}" for name, value in WATCHABLE.items() if getattr(attack, name) != value]
-        if wrong or attack.optimizer == "closed-form":
-            needed = ", ".join(wrong) or "an optimizer with steps"
-            raise ParameterError(f"An attack can be watched only with {needed}: use attack.replace(...).")
+        if not isinstance(attack, Attack):
+            raise ParameterError("An attack can be watched only if it takes steps.")
+        has = attack.settings
+        wrong = [f"{name}={value!r}" for name, value in WATCHABLE.items() if has[name] != value]
+        wrong += [] if attack.labels == Known() else ["labels=Known()"]
+        if wrong:
+            raise ParameterError(
+                f"An attack can be watched only with {', '.join(wrong)}: use attack.replace(...)."
+            )
         if not self.attacked.share_labels or self.attacked.updates > 1:
             raise ParameterError("An attack can be watched only with share_labels=True and updates=1.")
-        if not 2 <= self.tail <= attack.max_steps:
+        if not 2 <= self.tail <= has["max_steps"]:
             raise ParameterError(
-                f"tail must be 2 to {attack.max_steps}, the attack's max_steps, got {self.tail}."
+                f"tail must be 2 to {has['max_steps']}, the attack's max_steps, got {self.tail}."
             )
         if self.points < 2 or not 1 <= self.shown <= self.attacked.victims:
             raise ParameterError(
@@ -122,8 +127,11 @@ class _Watch:
         self.observation, self.labels = observation, observation.labels
         self.model = gradients.prepare(observation.model, observation.batch_size)
         self.groups = models.parameter_groups(observation.model)
-        self.steps = recorded(cell.attacked.attack.max_steps, cell.points)
-        self.tail = range(cell.attacked.attack.max_steps - cell.tail + 1, cell.attacked.attack.max_steps + 1)
+        attack = cell.attacked.attack
+        assert isinstance(attack, Attack)  # the cell has looked
+        most = attack.schedule.max_steps
+        self.steps = recorded(most, cell.points)
+        self.tail = range(most - cell.tail + 1, most + 1)
         generator = torch.Generator().manual_seed(cell.attacked.seed)
         self.client = {group: self._flat(observation.gradients, group)[: cell.shown] for group in self.groups}
         self.chosen = {group: _two_entries(values, generator) for group, values in self.client.items()}

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from gleak_lib import attacks, metrics
-from gleak_lib.attacks import Attack
+from gleak_lib.attacks import Attack, Inversion, Optimize
 from gleak_lib.defenses import Defense
 from gleak_lib.types import Observation, Reconstruction
 
@@ -25,7 +25,7 @@ def noise_of(known: Observation) -> tuple[Tensor, ...]:
 
 def figures(
     observation: Observation,
-    attack: Attack,
+    attack: Inversion,
     found: Reconstruction,
     images: Tensor,
     labels: Tensor,
@@ -33,7 +33,7 @@ def figures(
 ) -> dict[str, Any]:
     """Return one value a victim each: `loss_at_truth`, and `noise_correlation` where noise was recovered.
 
-    The first is missing for closed forms, which minimise nothing. Both are missing where the true noise is
+    The first is missing for closed forms, which minimize nothing. Both are missing where the true noise is
     not known in full, or is not of the form that the attack looks for, see `comparable`.
 
     Args:
@@ -45,14 +45,14 @@ def figures(
     result: dict[str, Any] = {}
     if not comparable(observation, attack, noise):
         return result
-    if attack.optimizer != "closed-form":
-        result["loss_at_truth"] = attacks.loss_at(observation, attack, images, labels, noise).tolist()
+    if isinstance(attack, Attack):
+        result["loss_at_truth"] = attacks.loss_at_truth(observation, attack, images, labels, noise).tolist()
     if found.noise is not None:
         result["noise_correlation"] = noise_correlation(found, images, noise).tolist()
     return result
 
 
-def comparable(observation: Observation, attack: Attack, noise: Sequence[Tensor]) -> bool:
+def comparable(observation: Observation, attack: Inversion, noise: Sequence[Tensor]) -> bool:
     """Return whether the one recorded draw of the noise is the truth that an attack could have found.
 
     It is not where the clients averaged their gradients over draws that nobody recorded
@@ -65,7 +65,11 @@ def comparable(observation: Observation, attack: Attack, noise: Sequence[Tensor]
         noise: as `noise_of` gives it.
     """
     averaged = isinstance(observation.defense, Defense) and observation.defense.noise_samples > 1
-    return not noise or not (averaged or (attack.noise == "optimize" and attack.draws > 1))
+    return not noise or not (averaged or _looks_for_several(attack))
+
+
+def _looks_for_several(attack: Inversion) -> bool:
+    return isinstance(attack, Attack) and isinstance(attack.noise, Optimize) and attack.noise.samples > 1
 
 
 def noise_correlation(found: Reconstruction, images: Tensor, noise: Sequence[Tensor]) -> Tensor:

@@ -6,7 +6,7 @@ from typing import ClassVar
 import torch
 
 from gleak_lib import attacks, datasets
-from gleak_lib.attacks.labels import RULES
+from gleak_lib.attacks.label_inference import RULES
 from gleak_lib.errors import unknown
 from gleak_lib.experiments.context import Context
 from gleak_lib.experiments.encoding import storable

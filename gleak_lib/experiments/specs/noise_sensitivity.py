@@ -9,8 +9,7 @@ from torch import Tensor, nn
 
 from gleak_lib import datasets, gradients, models
 from gleak_lib.attacks.distances import cosine
-from gleak_lib.attacks.observe import sample_noise
-from gleak_lib.bottlenecks import VariationalBottleneck
+from gleak_lib.bottlenecks import VariationalBottleneck, sample_noise
 from gleak_lib.experiments.context import Context
 from gleak_lib.experiments.encoding import storable
 from gleak_lib.experiments.specs.base import Output

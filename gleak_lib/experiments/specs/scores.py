@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from gleak_lib import attacks, metrics, models
-from gleak_lib.attacks import Attack
+from gleak_lib.attacks import Attack, Inversion, Known
 from gleak_lib.errors import AttackError, MissingDependencyError
 from gleak_lib.federated import History
 from gleak_lib.types import Observation, Reconstruction
@@ -60,7 +60,7 @@ def untrained(model: nn.Module) -> dict[str, Any]:
 
 
 def attack(
-    observation: Observation, attack: Attack, found: Reconstruction, images: Tensor, labels: Tensor
+    observation: Observation, attack: Inversion, found: Reconstruction, images: Tensor, labels: Tensor
 ) -> dict[str, Any]:
     """Return per-victim columns, their summary, and the quartiles of the loss over the steps.
 
@@ -83,7 +83,7 @@ def attack(
     sizes = {name: value[0].numel() for name, value in observation.gradients.items()}
     result: dict[str, Any] = {
         "parameters": models.count_parameters(observation.model),
-        "entries_matched": sum(sizes[n] for n in attacks.matched(observation, attack)),
+        "entries_matched": sum(sizes[n] for n in attack.matched(observation)),
         "entries_total": sum(sizes.values()),
         "labels": labels.flatten().tolist(),
         "loss": found.loss.tolist(),
@@ -92,7 +92,8 @@ def attack(
         "scores": {},
         "summary": {},
     }
-    if observation.labels is None or attack.labels != "known":
+    told = not isinstance(attack, Attack) or isinstance(attack.labels, Known)
+    if observation.labels is None or not told:
         shares = attacks.label_accuracy(found.labels, labels.reshape(found.labels.shape))
         result["label_accuracy"] = float(shares.mean())
     distance = perceptual()

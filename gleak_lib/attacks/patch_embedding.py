@@ -8,12 +8,13 @@ only. Reading a transformer's input off the position embedding's gradient goes b
 who solve for the first attention's input.
 
 One factor common to both gradients cancels, so that clipping the whole gradient changes nothing; clipped
-parameter by parameter, the normalised images are known up to a factor.
+parameter by parameter, the normalized images are known up to a factor.
 """
 
 import copy
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
@@ -21,8 +22,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gleak_lib import gradients as engine
+from gleak_lib.attacks.closed_form import ClosedForm, require_shared, several_images, solved
+from gleak_lib.attacks.labels import if_possible
 from gleak_lib.errors import ParameterError
-from gleak_lib.types import Observation
+from gleak_lib.typed import typed
+from gleak_lib.types import Observation, Reconstruction
 
 MOVED = 0.05  # how far the weights are moved at random to see which gradients agree by construction
 
@@ -37,11 +41,33 @@ class Embedding(NamedTuple):
     pixels: Tensor  # P x D, which pixel of a flat C x H x W image each entry of a patch is
 
 
+@typed
+@dataclass(frozen=True)
+class PatchEmbedding(ClosedForm):
+    """A vision transformer's patches by least squares; ours, after Lu et al. (CVPR 2022).
+
+    The reconstruction's loss is the share of the embedding's squared weight gradient that the patches do not
+    explain. Labels are not used.
+
+    Attributes:
+        name: what tables call it.
+    """
+
+    name: str = "patches"
+
+    def run(self, observation: Observation, **options: Any) -> Reconstruction:
+        labels = if_possible(observation)
+        if observation.batch_size != 1:
+            raise several_images(observation)
+        x, loss = solve(observation)
+        return solved(observation, x[:, None], labels, loss)
+
+
 def solve(observation: Observation) -> tuple[Tensor, Tensor]:
     """Return V images, V x C*H*W in the model's units, and the share of each G that they do not explain.
 
     Raises:
-        ParameterError: no patch embedding with a position embedding, or fewer features than patches.
+        ParameterError: If there is no such embedding, or it has fewer features than patches.
     """
     found = find(observation)
     patches, entries = found.pixels.shape
@@ -71,9 +97,9 @@ def find(observation: Observation) -> Embedding:
     embedded patches; other rows may belong to class tokens.
 
     Raises:
-        ParameterError: either is missing.
+        ParameterError: If either is missing.
     """
-    like = next(iter(observation.gradients.values()))
+    like = observation.like
     count = like.new_empty(observation.input_shape, device="meta").numel()
     probe = torch.linspace(-1, 1, count).to(like).reshape(1, *observation.input_shape)
     model = engine.prepare(copy.deepcopy(observation.model).eval(), 1).requires_grad_(True)
@@ -105,20 +131,12 @@ def find(observation: Observation) -> Embedding:
         for name, grad in by_name.items():
             first = _place(delta, _rows(grad, delta.shape[1]))
             if first is not None:
-                _require_shared(observation, f"{layer}.weight", name)
+                require_shared(observation, f"{layer}.weight", name)
                 return Embedding(f"{layer}.weight", name, first, delta.shape[1], pixels)
     raise ParameterError(
         f"{next(iter(seen))} embeds patches, but no position embedding is added to what it returns, so that "
         "the gradient of the embedded patches is not known: use an iterative attack such as ATTACKS['ig']."
     )
-
-
-def _require_shared(observation: Observation, *names: str) -> None:
-    if missing := [name for name in names if name not in observation.gradients]:
-        raise ParameterError(
-            f"The closed form reads the gradient of {missing[0]}, which clients freeze and do not share: use "
-            "an iterative attack such as ATTACKS['ig']."
-        )
 
 
 def _cuts(module: nn.Module) -> bool:

@@ -6,44 +6,67 @@ observed g.
 """
 
 import math
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from gleak_lib import gradients as engine
-from gleak_lib.attacks.attack import Attack
-from gleak_lib.attacks.observe import sample_noise
+from gleak_lib.attacks.closed_form import ClosedForm, first_weight, several_images, solved
+from gleak_lib.attacks.labels import Known
+from gleak_lib.attacks.part import at_least_one
+from gleak_lib.bottlenecks import sample_noise
 from gleak_lib.pixels import denormalize
-from gleak_lib.types import Observation
+from gleak_lib.typed import typed
+from gleak_lib.types import Observation, Reconstruction
 
-WIDEST, POINTS = 5.0, 24  # first lengths: a factor of at most 5 around what standardised pixels have
+WIDEST, POINTS = 5.0, 24  # first lengths: a factor of at most 5 around what standardized pixels have
 ZOOMS, FINER = 5, 9  # then so often so many lengths around the best one
 POWER = 20  # steps of the power iteration
 
 
-def search(
-    observation: Observation, attack: Attack, name: str, labels: Tensor, generator: torch.Generator | None
-) -> tuple[Tensor, Tensor]:
-    """Return images V x D in the model's units, and their loss V.
+@typed
+@dataclass(frozen=True)
+class RankOne(ClosedForm):
+    """The image as the right singular vector of the first linear layer's weight gradient.
 
-    Args:
-        observation: batches of one image.
-        attack: its `draws` says over how many draws of a bottleneck's noise the tried gradients are averaged.
-        name: the linear layer that sees the pixels.
-        labels: V x 1, for the loss whose gradient is tried.
-        generator: source of the noise; all trials see the same.
+    The reconstruction's loss is one minus the cosine similarity of the layer's gradient to the observed one,
+    both taken without signs, which a bottleneck's noise would turn, plus how far the mean pixel is outside
+    [0, 1].
 
-    Returns:
-        The images, and one minus the cosine similarity of the layer's gradient to the observed one, both
-        taken without signs, which a bottleneck's noise would turn, plus how far the mean pixel is outside
-        [0, 1].
+    Attributes:
+        name: what tables call it.
+        noise_samples: draws of the bottlenecks' noise over which the tried gradients are averaged.
     """
+
+    name: str = "analytic"
+    noise_samples: int = 1
+
+    def __post_init__(self) -> None:
+        at_least_one(noise_samples=self.noise_samples)
+
+    def run(
+        self, observation: Observation, generator: torch.Generator | None = None, **options: Any
+    ) -> Reconstruction:
+        labels = Known().before(observation)
+        if observation.batch_size != 1:
+            raise several_images(observation)
+        name, _ = first_weight(observation)
+        x, loss = _search(observation, self.noise_samples, name, labels, generator)
+        return solved(observation, x[:, None], labels, loss)
+
+
+def _search(
+    observation: Observation, draws: int, name: str, labels: Tensor, generator: torch.Generator | None
+) -> tuple[Tensor, Tensor]:
+    """Return images V x D in the model's units, and their loss V."""
     weight = observation.gradients[f"{name}.weight"]
     unit = _singular_vector(weight)
     response = torch.einsum("vrd,vd->vr", weight, unit).abs()  # |g| times the image's length
     size = weight.square().sum((1, 2)).sqrt().clamp_min(torch.finfo(weight.dtype).tiny)
     model = engine.prepare(observation.model, 1)
-    noises = [sample_noise(model, len(weight), weight, generator) for _ in range(attack.draws)]
+    noises = [sample_noise(model, len(weight), weight, generator) for _ in range(draws)]
 
     def loss(scale: Tensor) -> Tensor:
         x = (scale[:, None] * unit).reshape(-1, *observation.input_shape)
@@ -52,7 +75,7 @@ def search(
         pixels = denormalize(x, observation.mean, observation.std)
         return 1 - similarity + (pixels - pixels.clamp(0, 1)).abs().mean((1, 2, 3))
 
-    expected = math.sqrt(unit.shape[1])  # normalised pixels have variance 1
+    expected = math.sqrt(unit.shape[1])  # normalized pixels have variance 1
     best, scale = weight.new_full((len(weight),), torch.inf), weight.new_ones(len(weight))
 
     def consider(trial: Tensor) -> None:
@@ -66,9 +89,9 @@ def search(
             consider(torch.full_like(scale, sign * expected * WIDEST**exponent))
     step = 2 * math.log(WIDEST) / (POINTS - 1)
     for _ in range(ZOOMS):
-        centre = scale
+        center = scale
         for shift in torch.linspace(-step, step, FINER).tolist():
-            consider(centre * math.exp(shift))
+            consider(center * math.exp(shift))
         step *= 2 / (FINER - 1)
     return scale[:, None] * unit, best
 

@@ -1,0 +1,150 @@
+"""What is compared: which gradients, by which distance, and what is known of how they came about."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from torch import Tensor
+
+from gleak_lib.attacks.distances import DISTANCES, Distance, near_one
+from gleak_lib.attacks.estimates import ESTIMATES
+from gleak_lib.attacks.part import Part, among
+from gleak_lib.attacks.weighting import WEIGHTINGS
+from gleak_lib.defenses import Defense
+from gleak_lib.errors import ParameterError, unknown
+from gleak_lib.models.base import before_decoder, parameter_groups
+from gleak_lib.outer import FactoredGrads, Outer, dense
+from gleak_lib.typed import typed
+from gleak_lib.types import Grads, Observation
+
+MASKS = ("all", "before-decoder")
+LAST = "last"
+
+
+@typed
+@dataclass(frozen=True)
+class Match(Part):
+    """How the dummies' gradients are held against the observed ones (001 Eq. 1).
+
+    Attributes:
+        distance: a name in `DISTANCES`, or a function (dummy gradients, observed ones) -> V values, both
+            name -> V x the parameter's shape.
+        layers: parameter groups whose gradients are matched: `all`, `before-decoder` (001 Eq. 4), or group
+            names as `parameter_groups(model)` gives them.
+        exclude: group names taken out of `layers`; `last` is the layer that the observation's defense
+            targets, as far as it targets one, else the model's last group, its classifier.
+        weighting: how much each parameter tensor counts: all entries alike (`none`), divided by the deviation
+            that the noise gives them (`variance`), or a function (observation, names) -> name -> V factors.
+        estimate: what of the defense is read off the observed gradients and applied to the dummies' (003):
+            nothing (`none`), the zeros as a mask (`sparsity`: compression, Soteria), each tensor's norm as a
+            bound (`clipping`), or a function (dummy gradients, observed ones) -> dummy gradients.
+        statistics: what normalizes the dummies where the clients' BatchNorm was in training mode: their `own`
+            batch, as it was for the clients, or the model's `running` averages.
+    """
+
+    distance: str | Callable[..., Tensor] = "cosine"
+    layers: str | tuple[str, ...] = "all"
+    exclude: tuple[str, ...] = ()
+    weighting: str | Callable[..., dict[str, Tensor]] = "none"
+    estimate: str | Callable[..., Grads] = "none"
+    statistics: Literal["own", "running"] = "own"
+
+    def __post_init__(self) -> None:
+        for name in ("layers", "exclude"):
+            if isinstance(getattr(self, name), list):
+                object.__setattr__(self, name, tuple(getattr(self, name)))
+        if isinstance(self.distance, str) and self.distance not in DISTANCES:
+            raise unknown("distance", self.distance, DISTANCES)
+        if isinstance(self.layers, str):
+            among(MASKS, layers=self.layers)
+        if isinstance(self.weighting, str):
+            among(("none", *WEIGHTINGS), weighting=self.weighting)
+        if isinstance(self.estimate, str):
+            among(("none", *ESTIMATES), estimate=self.estimate)
+        among(("own", "running"), statistics=self.statistics)
+
+    def names(self, observation: Observation) -> tuple[str, ...]:
+        """Return the parameters whose gradients are matched, in the model's order.
+
+        Raises:
+            UnknownNameError, ParameterError: as `select`.
+        """
+        groups, defense = parameter_groups(observation.model), observation.defense
+        shared = observation.gradients  # a client that freezes parameters does not send theirs
+        groups = {group: tuple(n for n in names if n in shared) for group, names in groups.items()}
+        targets = set(defense.targets(observation.model)) if isinstance(defense, Defense) else set()
+        if LAST not in self.exclude or not targets:
+            return select(self.layers, self.exclude, groups)
+        others = tuple(group for group in self.exclude if group != LAST)
+        left = {group: tuple(n for n in names if n not in targets) for group, names in groups.items()}
+        return select(self.layers, others, left)
+
+    @property
+    def measure(self) -> Distance:
+        """The distance itself."""
+        if isinstance(self.distance, Distance):
+            return self.distance
+        if isinstance(self.distance, str):
+            return DISTANCES[self.distance]
+        given = self.distance
+        return Distance(lambda dummy, observed, _square: given(_written_out(dummy), observed))
+
+    def target(self, observation: Observation, names: Sequence[str]) -> tuple[Grads, dict[str, Tensor]]:
+        """Return the observed gradients as they are matched, and what the dummies' are multiplied with.
+
+        Args:
+            observation: of V victims.
+            names: the parameters that are matched.
+        """
+        weigh = WEIGHTINGS.get(self.weighting) if isinstance(self.weighting, str) else self.weighting
+        factors = weigh(observation, tuple(names)) if weigh else {}
+        target = {name: times(observation.gradients[name], factors.get(name)) for name in names}
+        free = self.measure.scale_free and self.estimate in ("none", "sparsity")
+        return near_one(target) if free else target, factors
+
+    def apart(self, dummy: FactoredGrads, target: Grads, square: Tensor) -> Tensor:
+        """Return how far dummy gradients are from the target, whose squared norms (V) are known; V values."""
+        estimate = ESTIMATES.get(self.estimate) if isinstance(self.estimate, str) else self.estimate
+        return self.measure(estimate(_written_out(dummy), target) if estimate else dummy, target, square)
+
+
+def select(
+    layers: str | tuple[str, ...], exclude: tuple[str, ...], groups: dict[str, tuple[str, ...]]
+) -> tuple[str, ...]:
+    """Return the parameter names that a layer mask keeps, in the model's order.
+
+    Args:
+        layers, exclude: as in `Match`.
+        groups: parameter names by group, from `parameter_groups`.
+
+    Raises:
+        UnknownNameError: If the model lacks a group.
+        ParameterError: If nothing is left.
+    """
+    if layers == "all":
+        chosen = tuple(groups)
+    elif layers == "before-decoder":
+        chosen = before_decoder(tuple(groups))
+    else:
+        chosen = tuple(layers)
+    exclude = tuple(list(groups)[-1] if group == LAST else group for group in exclude)
+    for group in (*chosen, *exclude):
+        if group not in groups:
+            raise unknown("parameter group", group, groups)
+    names = tuple(n for g, members in groups.items() if g in chosen and g not in exclude for n in members)
+    if not names:
+        raise ParameterError(f"The layer mask keeps no gradients: choose among {', '.join(groups)}.")
+    return names
+
+
+def times(gradient: Any, factors: Tensor | None) -> Any:
+    """Multiply a gradient V x ..., maybe in factors, by one number per victim."""
+    if factors is None:
+        return gradient
+    if isinstance(gradient, Outer):
+        return gradient._replace(left=gradient.left * factors[:, None, None])
+    return gradient * factors.view(-1, *[1] * (gradient.dim() - 1))
+
+
+def _written_out(gradients: FactoredGrads) -> Grads:
+    return {name: dense(g) for name, g in gradients.items()}

@@ -1,0 +1,76 @@
+"""What every part of an attack is: a small frozen value that prints as the code that makes it."""
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, ClassVar, TypeVar
+
+from gleak_lib.errors import ParameterError, nearest, unknown
+from gleak_lib.grammar import Noun
+
+Own = TypeVar("Own", bound="Part")
+
+
+class Part(Noun):
+    """Base of the frozen dataclasses that attacks are composed of."""
+
+    leaves: ClassVar[Mapping[str, str]] = {}
+    """Field -> the name under which `Attack.replace` finds it, where that is not the field's own."""
+
+    def replace(self: Own, **changes: Any) -> Own:
+        """Return a copy with other values.
+
+        Raises:
+            ParameterError: If there is no such setting (the message names the nearest), or no such value.
+        """
+        for name in changes:
+            if name not in fields_of(self):
+                raise no_setting(type(self).__name__, name, fields_of(self))
+        return dataclasses.replace(self, **changes)  # type: ignore[type-var]
+
+
+def fields_of(part: Any) -> dict[str, Any]:
+    """Return a dataclass's fields and their values; nothing of a function."""
+    if not dataclasses.is_dataclass(part):
+        return {}
+    return {f.name: getattr(part, f.name) for f in dataclasses.fields(part)}
+
+
+def no_setting(owner: str, name: str, options: Iterable[str]) -> ParameterError:
+    """Build the error for a setting that `owner` does not have."""
+    hint = nearest(name, options)
+    return ParameterError(
+        f"{owner} has no setting {name!r}."
+        + (f" Did you mean {hint!r}?" if hint else "")
+        + f" It has: {', '.join(options)}."
+    )
+
+
+def at_least_one(**values: int) -> None:
+    """Refuse values below 1."""
+    _hold(lambda v: v >= 1, "be at least 1", values)
+
+
+def not_negative(**values: float) -> None:
+    """Refuse values that are negative or not finite."""
+    _hold(lambda v: v >= 0, "not be negative", values)
+    _hold(lambda v: v != math.inf, "be finite", values)
+
+
+def positive(**values: float) -> None:
+    """Refuse values that are not positive or not finite."""
+    _hold(lambda v: v > 0, "be positive", values)
+    _hold(lambda v: v != math.inf, "be finite", values)
+
+
+def _hold(condition: Callable[[Any], bool], words: str, values: Mapping[str, Any]) -> None:
+    for name, value in values.items():
+        if not condition(value):
+            raise ParameterError(f"{name} must {words}, got {value}.")
+
+
+def among(options: Iterable[str], **values: Any) -> None:
+    """Refuse texts that are none of `options`."""
+    for name, value in values.items():
+        if value not in options:
+            raise unknown(f"value of {name}", value, options)
