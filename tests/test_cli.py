@@ -16,7 +16,7 @@ from gleak_lib.cli import commands
 from gleak_lib.errors import TimeLimitError
 from gleak_lib.experiments import AttackCell, TrainingCell, paths, run
 from gleak_lib.experiments.runner import executors
-from gleak_lib.experiments.runner.processes import share
+
 from gleak_lib.experiments.store.store import Store
 
 SOURCE = """# %% [markdown]

@@ -113,7 +113,7 @@ def test_chapters_say_what_they_show(store, tmp_path, monkeypatch, capsys):
     assert shown.main([str(store.folder)]) == 1
     told = capsys.readouterr()
     assert "toy: keeps all pictures it might show, of 2 results, since" in told.out
-    assert "The time limit came before 1 of 2 cells" in told.out
+    assert "1 of its 2 cells are not stored" in told.out
     assert "Run toy and tidy again" in told.err
     assert [store.get(cell).examples is None for cell in cells] == [True, False]
 
