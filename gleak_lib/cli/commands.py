@@ -1,4 +1,4 @@
-"""The command `gleak`: run chapters, see what is done, look at a result, get image sets, list what there is."""
+"""The command `gleak`: run chapters, see what is done, show a result, get image sets, list what there is."""
 
 import argparse
 import contextlib

@@ -98,7 +98,7 @@ def values_of(chapter: str, profile: str, pairs: Sequence[tuple[str, str]]) -> d
 
 
 def _announce(jobs: Sequence[Job], store: "Store", options: argparse.Namespace) -> "Estimate":
-    """Say before the run what each chapter will compute and how long that will take; return the whole of it."""
+    """Say before the run what each chapter will compute and how long it will take; return the whole."""
     from gleak_lib import metrics
     from gleak_lib.experiments import Context
     from gleak_lib.experiments.runner import executors

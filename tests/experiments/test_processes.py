@@ -73,7 +73,9 @@ def test_workers_end_with_whoever_leads_them(store, tmp_path, how):
     block.touch()
     names = {"block": str(block), "pid": str(pid), "results": str(store.folder)}
     script.write_text(SCRIPT.format(folder=str(Path(__file__).parents[1]), **names))
-    program = f"import signal; signal.signal(2, signal.default_int_handler); exec(open({str(script)!r}).read())"
+    program = (
+        f"import signal; signal.signal(2, signal.default_int_handler); exec(open({str(script)!r}).read())"
+    )
     command = [sys.executable, script] if how == signal.SIGKILL else [sys.executable, "-c", program]
     leader = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
     try:

@@ -115,7 +115,7 @@ def test_a_number_of_workers_that_is_none(tmp_path, count):
 @pytest.mark.parametrize("who", [{"workers": 2}, {"scheduler": "tcp://head:8786"}])
 def test_workers_without_dask_say_which_extra_brings_it(tmp_path, monkeypatch, who):
     monkeypatch.setitem(sys.modules, "distributed", None)
-    with pytest.raises(MissingDependencyError, match=r'distributed is not installed: .*gleak\[sweeps\]'):
+    with pytest.raises(MissingDependencyError, match=r"distributed is not installed: .*gleak\[sweeps\]"):
         run([TRAINING], Store(tmp_path), device="cpu", progress=False, **who)
 
 

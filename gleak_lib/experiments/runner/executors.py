@@ -147,13 +147,13 @@ def _processes(count: int) -> Iterator[Workers]:
     if not isinstance(count, int) or isinstance(count, bool) or count < 1:
         raise ParameterError(f"workers must be a whole number of processes, got {count!r}.")
     distributed, dask = require("distributed", "sweeps"), require("dask", "sweeps")
-    threads = share(count)
+    threads, encrypted = share(count), importlib.util.find_spec("cryptography") is not None
     options = {
         "n_workers": count,
         "threads_per_worker": 1,  # cells at once
         "memory_limit": None,
         "dashboard_address": None,
-        "security": True if importlib.util.find_spec("cryptography") else None,  # None: by dask's configuration
+        "security": encrypted or None,  # None: by dask's configuration
         "env": {"OMP_NUM_THREADS": str(threads)},
         "preload": [worker.__name__],
         "silence_logs": logging.CRITICAL,

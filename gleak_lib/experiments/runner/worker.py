@@ -67,7 +67,7 @@ def compute_away(cells: Sequence[Cell], context: Context, asked: tuple[str, str 
 
 
 def dask_setup(_: object) -> None:
-    """Take this process's share of the cores, and leave Ctrl-C to whoever leads: dask calls it as a process starts."""
+    """Take a share of the cores and leave Ctrl-C to whoever leads; dask calls this as a process starts."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 

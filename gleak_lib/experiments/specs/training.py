@@ -56,9 +56,7 @@ class TrainingCell(Cell):
     shapes: ClassVar[dict[str, Any]] = {
         **dict.fromkeys(("parameters", "rounds", "best_round"), NUMBER),
         **dict.fromkeys(("accuracy", "delta", "auc", "balanced_accuracy"), MAYBE),
-        **dict.fromkeys(
-            ("train_loss", "train_accuracy", "val_loss", "val_accuracy"), NUMBERS
-        ),
+        **dict.fromkeys(("train_loss", "train_accuracy", "val_loss", "val_accuracy"), NUMBERS),
         **dict.fromkeys(("test_accuracy", "lr", "epsilon"), NUMBERS),
         "stopped_early": TRUTH,
         "client_sizes": [NUMBERS],
@@ -173,7 +171,7 @@ class TrainingCell(Cell):
         """Return the images in all local epochs; all rounds count, though patience may end it sooner."""
         protocol, count = self.protocol, images.get(at_size(self.dataset)[0])
         share = (protocol.clients_per_round or protocol.clients) / protocol.clients
-        epochs = max(protocol.rounds, 1) * protocol.local_epochs * share  # without rounds they are only scored
+        epochs = max(protocol.rounds, 1) * protocol.local_epochs * share  # of no rounds: images are scored
         groups = self.alike("training", protocol.rounds > 0)
         return Work(groups, None if count is None else epochs * count * self.pixels)
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 SHOWN: set[str] = set()
-"""Results whose pictures were asked for in this process, as "kind/key"; `chapters.shown` keeps these."""
+"""Results whose pictures were asked for in this process, as "kind/key"; `make tidy` keeps these."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,6 +1,6 @@
 """Results that keep the pictures which the published chapters show, and no others.
 
-    python -m gleak_lib.chapters.shown [FOLDER]
+    python -m gleak_book.tidy [FOLDER]
 
 executes every chapter at the profile at which it is published, notes whose pictures it asks for, and takes
 all others out of the folder (the checkout's `results/`, where none is named). Figures stay as they are. It
