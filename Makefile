@@ -78,7 +78,7 @@ bench: $(STAMP)  ## measure attack steps, federated rounds and memory on this ma
 	$(BIN)/python benchmarks/run.py $(BENCH_ARGS)
 
 tidy: $(STAMP)  ## take out of results/ all pictures that no published chapter shows
-	$(BIN)/python -m gleak_lib.chapters.shown
+	$(BIN)/python -m gleak_book.tidy
 
 clean:  ## remove what was built, keep the environment
 	rm -rf _build book/_build build dist .pytest_cache .ruff_cache .hypothesis

@@ -12,11 +12,10 @@ import pytest
 
 from gleak_lib import cli, datasets
 from gleak_lib.attacks import ATTACKS
-from gleak_lib.cli import commands
-from gleak_lib.errors import TimeLimitError
+from gleak_lib.chapters.execute import execute
+from gleak_lib.errors import StoreError
 from gleak_lib.experiments import AttackCell, TrainingCell, paths, run
-from gleak_lib.experiments.runner import executors
-from gleak_lib.experiments.runner.processes import share
+from gleak_lib.experiments.runner.executors import share
 from gleak_lib.experiments.store.store import Store
 
 SOURCE = """# %% [markdown]
@@ -79,12 +78,9 @@ def test_run_into_a_folder_leaves_the_checkout_alone(checkout, tmp_path, capsys)
         cli.main(["run", "01_tiny", "--profile", "quick", "-p", "victims", "4", "--output", str(output)]) == 0
     )
     assert files(checkout) == before
-    text = capsys.readouterr().out
-    assert (
-        "0 of 1 cells are stored, 1 to compute" in text
-        and "1/1" in text
-        and "ig (layers: all) on digits" in text
-    )
+    told = capsys.readouterr()
+    assert "01_tiny: 1 cells, 0 done, 1 to compute, " in told.out
+    assert "cells: 100%" in told.err and "1/1" in told.err and "ig (layers: all) on digits" in told.err
 
     path = output / "chapters" / "01_tiny.ipynb"
     notebook = nbformat.read(path, as_version=4)
@@ -103,7 +99,8 @@ def test_run_into_a_folder_leaves_the_checkout_alone(checkout, tmp_path, capsys)
         cli.main(["run", "01_tiny", "--profile", "quick", "-p", "victims", "4", "--output", str(output)]) == 0
     )
     assert path.read_text() == content
-    assert "to compute" not in capsys.readouterr().out
+    told = capsys.readouterr()
+    assert "01_tiny: 1 cells, 1 done, nothing missing" in told.out and "cells:" not in told.err
 
     arguments = ["status", "01_tiny", "--profile", "quick", "--output", str(output), "-p", "victims", "4"]
     assert cli.main(arguments) == 0
@@ -177,45 +174,134 @@ def test_estimates_come_from_what_was_stored(checkout, capsys):
         assert f"about 3 min on {machine}" in capsys.readouterr().out  # three victims instead of two
     assert cli.main(["run", "01_tiny", "--profile", "quick", "--time-limit", "2"]) == 2
     streams = capsys.readouterr()
-    assert "TimeLimitError" in streams.err and "Left out: ig" in streams.err and "(3 min)" in streams.err
-    assert "The limit of 2 min came before the end of 01_tiny." in streams.err
+    assert "The time limit came before 1 of 1 cells" in streams.err
+    assert "Left out: ig" in streams.err and "(3 min)" in streams.err
+    assert "Not executed: 01_tiny (1 of 1 cells are not there). Finished cells are stored" in streams.err
     assert (checkout / "book/chapters/01_tiny.ipynb").read_text() == "published"
 
 
-def test_the_time_limit_is_one_for_all_chapters(checkout, capsys, monkeypatch):
-    shutil.copy(checkout / "book/src/01_tiny.py", checkout / "book/src/02_tiny.py")
-    shutil.copytree(checkout / "params/01_tiny", checkout / "params/02_tiny")
-    limits, clock = [], iter([1000.0, 1010.0, 1030.0])
-    monkeypatch.setattr(commands.time, "time", lambda: next(clock))
-
-    def execute(source, *_, time_limit, **__):
-        limits.append((source.stem, time_limit))
-        if source.stem == "01_tiny":
-            raise TimeLimitError("too long")
-
-    monkeypatch.setattr("gleak_lib.chapters.execute.execute", execute)
-    assert cli.main(["run", "--profile", "quick", "--time-limit", "1"]) == 2
-    assert limits == [("01_tiny", 50.0), ("02_tiny", 30.0)]
-    assert "before the end of 01_tiny. Finished cells are stored" in capsys.readouterr().err
-
-
-def test_chapters_are_told_who_computes(checkout, monkeypatch):
-    seen = {}
+@pytest.fixture
+def executed(monkeypatch):
+    """The chapters that are executed, without a kernel."""
+    found = []
     monkeypatch.setattr(
-        "gleak_lib.chapters.execute.execute", lambda *_, environment, **__: seen.update(environment)
+        "gleak_lib.chapters.execute.execute", lambda source, *_, **__: found.append(source.stem)
     )
-    assert cli.main(["run", "01_tiny", "--profile", "quick", "--workers", "3", "--compile"]) == 0
-    assert (
-        seen[executors.WORKERS] == "3" and seen[executors.COMPILE] == "1" and executors.SCHEDULER not in seen
-    )
-    assert executors.compiles(None) is False
-    monkeypatch.setenv(executors.COMPILE, "1")
-    assert executors.compiles(None) is True and executors.compiles(False) is False
+    return found
+
+
+def another(checkout, name, **changes):
+    """Put a chapter beside the first, with other text or parameters."""
+    source = SOURCE.replace("01_tiny", name)
+    for old, new in changes.items():
+        source = source.replace(f"# {old}", new)
+    (checkout / f"book/src/{name}.py").write_text(source)
+    shutil.copytree(checkout / "params/01_tiny", checkout / f"params/{name}")
+
+
+def test_one_plan_computes_all_chapters_and_each_cell_once(checkout, capsys, executed):
+    another(checkout, "02_tiny")
+    assert cli.main(["run", "--profile", "quick", "--time-limit", "5"]) == 0
+    told = capsys.readouterr()
+    assert told.out.count("1 cells, 0 done, 1 to compute") == 2 and "together: " in told.out
+    assert "1/1" in told.err and executed == ["01_tiny", "02_tiny"]
+
+
+def test_what_is_done_is_executed_though_the_time_is_up(checkout, capsys, executed):
+    run(declared(3), Store(checkout / "_build/quick/results"), device="cpu", progress=False)
+    another(checkout, "02_tiny")
+    (checkout / "params/02_tiny/quick.yaml").write_text("profile: quick\nvictims: 4\n")
+    assert cli.main(["run", "--profile", "quick", "--time-limit", "1e-9"]) == 2
+    error = capsys.readouterr().err
+    assert "gleak: error: The time limit came before 1 of 2 cells; the 1 finished ones are stored" in error
+    assert "Not executed: 02_tiny (1 of 1 cells are not there)" in error
+    assert executed == ["01_tiny"]
+
+
+def test_a_cell_that_fails_keeps_its_own_chapter_from_being_executed(checkout, capsys, executed, monkeypatch):
+    another(checkout, "02_tiny")
+    (checkout / "params/02_tiny/quick.yaml").write_text("profile: quick\nvictims: 4\n")
+    compute = AttackCell.run
+
+    def fail(cell, context):
+        if cell.victims == 4:
+            raise StoreError("no luck")
+        return compute(cell, context)
+
+    monkeypatch.setattr(AttackCell, "run", fail)
+    assert cli.main(["run", "--profile", "quick"]) == 2
+    error = capsys.readouterr().err
+    assert "gleak: error: 1 of 2 cells failed" in error and "StoreError: no luck" in error
+    assert "Not executed: 02_tiny (1 of 1 cells are not there)" in error
+    assert executed == ["01_tiny"]
+
+
+def test_options_reach_the_run(checkout, executed, monkeypatch):
+    seen = {}
+    monkeypatch.setattr("gleak_lib.experiments.run", lambda cells, store, **given: seen.update(given))
+    arguments = ["run", "01_tiny", "--profile", "quick", "--workers", "3", "--compile", "--time-limit", "2"]
+    assert cli.main(arguments) == 0
+    assert seen == {"workers": 3, "scheduler": None, "time_limit": 120.0, "compile": True}
+
+
+def test_bare_papermill_computes_what_is_missing(checkout):
+    source = checkout / "book/src/01_tiny.py"
+    out = checkout / "out.ipynb"
+    execute(source, out, {"victims": 2}, environment={paths.RESULTS: str(checkout / "results")}, last="6 * 7")
+    assert len(list((checkout / "results/attack").glob("*.json"))) == 1
+    *_, last = nbformat.read(out, as_version=4).cells
+    assert last.outputs[0].data["text/plain"] == "42"
+
+
+def test_show_prints_a_result_and_how_it_was_made(checkout, capsys):
+    store = Store(checkout / "_build/quick/results")
+    (result,) = run(declared(3), store, device="cpu", progress=False)
+    key = result.cell.key
+    for given in (key, key[:7]):
+        assert cli.main(["show", given]) == 0
+        text = capsys.readouterr().out
+        assert f"attack {key}: {result.cell.describe()}\nfile: {store.path(result.cell)}\n" in text
+        assert "  training:\n    type: TrainingCell\n    dataset: digits\n" in text
+        assert "    max_steps: 2\n" in text and "  victims: 3\n" in text
+        assert f"device: {result.provenance['device']}" in text and "seconds: " in text
+        assert f"  parameters: {result.figures['parameters']}\n" in text
+        ssim = result.figures["summary"]["minmax"]["ssim"]["mean"]
+        assert f"  summary.minmax.ssim.mean: {ssim}\n" in text
+        assert f"  trace.max: {result.figures['trace']['max']}\n" in text
+        assert "pictures: reconstruction 3 x 3 x 32 x 32, truth 3 x 3 x 32 x 32" in text
+    assert cli.main(["show", key, "--output", str(checkout / "nowhere")]) == 2
+    assert "There is none at all" in capsys.readouterr().err
+    store.path(result.cell).write_text("{")
+    assert cli.main(["show", key]) == 2
+    assert f"{key}.json is damaged" in capsys.readouterr().err
+
+
+def test_show_of_a_key_that_is_none_or_many_or_failed(checkout, capsys):
+    store = Store(checkout / "_build/quick/results")
+    for victims in range(1, 18):  # so many that two begin alike
+        store.put(*declared(victims), {}, {"seconds": 1.0})
+    keys = {path.stem for path in (store.folder / "attack").glob("*.json")}
+    (cell,) = declared(5)
+    wrong = cell.key[:10] + "zzzz"
+    assert cli.main(["show", wrong]) == 2
+    error = capsys.readouterr().err
+    assert f"has the key '{wrong}'. Nearest: {cell.key}, " in error and len(error) < 500
+    first = next(key[0] for key in sorted(keys) if sum(other[0] == key[0] for other in keys) > 1)
+    assert cli.main(["show", first]) == 2
+    assert f"begin with '{first}', for instance" in capsys.readouterr().err
+    (other,) = declared(99)
+    try:
+        raise ValueError("no luck")
+    except ValueError as problem:
+        store.put_failure(other, problem)
+    assert cli.main(["show", other.key]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith(f"failed {other.key}: {other.describe()}") and "ValueError: no luck" in text
 
 
 def test_chapter_computed_by_processes(checkout, capsys):
     assert cli.main(["run", "01_tiny", "--profile", "quick", "--workers", "2"]) == 0
-    assert "1/1" in capsys.readouterr().out
+    assert "1/1" in capsys.readouterr().err
     (stored,) = (checkout / "_build/quick/results/attack").glob("*.json")
     threads = json.loads(stored.read_text())["provenance"]["threads"]
     assert threads == share(2)

@@ -12,7 +12,6 @@ import pytest
 
 from gleak_lib import cli
 from gleak_lib.experiments import Cell, Store, run
-from gleak_lib.experiments.runner import executors
 from gleak_lib.experiments.specs.label_inference import LabelCell
 from gleak_lib.experiments.specs.training import TrainingCell
 
@@ -75,9 +74,8 @@ def test_the_recipe_makes_a_cluster_that_computes(tmp_path):
             assert process.poll() is None and time.monotonic() < until
             time.sleep(0.1)
         cell: Cell = LabelCell(TrainingCell("digits"), victims=2)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv(executors.SCHEDULER, address.read_text())
-            (result,) = run([cell], Store(tmp_path / "results", tmp_path / "weights"), progress=False)
+        store = Store(tmp_path / "results", tmp_path / "weights")
+        (result,) = run([cell], store, scheduler=address.read_text(), progress=False)
     finally:
         process.kill()
         process.wait()

@@ -1,6 +1,7 @@
 """A cell that costs nothing and writes down each time it runs; worker processes import it from here."""
 
 import os
+import signal
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,7 @@ class Toy(Cell):
     log: str = field(default="", compare=False)
     block: str = field(default="", compare=False)  # runs until this file is gone
     interrupt: bool = field(default=False, compare=False)
+    dies: bool = field(default=False, compare=False)  # and takes its process along
     pid: str = field(default="", compare=False)  # file that says which process computes it
 
     def describe(self):
@@ -35,6 +37,8 @@ class Toy(Cell):
             Path(self.pid).write_text(f"{os.getpid()}\n")
         while self.block and Path(self.block).exists():
             time.sleep(0.02)
+        if self.dies:
+            os.kill(os.getpid(), signal.SIGKILL)
         if self.interrupt:
             raise KeyboardInterrupt
         if self.fails:

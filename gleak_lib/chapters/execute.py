@@ -4,18 +4,14 @@ import contextlib
 import os
 import re
 import tempfile
-import threading
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from gleak_lib import errors
-from gleak_lib.errors import StoreError, TimeLimitError
+from gleak_lib.errors import StoreError
 from gleak_lib.experiments import paths
 from gleak_lib.experiments.atomic import write_atomically
-from gleak_lib.experiments.runner.progress import PROGRESS
-from gleak_lib.experiments.runner.run import DEADLINE
 from gleak_lib.extras import require
 
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
@@ -29,8 +25,7 @@ def execute(
     parameters: Mapping[str, Any],
     *,
     environment: Mapping[str, str] | None = None,
-    time_limit: float | None = None,
-    log: Callable[[str], None] | None = None,
+    last: str | None = None,
 ) -> None:
     """Execute a percent source through papermill, and put the notebook into `destination` when it is done.
 
@@ -41,29 +36,22 @@ def execute(
         destination: the notebook to write.
         parameters: what papermill injects.
         environment: variables for the kernel.
-        time_limit: seconds, after which the runner begins no further cell and the kernel is interrupted.
-        log: is given a line for each cell of the experiments that ends.
+        last: code of one more cell at the end.
 
     Raises:
-        StoreError: a cell of the notebook failed (the message says which, and why).
-        TimeLimitError: the time was up.
-        MissingDependencyError: papermill or jupytext is not installed.
+        StoreError: If a cell of the notebook failed (the message says which, and why).
+        MissingDependencyError: If papermill or jupytext is not installed.
     """
     jupytext, papermill = require("jupytext", "book"), require("papermill", "book")
     dead = require("nbclient.exceptions", "book").DeadKernelError
     with tempfile.TemporaryDirectory(prefix="gleak-") as folder:
-        plain, done, progress = (Path(folder) / name for name in ("in.ipynb", "out.ipynb", "progress.txt"))
+        plain, done = Path(folder) / "in.ipynb", Path(folder) / "out.ipynb"
         notebook = jupytext.read(source)
         notebook.metadata["kernelspec"] = {"name": KERNEL, "display_name": "Python 3", "language": "python"}
+        if last is not None:
+            notebook.cells.append(require("nbformat.v4", "book").new_code_cell(last))
         jupytext.write(notebook, plain, fmt="ipynb")
-        variables = {**(environment or {}), "JUPYTER_PREFER_ENV_PATH": "1"}  # this Python's kernel, no other
-        if "OMP_WAIT_POLICY" not in os.environ:  # spinning threads starve each other on shared cores
-            variables["OMP_WAIT_POLICY"] = "PASSIVE"
-        if time_limit is not None:
-            variables[DEADLINE] = str(time.time() + time_limit)
-        if log is not None:
-            variables[PROGRESS] = str(progress)
-        with _variables(variables), _following(progress, log):
+        with _variables({**(environment or {}), "JUPYTER_PREFER_ENV_PATH": "1"}):  # this Python's kernel
             try:
                 papermill.execute_notebook(
                     plain,
@@ -73,20 +61,13 @@ def execute(
                     progress_bar=False,
                     cwd=str(paths.root()),
                     start_timeout=START_TIMEOUT,
-                    execution_timeout=None if time_limit is None else max(1, int(time_limit) + 1),
                 )
             except papermill.PapermillExecutionError as error:
-                kind = TimeLimitError if error.ename == TimeLimitError.__name__ else StoreError
-                raise kind(_failure(source.stem, error)) from error
+                raise StoreError(_failure(source.stem, error)) from error
             except dead as error:
                 raise StoreError(
                     f"{source.stem}: the kernel died, perhaps for want of memory. Finished cells are stored: "
                     "run again to go on."
-                ) from error
-            except TimeoutError as error:  # nbclient's, for a cell that outlasts the limit
-                raise TimeLimitError(
-                    f"{source.stem} took longer than the {time_limit:.0f} s that were left. Finished cells "
-                    "are stored: run again to go on."
                 ) from error
         write_atomically(destination, _cleaned(done).encode())
 
@@ -131,30 +112,3 @@ def _variables(values: Mapping[str, str]) -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
-
-
-@contextlib.contextmanager
-def _following(path: Path, log: Callable[[str], None] | None) -> Iterator[None]:
-    """Hand each line that is written to a file to `log`, soon after."""
-    if log is None:
-        yield
-        return
-    stop, shown = threading.Event(), 0
-
-    def follow() -> None:
-        nonlocal shown
-        last = False
-        while not last:
-            last = stop.wait(0.5)
-            lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-            for line in lines[shown:]:
-                log(line)
-            shown = len(lines)
-
-    thread = threading.Thread(target=follow, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()

@@ -99,7 +99,7 @@ def validate(found: Declared, values: Mapping[str, Any], chapter: str = "this ch
 
     Raises:
         ParameterError: unknown names (it names the nearest right ones), values of a wrong type, or out of the
-            range that `ranges.RANGES` declares.
+            range that `params/ranges.yaml` declares.
     """
     _refuse_unknown(found, values, chapter)
     fits = {name: _misfit(value, _annotation(found[name]), name) for name, value in values.items()}

@@ -1,20 +1,17 @@
-"""What values the parameters of the chapters may have: one table, looked at before anything is computed.
+"""What values the parameters of the chapters may have: the table `params/ranges.yaml`."""
 
-A name means the same in every chapter. Where a chapter deviates, the table has an entry `CHAPTER.name`. What
-depends on the images or on the model is checked by the cells (`Cell.check`), for there it is known.
-"""
-
+import functools
 import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from gleak_lib.datasets.search import check_name
-from gleak_lib.errors import GleakError, shown
-from gleak_lib.experiments.specs.scores import SCALINGS
-
-SEEDS = 2**32 - 1001  # the largest of the first model; victims of the others are drawn with the next ones
+from gleak_lib.errors import GleakError, StoreError, shown
+from gleak_lib.experiments import paths
+from gleak_lib.extras import require
 
 
 @dataclass(frozen=True)
@@ -27,6 +24,7 @@ class Range:
         ascending: whether a list must ascend: its last entry is the last round.
         options: the only texts there are.
         dataset: whether it names an image set.
+        within: another parameter; entries that are not in its list are left out, which is said, not refused.
     """
 
     least: float = -math.inf
@@ -35,6 +33,7 @@ class Range:
     ascending: bool = False
     options: tuple[str, ...] = ()
     dataset: bool = False
+    within: str | None = None
 
     def misfit(self, name: str, value: Any) -> str | None:
         """Return what is wrong with a value of the right type, or None."""
@@ -58,92 +57,22 @@ class Range:
         return None
 
 
-COUNT, STEPS, WEIGHT, ROUND = Range(1, 10**6), Range(1, 10**6), Range(0, 10**6), Range(0, 10**5)
-ANY = Range(empty=True)
-PARTS = Range(1, 4096)  # sizes of parts of a model: kernels, widths, PRECODE's k
-RANGES: dict[str, Range] = {
-    "profile": Range(options=("quick", "cpu", "paper")),
-    "scaling": Range(options=SCALINGS),
-    "examples": Range(1, 16),
-    "seed": Range(-SEEDS, SEEDS),
-    "victim_seed": Range(0, SEEDS),
-    "seeds": Range(1, 1000),
-    "repeated": Range(1, 1000),
-    "dataset": Range(dataset=True),
-    "datasets": Range(dataset=True),
-    "01_how_gradients_leak.datasets": Range(dataset=True, empty=True),
-    "sets": Range(dataset=True, empty=True),
-    "patch_training_set": Range(dataset=True),
-    "model": Range(),
-    "models": Range(),
-    "bottleneck": Range(options=("precode", "cvb")),
-    "kl": Range(options=("exact", "paper-code")),
-    # models and bottlenecks
-    "position": Range(1, 1000),
-    "positions": Range(1, 1000),
-    "partial": Range(1, 1000, empty=True),
-    "precode_at": Range(1, 1000),
-    "size": PARTS,
-    "sizes": PARTS,
-    "precode_sizes": Range(1, 4096, empty=True),
-    "width": PARTS,
-    "kernel_size": PARTS,
-    "kernel_sizes": Range(1, 4096, empty=True),
-    "position_kernel_size": PARTS,
-    "scale": Range(1e-6, 1000),
-    "scales": ANY,
-    "beta": WEIGHT,
-    "betas": Range(0, 10**6, empty=True),
-    "kl_betas": Range(0, 10**6, empty=True),
-    # trainings
-    "rounds": Range(0, 10**5, ascending=True),
-    "training_rounds": ROUND,
-    "sigma_rounds": Range(0, 10**5, empty=True, ascending=True),
-    "patch_rounds": Range(0, 10**5, empty=True),
-    "local_batch": COUNT,
-    # attacks
-    "victims": COUNT,
-    "grid_victims": COUNT,
-    "architecture_victims": Range(1, 10**6, empty=True),
-    "tv_victims": COUNT,
-    "movie_victims": Range(1, 8),
-    "link_images": Range(0, 8),
-    "images": COUNT,
-    "frames": Range(2, 100),
-    "steps": STEPS,
-    "lbfgs_steps": STEPS,
-    "batch_steps": STEPS,
-    "grid_steps": STEPS,
-    "trained_steps": STEPS,
-    "architecture_steps": Range(1, 10**6, empty=True),
-    "tail": Range(2, 10**6),
-    "plateau": Range(0, 10**6),
-    "tv": WEIGHT,
-    "tv_tried": Range(0, 10**6, empty=True),
-    "batch_images": COUNT,
-    "batch_sizes": Range(1, 10**6, empty=True),
-    "batches": COUNT,
-    "label_batches": COUNT,
-    "image_sizes": Range(1, 4096, empty=True),
-    "noise_levels": Range(0, 10**6, empty=True),
-    "pruning": Range(0, 1, empty=True),
-    # texts that are read by whoever knows what they mean
-    "defences": ANY,
-    "more": ANY,
-    "attacks": Range(),
-    "compared": ANY,
-    "network": Range(),
-    "networks": ANY,
-    "grid": ANY,
-    "trained": ANY,
-    "untrained": ANY,
-    "protections": Range(),
-    "architectures": ANY,
-    "architecture_networks": ANY,
-    "patch_networks": ANY,
-    "names": Range(),
-}
-WITHIN = {"partial": "positions"}  # entries that are in no other list are left out: said, not refused
+def ranges() -> dict[str, Range]:
+    """Return the table of the checkout; nothing where there is none."""
+    try:
+        path = paths.root() / "params" / "ranges.yaml"
+    except StoreError:
+        return {}
+    return _read(path) if path.is_file() else {}
+
+
+@functools.cache
+def _read(path: Path) -> dict[str, Range]:
+    table = require("yaml", "book").safe_load(path.read_text(encoding="utf-8"))
+    return {
+        name: Range(**{key: tuple(value) if isinstance(value, list) else value for key, value in row.items()})
+        for name, row in table.items()
+    }
 
 
 def misfits(values: Mapping[str, Any], chapter: str) -> list[str]:
@@ -153,10 +82,11 @@ def misfits(values: Mapping[str, Any], chapter: str) -> list[str]:
         values: all of them.
         chapter: whose.
     """
+    known = ranges()
     found = (
         rule.misfit(name, value)
         for name, value in values.items()
-        if (rule := RANGES.get(f"{chapter}.{name}") or RANGES.get(name))
+        if (rule := known.get(f"{chapter}.{name}") or known.get(name))
     )
     return [problem for problem in found if problem]
 
@@ -165,7 +95,7 @@ def left_out(values: Mapping[str, Any]) -> list[str]:
     """Return sentences about entries that no other parameter knows, so that nothing is computed for them."""
     return [
         f"{name}: {shown(missing)} stand nowhere in {other} {shown(values[other])} and are left out."
-        for name, other in WITHIN.items()
-        if name in values and other in values
+        for name, rule in ranges().items()
+        if name in values and (other := rule.within) in values
         if (missing := [part for part in values[name] if part not in values[other]])
     ]

@@ -1,4 +1,4 @@
-"""The command `gleak`: run chapters, see what is done, get image sets, list what there is."""
+"""The command `gleak`: run chapters, see what is done, show a result, get image sets, list what there is."""
 
 import argparse
 import contextlib
@@ -7,23 +7,21 @@ import os
 import signal
 import sys
 import threading
-import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 from gleak_lib.cli.parser import parser
-from gleak_lib.errors import GleakError, ParameterError, TimeLimitError
-
-if TYPE_CHECKING:
-    from gleak_lib.chapters.parameters import Declared
-    from gleak_lib.experiments.runner.estimate import Outlook
+from gleak_lib.cli.run import run, values_of
+from gleak_lib.cli.show import show
+from gleak_lib.errors import GleakError, ParameterError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status: 0, or 2 after an error that was explained."""
-    options = parser(run, status, data, show).parse_args(arguments)
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads starve each other on shared cores
+    options = parser(run, status, show, data, list_).parse_args(arguments)
     warnings.showwarning = _show_warning
     try:
         with _terminable():
@@ -61,82 +59,32 @@ def _terminable() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def run(options: argparse.Namespace) -> int:
-    """Execute chapters, in place or into a folder."""
-    from gleak_lib.chapters import execute, parameters, profiles, sources
-    from gleak_lib.experiments import atomic, paths
-
-    given = [sources.source_of(name) for name in options.chapters] or list(sources.sources().values())
-    if not given:
-        raise ParameterError(f"There is no chapter in {paths.root() / 'book' / 'src'}.")
-    jobs = []
-    for source in given:  # everything is checked before anything runs
-        declared = parameters.of_chapter(source.stem, source)
-        values = profiles.load(source.stem, options.profile)
-        values |= _overrides(declared, options.parameters, source.stem, options.profile)
-        parameters.validate(declared, values, source.stem)
-        jobs.append((source, values))
-    chapters, environment = _destination(options.output, options.profile)
-    outlooks = _announce(jobs, options, environment)
-    if options.dry_run:
-        for outlook in outlooks:
-            print("\n".join(outlook.lines()))
-        return 0
-    atomic.check_writable(chapters, "chapters cannot be put there; name another folder by --output.")
-    environment |= _crew(options)
-    deadline = None if options.time_limit is None else time.time() + 60 * options.time_limit
-    late = []
-    for source, values in jobs:
-        left = None if deadline is None else deadline - time.time()
-        if left is not None and left <= 0:
-            late.append(source.stem)
-            continue
-        print(f"{source.stem}: profile {options.profile}", flush=True)
-        target = chapters / f"{source.stem}.ipynb"
-        try:
-            execute.execute(source, target, values, environment=environment, time_limit=left, log=_log)
-        except TimeLimitError as error:  # a later chapter may have shorter cells
-            print(error, file=sys.stderr, flush=True)
-            late.append(source.stem)
-        else:
-            print(f"{source.stem}: wrote {target}", flush=True)
-    if late:
-        raise TimeLimitError(
-            f"The limit of {options.time_limit:g} min came before the end of {', '.join(late)}. Finished "
-            "cells are stored: run the same command again to go on."
-        )
-    return 0
-
-
 def status(options: argparse.Namespace) -> int:
     """Print how many cells of each chapter are done, missing, failed or damaged, and what is ahead."""
-    from gleak_lib.chapters import PROFILES, declared, open_store, parameters, profiles, sources
+    from gleak_lib.chapters import PROFILES, declared, open_store, profiles, sources
     from gleak_lib.experiments import Context, Store
-    from gleak_lib.experiments.runner import cost, estimate
+    from gleak_lib.experiments.runner import cost
+    from gleak_lib.experiments.runner.estimate import estimate
 
     names = [sources.source_of(name).stem for name in options.chapters] or list(sources.sources())
     machine = cost.here()
     for name in names:
         chosen = [options.profile] if options.profile else profiles.profiles_of(name) or list(PROFILES)
         for profile in chosen:
-            values = profiles.load(name, profile)
-            values |= _overrides(parameters.of_chapter(name), options.parameters, name, profile)
+            values = values_of(name, profile, options.parameters)
             store = Store(Path(options.output) / "results") if options.output else open_store(profile)
             found = store.status(declared.experiments(name, values))
             counts = "  ".join(f"{len(cells)} {state}" for state, cells in found._asdict().items())
-            missing = [*found.missing, *found.failed, *found.damaged]
-            ahead = (
-                estimate.look(missing, store, Context(store.cache), machine, measure=True) if missing else ""
-            )
-            print(f"{name:<24} {profile:<6} {counts}   ({store.folder})" + (f"   {ahead}" if missing else ""))
+            ahead = ""
+            if found.lacking:
+                ahead = f"   {estimate(found.lacking, store, Context(store.cache), machine, measure=True)}"
+            print(f"{name:<24} {profile:<6} {counts}   ({store.folder}){ahead}")
             for cell in found.failed:
                 print(f"    failed   {cell.key}  {cell.describe()}: {store.failed(cell)}")
             for cell in found.damaged:
                 print(f"    damaged  {store.path(cell)}: the next run computes it again")
-            if options.verbose:
-                for state in ("done", "missing"):
-                    for cell in getattr(found, state):
-                        print(f"    {state:<8} {cell.key}  {cell.describe()}")
+            for cell in (*found.done, *found.missing) if options.verbose else ():
+                print(f"    {'done' if cell in found.done else 'missing':<8} {cell.key}  {cell.describe()}")
     return 0
 
 
@@ -156,7 +104,7 @@ def data(options: argparse.Namespace) -> int:
     return int(any(entry.state == "damaged" for entry in found))
 
 
-def show(options: argparse.Namespace) -> int:
+def list_(options: argparse.Namespace) -> int:
     """Print models, bottlenecks, attacks, defenses, image sets, chapters and profiles."""
     from gleak_lib import attacks, bottlenecks, datasets, defenses, models
     from gleak_lib.chapters import PROFILES, sources
@@ -189,94 +137,6 @@ def show(options: argparse.Namespace) -> int:
     return 0
 
 
-def _overrides(
-    declared: "Declared", pairs: Sequence[tuple[str, str]], chapter: str, profile: str
-) -> dict[str, Any]:
-    """Return the parameters that were given; the profile is none of them, for it chooses all the others."""
-    from gleak_lib.chapters import parameters
-
-    found = parameters.overrides(declared, pairs, chapter)
-    if found.get("profile", profile) != profile:
-        raise ParameterError(
-            f"-p profile {found['profile']} would only change what the chapter says of itself: choose a "
-            f"profile by --profile, which is {profile}."
-        )
-    return found
-
-
-def _announce(
-    jobs: Sequence[tuple[Path, dict[str, Any]]], options: argparse.Namespace, environment: dict[str, str]
-) -> "list[Outlook]":
-    """Say before the run what each chapter will compute and how long that will take.
-
-    What had to be measured for it goes into the environment, so that no notebook measures it again.
-    """
-    from gleak_lib.chapters import declared
-    from gleak_lib.experiments import Context, Store, paths
-    from gleak_lib.experiments.runner import estimate, executors, probe
-
-    machine, workers = executors.beforehand(options.scheduler, options.workers, options.compile)
-    store = Store(environment[paths.RESULTS], environment.get(paths.CACHE))
-    outlooks = []
-    for source, values in jobs:
-        plan = declared.experiments(source.stem, values, source)
-        if not plan:
-            continue
-        found = store.status(plan)
-        missing = [*found.missing, *found.failed, *found.damaged]
-        ahead = estimate.look(missing, store, Context(store.cache), machine, workers, measure=True)
-        if ahead.origin and machine is not None:
-            environment[probe.STEP] = str(probe.step_seconds(machine, measure=True))
-        to_do = f"{len(missing)} to compute, {ahead}" if missing else "nothing missing"
-        print(f"{source.stem}: {len(missing) + len(found.done)} cells, {len(found.done)} done, {to_do}")
-        outlooks.append(ahead)
-    if any(cell.kind == "attack" for ahead in outlooks for task in ahead.tasks for cell in task.cells):
-        _say_what_lacks()
-    if len(outlooks) > 1:
-        tasks = [task for ahead in outlooks for task in ahead.tasks]
-        origin = next((ahead.origin for ahead in outlooks if ahead.origin), None)
-        print(f"together: {estimate.Outlook(tasks, machine, workers, origin)}")
-    sys.stdout.flush()
-    return outlooks
-
-
-def _say_what_lacks() -> None:
-    """Say once for all chapters why the attacks will have no LPIPS, where its weights are not there."""
-    from gleak_lib import metrics
-
-    if reason := metrics.lpips_missing():
-        print(f"gleak: {reason} Tables show it as missing.", file=sys.stderr)
-
-
-def _crew(options: argparse.Namespace) -> dict[str, str]:
-    """Return the variables that tell notebooks who computes."""
-    from gleak_lib.experiments.runner import executors
-
-    given = {
-        executors.SCHEDULER: options.scheduler,
-        executors.WORKERS: options.workers,
-        executors.COMPILE: int(options.compile),
-    }
-    return {name: str(value) for name, value in given.items() if value is not None}
-
-
-def _destination(output: str | None, profile: str) -> tuple[Path, dict[str, str]]:
-    """Return the folder of executed chapters, and variables that tell notebooks where to store."""
-    from gleak_lib.experiments import paths
-
-    if output is None:
-        variables = {paths.RESULTS: str(paths.results_folder(profile).resolve())}
-        return paths.root() / "book" / "chapters", variables
-    folder = Path(output).resolve()
-    if folder == paths.package_root():
-        raise ParameterError(
-            f"--output {output} is the checkout, whose results are published: name another folder, or leave "
-            "--output out to work in place."
-        )
-    variables = {paths.RESULTS: str(folder / "results"), paths.CACHE: str(folder / "weights")}
-    return folder / "chapters", variables
-
-
 def _download(root: Path, names: Sequence[str]) -> None:
     from gleak_lib import datasets
 
@@ -291,10 +151,6 @@ def _download(root: Path, names: Sequence[str]) -> None:
 
 def _summary(thing: Any) -> str:
     return (thing.__doc__ or "").strip().split("\n")[0]
-
-
-def _log(line: str) -> None:
-    print(f"    {line}", flush=True)
 
 
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:

@@ -11,7 +11,9 @@ YEAR, PROCESSES = 366 * 24 * 60, 1024
 Command = Callable[[argparse.Namespace], int]
 
 
-def parser(run: Command, status: Command, data: Command, show: Command) -> argparse.ArgumentParser:
+def parser(
+    run: Command, status: Command, show: Command, data: Command, list_: Command
+) -> argparse.ArgumentParser:
     """Return the parser; what it returns has the chosen function as `command`."""
     gleak = argparse.ArgumentParser(prog="gleak", description="Run and inspect the book of gradient leakage.")
     gleak.add_argument("--version", action="version", version=f"gleak {__version__}")
@@ -59,6 +61,11 @@ def parser(run: Command, status: Command, data: Command, show: Command) -> argpa
     one.add_argument("-v", "--verbose", action="store_true", help="list every cell")
     one.set_defaults(command=status)
 
+    one = commands.add_parser("show", help="print a stored result, and how it was made")
+    one.add_argument("key", metavar="KEY", help="as `gleak status -v` lists it; its first digits will do")
+    one.add_argument("--output", type=_folder, metavar="DIR", help="look there, as for run")
+    one.set_defaults(command=show)
+
     one = commands.add_parser("data", help="check or fetch image sets")
     one.add_argument(
         "folder",
@@ -78,7 +85,7 @@ def parser(run: Command, status: Command, data: Command, show: Command) -> argpa
     one = commands.add_parser(
         "list", help="models, bottlenecks, attacks, defenses, image sets, chapters, profiles"
     )
-    one.set_defaults(command=show)
+    one.set_defaults(command=list_)
     return gleak
 
 

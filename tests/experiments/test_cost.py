@@ -9,11 +9,14 @@ from gleak_lib.attacks import ATTACKS, LBFGS
 from gleak_lib.bottlenecks import PRECODE
 from gleak_lib.experiments import AttackCell, Store, TrainingCell, run
 from gleak_lib.experiments.runner import cost
-from gleak_lib.experiments.runner.cost import Costs, Machine, Measured, work
+from gleak_lib.experiments.runner.cost import Costs, Machine, Measured
 from gleak_lib.experiments.specs.animation import MovieCell
+from gleak_lib.experiments.specs.class_counts import CensusCell
+from gleak_lib.experiments.specs.communication_cost import TrafficCell
 from gleak_lib.experiments.specs.gradient_tracks import TracksCell
 from gleak_lib.experiments.specs.label_inference import LabelCell
 from gleak_lib.experiments.specs.noise_sensitivity import SpreadCell
+from gleak_lib.experiments.specs.reidentification import LinkageCell
 from gleak_lib.federated import Protocol
 
 IMAGES = {"digits": 1000}
@@ -30,7 +33,7 @@ def attack(victims=2, steps=10, training=None, batch_size=1, **changes):
 
 
 def measured(cell, seconds, machine=HERE):
-    return Measured(work(cell, IMAGES), machine, seconds)
+    return Measured(cell.work(IMAGES), machine, seconds)
 
 
 def costs(*cells, machine=HERE):
@@ -57,11 +60,14 @@ def costs(*cells, machine=HERE):
         (TrainingCell("digits@48", protocol=Protocol(rounds=2)), 4500),
         (LabelCell(TrainingCell("digits@16"), victims=8), 2),
         (SpreadCell(TrainingCell("digits@64", bottlenecks=(PRECODE(1, 8),)), victims=8, draws=3), 96),
+        (TrafficCell(TrainingCell("digits"), victims=2, batch_size=8), 16),
+        (LinkageCell(attack(victims=3, steps=10)), 30),
+        (CensusCell("digits"), 1),
         (Toy(3.0), 1),
     ],
 )
 def test_size_of_a_cell(cell, size):
-    assert work(cell, IMAGES).size == (None if size is None else pytest.approx(size))
+    assert cell.work(IMAGES).size == (None if size is None else pytest.approx(size))
 
 
 def test_cost_grows_with_victims_images_and_steps():

@@ -131,19 +131,17 @@ def test_caches_that_are_not_shared(store, executor, tmp_path):
     assert not list(store.cache.glob("*"))  # the workers' own caches went first
 
 
-def test_the_environment_names_a_scheduler(store, cluster, monkeypatch):
-    monkeypatch.setenv(executors.SCHEDULER, cluster.address)
-    (result,) = run([Toy(1.0)], store, progress=False)
+def test_a_scheduler_by_its_address(store, cluster):
+    (result,) = run([Toy(1.0)], store, scheduler=cluster.address, progress=False)
     assert result.figures["process"] != os.getpid()
-    machine, workers = executors.beforehand(cluster.address, None, False)
+    machine, workers = executors.beforehand(None, cluster.address, False)
     assert workers == 2 and machine.threads == 1 and not machine.compile
 
 
 def test_no_scheduler_there(store, monkeypatch):
     monkeypatch.setattr(executors, "PATIENCE", 1)
-    monkeypatch.setenv(executors.SCHEDULER, "tcp://127.0.0.1:1")
     with pytest.raises(StoreError, match="No dask scheduler answers at tcp://127.0.0.1:1"):
-        run([Toy(1.0)], store, progress=False)
+        run([Toy(1.0)], store, scheduler="tcp://127.0.0.1:1", progress=False)
 
 
 def test_time_limit(store, executor):

@@ -7,8 +7,8 @@ from toy_cells import Toy
 
 from gleak_lib.attacks import ATTACKS
 from gleak_lib.experiments import AttackCell, Context, TrainingCell
-from gleak_lib.experiments.runner.cost import Costs, Machine, Measured, work
-from gleak_lib.experiments.runner.estimate import Outlook
+from gleak_lib.experiments.runner.cost import Costs, Machine, Measured
+from gleak_lib.experiments.runner.estimate import Estimate
 from gleak_lib.experiments.runner.planner import Queue, Task, plan
 from gleak_lib.experiments.specs.fields import duration
 from gleak_lib.experiments.specs.trained_weights import path_of
@@ -56,17 +56,17 @@ def test_one_training_keeps_the_weights_of_all_rounds(context):
     (training, *others) = plan(cells, context)
     (made,) = training.cells
     assert made == TRAININGS[0].at(4) and made.keep == (2, 4)
-    assert [task.waits for task in others] == [made, made, None]
+    assert [task.depends_on for task in others] == [made, made, None]
     path_of(TRAININGS[0].at(4), context).write_bytes(b"weights")  # only those after two rounds are lacking
     (training, *others) = plan(cells, context)
     assert training.cells == (TRAININGS[0].at(2),)
-    assert [task.waits for task in others] == [training.cells[0], None, None]
+    assert [task.depends_on for task in others] == [training.cells[0], None, None]
 
 
 def test_a_training_asked_for_keeps_what_others_need(context):
     tasks = plan([on(TRAININGS[0], 2), TRAININGS[0]], context)
     assert [task.cells for task in tasks] == [(TRAININGS[0],), (on(TRAININGS[0], 2),)]
-    assert tasks[0].cells[0].keep == (2,) and tasks[1].waits == TRAININGS[0]
+    assert tasks[0].cells[0].keep == (2,) and tasks[1].depends_on == TRAININGS[0]
 
 
 def test_one_worker_stays_with_the_weights_it_has(context):
@@ -87,18 +87,18 @@ def costs(**seconds):
     known = [TrainingCell("digits", protocol=Protocol(rounds=1)), on(TRAININGS[0], 0, 1)]
     machine = Machine("this", 1)
     each = [1.0, IG.schedule.max_steps]
-    measured = [Measured(work(c, images), machine, s) for c, s in zip(known, each, strict=True)]
+    measured = [Measured(c.work(images), machine, s) for c, s in zip(known, each, strict=True)]
     return Costs(measured, machine, images)
 
 
-def test_several_workers_begin_with_the_longest_chain(context):
+def test_several_workers_begin_with_the_longest_path(context):
     long = TrainingCell("digits", protocol=Protocol(rounds=90, patience=None))
     cells = [on(TRAININGS[0], 0, 6), on(TRAININGS[0], 0, 20), on(TRAININGS[1], 5, 1), on(long, 90, 10)]
     tasks = plan(cells, context, costs())
     by_cell = {task.cells[0]: task for task in tasks}
     assert by_cell[long.at(90)].seconds == pytest.approx(90)
-    assert by_cell[long.at(90)].chain == pytest.approx(90 + 100)
-    assert by_cell[TRAININGS[1].at(5)].chain == pytest.approx(5 + 10)
+    assert by_cell[long.at(90)].critical_path == pytest.approx(90 + 100)
+    assert by_cell[TRAININGS[1].at(5)].critical_path == pytest.approx(5 + 10)
     queue = Queue(tasks, parallel=True)
     begun = [queue.take().cells[0] for _ in range(4)]
     assert begun == [long.at(90), TRAININGS[1].at(5), cells[1], cells[0]]
@@ -130,8 +130,8 @@ def test_what_waits_for_a_failed_training_fails_with_it(context):
 
 
 def test_a_group_is_released_as_a_whole():
-    group = Task(tuple(TRAININGS), traits=(None, None, None))
-    waiting = [Task((on(t),), waits=t, traits=(None, None, None)) for t in TRAININGS]
+    group = Task(tuple(TRAININGS), affinity=(None, None, None))
+    waiting = [Task((on(t),), depends_on=t, affinity=(None, None, None)) for t in TRAININGS]
     queue = Queue([group, *waiting], parallel=True)
     assert queue.take() == group and queue.take() is None
     queue.ended(group)
@@ -143,35 +143,35 @@ def test_a_gpu_trains_seeds_side_by_side(tmp_path):
     asked = [*TRAININGS, other, on(TRAININGS[1], 2)]
     tasks = plan(asked, Context(tmp_path, device="cuda"))
     assert [task.cells for task in tasks[:2]] == [tuple(TRAININGS), (other,)]
-    assert tasks[0].cells[1].keep == (2,) and tasks[2].waits == TRAININGS[1]
+    assert tasks[0].cells[1].keep == (2,) and tasks[2].depends_on == TRAININGS[1]
     assert [len(task.cells) for task in plan(asked, Context(tmp_path))] == [1] * 5
 
 
-def test_outlook_adds_up(context):
+def test_an_estimate_adds_up(context):
     machine = Machine("this", 1)
     cells = [on(TRAININGS[0], 0, 6), on(TRAININGS[1], 5, 12)]  # 60 s; 5 s and then 120 s
     tasks = plan(cells, context, costs())
-    assert Outlook(tasks, machine).seconds == pytest.approx(185)
-    assert Outlook(tasks, machine, 2).seconds == pytest.approx(125)  # the chain; not half of 185
-    assert str(Outlook(tasks, machine)) == "about 3 min on this (1 thread)"
+    assert Estimate(tasks, machine).seconds == pytest.approx(185)
+    assert Estimate(tasks, machine, 2).seconds == pytest.approx(125)  # the chain; not half of 185
+    assert str(Estimate(tasks, machine)) == "about 3 min on this (1 thread)"
     assert (
-        str(Outlook(tasks, replace_threads(machine), 2)) == "about 2 min with 2 workers on this (4 threads)"
+        str(Estimate(tasks, replace_threads(machine), 2)) == "about 2 min with 2 workers on this (4 threads)"
     )
     tasks = plan([*cells, Toy(1.0)], context, costs())
     expected = "at least 3 min on this (1 thread), and no estimate for 1 of 4 cells"
-    assert str(Outlook(tasks, machine)) == expected
-    assert str(Outlook(plan([Toy(1.0)], context, costs()), machine)).startswith("no estimate on this")
-    assert str(Outlook(tasks, None)).startswith("no estimate")
-    assert str(Outlook([], machine)) == "nothing to compute"
+    assert str(Estimate(tasks, machine)) == expected
+    assert str(Estimate(plan([Toy(1.0)], context, costs()), machine)).startswith("no estimate on this")
+    assert str(Estimate(tasks, None)).startswith("no estimate")
+    assert str(Estimate([], machine)) == "nothing to compute"
 
 
 def replace_threads(machine):
     return machine._replace(threads=4)
 
 
-def test_outlook_lists_the_tasks_in_their_order(context):
+def test_an_estimate_lists_the_tasks_in_their_order(context):
     tasks = plan([on(TRAININGS[0], 5, 12)], context, costs())
-    training, attack = Outlook(tasks, Machine("this", 1)).lines()
+    training, attack = Estimate(tasks, Machine("this", 1)).lines()
     assert training.split()[:3] == ["5", "s", "training"] and attack.split()[:3] == ["2", "min", "attack"]
 
 

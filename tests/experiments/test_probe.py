@@ -10,7 +10,7 @@ from gleak_lib.attacks import ATTACKS
 from gleak_lib.experiments import AttackCell, TrainingCell
 from gleak_lib.experiments.context import Context
 from gleak_lib.experiments.runner import cost, estimate, probe
-from gleak_lib.experiments.runner.cost import Costs, Machine, Measured, work
+from gleak_lib.experiments.runner.cost import Costs, Machine, Measured
 from gleak_lib.federated import Protocol
 
 IMAGES = {"digits": 1000, "cifar10": 50_000}
@@ -20,7 +20,7 @@ LABELED = AttackCell(TrainingCell("cifar10"), attack=ATTACKS["idlg"].replace(max
 
 
 def known(*timed, machine=HERE):
-    return Costs([Measured(work(cell, IMAGES), origin, s) for cell, origin, s in timed], machine, IMAGES)
+    return Costs([Measured(cell.work(IMAGES), origin, s) for cell, origin, s in timed], machine, IMAGES)
 
 
 # 960 s there for 32 images and 3000 steps: 0.01 s an image's step
@@ -53,9 +53,8 @@ def test_measuring_serves_where_others_know_more():
 
 
 def test_a_step_is_timed_once_and_leaves_threads_and_chance_alone(monkeypatch):
-    monkeypatch.delenv(probe.STEP, raising=False)
     monkeypatch.setattr(probe, "SECONDS", 0.0)
-    probe._measured.cache_clear()
+    monkeypatch.setattr(probe, "MEASURED", {})
     machine, threads, state = cost.here("auto"), torch.get_num_threads(), torch.get_rng_state()
     assert probe.step_seconds(machine, measure=False) is None
     assert probe.step_seconds(Machine("another device", 1), measure=True) is None
@@ -67,32 +66,27 @@ def test_a_step_is_timed_once_and_leaves_threads_and_chance_alone(monkeypatch):
     began = time.perf_counter()
     assert probe.step_seconds(machine._replace(threads=1), measure=True) == step
     assert time.perf_counter() - began < took / 2
+    assert probe.step_seconds(machine._replace(threads=1), measure=False) == step  # it was measured before
     assert torch.get_num_threads() == threads and torch.equal(torch.get_rng_state(), state)
-    probe._measured.cache_clear()
 
 
-def test_the_environment_tells_what_was_measured(monkeypatch):
-    monkeypatch.setenv(probe.STEP, "0.25")
-    assert probe.step_seconds(HERE, measure=False) == 0.25
-
-
-def test_the_outlook_says_that_it_is_rough(store, tmp_path, monkeypatch):
-    monkeypatch.setenv(probe.STEP, "0.03")
+def test_the_estimate_says_that_it_is_rough(store, tmp_path, monkeypatch):
+    monkeypatch.setattr(probe, "MEASURED", {HERE: 0.03})
     monkeypatch.setattr(estimate.cost, "read", lambda folders, machine: known(*ELSEWHERE, machine=machine))
     context = Context(tmp_path)
-    text = str(estimate.look([TRAINING], store, context, HERE))
+    text = str(estimate.estimate([TRAINING], store, context, HERE))
     assert text == "about 2 min on here (2 threads) (rough: what it took on there, and some steps here)"
-    text = str(estimate.look([TRAINING, Toy(1.0)], store, context, HERE))
+    text = str(estimate.estimate([TRAINING, Toy(1.0)], store, context, HERE))
     assert text.startswith("at least 2 min on here (2 threads), and no estimate for 1 of 2 cells (rough:")
-    monkeypatch.delenv(probe.STEP)
-    assert str(estimate.look([TRAINING], store, context, HERE)).startswith("no estimate on here")
+    probe.MEASURED.clear()
+    assert str(estimate.estimate([TRAINING], store, context, HERE)).startswith("no estimate on here")
     monkeypatch.setattr(estimate.cost, "read", lambda folders, machine: known((TRAINING, HERE, 120.0)))
-    assert str(estimate.look([TRAINING], store, context, HERE)) == "about 2 min on here (2 threads)"
+    assert str(estimate.estimate([TRAINING], store, context, HERE)) == "about 2 min on here (2 threads)"
 
 
 def test_images_of_a_set_that_nothing_is_stored_of_are_counted(store, tmp_path):
     cell = TrainingCell("digits@48", protocol=Protocol(rounds=2))
-    costs = Costs([Measured(work(TRAINING, IMAGES), HERE, 10.0)], HERE, {"cifar10": 50_000})
+    costs = Costs([Measured(TRAINING.work(IMAGES), HERE, 10.0)], HERE, {"cifar10": 50_000})
     estimate._count_images([cell, TrainingCell("unheard_of"), Toy(1.0)], costs, Context(tmp_path))
     assert set(costs.images) == {"cifar10", "digits"} and costs.images["digits"] > 1000
     assert costs.seconds(cell) is not None

@@ -1,15 +1,15 @@
 """Cells that cannot run, disks that take nothing: a run says so before it computes anything."""
 
+import sys
 import time
 
 import pytest
 
 from gleak_lib import memory
 from gleak_lib.bottlenecks import CVB, PRECODE
-from gleak_lib.errors import GleakError, ParameterError, StoreError, UnknownNameError
+from gleak_lib.errors import GleakError, MissingDependencyError, ParameterError, StoreError, UnknownNameError
 from gleak_lib.experiments import AttackCell, Context, Store, TrainingCell, atomic, run
 from gleak_lib.experiments.runner import estimate
-from gleak_lib.experiments.runner.run import DEADLINE
 from gleak_lib.experiments.specs.animation import MovieCell
 from gleak_lib.experiments.specs.class_counts import CensusCell
 from gleak_lib.experiments.specs.label_inference import LabelCell
@@ -101,10 +101,22 @@ def test_a_cell_that_cannot_run_stops_the_run_before_it_begins(tmp_path, what):
     assert not list(tmp_path.glob("*/*/*.json")) and not list(tmp_path.glob("weights/*"))
 
 
-def test_a_deadline_that_is_no_number(tmp_path, monkeypatch):
-    monkeypatch.setenv(DEADLINE, "abc")
-    with pytest.raises(ParameterError, match="GLEAK_DEADLINE must be a time in seconds, got 'abc'"):
-        run([TRAINING], Store(tmp_path), device="cpu", progress=False)
+def test_who_computes_is_named_once(tmp_path):
+    with pytest.raises(ParameterError, match="one of executor, workers and scheduler"):
+        run([TRAINING], Store(tmp_path), workers=2, scheduler="tcp://head:8786", progress=False)
+
+
+@pytest.mark.parametrize("count", [0, -1, 2.0, True, "2"])
+def test_a_number_of_workers_that_is_none(tmp_path, count):
+    with pytest.raises(ParameterError, match=f"workers must be a whole number of processes, got {count!r}"):
+        run([TRAINING], Store(tmp_path), device="cpu", workers=count, progress=False)
+
+
+@pytest.mark.parametrize("who", [{"workers": 2}, {"scheduler": "tcp://head:8786"}])
+def test_workers_without_dask_say_which_extra_brings_it(tmp_path, monkeypatch, who):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(MissingDependencyError, match=r"distributed is not installed: .*gleak\[sweeps\]"):
+        run([TRAINING], Store(tmp_path), device="cpu", progress=False, **who)
 
 
 def full(*_, **__):

@@ -1,45 +1,28 @@
 """How long a cell will take: the seconds that cells like it took on the same device, scaled by their size.
 
-A cell has a *size*, how often one unit of its work is done, and *groups* of cells whose units cost alike, the
-narrowest first. Its cost is its size times the seconds a unit of the measured cells in its narrowest group
-that has any: of the few that are nearest in size, the median. Where nothing like it was measured on this
-device there is no estimate from here; `experiments.probe` has a rough one.
-
-| kind | unit |
-|---|---|
-| training | an image in a local epoch; all rounds are counted, though patience may end it sooner |
-| attack, tracks, movie | an image of a victim in a step; all steps are counted, though a victim may stop |
-| labels, spread | an image |
-| any other | the cell |
-
-An image is one of 32 x 32; one of a set `NAME@64` counts by its pixels, four times. Cells on images of
-another size tell of each other only where nothing of the same architecture was measured at the same size.
+A cell says how much it computes (`Cell.work`): a *size*, how often one unit of its work is done, and *groups*
+of cells whose units cost alike, the narrowest first. Its cost is its size times the seconds per unit of the
+measured cells in its narrowest group that has any: of the few that are nearest in size, the median. Where
+nothing like it was measured on this device there is no estimate from here; `probe` has a rough one.
 """
 
 import contextlib
 import functools
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from functools import singledispatch
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
 import torch
 
-from gleak_lib.attacks import LBFGS, Inversion
-from gleak_lib.datasets.search import SIZE, at_size
+from gleak_lib.attacks import LBFGS
+from gleak_lib.datasets.search import at_size
 from gleak_lib.errors import StoreError
 from gleak_lib.experiments.atomic import read_json
 from gleak_lib.experiments.context import choose_device, device_name
 from gleak_lib.experiments.specs import shapes
-from gleak_lib.experiments.specs.animation import MovieCell
-from gleak_lib.experiments.specs.attack import AttackCell
-from gleak_lib.experiments.specs.base import Cell, from_json
-from gleak_lib.experiments.specs.gradient_tracks import TracksCell
-from gleak_lib.experiments.specs.label_inference import LabelCell
-from gleak_lib.experiments.specs.noise_sensitivity import SpreadCell
-from gleak_lib.experiments.specs.training import TrainingCell
+from gleak_lib.experiments.specs.base import Cell, Work, from_json
 from gleak_lib.experiments.store import benchmarks
 
 NEAREST = 5  # so many measured cells decide at most, those whose size is closest,
@@ -63,18 +46,6 @@ class Machine(NamedTuple):
         return f"{self.device} ({threads}{', compiled' if self.compile else ''})"
 
 
-class Work(NamedTuple):
-    """How much a cell computes.
-
-    Attributes:
-        groups: cells whose units cost alike, from the narrowest group to the widest.
-        size: units; None where it is not known.
-    """
-
-    groups: tuple[Group, ...]
-    size: float | None
-
-
 class Measured(NamedTuple):
     """A cell, or a step of a benchmark, that was timed."""
 
@@ -86,76 +57,6 @@ class Measured(NamedTuple):
 def here(device: str = "auto", compile: bool = False) -> Machine:
     """Return the machine that this process computes on."""
     return Machine(device_name(choose_device(device)), torch.get_num_threads(), compile)
-
-
-@singledispatch
-def work(cell: Cell, images: Mapping[str, int]) -> Work:
-    """Return how much a cell computes; register a function here for a new kind.
-
-    Args:
-        cell: any cell.
-        images: training images of the sets that are known, by their names without a size.
-    """
-    return Work(((cell.kind, cell.dataset_name),), 1.0)
-
-
-@work.register
-def _(cell: TrainingCell, images: Mapping[str, int]) -> Work:
-    protocol, count = cell.protocol, images.get(at_size(cell.dataset)[0])
-    share = (protocol.clients_per_round or protocol.clients) / protocol.clients
-    epochs = max(protocol.rounds, 1) * protocol.local_epochs * share  # no rounds: the images are only scored
-    groups = _models(cell, "training", protocol.rounds > 0)
-    return Work(groups, None if count is None else epochs * count * _pixels(cell))
-
-
-@work.register
-def _(cell: AttackCell, images: Mapping[str, int]) -> Work:
-    return _steps(cell.training, cell.attack, cell.victims * cell.batch_size * cell.updates)
-
-
-@work.register
-def _(cell: TracksCell, images: Mapping[str, int]) -> Work:
-    return _own("tracks", work(cell.attacked, images))
-
-
-@work.register
-def _(cell: MovieCell, images: Mapping[str, int]) -> Work:
-    return _own("movie", _steps(cell.training, cell.attack, cell.victims))
-
-
-@work.register
-def _(cell: LabelCell, images: Mapping[str, int]) -> Work:
-    return Work(_models(cell.training, "labels"), cell.victims * cell.batch_size * _pixels(cell.training))
-
-
-@work.register
-def _(cell: SpreadCell, images: Mapping[str, int]) -> Work:
-    return Work(_models(cell.training, "spread"), cell.victims * cell.draws * _pixels(cell.training))
-
-
-def _steps(training: TrainingCell, attack: Inversion, count: int) -> Work:
-    """The work of an attack on `count` images."""
-    same, family = _models(training, "attack", attack.kind)
-    has = attack.settings
-    size = attack.evaluations * count * _pixels(training)
-    return Work(((*same, has.get("layers", "all"), has.get("exclude", ())), same, family), size)
-
-
-def _models(training: TrainingCell, *kind: Any) -> tuple[Group, Group]:
-    """The group of one architecture, bottlenecks, images' size and all, and that of its family."""
-    size = at_size(training.dataset)[1]
-    same = (*kind, "same", training.architecture)
-    return same if size in (None, SIZE) else (*same, size), (*kind, "family", training.model)
-
-
-def _pixels(training: TrainingCell) -> float:
-    """How many images of the usual size one of this set has the pixels of."""
-    return ((at_size(training.dataset)[1] or SIZE) / SIZE) ** 2
-
-
-def _own(kind: str, attacked: Work) -> Work:
-    """A kind of its own that costs about what the attack costs."""
-    return Work((*((kind, *group) for group in attacked.groups), *attacked.groups), attacked.size)
 
 
 class Costs:
@@ -185,7 +86,7 @@ class Costs:
         Cells that were compiled, or not, as asked go before others, whatever their group; and within a
         group those with the same number of threads.
         """
-        groups, size = work(cell, self.images)
+        groups, size = cell.work(self.images)
         if not size or size < 0:
             return None
         for compiled in (self.machine.compile, not self.machine.compile):
@@ -236,7 +137,7 @@ def _timed(path: Path, changed: int) -> tuple[Cell, Machine, float, dict[str, in
     """A stored cell, where it ran, its seconds, and the number of training images of its set."""
     stored = read_json(path)
     origin = stored["provenance"]
-    if problem := shapes.misfit("", {}, origin):
+    if problem := shapes.misfit(origin, shapes.PROVENANCE, "provenance"):
         raise StoreError(problem)
     machine = Machine(origin["device"], int(origin["threads"]), bool(origin["compile"]))
     seconds, data, cell = float(origin["seconds"]), origin["data"], from_json(stored["cell"])
@@ -247,7 +148,7 @@ def _timed(path: Path, changed: int) -> tuple[Cell, Machine, float, dict[str, in
 def _measured(stored: Iterable[tuple[Cell, Machine, float]], images: Mapping[str, int]) -> Iterator[Measured]:
     for cell, origin, seconds in stored:
         with contextlib.suppress(OverflowError):  # an odd value, too large for a size
-            yield Measured(work(cell, images), origin, seconds)
+            yield Measured(cell.work(images), origin, seconds)
 
 
 def _benchmarks(folder: Path, device: str) -> Iterator[Measured]:

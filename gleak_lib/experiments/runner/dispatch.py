@@ -1,13 +1,13 @@
-"""Handing out tasks and collecting what comes back, one at a time or many at once."""
+"""Handing out tasks and collecting what comes back, from one worker or from many."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Future, wait
 
 from gleak_lib.experiments.context import Context
-from gleak_lib.experiments.runner.executors import Crew
+from gleak_lib.experiments.runner.executors import Workers
 from gleak_lib.experiments.runner.planner import Queue, Task
-from gleak_lib.experiments.runner.worker import Finished, compute
+from gleak_lib.experiments.runner.worker import Finished
 from gleak_lib.experiments.specs.base import Cell
 from gleak_lib.experiments.store.result import Result
 
@@ -21,7 +21,7 @@ Known = Callable[[Task], Sequence[Outcome] | None]
 
 
 def dispatch(
-    queue: Queue, crew: Crew, context: Context, deadline: float | None, known: Known
+    queue: Queue, workers: Workers, context: Context, deadline: float | None, known: Known
 ) -> Iterator[Outcome]:
     """Compute the tasks of a queue, and yield each outcome as it comes.
 
@@ -30,45 +30,24 @@ def dispatch(
 
     Args:
         queue: holds at the end what was not begun.
-        crew: who computes.
+        workers: who computes.
         context: where and how.
         deadline: seconds since the epoch after which no task is begun; neither is one that is expected to
             take longer than what is left. Those that run are let end.
         known: asked before each task.
     """
-    work = _alone if crew.executor is None else _together
-    return work(queue, crew, context, deadline, known)
-
-
-def _alone(
-    queue: Queue, crew: Crew, context: Context, deadline: float | None, known: Known
-) -> Iterator[Outcome]:
-    task: Task | None = None
-    while (task := queue.take(task, _left(deadline))) is not None:
-        if (outcomes := known(task)) is None:
-            try:
-                outcomes = list(zip(task.cells, compute(task.cells, context), strict=True))
-            except Exception as error:  # it is recorded, and the other cells go on
-                outcomes = [(cell, error) for cell in task.cells]
-        yield from outcomes
-        yield from _ended(queue, task, outcomes)
-
-
-def _together(
-    queue: Queue, crew: Crew, context: Context, deadline: float | None, known: Known
-) -> Iterator[Outcome]:
     running: dict[Future[list[Finished]], Task] = {}
     last: Task | None = None
     try:
         while True:
-            free = crew.slots() - len(running)
+            free = workers.slots() - len(running)
             while free > 0 and (task := queue.take(last, _left(deadline))) is not None:
                 if (outcomes := known(task)) is not None:
-                    yield from outcomes
+                    last = task
                     yield from _ended(queue, task, outcomes)
                     continue
                 try:
-                    running[crew.submit(task.cells, context)] = task
+                    running[workers.submit(task.cells, context)] = task
                 except (BrokenExecutor, RuntimeError) as error:  # it takes nothing more
                     queue.left.insert(0, task)
                     yield from _given_up(queue, running, error)
@@ -78,9 +57,7 @@ def _together(
                 return
             for future in wait(running, LOOK, FIRST_COMPLETED).done:
                 last = running.pop(future)
-                outcomes = _outcomes(last, future)
-                yield from outcomes
-                yield from _ended(queue, last, outcomes)
+                yield from _ended(queue, last, _outcomes(last, future))
     finally:  # also when the caller is interrupted
         for future in running:
             future.cancel()
@@ -104,12 +81,14 @@ def _outcomes(task: Task, future: Future[list[Finished]]) -> list[Outcome]:
     except CancelledError:
         error: BaseException = BrokenExecutor("the scheduler went away, or dropped the cell")
     except BaseException as raised:
-        error = raised
+        killed = type(raised).__name__ == "KilledWorker"  # dask's
+        error = BrokenExecutor("workers died over it, perhaps for want of memory") if killed else raised
     return [(cell, error) for cell in task.cells]
 
 
 def _ended(queue: Queue, task: Task, outcomes: Sequence[Outcome]) -> Iterator[Outcome]:
-    """Tell the queue; cells whose training failed fail for the same reason, and none trains again."""
+    """Pass outcomes on; cells whose training failed fail for the same reason, and none trains again."""
+    yield from outcomes
     error = next((outcome for _, outcome in outcomes if isinstance(outcome, BaseException)), None)
     for other in queue.ended(task, failed=error is not None):
         yield from [(cell, error) for cell in other.cells]

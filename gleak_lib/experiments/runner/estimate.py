@@ -18,7 +18,7 @@ from gleak_lib.experiments.store.store import Store
 
 
 @dataclass(frozen=True)
-class Outlook:
+class Estimate:
     """Tasks on a machine with so many workers.
 
     Attributes:
@@ -34,17 +34,12 @@ class Outlook:
     origin: str | None = None
 
     @property
-    def unknown(self) -> int:
-        """Cells that nothing like was measured."""
-        return sum(len(task.cells) for task in self.tasks if task.seconds is None)
-
-    @property
     def seconds(self) -> float:
-        """Expected duration of the others: their sum shared out, but no less than the longest chain."""
+        """Expected duration of what is known: the sum shared out, but no less than the longest path."""
         known = [task for task in self.tasks if task.seconds is not None]
         total = sum(task.seconds or 0.0 for task in known)
-        chains = [task.chain for task in known if task.chain != float("inf")]
-        return max([total / self.workers, *chains], default=0.0)
+        paths = [task.critical_path for task in known if task.critical_path != float("inf")]
+        return max([total / self.workers, *paths], default=0.0)
 
     def __str__(self) -> str:
         """For instance "about 6 min on AMD EPYC (2 threads)", and what a rough estimate comes from."""
@@ -54,14 +49,15 @@ class Outlook:
         if self.workers > 1:
             where = f"with {self.workers} workers {where}"
         count = sum(len(task.cells) for task in self.tasks)
+        unknown = sum(len(task.cells) for task in self.tasks if task.seconds is None)
         if not count:
             return "nothing to compute"
         rough = f" (rough: what it took on {self.origin}, and some steps here)" if self.origin else ""
-        if self.unknown == count:
+        if unknown == count:
             return f"no estimate {where}: nothing like it was measured there"
-        if self.unknown:
+        if unknown:
             known = duration(self.seconds)
-            return f"at least {known} {where}, and no estimate for {self.unknown} of {count} cells{rough}"
+            return f"at least {known} {where}, and no estimate for {unknown} of {count} cells{rough}"
         return f"about {duration(self.seconds)} {where}{rough}"
 
     def lines(self) -> list[str]:
@@ -74,7 +70,7 @@ class Outlook:
         return lines
 
 
-def look(
+def estimate(
     missing: Sequence[Cell],
     store: Store,
     context: Context,
@@ -82,8 +78,8 @@ def look(
     workers: int = 1,
     *,
     measure: bool = False,
-) -> Outlook:
-    """Return the outlook on missing cells.
+) -> Estimate:
+    """Return tasks that compute missing cells, and how long they take.
 
     Args:
         missing: the cells to compute, each once.
@@ -92,18 +88,18 @@ def look(
         machine: of each worker; None where it is not known.
         workers: how many compute at once.
         measure: where results of this machine do not tell, find out in some seconds how fast it is; else a
-            rough estimate is made only where `GLEAK_STEP` tells.
+            rough estimate is made only where that was done before.
     """
-    if machine is None:
-        return Outlook(plan(missing, context), machine, workers)
+    if machine is None or not missing:
+        return Estimate(plan(missing, context), machine, workers)
     costs = cost.read(folders(store), machine)
     _count_images(missing, costs, context)
-    outlook = Outlook(plan(missing, context, costs), machine, workers)
-    cells = [cell for task in outlook.tasks for cell in task.cells if task.seconds is None]
+    found = Estimate(plan(missing, context, costs), machine, workers)
+    cells = [cell for task in found.tasks for cell in task.cells if task.seconds is None]
     if not probe.serves(costs, cells) or (step := probe.step_seconds(machine, measure=measure)) is None:
-        return outlook
+        return found
     rough = probe.Rough(costs, step)
-    return Outlook(plan(missing, context, rough), machine, workers, rough.origin)
+    return Estimate(plan(missing, context, rough), machine, workers, rough.origin)
 
 
 def _count_images(cells: Sequence[Cell], costs: cost.Costs, context: Context) -> None:

@@ -1,12 +1,15 @@
 """Who computes: this process, processes beside it, or the workers of a dask cluster.
 
-`gleak run` tells the kernel of a chapter through variables of the environment; `run` reads them here.
+Processes of this machine are a cluster as well, one that lives as long as the run and is reached from here
+alone.
 """
 
 import contextlib
+import importlib.util
+import logging
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future
 from concurrent.futures import TimeoutError as Late
 from dataclasses import dataclass
@@ -15,28 +18,50 @@ from urllib.parse import urlsplit
 
 from gleak_lib.errors import ParameterError, StoreError
 from gleak_lib.experiments.context import Context, version
-from gleak_lib.experiments.runner import cost
-from gleak_lib.experiments.runner.processes import Pool, share
-from gleak_lib.experiments.runner.worker import Finished, compute, compute_away
+from gleak_lib.experiments.runner import cost, worker
 from gleak_lib.experiments.specs.base import Cell
 from gleak_lib.extras import require
 
-SCHEDULER, WORKERS, COMPILE = "GLEAK_SCHEDULER", "GLEAK_WORKERS", "GLEAK_COMPILE"
 PROTOCOLS = ("tcp", "tls", "ws", "wss", "ucx", "ucxx")
 PATIENCE = 20  # seconds to wait for a scheduler or an idle worker to answer
 
 
+class Inline(Executor):
+    """Computes in this process, at once, when it is handed something; Ctrl-C goes through."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Call a function and return a future that has ended."""
+        future: Future[Any] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+
 @dataclass(frozen=True)
-class Crew:
+class Workers:
     """An executor, and what is known of it.
 
     Attributes:
-        executor: takes the cells; None means that this process computes.
-        client: of dask, where the workers may be on other machines.
+        executor: takes the cells.
+        client: of dask, where it is one.
+        threads: of each worker, where they are processes of this machine that were started for the run.
     """
 
-    executor: Executor | None = None
+    executor: Executor
     client: Any = None
+    threads: int | None = None
+
+    @property
+    def alone(self) -> bool:
+        """Whether this process computes, one cell after the other."""
+        return isinstance(self.executor, Inline)
+
+    @property
+    def away(self) -> bool:
+        """Whether workers may be on other machines, with devices, images and a cache of their own."""
+        return self.client is not None and self.threads is None
 
     def slots(self) -> int:
         """Return how many cells can run at once now; workers of a cluster come and go."""
@@ -45,85 +70,107 @@ class Crew:
                 return max(1, sum(self.client.ncores().values()))
             except Exception:  # the scheduler is gone; then so are the cells that it held
                 return 1
-        if self.executor is None:
-            return 1
-        known = getattr(self.executor, "workers", None) or getattr(self.executor, "_max_workers", None)
-        return int(known or os.cpu_count() or 1)
+        return 1 if self.alone else int(getattr(self.executor, "_max_workers", None) or os.cpu_count() or 1)
 
-    def submit(self, cells: Sequence[Cell], context: Context) -> Future[list[Finished]]:
+    def submit(self, cells: Sequence[Cell], context: Context) -> "Future[list[worker.Finished]]":
         """Hand out what is computed at once."""
-        assert self.executor is not None
-        if self.client is not None:
-            return self.executor.submit(compute_away, cells, context, version())
-        return self.executor.submit(compute, cells, context)
+        if self.away:
+            return self.executor.submit(worker.compute_away, cells, context, version())
+        return self.executor.submit(worker.compute, cells, context)
 
     def machine(self, device: str, compile: bool) -> cost.Machine | None:
         """Return what computes, for estimates; None where no worker is there, or none has time to say."""
-        if self.client is None:
+        if not self.away:
             found = cost.here(device, compile)
-            return found._replace(threads=self.executor.threads) if isinstance(self.executor, Pool) else found
+            return found._replace(threads=self.threads or found.threads)
         try:
             if self.client.ncores():
-                return self.executor.submit(cost.here, device, compile).result(PATIENCE)  # type: ignore[union-attr]
+                return self.executor.submit(cost.here, device, compile).result(PATIENCE)
         except (Late, OSError, RuntimeError, ValueError):
             pass
         return None
 
 
 @contextlib.contextmanager
-def crew(executor: Executor | None = None) -> Iterator[Crew]:
-    """Give the crew of an executor, or, without one, of what the environment names, until the block ends.
+def workers(
+    executor: Executor | None = None, count: int | None = None, scheduler: str | None = None
+) -> Iterator[Workers]:
+    """Give who computes until the block ends: an executor, `count` processes, a cluster, or this process.
 
     Raises:
-        StoreError: no scheduler answers.
-        ParameterError: a number of workers, or an address, that is none.
-        MissingDependencyError: dask.distributed is not installed.
+        ParameterError: If more than one of them is named, or one that cannot be.
+        StoreError: If no scheduler answers.
+        MissingDependencyError: If dask.distributed is not installed.
     """
-    address, workers = os.environ.get(SCHEDULER), os.environ.get(WORKERS)
+    if sum(given is not None for given in (executor, count, scheduler)) > 1:
+        raise ParameterError("A run takes one of executor, workers and scheduler.")
     if executor is not None:
         remote = type(executor).__module__.startswith("distributed.")
-        yield Crew(executor, executor._client if remote else None)  # type: ignore[attr-defined]
-    elif address:
-        with _client(address) as client:
-            yield Crew(client.get_executor(), client)
-    elif workers:
-        with Pool(_count(workers)) as pool:
-            yield Crew(pool)
+        yield Workers(executor, executor._client if remote else None)  # type: ignore[attr-defined]
+    elif count is not None:
+        with _processes(count) as found:
+            yield found
+    elif scheduler is not None:
+        with _client(scheduler) as client:
+            yield Workers(client.get_executor(), client)
     else:
-        yield Crew()
+        yield Workers(Inline())
 
 
-def beforehand(scheduler: str | None, workers: int | None, compile: bool) -> tuple[cost.Machine | None, int]:
+def beforehand(count: int | None, scheduler: str | None, compile: bool) -> tuple[cost.Machine | None, int]:
     """Return the machine and the number of the workers that a run would have; no process is started.
 
     Raises:
-        StoreError: no scheduler answers.
-        MissingDependencyError: dask.distributed is not installed.
+        StoreError: If no scheduler answers.
+        MissingDependencyError: If dask.distributed is not installed.
     """
     if scheduler is not None:
-        with _client(scheduler) as client:
-            who = Crew(client.get_executor(), client)
+        with workers(scheduler=scheduler) as who:
             return who.machine("auto", compile), who.slots()
     machine = cost.here("auto", compile)
-    return (machine, 1) if workers is None else (machine._replace(threads=share(workers)), workers)
+    return (machine, 1) if count is None else (machine._replace(threads=share(count)), count)
 
 
-def compiles(given: bool | None) -> bool:
-    """Return whether attacks are compiled: as given, else as `GLEAK_COMPILE` says, else not."""
-    return os.environ.get(COMPILE) == "1" if given is None else given
+def share(count: int) -> int:
+    """Return the threads of each of so many workers: `OMP_NUM_THREADS`, else its share of the cores."""
+    given = os.environ.get("OMP_NUM_THREADS", "")
+    return int(given) if given.isdigit() and int(given) else max(1, (os.cpu_count() or 1) // count)
 
 
-def _count(text: str) -> int:
-    if not text.isdigit() or not int(text):
-        raise ParameterError(f"{WORKERS} must be a whole number of processes, got {text!r}.")
-    return int(text)
+@contextlib.contextmanager
+def _processes(count: int) -> Iterator[Workers]:
+    """Start processes on this machine, which end with the block, and with this process however it ends.
+
+    One that dies is replaced, and its cell tried once more. They speak over loopback, encrypted where the
+    package `cryptography` is there to make a certificate for the run.
+    """
+    if not isinstance(count, int) or isinstance(count, bool) or count < 1:
+        raise ParameterError(f"workers must be a whole number of processes, got {count!r}.")
+    distributed, dask = require("distributed", "sweeps"), require("dask", "sweeps")
+    threads, encrypted = share(count), importlib.util.find_spec("cryptography") is not None
+    options = {
+        "n_workers": count,
+        "threads_per_worker": 1,  # cells at once
+        "memory_limit": None,
+        "dashboard_address": None,
+        "security": encrypted or None,  # None: by dask's configuration
+        "env": {"OMP_NUM_THREADS": str(threads)},
+        "preload": [worker.__name__],
+        "silence_logs": logging.CRITICAL,
+    }
+    with (
+        dask.config.set({"distributed.scheduler.allowed-failures": 1}),
+        distributed.LocalCluster(**options) as cluster,
+        distributed.Client(cluster, set_as_default=False) as client,
+    ):
+        yield Workers(client.get_executor(), client, threads)
 
 
 def check_address(address: str) -> None:
     """Refuse what is no address of a scheduler, for which dask would be waited for in vain.
 
     Raises:
-        ParameterError: it is not of the form `tcp://host:port`, or begins with another protocol than dask's.
+        ParameterError: If it is not of the form `tcp://host:port`, or of a protocol that dask does not speak.
     """
     try:
         parts = urlsplit(address if "://" in address else f"tcp://{address}")

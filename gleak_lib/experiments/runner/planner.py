@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from gleak_lib.experiments.context import Context
-from gleak_lib.experiments.runner.cost import Costs, work
+from gleak_lib.experiments.runner.cost import Costs
 from gleak_lib.experiments.specs.base import Cell
 from gleak_lib.experiments.specs.on_weights import needed_trainings, trajectory
 from gleak_lib.experiments.specs.trained_weights import path_of
@@ -24,23 +24,23 @@ class Task:
 
     Attributes:
         cells: what is computed; more than one only where they are computed together, see `together`.
-        waits: the training in the plan that makes the weights it needs, if there is one.
+        depends_on: the training in the plan that makes the weights it needs, if there is one.
         seconds: what it will take; None where nothing tells.
-        chain: the same and the longest task that waits for it.
-        traits: image set, shape and weights, each None where there is none.
+        critical_path: the same and the longest task that depends on it.
+        affinity: image set, shape and weights, each None where there is none.
     """
 
     cells: tuple[Cell, ...]
-    waits: TrainingCell | None = None
+    depends_on: TrainingCell | None = None
     seconds: float | None = None
-    chain: float = 0.0
-    traits: tuple[Any, ...] = ()
+    critical_path: float = 0.0
+    affinity: tuple[Any, ...] = ()
 
     def like(self, other: "Task | None") -> int:
         """Return how much of another task serves this one: weights count most, then shape, then images."""
         if other is None:
             return 0
-        agree = [a == b and a is not None for a, b in zip(self.traits, other.traits, strict=True)]
+        agree = [a == b and a is not None for a, b in zip(self.affinity, other.affinity, strict=True)]
         return sum(2**number for number, same in enumerate(agree) if same)
 
 
@@ -79,10 +79,10 @@ def plan(missing: Sequence[Cell], context: Context, costs: Costs | None = None) 
     ]
     longest: dict[TrainingCell, float] = {}
     for task in tasks:
-        if task.waits is not None:
-            longest[task.waits] = max(longest.get(task.waits, 0.0), task.chain)
+        if (needed := task.depends_on) is not None:
+            longest[needed] = max(longest.get(needed, 0.0), task.critical_path)
     return [
-        replace(task, chain=task.chain + max((longest.get(cell, 0.0) for cell in task.cells), default=0.0))  # type: ignore[arg-type]
+        replace(task, critical_path=task.critical_path + max(longest.get(cell, 0.0) for cell in task.cells))  # type: ignore[arg-type]
         for task in tasks
     ]
 
@@ -101,16 +101,15 @@ def together(trainings: Sequence[TrainingCell], context: Context) -> list[tuple[
     return [tuple(group) for group in groups.values()]
 
 
-def _task(cells: tuple[Cell, ...], waits: TrainingCell | None, costs: Costs | None) -> Task:
+def _task(cells: tuple[Cell, ...], depends_on: TrainingCell | None, costs: Costs | None) -> Task:
     each = [None if costs is None else costs.seconds(cell) for cell in cells]
     known = [seconds for seconds in each if seconds is not None]
     seconds = sum(known) if len(known) == len(each) else None
     first = cells[0]
     source = first if isinstance(first, TrainingCell) else first.needs
     weights = trajectory(source) if isinstance(source, TrainingCell) else None
-    shape = work(first, {}).groups[0]
-    traits = (first.dataset_name, shape, weights)
-    return Task(cells, waits, seconds, float("inf") if seconds is None else seconds, traits)
+    affinity = (first.dataset_name, first.work({}).groups[0], weights)
+    return Task(cells, depends_on, seconds, float("inf") if seconds is None else seconds, affinity)
 
 
 class Queue:
@@ -126,7 +125,7 @@ class Queue:
 
     def __init__(self, tasks: Sequence[Task], *, parallel: bool = False) -> None:
         self.left, self.parallel = list(tasks), parallel
-        self._awaited = {task.waits for task in tasks if task.waits is not None}
+        self._awaited = {task.depends_on for task in tasks if task.depends_on is not None}
         self._unfinished = set(self._awaited)
 
     def take(self, last: Task | None = None, seconds: float | None = None) -> Task | None:
@@ -138,7 +137,9 @@ class Queue:
         """
         if seconds is not None and seconds <= 0:
             return None
-        ready = [task for task in self.left if task.waits not in self._unfinished and _fits(task, seconds)]
+        ready = [
+            task for task in self.left if task.depends_on not in self._unfinished and _fits(task, seconds)
+        ]
         if not ready:
             return None
         chosen = max(ready, key=lambda task: self._rank(task, last))
@@ -147,7 +148,7 @@ class Queue:
 
     def ended(self, task: Task, *, failed: bool = False) -> list[Task]:
         """Let those begin that waited for `task`; if it failed, return them instead: they cannot."""
-        waited = [other for other in self.left if other.waits in task.cells] if failed else []
+        waited = [other for other in self.left if other.depends_on in task.cells] if failed else []
         self.left = [other for other in self.left if other not in waited]
         self._unfinished.difference_update(task.cells)
         return waited
@@ -156,7 +157,7 @@ class Queue:
         """Whoever is alone goes through the cells as asked; `max` takes the first of those that are equal."""
         if not self.parallel:
             return (task.like(last),)
-        return (not self._awaited.isdisjoint(task.cells), task.like(last), task.chain)
+        return (not self._awaited.isdisjoint(task.cells), task.like(last), task.critical_path)
 
 
 def _fits(task: Task, seconds: float | None) -> bool:

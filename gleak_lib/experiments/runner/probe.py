@@ -5,9 +5,7 @@ what the same steps took on the machine of which most is stored. That one figure
 trainings as well as for other architectures: such an estimate may be wrong by a factor of two or three.
 """
 
-import functools
 import math
-import os
 import time
 from collections import Counter
 from collections.abc import Iterable
@@ -15,20 +13,20 @@ from collections.abc import Iterable
 import torch
 
 from gleak_lib.attacks import ATTACKS, invert, observe
-from gleak_lib.experiments.runner.cost import Costs, Machine, here, work
+from gleak_lib.experiments.runner.cost import Costs, Machine, here
 from gleak_lib.experiments.specs.attack import AttackCell
 from gleak_lib.experiments.specs.base import Cell
 from gleak_lib.experiments.specs.training import TrainingCell
 from gleak_lib.models import build
 from gleak_lib.types import Observation
 
-STEP = "GLEAK_STEP"  # seconds, measured once by `gleak run` for all its notebooks
 IMAGES = 32
 REFERENCE = AttackCell(
     TrainingCell("cifar10"), attack=ATTACKS["ig"].replace(max_steps=3000), victims=IMAGES
 )  # of this size are most of the stored ones
 FEW, MANY = 4, 20  # steps: what begins and ends an attack is in both, and their difference has none of it
 SECONDS = 2.0  # after which no further repetition is begun
+MEASURED: dict[Machine, float] = {}  # seconds of a step, measured once a process
 
 
 class Rough(Costs):
@@ -49,7 +47,7 @@ class Rough(Costs):
             other = Costs(self.measured, self.machine._replace(device=device), self.images)
             if device != self.machine.device and (seconds := other.seconds(REFERENCE)):
                 self.origin, self._other = device, other
-                self._factor = step * (work(REFERENCE, {}).size or 1.0) / seconds
+                self._factor = step * (REFERENCE.work({}).size or 1.0) / seconds
                 return
 
     def seconds(self, cell: Cell) -> float | None:
@@ -72,15 +70,13 @@ def step_seconds(machine: Machine, *, measure: bool) -> float | None:
 
     Args:
         machine: what will compute; it has to be this one.
-        measure: do so now (some seconds, once a process), unless `GLEAK_STEP` tells.
+        measure: do so now (some seconds), unless it was done before.
     """
-    try:
-        return float(os.environ[STEP])
-    except (KeyError, ValueError):
-        return _measured(machine) if measure and machine.device == here("auto").device else None
+    if measure and machine not in MEASURED and machine.device == here("auto").device:
+        MEASURED[machine] = _measured(machine)
+    return MEASURED.get(machine)
 
 
-@functools.cache
 def _measured(machine: Machine) -> float:
     threads, device = torch.get_num_threads(), "cuda" if torch.cuda.is_available() else "cpu"
     torch.set_num_threads(machine.threads)

@@ -1,23 +1,24 @@
 """The runner: answer cells from the store, compute those that are missing, keep each as it ends."""
 
-import os
+import contextlib
+import sys
 import time
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Executor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from gleak_lib.datasets import Statistics
 from gleak_lib.errors import GleakError, ParameterError, StoreError, TimeLimitError
 from gleak_lib.experiments import encoding
 from gleak_lib.experiments.atomic import check_writable
 from gleak_lib.experiments.context import Context, choose_device, same_data
 from gleak_lib.experiments.runner.dispatch import Outcome, dispatch
-from gleak_lib.experiments.runner.estimate import look
-from gleak_lib.experiments.runner.executors import Crew, compiles, crew
+from gleak_lib.experiments.runner.estimate import estimate
+from gleak_lib.experiments.runner.executors import Workers
+from gleak_lib.experiments.runner.executors import workers as hired
 from gleak_lib.experiments.runner.planner import Queue, Task, plan
-from gleak_lib.experiments.runner.progress import Report
 from gleak_lib.experiments.specs import trained_weights
 from gleak_lib.experiments.specs.base import Cell
 from gleak_lib.experiments.specs.fields import duration
@@ -26,8 +27,8 @@ from gleak_lib.experiments.specs.training import TrainingCell
 from gleak_lib.experiments.store.result import Result
 from gleak_lib.experiments.store.store import Store
 
-DEADLINE = "GLEAK_DEADLINE"  # seconds since the epoch, set by `gleak run --time-limit`
 NAMED = 5  # cells that a message names
+Found = dict[Cell, Result | None]
 
 
 def run(
@@ -36,9 +37,11 @@ def run(
     *,
     device: str = "auto",
     executor: Executor | None = None,
+    workers: int | None = None,
+    scheduler: str | None = None,
     progress: bool = True,
     time_limit: float | None = None,
-    compile: bool | None = None,
+    compile: bool = False,
     data: str | Path | None = None,
 ) -> list[Result]:
     """Return the results of cells in the order asked, computing those that the store lacks.
@@ -48,29 +51,32 @@ def run(
     images of the same name (as far as these are there to compare) is computed again. Each result is stored
     as it ends: an interruption, even `kill -9`, loses unfinished cells only.
 
+    Where none of `executor`, `workers` and `scheduler` is given, this process computes, one cell at a time.
+
     Args:
         cells: what to compute.
         store: where results are looked for and kept.
         device: "cpu", "cuda", or "auto" for CUDA where there is one; the workers of a cluster choose.
         executor: any `concurrent.futures` executor, to run several cells at once; processes must be spawned,
             and the variable OMP_NUM_THREADS should share the cores among them. `client.get_executor()` of
-            `dask.distributed` takes the cells to other machines. None runs one at a time, unless
-            `GLEAK_SCHEDULER` or `GLEAK_WORKERS` names workers (`gleak run --scheduler`, `--workers`).
+            `dask.distributed` takes the cells to other machines.
+        workers: number of processes on this machine, which share its cores (needs dask.distributed).
+        scheduler: address of a dask scheduler, for instance "tcp://head:8786".
         progress: show a bar over the cells, and, one at a time, those of trainings and attacks.
         time_limit: seconds after which no further cell is begun. One that is expected to take longer than
             what is left is not begun either.
         compile: let attacks fuse their steps with `torch.compile`; figures may differ in the last digits.
-            None means `GLEAK_COMPILE` (`gleak run --compile`), else no.
         data: folder of the image sets; None means `GLEAK_DATA`, else the user's cache folder.
 
     Raises:
-        DataError, UnknownNameError: at once, where none of the image sets can be read.
-        GleakError: at once, where a cell asks what its images do not have (more victims than there are, a
+        DataError, UnknownNameError: At once, if none of the image sets can be read.
+        GleakError: At once, if a cell asks what its images do not have (more victims than there are, a
             model that does not fit them).
-        StoreError: at once, where results or needed weights cannot be written; at the end, where cells
-            failed (it names them; the others are stored).
-        TimeLimitError: at the end, where the time was up (it names what was left out).
-        ParameterError: something that is no cell, or a device that there is not.
+        StoreError: At once, if results or needed weights cannot be written, or no scheduler answers; at the
+            end, if cells failed (it names them; the others are stored).
+        TimeLimitError: At the end, if the time was up (it names what was left out).
+        ParameterError: If something is no cell, or the device is not there.
+        MissingDependencyError: If `workers` or `scheduler` is given and dask.distributed is not installed.
     """
     asked = list(cells)
     for cell in asked:
@@ -78,46 +84,46 @@ def run(
             raise ParameterError(f"run takes cells, got {type(cell).__name__}: {cell!r}.")
         if problem := encoding.mistyped(cell):
             raise ParameterError(f"{problem}.")
-    deadline = _deadline(time_limit)
-    context = Context(store.cache, device, None if data is None else Path(data), compile=compiles(compile))
+    deadline = None if time_limit is None else time.time() + time_limit
+    context = Context(store.cache, device, None if data is None else Path(data), compile=compile)
     choose_device("auto" if device == "cuda" else device)  # an unknown name is refused in any case
     found = {cell: _stored(cell, store, context) for cell in dict.fromkeys(asked)}
     missing = [cell for cell, result in found.items() if result is None]
     if missing:
-        with crew(executor) as who:
-            tasks = _compute(missing, found, store, context, who, deadline, progress)
-        _complain(missing, found, *tasks, store)
+        with hired(executor, workers, scheduler) as who:
+            errors, left = _compute(missing, found, store, context, who, deadline, progress)
+        _complain(missing, found, errors, left, store)
     return [result for cell in asked if (result := found[cell]) is not None]
 
 
 def _compute(
     missing: Sequence[Cell],
-    found: dict[Cell, Result | None],
+    found: Found,
     store: Store,
     context: Context,
-    who: Crew,
+    who: Workers,
     deadline: float | None,
     progress: bool,
 ) -> tuple[dict[Cell, BaseException], list[Task]]:
     """Fill `found` with what was missing; return errors, and tasks that were not begun."""
     check_writable(store.folder, "nothing was computed, name another folder by --output or GLEAK_RESULTS.")
-    if who.client is None:  # else the workers look for devices and images, maybe on other machines
+    if not who.away:  # else the workers look for devices and images, maybe on other machines
         context = replace(context, device=choose_device(context.device))
-        _need_some_images(missing, context)
-        if any(task.waits for task in plan(missing, context)):
+        if any(task.depends_on for task in plan(missing, context)):
             trained_weights.check_writable(context)
-    _check(missing, context)
-    outlook = look(missing, store, context, who.machine(context.device, context.compile), who.slots())
-    queue = Queue(outlook.tasks, parallel=who.executor is not None)
+    _check(missing, context, needed=not who.away)
+    ahead = estimate(missing, store, context, who.machine(context.device, context.compile), who.slots())
+    queue = Queue(ahead.tasks, parallel=not who.alone)
     stamps = {cell: _stamp(cell, store) for cell in missing}
 
     def known(task: Task) -> list[Outcome] | None:
         return _known(task, stamps, store, context)
 
-    with Report(len(found), len(found) - len(missing), progress, str(outlook)) as report:
-        context = replace(context, progress=report.inner and who.executor is None)
+    with _bar(len(found), len(found) - len(missing), progress) as bar:
+        inner = bar is not None and (sys.stderr.isatty() or "ipykernel" in sys.modules)  # not into log files
+        context = replace(context, progress=inner and who.alone)
         ended = dispatch(queue, who, context, deadline, known)
-        errors = _collect(ended, set(missing), found, store, report)
+        errors = _collect(ended, set(missing), found, store, bar)
     return errors, queue.left
 
 
@@ -147,39 +153,30 @@ def _stamp(cell: Cell, store: Store) -> int | None:
         return None
 
 
-def _need_some_images(missing: Sequence[Cell], context: Context) -> None:
-    """Raise at once where none of the image sets can be read: then no cell can run."""
+def _check(missing: Sequence[Cell], context: Context, *, needed: bool) -> None:
+    """Refuse the run where a cell asks what its images, as far as they are here, do not have.
+
+    Where they are `needed` here, one set at least has to be readable: else no cell can run.
+    """
+    sets: dict[Any, list[Cell]] = {}
+    for cell in missing:
+        sets.setdefault((cell.dataset_name, cell.pixel_statistics), []).append(cell)
     errors: list[GleakError] = []
-    names: set[tuple[str | None, Statistics]] = {(c.dataset_name, c.pixel_statistics) for c in missing}
-    for name, statistics in names:
-        if name is None:
-            continue
-        try:
-            context.dataset(name, statistics)
-            return
-        except GleakError as error:
-            errors.append(error)
-    if errors and len(errors) == len(names):
-        raise errors[0]
-
-
-def _check(missing: Sequence[Cell], context: Context) -> None:
-    """Refuse the run where a cell asks what its images, as far as they are here, do not have."""
-    sets: dict[tuple[str | None, Statistics], None]
-    sets = dict.fromkeys((cell.dataset_name, cell.pixel_statistics) for cell in missing)
-    for name, statistics in sets:
+    for (name, statistics), cells in sets.items():
         if name is None:
             continue
         try:
             dataset = context.dataset(name, statistics)
-        except GleakError:
-            continue  # its cells will say so, or other machines have them
-        for cell in missing:
-            if (cell.dataset_name, cell.pixel_statistics) == (name, statistics):
-                try:
-                    cell.check(dataset)
-                except GleakError as error:
-                    raise type(error)(f"{cell.describe()}: {error} Nothing was computed.") from error
+        except GleakError as error:
+            errors.append(error)  # its cells will say so, or other machines have it
+            continue
+        for cell in cells:
+            try:
+                cell.check(dataset)
+            except GleakError as error:
+                raise type(error)(f"{cell.describe()}: {error} Nothing was computed.") from error
+    if needed and errors and len(errors) == len(sets):
+        raise errors[0]
 
 
 def _stored(cell: Cell, store: Store, context: Context) -> Result | None:
@@ -200,11 +197,7 @@ def _stored(cell: Cell, store: Store, context: Context) -> Result | None:
 
 
 def _collect(
-    ended: Iterator[Outcome],
-    wanted: set[Cell],
-    found: dict[Cell, Result | None],
-    store: Store,
-    report: Report,
+    ended: Iterator[Outcome], wanted: set[Cell], found: Found, store: Store, bar: Any
 ) -> dict[Cell, BaseException]:
     """Store what ends, and return the errors; trainings that only attacks wanted leave weights, no result."""
     errors: dict[Cell, BaseException] = {}
@@ -217,13 +210,24 @@ def _collect(
             found[cell] = outcome
         elif outcome is not None and cell in wanted:
             found[cell] = store.put(cell, outcome.output.figures, outcome.provenance, outcome.output.examples)
-        report.ended(cell.describe(), outcome, counts=cell in wanted)
+        if bar is not None:
+            bar.set_postfix_str(cell.describe()[:60], refresh=False)
+            bar.update(int(cell in wanted))
     return errors
+
+
+def _bar(total: int, done: int, show: bool) -> Any:
+    """Return a bar over the cells, as a context manager; of None where none is shown."""
+    try:
+        from tqdm.auto import tqdm
+    except ImportError:  # a run is worth more than its bar
+        show = False
+    return tqdm(total=total, initial=done, desc="cells", unit="cell") if show else contextlib.nullcontext()
 
 
 def _complain(
     missing: Sequence[Cell],
-    found: dict[Cell, Result | None],
+    found: Found,
     errors: dict[Cell, BaseException],
     left: Sequence[Task],
     store: Store,
@@ -259,14 +263,3 @@ def _left_out(tasks: Sequence[Task]) -> str:
 def _named(cells: Sequence[Cell]) -> str:
     first = f"{cells[0].kind} {cells[0].key} ({cells[0].describe()})"
     return first if len(cells) == 1 else f"{first} and {len(cells) - 1} more"
-
-
-def _deadline(time_limit: float | None) -> float | None:
-    limits = [] if time_limit is None else [time.time() + time_limit]
-    if os.environ.get(DEADLINE):
-        try:
-            limits.append(float(os.environ[DEADLINE]))
-        except ValueError:
-            given = os.environ[DEADLINE]
-            raise ParameterError(f"{DEADLINE} must be a time in seconds, got {given!r}.") from None
-    return min(limits, default=None)

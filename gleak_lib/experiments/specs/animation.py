@@ -1,5 +1,6 @@
 """An attack watched while it runs: the dummies of a few victims at some of its steps."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -15,9 +16,10 @@ from gleak_lib.attacks.step import Step
 from gleak_lib.errors import ParameterError
 from gleak_lib.experiments.context import Context
 from gleak_lib.experiments.encoding import storable
-from gleak_lib.experiments.specs.base import Output
+from gleak_lib.experiments.specs.base import Output, Work
 from gleak_lib.experiments.specs.fields import defended, integers
-from gleak_lib.experiments.specs.on_weights import WeightsCell
+from gleak_lib.experiments.specs.on_weights import WeightsCell, steps
+from gleak_lib.experiments.specs.shapes import NUMBERS
 from gleak_lib.experiments.specs.training import TrainingCell
 from gleak_lib.pixels import denormalize
 from gleak_lib.types import Observation
@@ -40,6 +42,7 @@ class MovieCell(WeightsCell):
     """
 
     kind: ClassVar[str] = "movie"
+    shapes: ClassVar[dict[str, Any]] = {"steps": NUMBERS, "loss": [NUMBERS]}
 
     training: TrainingCell
     rounds: int = 0
@@ -72,6 +75,10 @@ class MovieCell(WeightsCell):
             f"after {self.rounds} rounds{defended(self.training.defense)}, {self.victims} victims, "
             f"{self.attack.schedule.max_steps} steps"
         )
+
+    def work(self, images: Mapping[str, int]) -> Work:
+        """Return what the attack computes."""
+        return steps(self.training, self.attack, self.victims).under(self.kind)
 
     def run(self, context: Context) -> Output:
         """Return the steps shown and the loss at each (frames x V); the images are `truth` and `frames`."""

@@ -1,9 +1,9 @@
 """One attack on the shared updates of several victims: what it finds, scored against the truth."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -18,11 +18,14 @@ from gleak_lib.errors import ParameterError, unknown
 from gleak_lib.experiments.context import Context
 from gleak_lib.experiments.encoding import storable
 from gleak_lib.experiments.specs import ground_truth, scores
-from gleak_lib.experiments.specs.base import Output
+from gleak_lib.experiments.specs.base import Output, Work
 from gleak_lib.experiments.specs.fields import count, defended, integers, one_defense, put
-from gleak_lib.experiments.specs.on_weights import WeightsCell
+from gleak_lib.experiments.specs.on_weights import WeightsCell, steps
+from gleak_lib.experiments.specs.shapes import MAYBE, NUMBER, NUMBERS
 from gleak_lib.experiments.specs.training import TrainingCell
 from gleak_lib.types import Observation
+
+SUMMARY = {score: {"mean": MAYBE, "std": MAYBE} for score in scores.SCORES}
 
 
 @storable
@@ -57,6 +60,15 @@ class AttackCell(WeightsCell):
     kind: ClassVar[str] = "attack"
     # an image that is found exactly; labels that the attack neither needed nor could infer
     unbounded: ClassVar[tuple[str, ...]] = ("psnr", "gradient_distance")
+    shapes: ClassVar[dict[str, Any]] = {
+        **dict.fromkeys(("parameters", "entries_matched", "entries_total"), NUMBER),
+        **dict.fromkeys(("labels", "loss", "steps", "gradient_distance", "loss_at_truth"), NUMBERS),
+        "noise_correlation": NUMBERS,
+        "label_accuracy": MAYBE,
+        "trace": dict.fromkeys(("step", *scores.QUANTILES), NUMBERS),
+        "scores": {scaling: dict.fromkeys(scores.SCORES, NUMBERS) for scaling in scores.SCALINGS},
+        "summary": {scaling: {"asr": MAYBE} | SUMMARY for scaling in scores.SCALINGS},
+    }
 
     training: TrainingCell
     rounds: int = 0
@@ -149,6 +161,10 @@ class AttackCell(WeightsCell):
             split=self.split,
             one_per_class=self.one_per_class,
         )
+
+    def work(self, images: Mapping[str, int]) -> Work:
+        """Return the victims' images, times the attack's steps."""
+        return steps(self.training, self.attack, self.victims * self.batch_size * self.updates)
 
     def run(self, context: Context) -> Output:
         """Observe the victims' gradients, invert them, and score what was found against the truth.

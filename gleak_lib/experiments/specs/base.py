@@ -1,6 +1,7 @@
 """What every kind of cell shares."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -19,11 +20,28 @@ class Output(NamedTuple):
     seconds: dict[str, float] | None = None  # for the provenance, since no two runs take the same
 
 
+class Work(NamedTuple):
+    """How much an experiment computes: what an estimate of its duration is made of (`runner.cost`).
+
+    Attributes:
+        groups: names of what costs alike by unit, from the narrowest group to the widest.
+        size: units; None where it is not known.
+    """
+
+    groups: tuple[tuple[Any, ...], ...]
+    size: float | None
+
+    def under(self, kind: str) -> "Work":
+        """Return the same for a kind that costs about as much: its own results tell first."""
+        return Work((*((kind, *group) for group in self.groups), *self.groups), self.size)
+
+
 class Cell(ABC):
     """One point of an experiment.
 
     Attributes:
         kind: folder of its results.
+        shapes: what kind of value each of its figures is, see `shapes`; others are not looked at.
         unbounded: names of figures, and of dicts of figures, that may be NaN or infinite; in all others
             that is a failure (`experiments.finite`).
         dataset_name: the image set that its figures depend on, or None.
@@ -31,6 +49,7 @@ class Cell(ABC):
     """
 
     kind: ClassVar[str]
+    shapes: ClassVar[dict[str, Any]] = {}
     unbounded: ClassVar[tuple[str, ...]] = ()
 
     @property
@@ -39,19 +58,32 @@ class Cell(ABC):
         return encoding.key(self)
 
     @property
+    def subject(self) -> "Cell | None":
+        """The experiment whose images and weights this one looks at; None where there is none."""
+        return None
+
+    @property
     def dataset_name(self) -> str | None:
         """Name of the image set."""
-        return None
+        return self.subject.dataset_name if self.subject else None
 
     @property
     def pixel_statistics(self) -> Statistics:
         """Which mean and std normalize the pixels."""
-        return "resized"
+        return self.subject.pixel_statistics if self.subject else "resized"
 
     @property
     def needs(self) -> "Cell | None":
         """The training whose last weights the cell loads, so that the runner trains them first and once."""
-        return None
+        return self.subject.needs if self.subject else None
+
+    def work(self, images: Mapping[str, int]) -> Work:
+        """Return how much it computes; where a kind does not say, each of its experiments counts as one unit.
+
+        Args:
+            images: training images of the sets that are known, by their names without a size.
+        """
+        return Work(((self.kind, self.dataset_name),), 1.0)
 
     def check(self, dataset: ImageDataset) -> None:
         """Refuse what the cell asks of its images and cannot have, before anything is computed.
@@ -62,7 +94,8 @@ class Cell(ABC):
         Raises:
             GleakError: what `run` would raise after others have been computed.
         """
-        return
+        if self.subject:
+            self.subject.check(dataset)
 
     @abstractmethod
     def describe(self) -> str:

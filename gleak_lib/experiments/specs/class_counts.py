@@ -1,7 +1,7 @@
 """How many images of each class an image set has, stored so that a reader without the images sees it too."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 
@@ -9,6 +9,7 @@ from gleak_lib.datasets.search import check_name
 from gleak_lib.experiments.context import Context
 from gleak_lib.experiments.encoding import storable
 from gleak_lib.experiments.specs.base import Cell, Output
+from gleak_lib.experiments.specs.shapes import NUMBER, NUMBERS, TRUTH
 
 
 @storable
@@ -21,6 +22,11 @@ class CensusCell(Cell):
     """
 
     kind: ClassVar[str] = "census"
+    shapes: ClassVar[dict[str, Any]] = {
+        "counts": dict.fromkeys(("train", "val", "test"), NUMBERS),
+        "num_classes": NUMBER,
+        "victims_only": TRUTH,
+    }
 
     dataset: str
 

@@ -1,7 +1,7 @@
 """What a client sends: bytes of one shared gradient, with its defense."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 
@@ -12,6 +12,7 @@ from gleak_lib.experiments.encoding import storable
 from gleak_lib.experiments.specs.base import Output
 from gleak_lib.experiments.specs.fields import defended, integers, one_defense, put
 from gleak_lib.experiments.specs.on_weights import WeightsCell
+from gleak_lib.experiments.specs.shapes import NUMBER
 from gleak_lib.experiments.specs.training import TrainingCell
 
 
@@ -27,6 +28,7 @@ class TrafficCell(WeightsCell):
     """
 
     kind: ClassVar[str] = "traffic"
+    shapes: ClassVar[dict[str, Any]] = dict.fromkeys(("parameters", "bytes", "dense"), NUMBER)
 
     training: TrainingCell
     rounds: int = 0

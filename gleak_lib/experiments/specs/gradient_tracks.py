@@ -1,6 +1,6 @@
 """What an attack's gradients do on the way: similarity to the client's, layer by layer, step by step."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -13,13 +13,12 @@ from gleak_lib.attacks import Attack, Known
 from gleak_lib.attacks.distances import cosine
 from gleak_lib.attacks.unknowns import Unknowns
 from gleak_lib.bottlenecks.base import VariationalBottleneck
-from gleak_lib.datasets import ImageDataset, Statistics
 from gleak_lib.errors import ParameterError
 from gleak_lib.experiments.context import Context
 from gleak_lib.experiments.encoding import storable
 from gleak_lib.experiments.specs.attack import AttackCell
-from gleak_lib.experiments.specs.base import Cell, Output
-from gleak_lib.experiments.specs.training import TrainingCell
+from gleak_lib.experiments.specs.base import Cell, Output, Work
+from gleak_lib.experiments.specs.shapes import NUMBER, NUMBERS, TEXT
 from gleak_lib.outer import by_row
 from gleak_lib.pixels import normalize
 from gleak_lib.types import Grads, Observation
@@ -50,6 +49,18 @@ class TracksCell(Cell):
     """
 
     kind: ClassVar[str] = "tracks"
+    shapes: ClassVar[dict[str, Any]] = {
+        **AttackCell.shapes,
+        "tracks": {
+            "groups": [TEXT],
+            "steps": NUMBERS,
+            "similarity": {name: [NUMBERS] for name in QUARTILES},
+            "examples": [[NUMBERS]],
+            "entries": [{"client": [NUMBERS], "dummy": [[NUMBERS]]}],
+            "signal": {"truth": (NUMBERS,), "dummy": (NUMBERS,)},
+            "tail": {"steps": NUMBER, **{name: [NUMBERS] for name in ("change", "length", "mean", "std")}},
+        },
+    }
 
     attacked: AttackCell
     points: int = 120
@@ -80,23 +91,13 @@ class TracksCell(Cell):
             )
 
     @property
-    def dataset_name(self) -> str:
-        """Name of the image set."""
-        return self.attacked.dataset_name
+    def subject(self) -> AttackCell:
+        """The attack."""
+        return self.attacked
 
-    @property
-    def pixel_statistics(self) -> Statistics:
-        """Which mean and std normalize the pixels."""
-        return self.attacked.pixel_statistics
-
-    @property
-    def needs(self) -> TrainingCell | None:
-        """The training whose weights are attacked."""
-        return self.attacked.needs
-
-    def check(self, dataset: ImageDataset) -> None:
-        """Refuse what the attack refuses."""
-        self.attacked.check(dataset)
+    def work(self, images: Mapping[str, int]) -> Work:
+        """Return what the attack computes."""
+        return self.attacked.work(images).under(self.kind)
 
     def describe(self) -> str:
         """Return one line for people."""
@@ -112,7 +113,7 @@ class TracksCell(Cell):
 
         output = self.attacked.watched(context, watch)
         tracks = watches[0].figures()
-        dataset = context.dataset(self.dataset_name, self.pixel_statistics)
+        dataset = context.dataset(self.attacked.training.dataset, self.pixel_statistics)
         truth, _ = self.attacked.drawn(dataset)
         pixels = normalize(truth.to(context.device), dataset.mean, dataset.std)
         tracks["signal"] = {"truth": watches[0].signal(pixels), "dummy": watches[0].signal(watches[0].image)}

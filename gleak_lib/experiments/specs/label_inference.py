@@ -1,7 +1,7 @@
 """How many labels the gradients give away, without any attack on the images."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 
@@ -13,6 +13,7 @@ from gleak_lib.experiments.encoding import storable
 from gleak_lib.experiments.specs.base import Output
 from gleak_lib.experiments.specs.fields import defended, integers
 from gleak_lib.experiments.specs.on_weights import WeightsCell
+from gleak_lib.experiments.specs.shapes import NUMBERS
 from gleak_lib.experiments.specs.training import TrainingCell
 
 
@@ -29,6 +30,7 @@ class LabelCell(WeightsCell):
     """
 
     kind: ClassVar[str] = "labels"
+    shapes: ClassVar[dict[str, Any]] = {"accuracy": NUMBERS, "classes": NUMBERS}
 
     training: TrainingCell
     rounds: int = 0

@@ -1,5 +1,6 @@
 """How much of a gradient the bottleneck's noise decides: the same image, its noise drawn again."""
 
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -12,9 +13,10 @@ from gleak_lib.attacks.distances import cosine
 from gleak_lib.bottlenecks import VariationalBottleneck, sample_noise
 from gleak_lib.experiments.context import Context
 from gleak_lib.experiments.encoding import storable
-from gleak_lib.experiments.specs.base import Output
+from gleak_lib.experiments.specs.base import Output, Work
 from gleak_lib.experiments.specs.fields import defended, integers
 from gleak_lib.experiments.specs.on_weights import WeightsCell
+from gleak_lib.experiments.specs.shapes import NUMBERS, TEXT
 from gleak_lib.experiments.specs.training import TrainingCell
 from gleak_lib.pixels import normalize
 
@@ -32,6 +34,12 @@ class SpreadCell(WeightsCell):
     """
 
     kind: ClassVar[str] = "spread"
+    shapes: ClassVar[dict[str, Any]] = {
+        "groups": [TEXT],
+        "similarity": [NUMBERS],
+        "sigma": NUMBERS,
+        "mu": NUMBERS,
+    }
 
     training: TrainingCell
     rounds: int = 0
@@ -50,6 +58,11 @@ class SpreadCell(WeightsCell):
             f"spread of gradients over {self.draws} pairs of noise draws, {self.training.architecture}, "
             f"after {self.rounds} rounds{defended(self.training.defense)}, {self.victims} victims"
         )
+
+    def work(self, images: Mapping[str, int]) -> Work:
+        """Return the pairs of gradients."""
+        groups, size = super().work(images)
+        return Work(groups, (size or 0) * self.draws)
 
     def run(self, context: Context) -> Output:
         """Return groups, the victims' mean similarity for each, and the size of sigma and mu."""

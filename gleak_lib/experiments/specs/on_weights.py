@@ -1,10 +1,11 @@
 """Experiments on the weights that a training has after some rounds."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from gleak_lib.datasets import ImageDataset, Statistics
+from gleak_lib.attacks import Inversion
+from gleak_lib.datasets import ImageDataset
 from gleak_lib.datasets.victims import check_count
-from gleak_lib.experiments.specs.base import Cell
+from gleak_lib.experiments.specs.base import Cell, Work
 from gleak_lib.experiments.specs.training import TrainingCell
 
 
@@ -19,14 +20,9 @@ class WeightsCell(Cell):
     victims: int
 
     @property
-    def dataset_name(self) -> str:
-        """Name of the image set."""
-        return self.training.dataset
-
-    @property
-    def pixel_statistics(self) -> Statistics:
-        """Which mean and std normalize the pixels."""
-        return self.training.statistics
+    def subject(self) -> TrainingCell:
+        """The training whose weights are looked at."""
+        return self.training
 
     @property
     def needs(self) -> TrainingCell | None:
@@ -35,10 +31,23 @@ class WeightsCell(Cell):
 
     def check(self, dataset: ImageDataset) -> None:
         """Refuse more victims than there are images, and what the training refuses."""
-        self.training.check(dataset)
+        super().check(dataset)
         batch_size = getattr(self, "batch_size", 1)
         check_count(dataset, self.victims, batch_size, split=getattr(self, "split", "train"))
         self.training.check_model(dataset, getattr(self, "mode", "train"), batch_size)
+
+    def work(self, images: Mapping[str, int]) -> Work:
+        """Return the victims' images."""
+        count = self.victims * getattr(self, "batch_size", 1)
+        return Work(self.training.alike(self.kind), count * self.training.pixels)
+
+
+def steps(training: TrainingCell, attack: Inversion, images: int) -> Work:
+    """Return the work of an attack on so many images; all steps count, though a victim may stop sooner."""
+    same, family = training.alike("attack", attack.kind)
+    has = attack.settings
+    groups = ((*same, has.get("layers", "all"), has.get("exclude", ())), same, family)
+    return Work(groups, attack.evaluations * images * training.pixels)
 
 
 def needed_trainings(cells: Sequence[Cell]) -> dict[TrainingCell, tuple[int, ...]]:

@@ -1,19 +1,20 @@
 """Whether a reconstruction points to its original among all images: re-identification by matching."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from gleak_lib.datasets import ImageDataset, Pixels, Statistics
+from gleak_lib.datasets import Pixels
 from gleak_lib.errors import ParameterError
 from gleak_lib.experiments.context import Context
 from gleak_lib.experiments.encoding import storable
 from gleak_lib.experiments.specs.attack import AttackCell
-from gleak_lib.experiments.specs.base import Cell, Output
+from gleak_lib.experiments.specs.base import Cell, Output, Work
 from gleak_lib.experiments.specs.scores import EXAMPLES
-from gleak_lib.experiments.specs.training import TrainingCell
+from gleak_lib.experiments.specs.shapes import NUMBER, NUMBERS
 
 CHUNK = 4096  # candidates at once; as floats they take 50 MB
 
@@ -34,6 +35,7 @@ class LinkageCell(Cell):
     """
 
     kind: ClassVar[str] = "linkage"
+    shapes: ClassVar[dict[str, Any]] = {"ranks": NUMBERS, "candidates": NUMBER}
 
     attack: AttackCell
 
@@ -45,23 +47,13 @@ class LinkageCell(Cell):
             )
 
     @property
-    def dataset_name(self) -> str:
-        """Name of the image set."""
-        return self.attack.dataset_name or ""
+    def subject(self) -> AttackCell:
+        """The attack."""
+        return self.attack
 
-    @property
-    def pixel_statistics(self) -> Statistics:
-        """Which mean and std normalize the pixels."""
-        return self.attack.pixel_statistics
-
-    @property
-    def needs(self) -> TrainingCell | None:
-        """The training whose weights are attacked, unless they are fresh."""
-        return self.attack.needs
-
-    def check(self, dataset: ImageDataset) -> None:
-        """Refuse what the attack refuses."""
-        self.attack.check(dataset)
+    def work(self, images: Mapping[str, int]) -> Work:
+        """Return what the attack computes."""
+        return self.attack.work(images).under(self.kind)
 
     def describe(self) -> str:
         """Return one line for people."""
@@ -74,7 +66,7 @@ class LinkageCell(Cell):
         truth, found = (
             torch.from_numpy(examples[name]).float() / 255 for name in ("truth", "reconstruction")
         )
-        candidates = context.dataset(self.dataset_name, self.pixel_statistics).train.images
+        candidates = context.dataset(self.attack.training.dataset, self.pixel_statistics).train.images
         return Output({"ranks": ranks(found, truth, candidates).tolist(), "candidates": len(candidates)})
 
 

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -13,14 +13,15 @@ from torch import nn
 from gleak_lib import federated, gradients, models
 from gleak_lib.bottlenecks import Bottleneck
 from gleak_lib.datasets import STATISTICS, ImageDataset, Statistics
-from gleak_lib.datasets.search import check_name
+from gleak_lib.datasets.search import SIZE, at_size, check_name
 from gleak_lib.defenses import NO_DEFENSE, Defense
 from gleak_lib.errors import ParameterError, unknown
 from gleak_lib.experiments.context import Context
 from gleak_lib.experiments.encoding import storable
 from gleak_lib.experiments.specs import scores, trained_weights
-from gleak_lib.experiments.specs.base import Cell, Output
+from gleak_lib.experiments.specs.base import Cell, Output, Work
 from gleak_lib.experiments.specs.fields import count, defended, integers, one_defense, put
+from gleak_lib.experiments.specs.shapes import MAYBE, NUMBER, NUMBERS, TRUTH
 from gleak_lib.federated import Client, Protocol, clients_of
 
 SECONDS = ("train_seconds", "eval_seconds")
@@ -52,6 +53,14 @@ class TrainingCell(Cell):
     kind: ClassVar[str] = "training"
     # round 0 trains nothing; classes that no image has, or all have, leave no curve; no noise, no privacy
     unbounded: ClassVar[tuple[str, ...]] = ("train_loss", "auc", "epsilon")
+    shapes: ClassVar[dict[str, Any]] = {
+        **dict.fromkeys(("parameters", "rounds", "best_round"), NUMBER),
+        **dict.fromkeys(("accuracy", "delta", "auc", "balanced_accuracy"), MAYBE),
+        **dict.fromkeys(("train_loss", "train_accuracy", "val_loss", "val_accuracy"), NUMBERS),
+        **dict.fromkeys(("test_accuracy", "lr", "epsilon"), NUMBERS),
+        "stopped_early": TRUTH,
+        "client_sizes": [NUMBERS],
+    }
 
     dataset: str
     model: str = "cnn"
@@ -157,6 +166,25 @@ class TrainingCell(Cell):
         options = ", ".join(f"{name}={value}" for name, value in self.options)
         name = f"{self.model}({options})" if options else self.model
         return "+".join([name, *map(str, self.bottlenecks)])
+
+    def work(self, images: Mapping[str, int]) -> Work:
+        """Return the images in all local epochs; all rounds count, though patience may end it sooner."""
+        protocol, count = self.protocol, images.get(at_size(self.dataset)[0])
+        share = (protocol.clients_per_round or protocol.clients) / protocol.clients
+        epochs = max(protocol.rounds, 1) * protocol.local_epochs * share  # of no rounds: images are scored
+        groups = self.alike("training", protocol.rounds > 0)
+        return Work(groups, None if count is None else epochs * count * self.pixels)
+
+    def alike(self, *kind: Any) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        """Return the group of one architecture, bottlenecks, images' size and all, and that of its family."""
+        size = at_size(self.dataset)[1]
+        same = (*kind, "same", self.architecture)
+        return same if size in (None, SIZE) else (*same, size), (*kind, "family", self.model)
+
+    @property
+    def pixels(self) -> float:
+        """How many images of 32 x 32 one of this set has the pixels of."""
+        return ((at_size(self.dataset)[1] or SIZE) / SIZE) ** 2
 
     def run(self, context: Context) -> Output:
         """Train, keep the weights, and return the curves."""

@@ -1,6 +1,5 @@
 """What the store gives back for a cell, and views of it that plots and tables take."""
 
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +16,8 @@ from gleak_lib.extras import require
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-SHOWN = "GLEAK_SHOWN"  # names a file that is told whose pictures are asked for, see `experiments.shown`
+SHOWN: set[str] = set()
+"""Results whose pictures were asked for in this process, as "kind/key"; `make tidy` keeps these."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,9 +48,7 @@ class Result:
                 "the published chapters show, and no others. To compute it again, with its pictures, delete "
                 f"{self.cell.kind}/{self.cell.key}.json in the folder of results."
             )
-        if file := os.environ.get(SHOWN):
-            with open(file, "a", encoding="utf-8") as noted:
-                noted.writelines(f"{self.cell.kind}/{key}\n" for key in encoding.keys(self.cell))
+        SHOWN.update(f"{self.cell.kind}/{key}" for key in encoding.keys(self.cell))
         return torch.from_numpy(self.examples[name]).float() / 255
 
     def scores(self, scaling: str = "minmax") -> "DataFrame":

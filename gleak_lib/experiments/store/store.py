@@ -38,6 +38,11 @@ class Status(NamedTuple):
     failed: tuple[Cell, ...]
     damaged: tuple[Cell, ...]
 
+    @property
+    def lacking(self) -> tuple[Cell, ...]:
+        """Those that a run would compute."""
+        return (*self.missing, *self.failed, *self.damaged)
+
 
 class Store:
     """A folder with one file a finished cell: `<kind>/<key>.json`, and example images in `pictures/`.
@@ -80,15 +85,23 @@ class Store:
         """
         for path in sorted((self.folder / kind).glob("*.json")):
             try:
-                stored = read_json(path)
-                with _damage(path):
-                    cell = from_json(stored["cell"])
-                result = self._read(cell, path)
+                yield self.read(path)
             except StoreError as error:
                 warnings.warn(f"{error} It is left out.", DamagedResultWarning, stacklevel=2)
-                continue
-            if result is not None:
-                yield result
+
+    def read(self, path: Path) -> Result:
+        """Return the result in one of the store's files.
+
+        Raises:
+            FileNotFoundError: If there is none.
+            StoreError: If it is damaged, was changed after it was stored, or does not belong there.
+        """
+        stored = read_json(path)
+        with _damage(path):
+            cell = from_json(stored["cell"])
+        if (result := self._read(cell, path)) is None:
+            raise FileNotFoundError(f"{path} is not there.")
+        return result
 
     def put(
         self,
@@ -113,7 +126,7 @@ class Store:
             "provenance": rounded(provenance),
             "examples": pictures.save(self.folder, examples or {}),
         }
-        if problem := shapes.misfit(cell.kind, stored["figures"], stored["provenance"]):
+        if problem := _misfit(cell, stored["figures"], stored["provenance"]):
             raise StoreError(f"{cell.describe()} gave what cannot be stored: {problem}.")
         write_atomically(path, text(stored))
         path.with_suffix(".npz").unlink(missing_ok=True)
@@ -167,7 +180,7 @@ class Store:
             whole = intact(stored)
             asked = from_json(stored["cell"]) == cell and stored["key"] == path.stem in encoding.keys(cell)
             figures, provenance, kept = stored["figures"], stored["provenance"], stored["examples"]
-            problem = shapes.misfit(cell.kind, figures, provenance)
+            problem = _misfit(cell, figures, provenance)
         if not asked:
             raise StoreError(
                 f"{path} holds the result of other values (was it renamed, or a default changed?)."
@@ -176,6 +189,12 @@ class Store:
             problem = problem or "it was changed after it was stored, its checksum differs"
             raise StoreError(f"{path} is damaged: {problem}.")
         return Result(cell, _plain(figures), _plain(provenance), pictures.load(path, kept))
+
+
+def _misfit(cell: Cell, figures: Any, provenance: Any) -> str | None:
+    return shapes.misfit(figures, cell.shapes, "figures") or shapes.misfit(
+        provenance, shapes.PROVENANCE, "provenance"
+    )
 
 
 def checksum(stored: dict[str, Any]) -> str:

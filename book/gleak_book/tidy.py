@@ -1,6 +1,6 @@
 """Results that keep the pictures which the published chapters show, and no others.
 
-    python -m gleak_lib.chapters.shown [FOLDER]
+    python -m gleak_book.tidy [FOLDER]
 
 executes every chapter at the profile at which it is published, notes whose pictures it asks for, and takes
 all others out of the folder (the checkout's `results/`, where none is named). Figures stay as they are. It
@@ -19,10 +19,11 @@ from gleak_lib.chapters.sources import sources
 from gleak_lib.errors import GleakError, StoreError
 from gleak_lib.experiments import encoding, paths
 from gleak_lib.experiments.atomic import read_json, write_atomically
-from gleak_lib.experiments.runner.run import DEADLINE
-from gleak_lib.experiments.store import pictures
-from gleak_lib.experiments.store.result import SHOWN
+from gleak_lib.experiments.specs.base import Cell
+from gleak_lib.experiments.store import Store, pictures
 from gleak_lib.experiments.store.store import intact, text
+
+TELL = "from gleak_lib.experiments.store import result; print(*result.SHOWN, sep='\\n')"
 
 
 def shown(folder: Path, *, log: Callable[[str], None]) -> tuple[set[str], list[str]]:
@@ -36,24 +37,28 @@ def shown(folder: Path, *, log: Callable[[str], None]) -> tuple[set[str], list[s
     failed = []
     for name, source in sources().items():
         values = profiles.load(name, profiles.published(name) or "cpu")
-        with tempfile.TemporaryDirectory(prefix="gleak-") as scratch:
-            noted, out = Path(scratch) / "shown.txt", Path(scratch) / "out.ipynb"
-            environment = {paths.RESULTS: str(folder.resolve()), SHOWN: str(noted), DEADLINE: "0"}
-            try:
-                execute.execute(source, out, values, environment=environment)
-            except GleakError as error:
-                here = _all_of(name, source, values)
-                failed.append(name)
-                log(f"{name}: keeps all pictures it might show, of {len(here)} results, since {error}")
-            else:
-                here = set(noted.read_text(encoding="utf-8").split()) if noted.exists() else set()
-                log(f"{name}: shows pictures of {len(here)} results")
+        cells = experiments(name, values, source)
+        try:
+            here = _asked_for(source, values, folder, cells)
+        except GleakError as error:
+            here = {f"{cell.kind}/{key}" for cell in cells for key in encoding.keys(cell)}
+            failed.append(name)
+            log(f"{name}: keeps all pictures it might show, of {len(cells)} results, since {error}")
+        else:
+            log(f"{name}: shows pictures of {len(here)} results")
         found |= here
     return found, failed
 
 
-def _all_of(name: str, source: Path, values: dict[str, Any]) -> set[str]:
-    return {f"{cell.kind}/{key}" for cell in experiments(name, values, source) for key in encoding.keys(cell)}
+def _asked_for(source: Path, values: dict[str, Any], folder: Path, cells: Collection[Cell]) -> set[str]:
+    """Execute a chapter, of which everything is stored, and return what it asked pictures of."""
+    if lacking := len(cells) - len(Store(folder).status(cells).done):
+        raise StoreError(f"{lacking} of its {len(cells)} cells are not stored.")
+    with tempfile.TemporaryDirectory(prefix="gleak-") as scratch:
+        out = Path(scratch) / "out.ipynb"
+        execute.execute(source, out, values, environment={paths.RESULTS: str(folder.resolve())}, last=TELL)
+        outputs = read_json(out)["cells"][-1]["outputs"]
+    return set("".join(text for output in outputs for text in output["text"]).split())
 
 
 def keep(folder: Path, results: Collection[str]) -> None:

@@ -4,10 +4,11 @@ import json
 
 import numpy as np
 import pytest
+from gleak_book import tidy
 from toy_cells import Toy
 
 from gleak_lib.attacks import ATTACKS
-from gleak_lib.chapters import profiles, shown
+from gleak_lib.chapters import profiles
 from gleak_lib.errors import StoreError
 from gleak_lib.experiments import AttackCell, Cell, TrainingCell
 from gleak_lib.experiments.store import pictures
@@ -51,7 +52,7 @@ def test_a_changed_result_is_not_given_a_new_checksum(filled):
     path = filled.path(Toy(1))
     path.write_text(path.read_text().replace("0.333333", "0.333334"))
     with pytest.raises(StoreError, match=f"{Toy(1).key}.json was changed after it was stored"):
-        shown.keep(filled.folder, set())
+        tidy.keep(filled.folder, set())
     assert not intact(json.loads(path.read_text()))
 
 
@@ -68,7 +69,7 @@ def filled(store):
 
 def test_only_what_is_shown_keeps_its_pictures(filled):
     before = _values(filled.path(Toy(3)))
-    shown.keep(filled.folder, {_name(Toy(2))})
+    tidy.keep(filled.folder, {_name(Toy(2))})
     assert len(_pictures(filled)) == 2  # the originals, and what was found
     assert not list(filled.folder.rglob("*.npz"))
     for number in (1, 2, 3):
@@ -78,7 +79,7 @@ def test_only_what_is_shown_keeps_its_pictures(filled):
     assert _values(filled.path(Toy(3))) == before | {"examples": {}}
     np.testing.assert_array_equal(filled.get(Toy(2)).examples["reconstruction"], NOISE ^ 2)
     files = {path: path.read_bytes() for path in filled.folder.rglob("*.*")}
-    shown.keep(filled.folder, {_name(Toy(2))})
+    tidy.keep(filled.folder, {_name(Toy(2))})
     assert files == {path: path.read_bytes() for path in filled.folder.rglob("*.*")}
     with pytest.raises(StoreError, match=f"delete toy/{Toy(3).key}.json in the folder of results"):
         filled.get(Toy(3)).images("truth")
@@ -88,7 +89,7 @@ def test_nothing_is_taken_out_where_something_shown_is_damaged(filled):
     filled.path(Toy(2)).with_suffix(".npz").write_bytes(b"")
     before = {path: path.read_bytes() for path in filled.folder.rglob("*.*")}
     with pytest.raises(StoreError, match="missing or damaged"):
-        shown.keep(filled.folder, {_name(Toy(1)), _name(Toy(2))})
+        tidy.keep(filled.folder, {_name(Toy(1)), _name(Toy(2))})
     assert {path: path.read_bytes() for path in filled.folder.rglob("*.*")} == before
 
 
@@ -101,23 +102,23 @@ def test_chapters_say_what_they_show(store, tmp_path, monkeypatch, capsys):
         store.put(cell, FIGURES, {}, {"truth": NOISE, "reconstruction": NOISE ^ 1})
     source = tmp_path / "toy.py"
     source.write_text(CHAPTER.replace("SEEDS", "(0, 1)"))
-    monkeypatch.setattr(shown, "sources", lambda folder=None: {"toy": source})
+    monkeypatch.setattr(tidy, "sources", lambda folder=None: {"toy": source})
     monkeypatch.setattr(profiles, "load", lambda name, profile: {"profile": profile})
-    assert shown.main([str(store.folder)]) == 0
+    assert tidy.main([str(store.folder)]) == 0
     assert "toy: shows pictures of 1 results" in capsys.readouterr().out
     assert [store.get(cell).examples is None for cell in cells] == [False, True]
     assert len(_pictures(store)) == 2
 
     source.write_text(CHAPTER.replace("SEEDS", "(1, 5)"))  # nothing is computed for it
     store.put(cells[1], FIGURES, {}, {"truth": NOISE})
-    assert shown.main([str(store.folder)]) == 1
+    assert tidy.main([str(store.folder)]) == 1
     told = capsys.readouterr()
     assert "toy: keeps all pictures it might show, of 2 results, since" in told.out
-    assert "The time limit came before 1 of 2 cells" in told.out
+    assert "1 of its 2 cells are not stored" in told.out
     assert "Run toy and tidy again" in told.err
     assert [store.get(cell).examples is None for cell in cells] == [True, False]
 
 
 def test_a_folder_that_is_not_there(tmp_path, capsys):
-    assert shown.main([str(tmp_path / "nowhere")]) == 2
+    assert tidy.main([str(tmp_path / "nowhere")]) == 2
     assert "There is no folder" in capsys.readouterr().err

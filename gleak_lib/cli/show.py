@@ -1,0 +1,79 @@
+"""`gleak show`: a stored result, how it was made, and where it lies."""
+
+import argparse
+import difflib
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from gleak_lib.errors import ParameterError
+
+
+def show(options: argparse.Namespace) -> int:
+    """Print the result whose key was given, or why it failed."""
+    from gleak_lib.experiments import Store, encoding
+    from gleak_lib.experiments.atomic import read_json
+    from gleak_lib.extras import require
+
+    yaml = require("yaml", "book")
+    path = _find(options.key, _folders(options.output))
+    if path.parent.name == "failed":
+        failure = read_json(path)
+        print(
+            f"failed {path.stem}: {failure['about']}\nfile: {path}\n{''.join(failure['traceback'])}", end=""
+        )
+        return 0
+    result = Store(path.parents[1]).read(path)
+    experiment = yaml.safe_dump(encoding.encode(result.cell, full=False), sort_keys=False)
+    made = yaml.safe_dump(result.provenance, sort_keys=False, default_flow_style=None, width=100)
+    images = ", ".join(f"{name} {_shape(part.shape)}" for name, part in (result.examples or {}).items())
+    print(f"{result.cell.kind} {path.stem}: {result.cell.describe()}\nfile: {path}")
+    print("experiment (what differs from the defaults):", textwrap.indent(experiment, "  "), sep="\n", end="")
+    print("made:", textwrap.indent(made, "  "), sep="\n", end="")
+    print("figures:", *(f"  {name}: {text}" for name, text in _summary(result.figures)), sep="\n")
+    print(f"pictures: {images or 'none are kept'}")
+    return 0
+
+
+def _folders(output: str | None) -> list[Path]:
+    from gleak_lib.chapters import PROFILES
+    from gleak_lib.experiments import paths
+
+    if output is not None:
+        return [Path(output) / "results"]
+    return list(dict.fromkeys(paths.results_folder(profile) for profile in PROFILES))
+
+
+def _find(key: str, folders: list[Path]) -> Path:
+    """Return the file of the one result whose key begins so."""
+    stored = {path.stem: path for folder in folders for path in sorted(folder.glob("*/*.json"), reverse=True)}
+    if key in stored:
+        return stored[key]
+    found = [name for name in stored if name.startswith(key)]
+    if len(found) == 1:
+        return stored[found[0]]
+    places = ", ".join(map(str, folders))
+    if found:
+        some = ", ".join(sorted(found)[:5])
+        raise ParameterError(f"{len(found)} keys in {places} begin with {key[:80]!r}, for instance {some}.")
+    near = difflib.get_close_matches(key[:80], stored, 3, cutoff=0.0)
+    hint = f"Nearest: {', '.join(near)}." if near else "There is none at all."
+    raise ParameterError(f"No result in {places} has the key {key[:80]!r}. {hint}")
+
+
+def _summary(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
+    """Yield a line for each figure: numbers as they are, and of many how many, from where to where."""
+    if isinstance(value, dict):
+        for key, part in value.items():
+            yield from _summary(part, f"{name}.{key}" if name else key)
+    elif isinstance(value, list) and len(value) > 4:
+        numbers = [part for part in value if isinstance(part, (int, float))]
+        spread = f", {min(numbers):g} to {max(numbers):g}, mean {sum(numbers) / len(numbers):g}"
+        yield name, f"{len(value)} values" + (spread if numbers else "")
+    else:
+        yield name, str(value) if len(str(value)) < 80 else f"{type(value).__name__} of {len(value)}"
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape))
