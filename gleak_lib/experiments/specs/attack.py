@@ -1,9 +1,9 @@
 """One attack on the shared updates of several victims: what it finds, scored against the truth."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -22,6 +22,7 @@ from gleak_lib.experiments.specs.base import Output
 from gleak_lib.experiments.specs.fields import count, defended, integers, one_defense, put
 from gleak_lib.experiments.specs.on_weights import WeightsCell
 from gleak_lib.experiments.specs.training import TrainingCell
+from gleak_lib.metrics.success import SUCCESSFUL
 from gleak_lib.types import Observation
 
 
@@ -147,6 +148,24 @@ class AttackCell(WeightsCell):
             split=self.split,
             one_per_class=self.one_per_class,
         )
+
+    def rows(self, figures: Mapping[str, Any], scaling: str) -> dict[str, Any]:
+        """Return a row per image: its place, label and scores, and what was found for its victim.
+
+        Raises:
+            UnknownNameError: If there is no such scaling.
+        """
+        if scaling not in scores.SCALINGS:
+            raise unknown("scaling", scaling, scores.SCALINGS)
+        found = figures["scores"][scaling]
+        images = range(len(found["ssim"]))
+        batch = len(images) // len(figures["loss"])
+        known = {"victim": [i // batch for i in images], "image": [i % batch for i in images]}
+        if "labels" in figures:
+            known["true_label"] = figures["labels"]
+        success = [ssim is not None and ssim >= SUCCESSFUL for ssim in found["ssim"]]
+        victims = {n: [figures[n][i // batch] for i in images] for n in scores.OF_VICTIMS if n in figures}
+        return known | found | {"success": success} | victims | super().rows(figures, scaling)
 
     def run(self, context: Context) -> Output:
         """Observe the victims' gradients, invert them, and score what was found against the truth.

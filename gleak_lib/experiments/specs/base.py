@@ -1,6 +1,7 @@
 """What every kind of cell shares."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -63,6 +64,17 @@ class Cell(ABC):
             GleakError: what `run` would raise after others have been computed.
         """
         return
+
+    def rows(self, figures: Mapping[str, Any], scaling: str) -> dict[str, Any]:
+        """Return the columns of a tidy table: lists of one length, and values that all rows share.
+
+        A single row with the plain figures, where a kind does not say otherwise.
+
+        Args:
+            figures: what the store holds for the experiment.
+            scaling: of scores, see `metrics.score`.
+        """
+        return {name: value for name, value in figures.items() if not isinstance(value, (list, dict))}
 
     @abstractmethod
     def describe(self) -> str:

@@ -1,6 +1,6 @@
 """What an attack's gradients do on the way: similarity to the client's, layer by layer, step by step."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -96,6 +96,10 @@ class TracksCell(Cell):
     def describe(self) -> str:
         """Return one line for people."""
         return f"tracks of gradients: {self.attacked.describe()}"
+
+    def rows(self, figures: Mapping[str, Any], scaling: str) -> dict[str, Any]:
+        """Return the rows of the attack that was watched."""
+        return self.attacked.rows(figures, scaling)
 
     def run(self, context: Context) -> Output:
         """Run the attack, and return its figures and what was watched (`tracks`)."""

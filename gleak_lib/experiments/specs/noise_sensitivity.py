@@ -1,5 +1,6 @@
 """How much of a gradient the bottleneck's noise decides: the same image, its noise drawn again."""
 
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -51,6 +52,17 @@ class SpreadCell(WeightsCell):
             f"spread of gradients over {self.draws} pairs of noise draws, {self.training.architecture}, "
             f"after {self.rounds} rounds{defended(self.training.defense)}, {self.victims} victims"
         )
+
+    def rows(self, figures: Mapping[str, Any], scaling: str) -> dict[str, Any]:
+        """Return a row per group of gradients and victim; sigma and mu are those of the first bottleneck."""
+        values = [
+            (group, victim, value)
+            for group, similarity in zip(figures["groups"], figures["similarity"], strict=True)
+            for victim, value in enumerate(similarity)
+        ]
+        groups, victims, similarity = map(list, zip(*values, strict=True))
+        first = {name: figures[name][0] for name in ("sigma", "mu")}
+        return {"group": groups, "victim": victims, "similarity": similarity, **first}
 
     def run(self, context: Context) -> Output:
         """Return groups, the victims' mean similarity for each, and the size of sigma and mu."""

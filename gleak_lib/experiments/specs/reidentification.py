@@ -1,7 +1,8 @@
 """Whether a reconstruction points to its original among all images: re-identification by matching."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -66,6 +67,11 @@ class LinkageCell(Cell):
     def describe(self) -> str:
         """Return one line for people."""
         return f"linkage of what was found by {self.attack.describe()}"
+
+    def rows(self, figures: Mapping[str, Any], scaling: str) -> dict[str, Any]:
+        """Return a row per image."""
+        ranks = figures["ranks"]
+        return {"image": list(range(len(ranks))), "rank": ranks, "candidates": figures["candidates"]}
 
     def run(self, context: Context) -> Output:
         """Return the ranks (1: nothing in the set is more alike), and among how many images."""

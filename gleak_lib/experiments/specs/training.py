@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -157,6 +157,11 @@ class TrainingCell(Cell):
         options = ", ".join(f"{name}={value}" for name, value in self.options)
         name = f"{self.model}({options})" if options else self.model
         return "+".join([name, *map(str, self.bottlenecks)])
+
+    def rows(self, figures: Mapping[str, Any], scaling: str) -> dict[str, Any]:
+        """Return one row; `rounds_run` are the rounds until it stopped, `rounds` those that were planned."""
+        found = super().rows(figures, scaling)
+        return {"rounds_run" if name == "rounds" else name: value for name, value in found.items()}
 
     def run(self, context: Context) -> Output:
         """Train, keep the weights, and return the curves."""
