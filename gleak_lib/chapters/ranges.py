@@ -6,9 +6,11 @@ depends on the images or on the model is checked by the cells (`Cell.check`), fo
 
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from gleak_lib.datasets.search import check_name
 from gleak_lib.errors import GleakError, shown
@@ -143,6 +145,8 @@ RANGES: dict[str, Range] = {
     "patch_networks": ANY,
     "names": Range(),
 }
+AT_MOST = {"repeated": "seeds", "rounds": "training_rounds"}  # where a chapter has both, and both are numbers
+PAIRED = {"sizes": "positions"}  # lists of one length
 WITHIN = {"partial": "positions"}  # entries that are in no other list are left out: said, not refused
 
 
@@ -158,7 +162,19 @@ def misfits(values: Mapping[str, Any], chapter: str) -> list[str]:
         for name, value in values.items()
         if (rule := RANGES.get(f"{chapter}.{name}") or RANGES.get(name))
     )
-    return [problem for problem in found if problem]
+    return [problem for problem in (*found, *_between(values)) if problem]
+
+
+def _between(values: Mapping[str, Any]) -> Iterator[str | None]:
+    """Yield what is wrong between two parameters."""
+    for name, other in AT_MOST.items():
+        most = values.get(other)
+        if name in values and isinstance(most, int) and np.max(values[name]) > most:
+            yield f"{name} must be at most {other} ({most}), got {shown(values[name])}."
+    for name, other in PAIRED.items():
+        if name in values and other in values and len(values[name]) != len(values[other]):
+            there, here = shown(values[other]), shown(values[name])
+            yield f"{name} needs one value per entry of {other} {there}, got {here}."
 
 
 def left_out(values: Mapping[str, Any]) -> list[str]:

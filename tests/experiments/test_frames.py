@@ -117,7 +117,7 @@ def test_trainings_have_one_row_and_other_kinds_theirs():
     assert (
         spread["group"].tolist() == ["stage1"] * 2 + ["head"] * 2 and spread["victim"].tolist() == [0, 1] * 2
     )
-    assert spread["sigma"].tolist() == [2.0] * 4
+    assert spread["sigma"].tolist() == [2.0] * 4 and spread["before_decoder"].all()  # there is no decoder
     mixed = frame([trained(), attacked()])
     assert mixed["kind"].tolist() == ["training", "attack", "attack"] and np.isnan(mixed["ssim"][0])
 

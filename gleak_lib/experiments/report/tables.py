@@ -76,6 +76,20 @@ def attack_table(frame: "DataFrame", by: str | Sequence[str] = "label") -> "Data
     return require("pandas", "metrics").DataFrame(rows)
 
 
+def means(frame: "DataFrame", values: Sequence[str], by: str | Sequence[str]) -> "DataFrame":
+    """Return one row per value of the columns `by`: mean `v` and deviation `v_std` (ddof 0) of each of `values`.
+
+    Raises:
+        StoreError: If the frame lacks a column.
+    """
+    rows = []
+    for place, those in _groups(frame, by, *values):
+        for name in values:
+            place[name], place[f"{name}_std"] = mean_std(those[name])
+        rows.append(place)
+    return require("pandas", "metrics").DataFrame(rows)
+
+
 def lpips_note(frame: "DataFrame") -> str:
     """Return a sentence for the caption of a table with LPIPS: of which form it is, or that it is missing.
 
@@ -243,10 +257,10 @@ def _heading(column: str) -> str:
     return name + {"_paper": " (paper)", "_difference": " (difference)"}.get(column[len(base) :], "")
 
 
-def _groups(frame: "DataFrame", by: str | Sequence[str], needed: str) -> Iterator[tuple[dict, "DataFrame"]]:
+def _groups(frame: "DataFrame", by: str | Sequence[str], *needed: str) -> Iterator[tuple[dict, "DataFrame"]]:
     """Yield the values of `by` and the rows that have them, in the order in which they first come."""
     names = [by] if isinstance(by, str) else list(by)
-    lacking = [name for name in (*names, needed) if name not in frame or frame[name].isna().all()]
+    lacking = [name for name in (*names, *needed) if name not in frame or frame[name].isna().all()]
     if lacking:
         raise StoreError(f"The frame lacks {', '.join(lacking)}; it has {', '.join(frame) or 'no row'}.")
     for values, rows in frame.groupby(names, sort=False, dropna=False):

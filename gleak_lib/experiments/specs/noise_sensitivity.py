@@ -54,15 +54,21 @@ class SpreadCell(WeightsCell):
         )
 
     def rows(self, figures: Mapping[str, Any], scaling: str) -> dict[str, Any]:
-        """Return a row per group of gradients and victim; sigma and mu are those of the first bottleneck."""
+        """Return a row per group of gradients and victim.
+
+        `before_decoder` says whether the group stands before the first one; sigma and mu are the first
+        bottleneck's.
+        """
         values = [
             (group, victim, value)
             for group, similarity in zip(figures["groups"], figures["similarity"], strict=True)
             for victim, value in enumerate(similarity)
         ]
         groups, victims, similarity = map(list, zip(*values, strict=True))
-        first = {name: figures[name][0] for name in ("sigma", "mu")}
-        return {"group": groups, "victim": victims, "similarity": similarity, **first}
+        early = models.before_decoder(figures["groups"])
+        found = {"group": groups, "victim": victims, "similarity": similarity}
+        found["before_decoder"] = [group in early for group in groups]
+        return found | {name: figures[name][0] for name in ("sigma", "mu")}
 
     def run(self, context: Context) -> Output:
         """Return groups, the victims' mean similarity for each, and the size of sigma and mu."""
