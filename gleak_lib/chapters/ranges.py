@@ -175,6 +175,9 @@ def _between(values: Mapping[str, Any]) -> Iterator[str | None]:
         if name in values and other in values and len(values[name]) != len(values[other]):
             there, here = shown(values[other]), shown(values[name])
             yield f"{name} needs one value per entry of {other} {there}, got {here}."
+    images = values.get("batch_images", 0)
+    if uneven := [size for size in values.get("batch_sizes", ()) if size > 0 and images % size]:
+        yield f"batch_images={images} cannot be shared in batches of {uneven}."
 
 
 def left_out(values: Mapping[str, Any]) -> list[str]:

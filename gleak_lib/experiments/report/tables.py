@@ -77,7 +77,9 @@ def attack_table(frame: "DataFrame", by: str | Sequence[str] = "label") -> "Data
 
 
 def means(frame: "DataFrame", values: Sequence[str], by: str | Sequence[str]) -> "DataFrame":
-    """Return one row per value of the columns `by`: mean `v` and deviation `v_std` (ddof 0) of each of `values`.
+    """Return one row per value of the columns `by`: mean `v` and deviation `v_std` of each value.
+
+    Deviations divide by the number of rows (ddof 0).
 
     Raises:
         StoreError: If the frame lacks a column.

@@ -72,7 +72,7 @@ def frame(
     Args:
         results: or a dict of them, whose keys become the first columns.
         scaling: of the scores, "minmax" or "none", see `metrics.score`.
-        label: name of the column of keys; several names for keys that are tuples.
+        label: name of the column of keys, several for keys that are tuples; a field of that name gives way.
 
     Raises:
         MissingDependencyError: If pandas is not installed.
@@ -83,7 +83,7 @@ def frame(
         for key, those in results.items():
             values: Any = (key,) if isinstance(label, str) else key
             keys: dict[str, Any] = dict(zip(names, values, strict=True))
-            rows += [keys | row for result in _several(those) for row in _rows(result, scaling)]
+            rows += [keys | row | keys for result in _several(those) for row in _rows(result, scaling)]
     else:
         rows = [row for result in results for row in _rows(result, scaling)]
     table = require("pandas", "metrics").DataFrame(rows)
