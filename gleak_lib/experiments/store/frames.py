@@ -5,11 +5,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from gleak_lib.attacks import Attack
-from gleak_lib.bottlenecks import CVB, PRECODE
+from gleak_lib.defenses import Defense
 from gleak_lib.errors import StoreError
 from gleak_lib.experiments.specs.base import Cell
-from gleak_lib.experiments.specs.defended import transformation
-from gleak_lib.experiments.specs.fields import short
 from gleak_lib.experiments.store.result import Result
 from gleak_lib.extras import require
 from gleak_lib.federated import Protocol
@@ -121,18 +119,14 @@ def _fields(noun: Any) -> dict[str, Any]:
             elif field.compare and not (name == "rounds" and name in found):
                 always = isinstance(part, Cell) or name in (holder, "rounds")
                 name = f"{holder}_{name}" if name in found else name
-                found[name if always else _Setting(name)] = _text(field.name, value)
+                found[name if always else _Setting(name)] = _text(value)
     return found
 
 
-def _text(name: str, value: Any) -> Any:
-    if not isinstance(value, tuple):
-        return value
-    if name == "defense":
-        defense = transformation(value)
-        return defense.name if defense else "none"
-    parts = [short(part) if isinstance(part, (PRECODE, CVB)) else str(part) for part in value]
-    return " + ".join(parts) or "none"
+def _text(value: Any) -> Any:
+    if isinstance(value, Defense):
+        return str(value)
+    return " + ".join(map(str, value)) or "none" if isinstance(value, tuple) else value
 
 
 def _several(given: Any) -> list[Any]:
