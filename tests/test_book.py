@@ -73,9 +73,20 @@ class TestChapter:
         tagged = [cell for cell in cells if "parameters" in cell.metadata.get("tags", [])]
         assert [cell.cell_type for cell in tagged] == ["code"]
 
-    def test_defines_nothing(self, chapter):
-        code = "\n".join(code_cells(nbformat.read(chapter, as_version=4)))
-        assert not re.search(r"^\s*(async def|def|class) ", code, re.MULTILINE), "it belongs into the package"
+    def test_defines_only_what_it_teaches(self, chapter):
+        for cell in nbformat.read(chapter, as_version=4).cells:
+            if cell.cell_type == "code" and re.search(
+                r"^\s*(async def|def|class) ", cell.source, re.MULTILINE
+            ):
+                tags = cell.metadata.get("tags", [])
+                assert tags == ["by-hand"], (
+                    "a visible cell that writes an algorithm out is tagged by-hand alone"
+                )
+
+    def test_shows_its_experiments(self, chapter):
+        for cell in nbformat.read(chapter, as_version=4).cells:
+            if cell.metadata.get("tags") == ["experiment"]:
+                assert len(cell.source.splitlines()) <= 25, "a reader can take in 25 lines"
 
     def test_is_valid_and_executed_without_error(self, chapter):
         notebook = nbformat.read(chapter, as_version=4)

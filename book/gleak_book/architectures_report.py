@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from gleak_lib.experiments import tables
+from gleak_lib.experiments import frame, tables
 from gleak_lib.extras import require
 
 from gleak_book import architectures, paper, paper_cells
@@ -84,10 +84,8 @@ def matched_table(parameters: Mapping[str, Any], results: Results) -> "DataFrame
 def prior_table(parameters: Mapping[str, Any], results: Results) -> "DataFrame":
     """Return a row a model and weight of the prior: scores of IG without bottleneck on the last image set."""
     tried = architectures.priors(**parameters)
-    table = tables.attack_table(
-        {f"{model}, {tv:g}": results[cell] for (model, tv), cell in tried.items()},
-        scaling=parameters["scaling"],
-    )
+    found = {f"{model}, {tv:g}": results[cell] for (model, tv), cell in tried.items()}
+    table = tables.attack_table(frame(found, scaling=parameters["scaling"]))
     table["model"] = [TITLES[model] for model, _ in tried]
     table["tv"] = [f"{tv:g}" for _, tv in tried]
     paper = {

@@ -12,23 +12,23 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from gleak_lib.chapters import parameters, profiles
+from gleak_lib.chapters import experiments, parameters, profiles
 from gleak_lib.errors import unknown
 from gleak_lib.experiments.specs.attack import AttackCell
 from gleak_lib.experiments.specs.base import Cell
 from gleak_lib.experiments.specs.training import TrainingCell
 from gleak_lib.experiments.store.result import Result
 from gleak_lib.experiments.store.store import Store
+from gleak_lib.federated import Protocol
 
 from gleak_book import (
     closed_form,
-    ignore,
-    ignore_report,
     medical,
     paper,
     paper_cells,
     paper_rows,
     source_form,
+    table_i,
 )
 from gleak_book.paper_cells import Scale
 
@@ -167,32 +167,39 @@ def _at_paper(chapter: str) -> dict[str, Any]:
     return parameters.validate(parameters.of_chapter(chapter), profiles.load(chapter, "paper"), chapter)
 
 
+def _attacks_on_precode() -> list[AttackCell]:
+    """The attacks of Table I on fresh weights, as the chapter on Ignore declares them."""
+    name = "03_ignore_attack"
+    found = experiments(name, profiles.load(name, "paper"))
+    return [cell for cell in found if isinstance(cell, AttackCell) and not cell.rounds]
+
+
 def _table_i() -> Iterator[Claim]:
-    chapter = _at_paper("03_ignore_attack")
-    for row in ignore.table_i(**chapter)[0]:
-        asr = ignore_report.paper_asr(row, chapter)
+    for cell in _attacks_on_precode():
+        asr = table_i.asr(cell)
         if asr == asr:
-            attack = "ig" if row.mask == "all" else "ignore"
-            defense = "none" if row.position is None else "precode"
-            figures = {"asr": asr}
-            yield Claim("I", "cifar10", "cnn", attack, defense, row.label, figures, whole_attack(row.cell))
+            has = cell.attack.settings
+            attack = "ig" if has["layers"] == "all" and not has["exclude"] else "ignore"
+            defense = "precode" if cell.training.bottlenecks else "none"
+            row = f"{table_i.network(cell)}: {table_i.matched(cell)}"
+            yield Claim("I", "cifar10", "cnn", attack, defense, row, {"asr": asr}, whole_attack(cell))
 
 
 def _table_ii() -> Iterator[Claim]:
-    chapter = _at_paper("03_ignore_attack")
-    attacked = {
-        row.position: row.cell
-        for row in ignore.table_i(**chapter)[0]
-        if row.mask == ("before the decoder" if row.position else "all")
-    }
-    trained = ignore.trainings(**chapter)
+    strongest = [
+        cell
+        for cell in _attacks_on_precode()
+        if cell.attack.name == ("ignore" if cell.training.bottlenecks else "ig")
+    ]
+    attacked = {table_i.network(cell).removeprefix("P="): cell for cell in strongest}
     for line in paper.table("cvb_table_ii").to_dict("records"):
-        position = None if line["position"] == "none" else int(line["position"])
-        attack, defense = ("ig", "none") if position is None else ("ig+ignore", "precode")
-        setting = "" if position is None else f"P={position}, K={int(line['bottleneck_k'])}"
+        bare = line["position"] == "none"
+        attack, defense = ("ig", "none") if bare else ("ig+ignore", "precode")
+        setting = "" if bare else f"P={line['position']}, K={int(line['bottleneck_k'])}"
         figures = {name: float(line[name]) for name in FIGURES}
-        cell, training = whole_attack(attacked[position]), whole_training(trained[position][0])
-        yield Claim("II", "cifar10", "cnn", attack, defense, setting, figures, cell, training)
+        cell = attacked["no bottleneck" if bare else str(line["position"])]
+        trained = whole_training(dataclasses.replace(cell.training, protocol=Protocol()))
+        yield Claim("II", "cifar10", "cnn", attack, defense, setting, figures, whole_attack(cell), trained)
 
 
 def _table_v() -> Iterator[Claim]:

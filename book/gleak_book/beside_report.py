@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from gleak_lib.experiments import tables
+from gleak_lib.experiments import frame, tables
 from gleak_lib.experiments.specs.attack import AttackCell
 from gleak_lib.experiments.specs.training import TrainingCell
 from gleak_lib.extras import require
@@ -253,7 +253,7 @@ def _attacked(claim: Claim, shelf: Shelf, scaling: str) -> Found:
     assert isinstance(cell, AttackCell)
     scale: dict[str, Any] = {"victims": cell.victims, "steps": steps(cell.attack)}
     scale["attack_remark"] = ", ".join(attack_remarks(cell))
-    found = tables.attack_table({"": result}, scaling=scaling).iloc[0].to_dict()
+    found = tables.attack_table(frame([result], scaling=scaling), "kind").iloc[0].to_dict()
     return found, scale, attack_extent(cell)
 
 
@@ -266,4 +266,8 @@ def _trained(claim: Claim, shelf: Shelf) -> Found:
     rounds, seeds = cell.protocol.rounds, len(results)
     scale: dict[str, Any] = {"rounds": rounds, "seeds": seeds}
     scale["training_remark"] = ", ".join(training_remarks(cell))
-    return tables.training_table({"": list(results)}).iloc[0].to_dict(), scale, training_extent(rounds, seeds)
+    return (
+        tables.training_table(frame(results), "kind").iloc[0].to_dict(),
+        scale,
+        training_extent(rounds, seeds),
+    )

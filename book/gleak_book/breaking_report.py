@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from gleak_lib.client_setup import short
-from gleak_lib.experiments import intervals, tables
+from gleak_lib.experiments import frame, intervals, tables
 from gleak_lib.experiments.specs.attack import AttackCell
 from gleak_lib.experiments.specs.base import Cell
 from gleak_lib.experiments.specs.fields import count
@@ -40,7 +40,7 @@ def table(rows: Iterable[Row], parameters: Mapping[str, Any], results: Results) 
     found = []
     for about, cells in rows:
         pooled = [results[cell] for cell in cells]
-        line = intervals.attack_table({"": pooled}, scaling=parameters["scaling"]).iloc[0].to_dict()
+        line = tables.attack_table(frame(pooled, scaling=parameters["scaling"]), "kind").iloc[0].to_dict()
         line["ssim_text"] = intervals.said(line["ssim"], line["ssim_low"], line["ssim_high"], 2)
         line["asr_text"] = intervals.said(line["asr"], line["asr_low"], line["asr_high"])
         line["psnr"] = float(np.median(tables.pool(r.figures["scores"]["none"]["psnr"] for r in pooled)))

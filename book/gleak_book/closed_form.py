@@ -9,7 +9,7 @@ from gleak_lib.attacks import Inversion, LinearInversion, RankOne, invert, obser
 from gleak_lib.bottlenecks import PRECODE
 from gleak_lib.defenses import NO_DEFENSE, Compression, Defense, Gaussian
 from gleak_lib.errors import GleakError, ParameterError
-from gleak_lib.experiments import tables
+from gleak_lib.experiments import frame, tables
 from gleak_lib.experiments.specs.attack import AttackCell
 from gleak_lib.experiments.specs.base import Cell
 from gleak_lib.experiments.specs.training import TrainingCell
@@ -209,7 +209,7 @@ def removal_table(parameters: Mapping[str, Any], results: Results) -> "DataFrame
 def accuracy_table(parameters: Mapping[str, Any], results: Results) -> "DataFrame":
     """Return 001 Table VII: ours, with the paper's accuracy where the model and the images are its own."""
     named = {_variant(*variant): found for variant, found in trainings(**parameters).items()}
-    ours = tables.training_table({name: [results[c] for c in found] for name, found in named.items()})
+    ours = tables.training_table(frame({name: [results[c] for c in found] for name, found in named.items()}))
     ours["final"] = [
         100 * sum(results[c].figures["test_accuracy"][-1] for c in found) / len(found)
         for found in named.values()
@@ -333,12 +333,12 @@ def _row(
 def _table(rows: Sequence[Row], results: Results, parameters: Mapping[str, Any]) -> "DataFrame":
     """Return `tables.attack_table` of rows, with columns for weights, PRECODE and route."""
     numbered = {str(place): results[row.cell] for place, row in enumerate(rows)}  # labels need not differ
-    frame = tables.attack_table(numbered, scaling=parameters["scaling"])
-    frame["label"] = [row.label for row in rows]
-    frame.insert(1, "weights", [f"after {row.rounds} rounds" if row.rounds else "fresh" for row in rows])
-    frame.insert(2, "precode", ["–" if row.position is None else f"P={row.position}" for row in rows])
-    frame.insert(3, "route", [ROUTES[row.route] for row in rows])
-    return frame
+    table = tables.attack_table(frame(numbered, scaling=parameters["scaling"]))
+    table["label"] = [row.label for row in rows]
+    table.insert(1, "weights", [f"after {row.rounds} rounds" if row.rounds else "fresh" for row in rows])
+    table.insert(2, "precode", ["–" if row.position is None else f"P={row.position}" for row in rows])
+    table.insert(3, "route", [ROUTES[row.route] for row in rows])
+    return table
 
 
 def _perturbed(kind: str, column: str, parameters: Mapping[str, Any], results: Results) -> "DataFrame":

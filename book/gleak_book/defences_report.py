@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from gleak_lib.client_setup import differences
-from gleak_lib.experiments import tables
+from gleak_lib.experiments import frame, tables
 from gleak_lib.experiments.specs.base import Cell
 from gleak_lib.experiments.store.result import Result
 from gleak_lib.extras import require
@@ -82,8 +82,8 @@ def tradeoff(parameters: Mapping[str, Any], results: Results, value: str = "ssim
         value: `ssim` or `asr`.
     """
     lines = []
-    for _, frame in table(parameters, results).groupby(["dataset", "family"], sort=False):
-        for line, text in zip(frame.to_dict("records"), differences(frame["setting"]), strict=True):
+    for _, lines_of in table(parameters, results).groupby(["dataset", "family"], sort=False):
+        for line, text in zip(lines_of.to_dict("records"), differences(lines_of["setting"]), strict=True):
             for row, ending in ((f"ours ({parameters['profile']})", ""), ("paper", "_paper")):
                 place = {"row": row, "column": line["dataset"], "family": line["family"], "setting": text}
                 lines.append(place | {"x": line[f"gain{ending}"], "y": line[f"{value}{ending}"]})
@@ -103,7 +103,7 @@ def attack_table(parameters: Mapping[str, Any], results: Results, value: str) ->
     """
     lines: dict[Row, dict[str, Any]] = {}
     for (row, name), cell in defences.matrix(**parameters).items():
-        scores = tables.attack_table({"": results[cell]}, scaling=parameters["scaling"]).iloc[0]
+        scores = tables.attack_table(frame([results[cell]], scaling=parameters["scaling"]), "kind").iloc[0]
         line = lines.setdefault(row, {"label": row.label})
         line[name] = scores[value]
         if f"{value}_std" in scores:

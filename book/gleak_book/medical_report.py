@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from gleak_lib.experiments import tables
+from gleak_lib.experiments import frame, tables
 from gleak_lib.experiments.specs.class_counts import CensusCell
 from gleak_lib.extras import require
 
@@ -59,12 +59,14 @@ def trained_table(parameters: Mapping[str, Any], results: Results) -> "DataFrame
     rows = []
     for (dataset, r), pairs in cells.items():
         for row, cell in pairs:
-            scores = tables.attack_table({"": results[cell]}, scaling=parameters["scaling"]).iloc[0]
+            scores = tables.attack_table(frame([results[cell]], scaling=parameters["scaling"]), "kind").iloc[
+                0
+            ]
             about = {"label": title(dataset), "defense": NAMES[row.defense]}
             values = {name: scores[name] for name in ("ssim", "ssim_std", "asr", "loss")}
             rows.append(about | {"weights": _weights(r)} | values)
-    frame = require("pandas", "metrics").DataFrame(rows)
-    return frame[frame.groupby("label")["weights"].transform("nunique") > 1].reset_index(drop=True)
+    table = require("pandas", "metrics").DataFrame(rows)
+    return table[table.groupby("label")["weights"].transform("nunique") > 1].reset_index(drop=True)
 
 
 def accuracy_table(parameters: Mapping[str, Any], results: Results) -> "DataFrame":
@@ -87,7 +89,7 @@ def accuracy_table(parameters: Mapping[str, Any], results: Results) -> "DataFram
         }
         if medical.trainable(dataset):
             cells = paper_cells.trainings(row, medical.scale_of(chapter))
-            found = tables.training_table({"": [results[cell] for cell in cells]}).iloc[0].to_dict()
+            found = tables.training_table(frame(results[cell] for cell in cells), "kind").iloc[0].to_dict()
             names = ("accuracy", "balanced_accuracy", "auc")
             about |= {f"{name}{end}": found[f"{name}{end}"] for name in names for end in ("", "_std")}
         rows.append(about)

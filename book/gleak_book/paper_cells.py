@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from gleak_lib.attacks import Attack, Inversion
 from gleak_lib.errors import unknown
-from gleak_lib.experiments import tables
+from gleak_lib.experiments import frame, tables
 from gleak_lib.experiments.specs.attack import AttackCell
 from gleak_lib.experiments.specs.base import Cell
 from gleak_lib.experiments.specs.training import TrainingCell
@@ -270,8 +270,8 @@ def _figures(row: Row, scale: Scale, results: Results, scaling: str) -> dict[str
     found: dict[str, float] = {}
     attacked = results.get(attack(row, scale))
     if attacked is not None:
-        found |= tables.attack_table({"": attacked}, scaling=scaling).iloc[0].to_dict()
+        found |= tables.attack_table(frame([attacked], scaling=scaling), "kind").iloc[0].to_dict()
     trained = [results[cell] for cell in trainings(row, scale) if cell in results]
     if len(trained) == scale.seeds:
-        found |= tables.training_table({"": trained}).iloc[0].to_dict()
+        found |= tables.training_table(frame(trained), "kind").iloc[0].to_dict()
     return found

@@ -13,6 +13,7 @@ from gleak_lib.experiments.specs.attack import AttackCell
 from gleak_lib.experiments.specs.base import Cell
 from gleak_lib.experiments.store.result import Result
 from gleak_lib.extras import require
+from gleak_lib.metrics.success import SUCCESSFUL
 
 from gleak_book import standing
 from gleak_book.standing import PUBLISHED, Entry
@@ -209,7 +210,7 @@ def _leak(found: Verdict) -> dict[str, Any]:
     line: dict[str, Any] = {"attack": found.name}
     for name in ("published", "best", "chosen"):
         values: np.ndarray = getattr(found, name)
-        hits = int((values >= intervals.SUCCESS).sum())
+        hits = int((values >= SUCCESSFUL).sum())
         low, high = (100 * bound for bound in intervals.share(hits, len(values)))
         asr = 100 * hits / len(values)
         line |= {f"{name}_ssim": float(values.mean()), f"{name}_asr": asr}

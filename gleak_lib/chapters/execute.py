@@ -81,6 +81,8 @@ def _cleaned(path: Path) -> str:
     for number, cell in enumerate(notebook.cells):
         cell["id"] = f"cell-{number}"  # random ones would differ at each run
         cell["source"] = cell.source.rstrip("\n")  # papermill's cell ends in an empty line
+        if "injected-parameters" in cell.metadata.get("tags", []):
+            cell.metadata["tags"] = ["injected-parameters", "hide-cell"]  # as the chapter's own
         for name in ("execution", "papermill"):
             cell.metadata.pop(name, None)
     notebook.metadata.pop("widgets", None)

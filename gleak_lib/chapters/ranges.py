@@ -3,10 +3,12 @@
 import functools
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from gleak_lib.datasets.search import check_name
 from gleak_lib.errors import GleakError, StoreError, shown
@@ -69,10 +71,15 @@ def ranges() -> dict[str, Range]:
 @functools.cache
 def _read(path: Path) -> dict[str, Range]:
     table = require("yaml", "book").safe_load(path.read_text(encoding="utf-8"))
-    return {
-        name: Range(**{key: tuple(value) if isinstance(value, list) else value for key, value in row.items()})
-        for name, row in table.items()
-    }
+    found: dict[str, Range] = {}
+    for name, row in table.items():
+        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in row.items()}
+        found[name] = Range(**values)
+    return found
+
+
+AT_MOST = {"repeated": "seeds", "rounds": "training_rounds"}  # where a chapter has both, and both are numbers
+PAIRED = {"sizes": "positions"}  # lists of one length
 
 
 def misfits(values: Mapping[str, Any], chapter: str) -> list[str]:
@@ -88,7 +95,22 @@ def misfits(values: Mapping[str, Any], chapter: str) -> list[str]:
         for name, value in values.items()
         if (rule := known.get(f"{chapter}.{name}") or known.get(name))
     )
-    return [problem for problem in found if problem]
+    return [problem for problem in (*found, *_between(values)) if problem]
+
+
+def _between(values: Mapping[str, Any]) -> Iterator[str | None]:
+    """Yield what is wrong between two parameters."""
+    for name, other in AT_MOST.items():
+        most = values.get(other)
+        if name in values and isinstance(most, int) and np.max(values[name]) > most:
+            yield f"{name} must be at most {other} ({most}), got {shown(values[name])}."
+    for name, other in PAIRED.items():
+        if name in values and other in values and len(values[name]) != len(values[other]):
+            there, here = shown(values[other]), shown(values[name])
+            yield f"{name} needs one value per entry of {other} {there}, got {here}."
+    images = values.get("batch_images", 0)
+    if uneven := [size for size in values.get("batch_sizes", ()) if size > 0 and images % size]:
+        yield f"batch_images={images} cannot be shared in batches of {uneven}."
 
 
 def left_out(values: Mapping[str, Any]) -> list[str]:
@@ -96,6 +118,6 @@ def left_out(values: Mapping[str, Any]) -> list[str]:
     return [
         f"{name}: {shown(missing)} stand nowhere in {other} {shown(values[other])} and are left out."
         for name, rule in ranges().items()
-        if name in values and (other := rule.within) in values
+        if name in values and (other := rule.within) and other in values
         if (missing := [part for part in values[name] if part not in values[other]])
     ]

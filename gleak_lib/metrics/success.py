@@ -10,6 +10,8 @@ from gleak_lib.typed import typed
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
 
+SUCCESSFUL = 0.5  # SSIM of a successful attack (001 §V-B)
+
 
 @dataclass(frozen=True)
 class Criterion:
@@ -41,7 +43,7 @@ class Criterion:
 
 
 @typed
-def ssim_above(threshold: float = 0.5) -> Criterion:
+def ssim_above(threshold: float = SUCCESSFUL) -> Criterion:
     """SSIM of at least `threshold`; 0.5 is what 001 §V-B calls a successful attack."""
     return Criterion(f"ssim >= {threshold:g}", lambda frame: _column(frame, "ssim") >= threshold)
 
@@ -64,7 +66,7 @@ def lpips_below(threshold: float) -> Criterion:
     return Criterion(f"lpips <= {threshold:g}", lambda frame: _column(frame, "lpips") <= threshold)
 
 
-SUCCESS = ssim_above(0.5)
+SUCCESS = ssim_above(SUCCESSFUL)
 """What 001 counts as a successful attack."""
 
 

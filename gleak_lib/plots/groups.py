@@ -13,10 +13,10 @@ MARKERS = ("o", "s", "D", "^", "v")
 
 
 def groups(frame: "DataFrame", *, value: str, ylabel: str) -> "Figure":
-    """Draw one panel a position, with the groups along it and one line for each round of the weights.
+    """Draw one panel per network, with the groups along it and one line for each round of the weights.
 
     Args:
-        frame: columns position, rounds, gradients (names, in the order of the forward pass), `value`, and
+        frame: columns network, rounds, gradients (names, in the order of the forward pass), `value`, and
             maybe `value`_std, drawn as bars.
         value: the column to draw.
         ylabel: the quantity.
@@ -25,16 +25,16 @@ def groups(frame: "DataFrame", *, value: str, ylabel: str) -> "Figure":
         ParameterError: a column is missing, or there is no row.
         MissingDependencyError: matplotlib or seaborn is not installed.
     """
-    missing = [name for name in ("position", "rounds", "gradients", value) if name not in frame]
+    missing = [name for name in ("network", "rounds", "gradients", value) if name not in frame]
     if missing or frame.empty:
         raise ParameterError(f"This figure needs rows; missing: {', '.join(missing) or 'rows'}.")
-    positions = list(dict.fromkeys(frame["position"]))
+    networks = list(dict.fromkeys(frame["network"]))
     with themed() as pyplot:
         figure, axes = pyplot.subplots(
-            1, len(positions), figsize=(WIDTH, 3.2), sharey=True, squeeze=False, layout="constrained"
+            1, len(networks), figsize=(WIDTH, 3.2), sharey=True, squeeze=False, layout="constrained"
         )
-        for ax, position in zip(axes[0], positions, strict=True):
-            rows = frame[frame["position"] == position]
+        for ax, network in zip(axes[0], networks, strict=True):
+            rows = frame[frame["network"] == network]
             for place, (rounds, line) in enumerate(rows.groupby("rounds", sort=True)):
                 shift = 0.08 * (place - 0.5 * (len(set(rows["rounds"])) - 1))
                 ax.errorbar(
@@ -48,7 +48,7 @@ def groups(frame: "DataFrame", *, value: str, ylabel: str) -> "Figure":
                 )
             names = list(dict.fromkeys(rows["gradients"]))
             ax.set_xticks(range(len(names)), names)
-            ax.set_title(f"P={position}")
+            ax.set_title(network)
             ax.axhline(0, color="0.4", linewidth=1)
         axes[0][0].set_ylabel(ylabel)
         handles, labels = axes[0][0].get_legend_handles_labels()

@@ -5,7 +5,7 @@ import pytest
 
 from gleak_lib import metrics
 from gleak_lib.errors import MissingDependencyError
-from gleak_lib.experiments import TrainingCell, run, tables
+from gleak_lib.experiments import TrainingCell, frame, run, tables
 from gleak_lib.experiments.specs.class_counts import CensusCell
 from gleak_lib.federated import Protocol
 
@@ -38,7 +38,7 @@ def test_a_training_stores_what_a_large_class_cannot_hide(store, hospital):
     assert result.figures["accuracy"] == 0.75  # one round: everything is class 0
     assert result.figures["balanced_accuracy"] == 0.5
     assert 0 <= result.figures["auc"] <= 1
-    table = tables.training_table({"cnn": result})
+    table = tables.training_table(frame({"cnn": result}))
     assert table.loc[0, "balanced_accuracy"] == 50
 
 
@@ -49,7 +49,7 @@ def test_trainings_work_without_scikit_learn(store, hospital, monkeypatch):
     monkeypatch.setattr(metrics, "balanced_accuracy", missing)
     result = run([TrainingCell(hospital, protocol=Protocol(rounds=0, clients=2))], store)[0]
     assert "auc" not in result.figures
-    table = tables.training_table({"cnn": result})
+    table = tables.training_table(frame({"cnn": result}))
     assert np.isnan(table.loc[0, "auc"]) and np.isnan(table.loc[0, "balanced_accuracy"])
     html = tables.show(table, columns=["label", "auc"]).to_html()
     assert ">–<" in html

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from gleak_lib.errors import ParameterError, UnknownNameError
-from gleak_lib.experiments import AttackCell, Result, TrainingCell, intervals, tables
+from gleak_lib.experiments import AttackCell, Result, TrainingCell, frame, intervals, tables
 
 
 def wilson(hits, trials, confidence=0.95):
@@ -77,29 +77,20 @@ def result(ssims, seed=0):
     return Result(AttackCell(TrainingCell("digits"), victims=len(ssims), seed=seed), figures, {})
 
 
-def test_the_table_with_intervals():
+def test_tables_have_them():
     first, second = [0.1, 0.5, 0.9], [0.7, 0.3]
     groups = {"pooled": [result(first), result(second, 1)], "alone": result([0.6])}
-    frame = intervals.attack_table(groups)
-    plain = tables.attack_table(groups)
-    assert list(frame) == [*plain, "ssim_low", "ssim_high", "asr_low", "asr_high"]
-    assert frame[list(plain)].equals(plain)
-    row, alone = frame.to_dict("records")
+    row, alone = tables.attack_table(frame(groups)).to_dict("records")
     values = np.array(first + second)
     assert (row["ssim_low"], row["ssim_high"]) == pytest.approx(intervals.mean(values))
     expected = [100 * bound for bound in wilson(3, 5)]
     assert [row["asr_low"], row["asr_high"]] == pytest.approx(expected)
     assert row["asr_low"] < row["asr"] < row["asr_high"]
     assert np.isnan(alone["ssim_low"]) and alone["asr_high"] == pytest.approx(100)
-    unscaled = intervals.attack_table(groups, scaling="none")
+    unscaled = tables.attack_table(frame(groups, scaling="none"))
     assert unscaled["asr_low"].tolist() == pytest.approx([0, 0])
     with pytest.raises(UnknownNameError, match="scaling"):
-        intervals.attack_table(groups, scaling="maxmin")
-
-
-def test_scores_of_each_group():
-    groups = {"a": [result([0.1, 0.2]), result([0.3], 1)], "b": result([0.4])}
-    assert [found.tolist() for found in intervals.ssims(groups)] == [[0.1, 0.2, 0.3], [0.4]]
+        frame(groups, scaling="maxmin")
 
 
 def test_in_words():

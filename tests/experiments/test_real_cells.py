@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from gleak_lib import attacks, datasets, federated, metrics, models, plots
+from gleak_lib import attacks, datasets, experiments, federated, metrics, models, plots
 from gleak_lib.attacks import ATTACKS
 from gleak_lib.bottlenecks import CVB
 from gleak_lib.defenses import DP, Compression
@@ -120,7 +120,9 @@ def test_attack_figures(shared, which):
         assert summary["psnr"]["mean"] == pytest.approx(frame["psnr"].mean(), rel=1e-4)
         assert summary["mse"]["std"] == pytest.approx(frame["mse"].std(ddof=0), rel=1e-3)
         assert summary["asr"] == metrics.attack_success_rate(frame)
-        assert list(result.scores(scaling)["ssim"]) == figures["scores"][scaling]["ssim"]
+        table = experiments.frame([result], scaling=scaling)
+        assert list(table["ssim"]) == figures["scores"][scaling]["ssim"]
+        assert list(table["loss"]) == figures["loss"] and list(table["true_label"]) == figures["labels"]
     sizes = {name: p.numel() for name, p in model.named_parameters()}
     assert figures["entries_total"] == sum(sizes.values())
     matched = [n for n in sizes if n.startswith("stage1") or "encoder" in n]
@@ -264,7 +266,9 @@ def test_batches_of_several_images(store):
     )
     (result,) = run([cell], store, device="cpu", progress=False)
     assert len(result.figures["loss"]) == 2 and len(result.figures["scores"]["none"]["ssim"]) == 6
-    assert list(result.scores()["victim"]) == [0, 0, 0, 1, 1, 1]
+    table = experiments.frame([result])
+    assert list(table["victim"]) == [0, 0, 0, 1, 1, 1] and list(table["image"]) == [0, 1, 2] * 2
+    assert list(table["loss"]) == [loss for loss in result.figures["loss"] for _ in range(3)]
     assert result.examples["truth"].shape == result.examples["reconstruction"].shape == (6, 3, 32, 32)
 
 

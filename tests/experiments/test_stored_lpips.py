@@ -12,7 +12,7 @@ from gleak_lib import metrics
 from gleak_lib.attacks import ATTACKS
 from gleak_lib.cli import commands
 from gleak_lib.errors import UnknownNameError
-from gleak_lib.experiments import AttackCell, TrainingCell, run, tables
+from gleak_lib.experiments import AttackCell, TrainingCell, frame, run, tables
 from gleak_lib.experiments.specs import scores
 
 package = pytest.importorskip("lpips")
@@ -57,25 +57,25 @@ def test_it_is_stored_as_the_package_gives_it(features, store):
     metric = reference(features)
     for scaling, scale in (("minmax", metrics.minmax), ("none", lambda images: images)):
         expected = metric(scale(found), scale(truth)).flatten()  # [0, 1], not [-1, 1]
-        stored = result.scores(scaling)["lpips"]
+        stored = frame([result], scaling=scaling)["lpips"]
         np.testing.assert_allclose(stored, expected, rtol=0.02)  # stored pictures are rounded to bytes
         symmetric = metric(2 * scale(found) - 1, 2 * scale(truth) - 1).flatten()
         assert not np.allclose(symmetric, expected, rtol=0.05)
         assert result.figures["summary"][scaling]["lpips"]["mean"] == pytest.approx(stored.mean(), rel=1e-5)
-    row = tables.attack_table({"a": result}).iloc[0]
-    assert row["lpips"] == pytest.approx(result.scores()["lpips"].mean())
-    assert row["lpips_std"] == pytest.approx(result.scores()["lpips"].std(ddof=0))
+    row = tables.attack_table(frame({"a": result})).iloc[0]
+    assert row["lpips"] == pytest.approx(frame([result])["lpips"].mean())
+    assert row["lpips_std"] == pytest.approx(frame([result])["lpips"].std(ddof=0))
 
 
 def test_without_weights_nothing_is_stored_and_nothing_else_changes(home, store):
     (result,) = run([CELL], store, device="cpu", progress=False)
     assert all(set(columns) == set(scores.SCORES) for columns in result.figures["scores"].values())
-    assert "lpips" not in result.scores()
-    row = tables.attack_table({"a": result}).iloc[0]
+    assert "lpips" not in frame([result])
+    row = tables.attack_table(frame({"a": result})).iloc[0]
     assert (
         np.isnan(row["lpips"])
         and np.isnan(row["lpips_std"])
-        and row["ssim"] == result.scores()["ssim"].mean()
+        and row["ssim"] == frame([result])["ssim"].mean()
     )
 
 
@@ -133,8 +133,8 @@ def test_the_page_of_all_rows_has_it():
 
 def test_seeds_without_it_leave_the_row_without_it():
     pair = [with_lpips(CELL, 0.2), with_lpips(CELL, None)]
-    assert np.isnan(tables.attack_table({"a": pair}).iloc[0]["lpips"])
-    assert tables.attack_table({"a": pair[:1]}).iloc[0]["lpips"] == pytest.approx(0.2)
+    assert np.isnan(tables.attack_table(frame({"a": pair})).iloc[0]["lpips"])
+    assert tables.attack_table(frame({"a": pair[:1]})).iloc[0]["lpips"] == pytest.approx(0.2)
 
 
 def test_the_command_says_why_it_is_missing(home, capsys):

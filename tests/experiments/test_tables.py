@@ -9,7 +9,7 @@ from gleak_book import paper
 
 from gleak_lib import plots
 from gleak_lib.errors import ParameterError, StoreError, UnknownNameError
-from gleak_lib.experiments import AttackCell, Result, TrainingCell, tables
+from gleak_lib.experiments import AttackCell, Result, TrainingCell, frame, tables
 from gleak_lib.federated import Protocol
 
 
@@ -48,9 +48,8 @@ def test_every_paper_table_is_there():
 
 
 def test_attack_table_pools_victims_of_all_seeds():
-    table = tables.attack_table(
-        {"a": [attacked([0.2, 0.6]), attacked([0.5, 0.7], seed=1)], "b": attacked([0.1, 0.1])}
-    )
+    groups = {"a": [attacked([0.2, 0.6]), attacked([0.5, 0.7], seed=1)], "b": attacked([0.1, 0.1])}
+    table = tables.attack_table(frame(groups))
     row = table.iloc[0]
     assert row["ssim"] == pytest.approx(0.5) and row["ssim_std"] == pytest.approx(
         np.std([0.2, 0.6, 0.5, 0.7])
@@ -59,24 +58,43 @@ def test_attack_table_pools_victims_of_all_seeds():
     assert row["matched"] == 10 and row["entries"] == 40 and row["rounds"] == 0
     assert row["psnr"] == np.inf and np.isnan(row["psnr_std"])
     assert list(table["label"]) == ["a", "b"] and table.iloc[1]["asr"] == 0
-    assert tables.attack_table({"a": attacked([0.2, 0.6])}, scaling="none").iloc[0]["ssim"] == pytest.approx(
-        0.2
-    )
+    assert tables.attack_table(frame({"a": attacked([0.2, 0.6])}, scaling="none")).iloc[0][
+        "ssim"
+    ] == pytest.approx(0.2)
 
 
 def test_training_table_is_over_seeds():
-    table = tables.training_table({"two": [trained(0.6), trained(0.7, 1)], "one": trained(0.5)})
+    table = tables.training_table(frame({"two": [trained(0.6), trained(0.7, 1)], "one": trained(0.5)}))
     assert table.loc[0, "accuracy"] == pytest.approx(65) and table.loc[0, "accuracy_std"] == pytest.approx(5)
     assert np.isnan(table.loc[1, "accuracy_std"]) and table.loc[1, "seeds"] == 1
 
 
-def test_wrong_results_are_refused():
-    with pytest.raises(StoreError, match="'a' needs results of AttackCell, got TrainingCell"):
-        tables.attack_table({"a": trained(0.5)})
-    with pytest.raises(StoreError, match="got none"):
-        tables.training_table({"a": []})
-    with pytest.raises(UnknownNameError, match="Unknown scaling"):
-        tables.attack_table({}, scaling="max")
+def test_wrong_frames_are_refused():
+    with pytest.raises(StoreError, match="The frame lacks ssim; it has label, kind, dataset"):
+        tables.attack_table(frame({"a": trained(0.5)}))
+    with pytest.raises(StoreError, match="lacks label, best_round; it has no row"):
+        tables.training_table(frame({"a": []}))
+    with pytest.raises(StoreError, match="The frame lacks model_name"):
+        tables.attack_table(frame([attacked([0.5])]), "model_name")
+
+
+def test_rows_are_those_of_any_columns():
+    results = [attacked([0.2, 0.6], seed=seed, rounds=rounds) for rounds in (0, 5) for seed in (0, 1)]
+    table = tables.attack_table(frame(results), ["rounds", "seed"])
+    assert table[["rounds", "seed", "victims"]].to_numpy().tolist() == [
+        [0, 0, 2], [0, 1, 2], [5, 0, 2], [5, 1, 2]
+    ]  # fmt: skip
+    assert tables.attack_table(frame(results), "rounds")["seeds"].tolist() == [2, 2]
+
+
+def test_medians_are_over_victims_whatever_their_batches():
+    pair = attacked([0.2, 0.6, 0.1, 0.3], batch_size=2)
+    pair.figures.update(loss=[1.0, 9.0], steps=[5, 9])
+    single = attacked([0.5])
+    single.figures.update(loss=[3.0], steps=[7])
+    (row,) = tables.attack_table(frame({"a": [pair, single]})).to_dict("records")
+    assert row["victims"] == 3 and row["loss"] == 3.0 and row["steps"] == 7
+    assert row["ssim"] == pytest.approx(np.mean([0.2, 0.6, 0.1, 0.3, 0.5]))
 
 
 PAPER = pandas.DataFrame(
@@ -85,7 +103,7 @@ PAPER = pandas.DataFrame(
 
 
 def test_beside_keeps_our_rows_and_subtracts():
-    ours = tables.attack_table({"a": attacked([0.2, 0.6]), "b": attacked([0.1, 0.3])})
+    ours = tables.attack_table(frame({"a": attacked([0.2, 0.6]), "b": attacked([0.1, 0.3])}))
     table = paper.beside(ours, PAPER, values=["ssim", "asr"])
     assert list(table["label"]) == ["a", "b"]
     place = list(table.columns).index("ssim")
@@ -93,13 +111,13 @@ def test_beside_keeps_our_rows_and_subtracts():
     assert list(table.columns)[place : place + 5] == expected
     assert table.loc[0, "ssim_difference"] == pytest.approx(0.0) and table.loc[0, "asr_difference"] == 0
     assert np.isnan(table.loc[1, "ssim_paper"])
-    frame = paper.for_plot(table, "ssim")
-    assert list(frame) == ["label", "ours", "ours_std", "paper", "paper_std"]
-    plots.comparison(frame, xlabel="SSIM")
+    pairs = paper.for_plot(table, "ssim")
+    assert list(pairs) == ["label", "ours", "ours_std", "paper", "paper_std"]
+    plots.comparison(pairs, xlabel="SSIM")
 
 
 def test_beside_needs_its_columns():
-    ours = tables.attack_table({"a": attacked([0.2, 0.6])})
+    ours = tables.attack_table(frame({"a": attacked([0.2, 0.6])}))
     with pytest.raises(ParameterError, match="the paper's table lacks psnr; it has label, ssim"):
         paper.beside(ours, PAPER, values=["psnr"])
     with pytest.raises(ParameterError, match="several rows with the same label"):
@@ -107,7 +125,7 @@ def test_beside_needs_its_columns():
 
 
 def test_show_is_readable_and_the_same_each_time():
-    ours = tables.attack_table({"a": attacked([0.2, 0.6]), "b": attacked([0.1, 0.3])})
+    ours = tables.attack_table(frame({"a": attacked([0.2, 0.6]), "b": attacked([0.1, 0.3])}))
     table = paper.beside(ours, PAPER, values=["ssim"])
     html = tables.show(
         table,
@@ -148,17 +166,17 @@ def test_show_is_readable_and_the_same_each_time():
 
 
 def test_show_numbers():
-    frame = pandas.DataFrame(
+    shown = pandas.DataFrame(
         {"n": [65962, 3], "asr": [96.875, np.nan], "mse": [0.00012, np.inf], "who": ["x", None]}
     )
-    html = tables.show(frame).to_html()
+    html = tables.show(shown).to_html()
     assert "65,962" in html and "96.9" in html and "0.0001" in html and "∞" in html
-    frame = pandas.DataFrame({"asr_difference": [-3.25, 3.25]})
-    assert "−3.2" in (html := tables.show(frame).to_html()) and "+3.2" in html
+    shown = pandas.DataFrame({"asr_difference": [-3.25, 3.25]})
+    assert "−3.2" in (html := tables.show(shown).to_html()) and "+3.2" in html
 
 
 def test_quotes_are_entries_of_the_table():
-    frame = pandas.DataFrame(
+    shown = pandas.DataFrame(
         {
             "label": ["a", "a", "b"],
             "rounds": [0, 5, 0],
@@ -166,22 +184,22 @@ def test_quotes_are_entries_of_the_table():
             "asr": [95.83, 4.0, 0.0],
         }
     )
-    assert tables.quote(frame, "ssim", label="a", rounds=0) == "0.26"  # digits as in tables
-    assert tables.quote(frame, "asr", 0, label="a", rounds=0) == "96"
-    assert tables.quote(frame, "ssim", label="a", rounds=5) == "−0.10"
-    assert tables.quote(frame, "label", rounds=5) == "a"
-    assert tables.quote(frame, "ssim", label="b") == "–"  # a figure that is missing
-    assert tables.quote(frame, "ssim", label="c") == "–"  # a row that this run lacks
-    assert tables.quote(frame.iloc[:0], "ssim", label="a") == "–"
+    assert tables.quote(shown, "ssim", label="a", rounds=0) == "0.26"  # digits as in tables
+    assert tables.quote(shown, "asr", 0, label="a", rounds=0) == "96"
+    assert tables.quote(shown, "ssim", label="a", rounds=5) == "−0.10"
+    assert tables.quote(shown, "label", rounds=5) == "a"
+    assert tables.quote(shown, "ssim", label="b") == "–"  # a figure that is missing
+    assert tables.quote(shown, "ssim", label="c") == "–"  # a row that this run lacks
+    assert tables.quote(shown.iloc[:0], "ssim", label="a") == "–"
     assert tables.quote(pandas.DataFrame(), "ssim", label="a") == "–"  # of nothing at all
 
 
 def test_quotes_that_are_not_clear():
-    frame = pandas.DataFrame({"label": ["a", "a"], "ssim": [0.1, 0.2]})
+    shown = pandas.DataFrame({"label": ["a", "a"], "ssim": [0.1, 0.2]})
     with pytest.raises(ParameterError, match="2 rows fit {'label': 'a'}: name more columns"):
-        tables.quote(frame, "ssim", label="a")
+        tables.quote(shown, "ssim", label="a")
     with pytest.raises(ParameterError, match="The table lacks psnr, method; it has label, ssim"):
-        tables.quote(frame, "psnr", method="IG")
+        tables.quote(shown, "psnr", method="IG")
 
 
 def test_note_says_how_much_was_computed():

@@ -11,7 +11,7 @@ from gleak_lib.attacks import ATTACKS, Attack
 from gleak_lib.bottlenecks import CVB, PRECODE
 from gleak_lib.defenses import AverageNoise, Compression
 from gleak_lib.errors import ParameterError
-from gleak_lib.experiments import AttackCell, TrainingCell, run, tables
+from gleak_lib.experiments import AttackCell, TrainingCell, frame, run, tables
 from gleak_lib.experiments.specs import ground_truth
 from gleak_lib.types import Reconstruction
 
@@ -195,9 +195,11 @@ def test_keys_of_cells_with_bottlenecks_are_what_they_were():
 
 def test_results_that_are_older_show_gaps(store):
     (result,) = run([cell()], store, device="cpu", progress=False)
-    (row,) = tables.attack_table({"joint": result}).to_dict("records")
+    (row,) = tables.attack_table(frame({"joint": result})).to_dict("records")
     assert row["loss_at_truth"] == pytest.approx(np.median(result.figures["loss_at_truth"]))
     assert row["noise_correlation"] == pytest.approx(np.mean(result.figures["noise_correlation"]))
     older = {n: f for n, f in result.figures.items() if n not in ("loss_at_truth", "noise_correlation")}
-    (row,) = tables.attack_table({"joint": dataclasses.replace(result, figures=older)}).to_dict("records")
+    (row,) = tables.attack_table(frame({"joint": dataclasses.replace(result, figures=older)})).to_dict(
+        "records"
+    )
     assert np.isnan(row["loss_at_truth"]) and np.isnan(row["noise_correlation"])

@@ -31,6 +31,7 @@ CHAPTER = {
 
 
 def made_up(cell):
+    victims = cell.victims if isinstance(cell, AttackCell) else 0
     images = cell.victims * cell.batch_size if isinstance(cell, AttackCell) else 0
     half = [0.9] * (images // 2) + [0.1] * (images - images // 2)
     scores = {
@@ -39,8 +40,8 @@ def made_up(cell):
     }
     figures = {
         "scores": scores,
-        "loss": [0.0] * 4,
-        "steps": [0] * 4,
+        "loss": [0.0] * victims,
+        "steps": [0] * victims,
         "entries_matched": 10,
         "entries_total": 10,
         "parameters": 6_313_994,

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from gleak_book import beside, beside_report, leak, paper_cells, paper_rows, source_form
+from gleak_book import beside, beside_report, paper_cells, paper_rows, source_form
 from gleak_book.paper_cells import Scale
 
 from gleak_lib import datasets, federated
@@ -151,12 +151,6 @@ def test_rows_take_the_form_of_the_papers_code(dataset, statistics, validation, 
 def test_every_set_of_the_papers_tables_is_known():
     assert {row.dataset for row in paper_rows.read()} == {*source_form.RESIZED, "cifar10"}
     assert {*source_form.RELEASED, *source_form.UNRELEASED} == {*source_form.RESIZED, "cifar10"}
-
-
-def test_the_first_chapter_has_the_same_form():
-    options = {"model": "cnn", "position": 1, "kernel_size": 5, "scale": 0.5, "beta": 0.1, "seed": 0}
-    assert leak.training("mnist", False, **options).statistics == "original"
-    assert leak.training("cifar10", True, **options).statistics == "resized"
 
 
 # which stored result stands for a row

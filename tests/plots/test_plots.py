@@ -206,17 +206,17 @@ def test_importing_the_package_loads_no_optional_package():
 
 
 def group_rows():
-    rows = [(p, r, g) for p in (3, 1) for r in (0, 5) for g in ("G1", "GE", "GD")]
-    frame = pd.DataFrame(rows, columns=["position", "rounds", "gradients"])
+    rows = [(n, r, g) for n in ("P=3", "P=1") for r in (0, 5) for g in ("G1", "GE", "GD")]
+    frame = pd.DataFrame(rows, columns=["network", "rounds", "gradients"])
     frame["similarity"] = [0.1 * i for i in range(len(frame))]
     return frame
 
 
-def test_groups_draws_a_panel_a_position_and_a_line_a_round():
+def test_groups_draws_a_panel_per_network_and_a_line_per_round():
     frame = group_rows()
     figure = plots.groups(frame, value="similarity", ylabel="cosine similarity")
     assert [axes.get_title() for axes in figure.axes] == ["P=3", "P=1"]
-    for axes, (_, rows) in zip(figure.axes, frame.groupby("position", sort=False), strict=True):
+    for axes, (_, rows) in zip(figure.axes, frame.groupby("network", sort=False), strict=True):
         assert [text.get_text() for text in axes.get_xticklabels()] == ["G1", "GE", "GD"]
         drawn = [container.lines[0].get_ydata().tolist() for container in axes.containers]
         assert drawn == [line["similarity"].tolist() for _, line in rows.groupby("rounds")]

@@ -1,19 +1,12 @@
 """What a few victims say of all of them: confidence intervals beside success rates and means."""
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from gleak_lib.errors import ParameterError
-from gleak_lib.experiments.report import tables
-from gleak_lib.experiments.store.result import Result
 from gleak_lib.extras import require
 
-if TYPE_CHECKING:
-    from pandas import DataFrame
-
 CONFIDENCE = 0.95
-SUCCESS = 0.5  # SSIM from which an attack counts as successful, as in `tables.attack_table`
+MISSING = "–"
 
 
 def share(hits: int, trials: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
@@ -62,43 +55,10 @@ def mean(values: np.ndarray, confidence: float = CONFIDENCE) -> tuple[float, flo
     return float(values.mean() - half), float(values.mean() + half)
 
 
-def attack_table(groups: tables.Groups, *, scaling: str = "minmax") -> "DataFrame":
-    """Return `tables.attack_table` with 95 % intervals of the mean SSIM and of the success rate.
-
-    Images are pooled as if they were independent. Those of one batch are not, nor are the same images under
-    several seeds: there the intervals are too narrow.
-
-    Args:
-        groups, scaling: as `tables.attack_table`.
-
-    Returns:
-        Its columns, and ssim_low, ssim_high, asr_low, asr_high (percent).
-    """
-    frame = tables.attack_table(groups, scaling=scaling)
-    scores = ssims(groups, scaling)
-    means = [mean(values) for values in scores]
-    shares = [share(int((values >= SUCCESS).sum()), len(values)) for values in scores]
-    return frame.assign(
-        ssim_low=[low for low, _ in means],
-        ssim_high=[high for _, high in means],
-        asr_low=[100 * low for low, _ in shares],
-        asr_high=[100 * high for _, high in shares],
-    )
-
-
-def ssims(groups: tables.Groups, scaling: str = "minmax") -> list[np.ndarray]:
-    """Return the victims' SSIM of each group, those of several seeds one after the other."""
-    lists = [[found] if isinstance(found, Result) else list(found) for found in groups.values()]
-    return [
-        np.array([ssim for r in results for ssim in r.figures["scores"][scaling]["ssim"]], dtype=float)
-        for results in lists
-    ]
-
-
 def said(value: float, low: float, high: float, digits: int = 0) -> str:
     """Return `42 (28–57)`; the value alone where there is no interval, a dash where there is no value."""
     if np.isnan(value):
-        return tables.MISSING
+        return MISSING
     numbers = [f"{number:.{digits}f}".replace("-", "−") for number in (value, low, high)]
     return numbers[0] if np.isnan(low) else "{} ({}–{})".format(*numbers)
 

@@ -2,15 +2,17 @@
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gleak_lib.errors import ParameterError, StoreError, unknown
+from gleak_lib.errors import ParameterError, StoreError
+from gleak_lib.experiments.report import intervals
+from gleak_lib.experiments.report.intervals import MISSING
 from gleak_lib.experiments.specs.attack import AttackCell
 from gleak_lib.experiments.specs.fields import count, duration
-from gleak_lib.experiments.specs.scores import LPIPS, SCALINGS, SCORES
+from gleak_lib.experiments.specs.scores import LPIPS
 from gleak_lib.experiments.specs.training import TrainingCell
 from gleak_lib.experiments.store.result import Result
 from gleak_lib.extras import require
@@ -18,9 +20,6 @@ from gleak_lib.extras import require
 if TYPE_CHECKING:
     from pandas import DataFrame
     from pandas.io.formats.style import Styler
-
-Groups = Mapping[str, Result | Sequence[Result]]
-"""Rows by label; several results in one row are seeds of the same thing."""
 
 DIGITS = {"mse": 4, "ssim": 2, "psnr": 2, "lpips": 2, "asr": 1, "loss": 4}
 DIGITS |= {"loss_at_truth": 4, "noise_correlation": 2}
@@ -33,54 +32,63 @@ HEADINGS = {
     "accuracy": "accuracy %",
     "balanced_accuracy": "balanced accuracy %",
 }
-MISSING = "–"
+MIDDLES = dict.fromkeys(("loss", "steps", "loss_at_truth"), np.median) | {"noise_correlation": np.mean}
+SIZES = {"matched": "entries_matched", "entries": "entries_total", "parameters": "parameters"}
 RANGE = re.compile(r"(?<=\d)–(?=[\d−])")  # a narrow column may break a line before it, and not within
 
 
-def attack_table(groups: Groups, *, scaling: str = "minmax") -> "DataFrame":
-    """Return one row a label: scores as mean and standard deviation over all its victims, ASR in percent.
+def attack_table(frame: "DataFrame", by: str | Sequence[str] = "label") -> "DataFrame":
+    """Return one row per value of `by`: scores as mean and deviation over all images, ASR in percent.
+
+    Images are pooled as if they were independent. Those of one batch are not, nor are the same images under
+    several seeds: there the 95 % intervals are too narrow.
 
     Args:
-        groups: label -> results of attack cells; the victims of several seeds are pooled.
-        scaling: "minmax" or "none", see `metrics.score`.
+        frame: of attacks, see `experiments.frame`.
+        by: one or several of its columns.
 
     Returns:
-        Columns label, attack, dataset, rounds, victims, seeds, ssim, ssim_std, psnr, psnr_std, mse, mse_std,
-        lpips, lpips_std (NaN unless all results have it, see `figures.perceptual`), asr, loss, steps
-        (medians), loss_at_truth (median: what the attack's loss is at the true images and noise) and
-        noise_correlation (mean, of attacks that recover the noise), both NaN where a stored result is older
-        than they are; matched, entries, parameters.
+        Columns `by`, attack, dataset, rounds, victims, seeds, ssim, ssim_std, ssim_low, ssim_high, psnr,
+        psnr_std, mse, mse_std, lpips, lpips_std (NaN unless all results have it, see `scores.perceptual`),
+        asr, asr_low, asr_high, loss, steps (medians), loss_at_truth (median: what the attack's loss is at the
+        true images and noise) and noise_correlation (mean, of attacks that recover the noise), both NaN where
+        a stored result is older than they are; matched, entries, parameters.
+
+    Raises:
+        StoreError: If the frame has other rows than those of attacks, or none.
     """
-    if scaling not in SCALINGS:
-        raise unknown("scaling", scaling, SCALINGS)
     rows = []
-    for label, results in _lists(groups, AttackCell):
-        cells: list[Any] = [result.cell for result in results]
-        row = {
-            "label": label,
-            "attack": _common(cell.attack.name for cell in cells),
-            "dataset": _common(cell.training.dataset for cell in cells),
-            "rounds": _common(cell.rounds for cell in cells),
-            "victims": sum(cell.victims for cell in cells),
-            "seeds": len(cells),
-        }
-        scores = [result.figures["scores"][scaling] for result in results]
-        pooled = {name: pool(columns[name] for columns in scores) for name in SCORES}
-        pooled[LPIPS] = pool(
-            columns[LPIPS] if all(LPIPS in c for c in scores) else [None] for columns in scores
-        )
+    for place, images in _groups(frame, by, "ssim"):
+        victims = images.drop_duplicates(["key", "victim"])
+        row = {name: common(images[name]) for name in ("attack", "dataset", "rounds")}
+        row |= {"victims": len(victims), "seeds": images["key"].nunique()}
         for name in ("ssim", "psnr", "mse", LPIPS):
-            row[name], row[f"{name}_std"] = _mean_std(pooled[name])
-        row["asr"] = 100 * float(np.mean(pooled["ssim"] >= 0.5))
-        for name in ("loss", "steps"):
-            row[name] = float(np.median(pool(result.figures[name] for result in results)))
-        for name, middle in (("loss_at_truth", np.median), ("noise_correlation", np.mean)):
-            known = all(name in result.figures for result in results)
-            row[name] = float(middle(pool(r.figures[name] for r in results))) if known else np.nan
-        row["matched"] = _common(result.figures["entries_matched"] for result in results)
-        row["entries"] = _common(result.figures["entries_total"] for result in results)
-        row["parameters"] = _common(result.figures["parameters"] for result in results)
-        rows.append(row)
+            known = name in images and (name != LPIPS or images[name].notna().all())
+            row[name], row[f"{name}_std"] = mean_std(images[name]) if known else (np.nan, np.nan)
+        row["ssim_low"], row["ssim_high"] = intervals.mean(images["ssim"].to_numpy(float))
+        hits, trials = int(images["success"].sum()), len(images)
+        bounds = (hits / trials, *intervals.share(hits, trials))
+        row |= {name: 100 * value for name, value in zip(("asr", "asr_low", "asr_high"), bounds, strict=True)}
+        for name, middle in MIDDLES.items():
+            row[name] = float(middle(victims[name].to_numpy(float))) if name in victims else np.nan
+        row |= {name: common(images[found]) for name, found in SIZES.items()}
+        rows.append(place | row)
+    return require("pandas", "metrics").DataFrame(rows)
+
+
+def means(frame: "DataFrame", values: Sequence[str], by: str | Sequence[str]) -> "DataFrame":
+    """Return one row per value of the columns `by`: mean `v` and deviation `v_std` of each value.
+
+    Deviations divide by the number of rows (ddof 0).
+
+    Raises:
+        StoreError: If the frame lacks a column.
+    """
+    rows = []
+    for place, those in _groups(frame, by, *values):
+        for name in values:
+            place[name], place[f"{name}_std"] = mean_std(those[name])
+        rows.append(place)
     return require("pandas", "metrics").DataFrame(rows)
 
 
@@ -99,31 +107,30 @@ def lpips_note(frame: "DataFrame") -> str:
     return f"{form} LPIPS{rows} is missing: its weights were not at hand when the attacks were run."
 
 
-def training_table(groups: Groups) -> "DataFrame":
-    """Return one row a label: test accuracy of the best round in percent, mean and deviation over seeds.
+def training_table(frame: "DataFrame", by: str | Sequence[str] = "label") -> "DataFrame":
+    """Return one row per value of `by`: accuracy in percent, mean and deviation over seeds.
+
+    Args:
+        frame: of trainings, see `experiments.frame`.
+        by: one or several of its columns.
 
     Returns:
-        Columns label, dataset, rounds (mean number run), best_round (mean), seeds, accuracy, accuracy_std
-        (over the seeds, ddof 0), the same for balanced_accuracy (percent) and auc (a share; both NaN where a
-        stored result is older than they are), parameters.
+        Columns `by`, dataset, rounds (mean number run), best_round (mean), seeds, accuracy (of the best
+        round on the test images), accuracy_std (over the seeds, ddof 0), the same for balanced_accuracy
+        (percent) and auc (a share; both NaN where a stored result is older than they are), parameters.
+
+    Raises:
+        StoreError: If the frame has other rows than those of trainings, or none.
     """
     rows = []
-    for label, results in _lists(groups, TrainingCell):
-        measured = {}
+    for place, seeds in _groups(frame, by, "best_round"):
+        row = {"dataset": common(seeds["dataset"]), "rounds": float(np.mean(seeds["rounds_run"]))}
+        row |= {"best_round": float(np.mean(seeds["best_round"])), "seeds": len(seeds)}
         for name, unit in {"accuracy": 100, "balanced_accuracy": 100, "auc": 1}.items():
-            mean, std = _mean_std(unit * pool([result.figures.get(name)] for result in results))
-            measured |= {name: mean, f"{name}_std": std if len(results) > 1 else np.nan}
-        rows.append(
-            {
-                "label": label,
-                "dataset": _common(result.cell.dataset_name for result in results),
-                "rounds": float(np.mean([result.figures["rounds"] for result in results])),
-                "best_round": float(np.mean([result.figures["best_round"] for result in results])),
-                "seeds": len(results),
-                **measured,
-                "parameters": _common(result.figures["parameters"] for result in results),
-            }
-        )
+            values = unit * seeds[name].to_numpy(float) if name in seeds else np.array([])
+            row[name], std = mean_std(values)
+            row[f"{name}_std"] = std if len(seeds) > 1 else np.nan
+        rows.append(place | row | {"parameters": common(seeds["parameters"])})
     return require("pandas", "metrics").DataFrame(rows)
 
 
@@ -252,13 +259,15 @@ def _heading(column: str) -> str:
     return name + {"_paper": " (paper)", "_difference": " (difference)"}.get(column[len(base) :], "")
 
 
-def _lists(groups: Groups, kind: type) -> Iterable[tuple[str, list[Result]]]:
-    for label, results in groups.items():
-        found = [results] if isinstance(results, Result) else list(results)
-        wrong = [type(r.cell).__name__ for r in found if not isinstance(r.cell, kind)]
-        if not found or wrong:
-            raise StoreError(f"{label!r} needs results of {kind.__name__}, got {', '.join(wrong) or 'none'}.")
-        yield label, found
+def _groups(frame: "DataFrame", by: str | Sequence[str], *needed: str) -> Iterator[tuple[dict, "DataFrame"]]:
+    """Yield the values of `by` and the rows that have them, in the order in which they first come."""
+    names = [by] if isinstance(by, str) else list(by)
+    lacking = [name for name in (*names, *needed) if name not in frame or frame[name].isna().all()]
+    if lacking:
+        raise StoreError(f"The frame lacks {', '.join(lacking)}; it has {', '.join(frame) or 'no row'}.")
+    for values, rows in frame.groupby(names, sort=False, dropna=False):
+        place: dict[str, Any] = dict(zip(names, tuple(values), strict=True))  # type: ignore[arg-type]
+        yield place, rows
 
 
 def pool(columns: Iterable[Sequence[float | None]]) -> np.ndarray:
@@ -266,8 +275,9 @@ def pool(columns: Iterable[Sequence[float | None]]) -> np.ndarray:
     return np.array([np.nan if v is None else v for column in columns for v in column], dtype=float)
 
 
-def _mean_std(values: np.ndarray) -> tuple[float, float]:
-    """Mean and deviation (ddof 0) of what is not missing."""
+def mean_std(values: Any) -> tuple[float, float]:
+    """Return mean and deviation (ddof 0) of what is not missing."""
+    values = np.asarray(values, dtype=float)
     values = values[~np.isnan(values)]
     if not values.size:
         return np.nan, np.nan
@@ -275,8 +285,8 @@ def _mean_std(values: np.ndarray) -> tuple[float, float]:
         return float(values.mean()), float(values.std())
 
 
-def _common(values: Iterable[Any]) -> Any:
-    """The one value of all, or all that there are in one text."""
+def common(values: Iterable[Any]) -> Any:
+    """Return the one value of all, or all that there are in one text."""
     found = list(dict.fromkeys(values))
     return found[0] if len(found) == 1 else ", ".join(map(str, found))
 

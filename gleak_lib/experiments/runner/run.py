@@ -24,6 +24,7 @@ from gleak_lib.experiments.specs.base import Cell
 from gleak_lib.experiments.specs.fields import duration
 from gleak_lib.experiments.specs.trained_weights import path_of
 from gleak_lib.experiments.specs.training import TrainingCell
+from gleak_lib.experiments.store.frames import Results
 from gleak_lib.experiments.store.result import Result
 from gleak_lib.experiments.store.store import Store
 
@@ -43,7 +44,7 @@ def run(
     time_limit: float | None = None,
     compile: bool = False,
     data: str | Path | None = None,
-) -> list[Result]:
+) -> Results:
     """Return the results of cells in the order asked, computing those that the store lacks.
 
     Cells asked for twice run once, and so do trainings whose weights several attacks need; a cell that needs
@@ -93,7 +94,7 @@ def run(
         with hired(executor, workers, scheduler) as who:
             errors, left = _compute(missing, found, store, context, who, deadline, progress)
         _complain(missing, found, errors, left, store)
-    return [result for cell in asked if (result := found[cell]) is not None]
+    return Results(result for cell in asked if (result := found[cell]) is not None)
 
 
 def _compute(

@@ -23,6 +23,7 @@ from gleak_lib.experiments.specs.fields import count, defended, integers, one_de
 from gleak_lib.experiments.specs.on_weights import WeightsCell, steps
 from gleak_lib.experiments.specs.shapes import MAYBE, NUMBER, NUMBERS
 from gleak_lib.experiments.specs.training import TrainingCell
+from gleak_lib.metrics.success import SUCCESSFUL
 from gleak_lib.types import Observation
 
 SUMMARY = {score: {"mean": MAYBE, "std": MAYBE} for score in scores.SCORES}
@@ -165,6 +166,24 @@ class AttackCell(WeightsCell):
     def work(self, images: Mapping[str, int]) -> Work:
         """Return the victims' images, times the attack's steps."""
         return steps(self.training, self.attack, self.victims * self.batch_size * self.updates)
+
+    def rows(self, figures: Mapping[str, Any], scaling: str) -> dict[str, Any]:
+        """Return a row per image: its place, label and scores, and what was found for its victim.
+
+        Raises:
+            UnknownNameError: If there is no such scaling.
+        """
+        if scaling not in scores.SCALINGS:
+            raise unknown("scaling", scaling, scores.SCALINGS)
+        found = figures["scores"][scaling]
+        images = range(len(found["ssim"]))
+        batch = len(images) // len(figures["loss"])
+        known = {"victim": [i // batch for i in images], "image": [i % batch for i in images]}
+        if "labels" in figures:
+            known["true_label"] = figures["labels"]
+        success = [ssim is not None and ssim >= SUCCESSFUL for ssim in found["ssim"]]
+        victims = {n: [figures[n][i // batch] for i in images] for n in scores.OF_VICTIMS if n in figures}
+        return known | found | {"success": success} | victims | super().rows(figures, scaling)
 
     def run(self, context: Context) -> Output:
         """Observe the victims' gradients, invert them, and score what was found against the truth.

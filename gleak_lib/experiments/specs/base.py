@@ -97,6 +97,17 @@ class Cell(ABC):
         if self.subject:
             self.subject.check(dataset)
 
+    def rows(self, figures: Mapping[str, Any], scaling: str) -> dict[str, Any]:
+        """Return the columns of a tidy table: lists of one length, and values that all rows share.
+
+        A single row with the plain figures, where a kind does not say otherwise.
+
+        Args:
+            figures: what the store holds for the experiment.
+            scaling: of scores, see `metrics.score`.
+        """
+        return {name: value for name, value in figures.items() if not isinstance(value, (list, dict))}
+
     @abstractmethod
     def describe(self) -> str:
         """Return one line for people: messages, progress bars, `gleak status`."""

@@ -103,6 +103,10 @@ class TracksCell(Cell):
         """Return one line for people."""
         return f"tracks of gradients: {self.attacked.describe()}"
 
+    def rows(self, figures: Mapping[str, Any], scaling: str) -> dict[str, Any]:
+        """Return the rows of the attack that was watched."""
+        return self.attacked.rows(figures, scaling)
+
     def run(self, context: Context) -> Output:
         """Run the attack, and return its figures and what was watched (`tracks`)."""
         watches: list[_Watch] = []

@@ -1,5 +1,6 @@
 """How many labels the gradients give away, without any attack on the images."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -56,6 +57,10 @@ class LabelCell(WeightsCell):
             f"{self.rounds} rounds{defended(self.training.defense)}, {self.victims} batches of "
             f"{self.batch_size}, {batches}, seed {self.seed}"
         )
+
+    def rows(self, figures: Mapping[str, Any], scaling: str) -> dict[str, Any]:
+        """Return a row per batch."""
+        return {"victim": list(range(len(figures["accuracy"]))), **figures}
 
     def run(self, context: Context) -> Output:
         """Return, batch by batch, the share of labels found and the number of classes in it."""

@@ -64,6 +64,23 @@ class SpreadCell(WeightsCell):
         groups, size = super().work(images)
         return Work(groups, (size or 0) * self.draws)
 
+    def rows(self, figures: Mapping[str, Any], scaling: str) -> dict[str, Any]:
+        """Return a row per group of gradients and victim.
+
+        `before_decoder` says whether the group stands before the first one; sigma and mu are the first
+        bottleneck's.
+        """
+        values = [
+            (group, victim, value)
+            for group, similarity in zip(figures["groups"], figures["similarity"], strict=True)
+            for victim, value in enumerate(similarity)
+        ]
+        groups, victims, similarity = map(list, zip(*values, strict=True))
+        early = models.before_decoder(figures["groups"])
+        found = {"group": groups, "victim": victims, "similarity": similarity}
+        found["before_decoder"] = [group in early for group in groups]
+        return found | {name: figures[name][0] for name in ("sigma", "mu")}
+
     def run(self, context: Context) -> Output:
         """Return groups, the victims' mean similarity for each, and the size of sigma and mu."""
         dataset = context.dataset(self.training.dataset, self.training.statistics)

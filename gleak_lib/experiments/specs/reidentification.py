@@ -59,6 +59,11 @@ class LinkageCell(Cell):
         """Return one line for people."""
         return f"linkage of what was found by {self.attack.describe()}"
 
+    def rows(self, figures: Mapping[str, Any], scaling: str) -> dict[str, Any]:
+        """Return a row per image."""
+        ranks = figures["ranks"]
+        return {"image": list(range(len(ranks))), "rank": ranks, "candidates": figures["candidates"]}
+
     def run(self, context: Context) -> Output:
         """Return the ranks (1: nothing in the set is more alike), and among how many images."""
         examples = self.attack.run(context).examples

@@ -18,6 +18,7 @@ from gleak_lib.types import Observation, Reconstruction
 SCALINGS = ("minmax", "none")
 SCORES = ("mse", "psnr", "ssim")
 LPIPS = "lpips"
+OF_VICTIMS = ("loss", "steps", "loss_at_truth", "noise_correlation", "gradient_distance")
 TRACE_POINTS = 200
 EXAMPLES = 8
 QUANTILES = {"min": 0.0, "q25": 0.25, "median": 0.5, "q75": 0.75, "max": 1.0}

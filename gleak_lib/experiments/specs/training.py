@@ -186,6 +186,11 @@ class TrainingCell(Cell):
         """How many images of 32 x 32 one of this set has the pixels of."""
         return ((at_size(self.dataset)[1] or SIZE) / SIZE) ** 2
 
+    def rows(self, figures: Mapping[str, Any], scaling: str) -> dict[str, Any]:
+        """Return one row; `rounds_run` are the rounds until it stopped, `rounds` those that were planned."""
+        found = super().rows(figures, scaling)
+        return {"rounds_run" if name == "rounds" else name: value for name, value in found.items()}
+
     def run(self, context: Context) -> Output:
         """Train, keep the weights, and return the curves."""
         return train([self], context)[0]

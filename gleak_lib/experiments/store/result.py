@@ -1,7 +1,7 @@
 """What the store gives back for a cell, and views of it that plots and tables take."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,10 +11,6 @@ from gleak_lib.errors import StoreError
 from gleak_lib.experiments import encoding
 from gleak_lib.experiments.specs.base import Cell
 from gleak_lib.experiments.specs.scores import QUANTILES
-from gleak_lib.extras import require
-
-if TYPE_CHECKING:
-    from pandas import DataFrame
 
 SHOWN: set[str] = set()
 """Results whose pictures were asked for in this process, as "kind/key"; `make tidy` keeps these."""
@@ -50,23 +46,6 @@ class Result:
             )
         SHOWN.update(f"{self.cell.kind}/{key}" for key in encoding.keys(self.cell))
         return torch.from_numpy(self.examples[name]).float() / 255
-
-    def scores(self, scaling: str = "minmax") -> "DataFrame":
-        """Return a row an image (victim, image, mse, psnr, ssim, lpips, success), as `metrics.score` does.
-
-        There is no `lpips` where its weights were not at hand when the cell was run.
-        """
-        pandas = require("pandas", "metrics")
-        columns = self.figures["scores"][scaling]
-        batch = len(columns["ssim"]) // len(self.figures["loss"])
-        rows = range(len(columns["ssim"]))
-        places = {"victim": [row // batch for row in rows], "image": [row % batch for row in rows]}
-        frame = pandas.DataFrame(places | columns)
-        from gleak_lib.metrics import SUCCESS
-
-        frame["success"] = SUCCESS(frame)
-        frame.attrs["scaling"] = scaling
-        return frame
 
     def trace(self) -> tuple[Tensor, Tensor]:
         """Return T steps and T x 5 losses, as `plots.traces` takes them.

@@ -8,7 +8,7 @@ import traceback
 import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -19,7 +19,11 @@ from gleak_lib.experiments.specs import shapes
 from gleak_lib.experiments.specs.base import Cell, from_json
 from gleak_lib.experiments.specs.finite import require_finite
 from gleak_lib.experiments.store import pictures
+from gleak_lib.experiments.store.frames import frame
 from gleak_lib.experiments.store.result import Result
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 DIGITS = 6  # significant ones
 CHECKSUM = "checksum"  # of everything else in the file
@@ -102,6 +106,16 @@ class Store:
         if (result := self._read(cell, path)) is None:
             raise FileNotFoundError(f"{path} is not there.")
         return result
+
+    def frame(self, experiments: str | Iterable[Cell] = "attack", *, scaling: str = "minmax") -> "DataFrame":
+        """Return `frame` of what is stored.
+
+        Args:
+            experiments: those to look for, what is missing is left out; or a kind, for all of it.
+            scaling: as for `frame`.
+        """
+        found = self.results(experiments) if isinstance(experiments, str) else map(self.get, experiments)
+        return frame([result for result in found if result is not None], scaling=scaling)
 
     def put(
         self,
