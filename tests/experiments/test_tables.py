@@ -225,5 +225,6 @@ def test_note_says_what_the_whole_cost():
         for r, s in zip(results, (70, 110), strict=True)
     ]
     assert "2 cells in 3 min" in tables.note(timed, "quick")
+    assert "2 cells in 3 min" in tables.note(timed * 2, "quick")
     unknown = [dataclasses.replace(r, provenance={"device": "a CPU"}) for r in results]
     assert "cells in" not in tables.note(unknown, "quick")

@@ -137,9 +137,9 @@ def training_table(frame: "DataFrame", by: str | Sequence[str] = "label") -> "Da
 def note(results: Iterable[Result], profile: str) -> str:
     """Return the line that belongs under every table: images, victims, weights, seeds, device, time, date.
 
-    The time is that of all cells one after the other, as they were computed.
+    The time is that of all cells one after the other, as they were computed; each counts once.
     """
-    found = list(results)
+    found = list({result.cell: result for result in results}.values())
     attacks_ = [r.cell for r in found if isinstance(r.cell, AttackCell)]
     trainings = [r.cell for r in found if isinstance(r.cell, TrainingCell)]
     parts = [f"profile {profile}", _several("", (str(r.cell.dataset_name) for r in found))]
