@@ -72,7 +72,7 @@ def test_settings_of_attacks_are_columns_where_they_differ():
     one = frame([attacked(attack=ig)])
     assert "tv" not in one and "max_steps" not in one and "lr" not in one
     two = frame([attacked(attack=ig), attacked(attack=ig.replace(tv=0.5))])
-    assert two["tv"].tolist() == [ig.tv] * 2 + [0.5] * 2 and "lr" not in two
+    assert two["tv"].tolist() == [0.01] * 2 + [0.5] * 2 and "lr" not in two
     rounds = [attacked(rounds=r) for r in (0, 5)]
     assert frame(rounds)["rounds"].tolist() == [0, 0, 5, 5] and "protocol_rounds" not in frame(rounds)
 

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from gleak_lib.attacks import Attack
+from gleak_lib.attacks.inversion import Inversion
 from gleak_lib.defenses import Defense
 from gleak_lib.errors import StoreError
 from gleak_lib.experiments.specs.base import Cell
@@ -111,16 +111,21 @@ def _fields(noun: Any) -> dict[str, Any]:
     found: dict[str, Any] = {}
     parts = [("", noun)]
     for holder, part in parts:  # which grows meanwhile
-        for field in dataclasses.fields(part):
-            value = getattr(part, field.name)
-            name = holder if field.name == "name" else field.name
-            if isinstance(value, (Cell, Attack, Protocol)):
-                parts.append((field.name, value))
-            elif field.compare and not (name == "rounds" and name in found):
+        for field, value in _values(part).items():
+            name = holder if field == "name" else field
+            if isinstance(value, (Cell, Inversion, Protocol)):
+                parts.append((field, value))
+            elif not (name == "rounds" and name in found):
                 always = isinstance(part, Cell) or name in (holder, "rounds")
                 name = f"{holder}_{name}" if name in found else name
                 found[name if always else _Setting(name)] = _text(value)
     return found
+
+
+def _values(part: Any) -> dict[str, Any]:
+    if isinstance(part, Inversion):
+        return part.settings
+    return {field.name: getattr(part, field.name) for field in dataclasses.fields(part) if field.compare}
 
 
 def _text(value: Any) -> Any:
