@@ -19,7 +19,7 @@
 profile: str = "quick"  # quick, cpu or paper
 dataset: str = "digits"  # an image set, or your own archive
 model: str = "cnn"  # a model of gleak_lib.models.MODELS
-network: str = "precode(3, k=32)"  # its bottleneck, for instance cvb(1)
+network: str = "precode(3, 32)"  # its bottleneck, for instance cvb(1)
 victims: int = 4  # attacked images
 steps: int = 300  # attack steps, all of them run
 tail: int = 60  # last steps, over which fluctuation is measured

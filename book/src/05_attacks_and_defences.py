@@ -37,7 +37,7 @@ datasets: list[str] = ["digits"]  # image sets of the tables
 model: str = "cnn"  # a model of gleak_lib.models.MODELS
 defences: list[str] = ["dp", "gc", "precode", "cvb"]  # kinds that are computed
 precode_sizes: list[int] = [8, 32]  # K of PRECODE that are computed
-more: list[str] = []  # further settings, for instance compression(p=0.5)
+more: list[str] = []  # further settings, for instance compression(0.5)
 attacks: list[str] = ["idlg", "cpl", "ig"]  # compared with each other
 compared: list[str] = [
     "none",

@@ -44,7 +44,7 @@ architectures: list[str] = []  # larger models, fresh weights
 architecture_networks: list[str] = []  # the bottleneck of each
 architecture_victims: list[int] = []  # victims of each
 architecture_steps: list[int] = []  # steps on each
-patch_networks: list[str] = ["cvb(1, kernel_size=3)"]  # on a ViT
+patch_networks: list[str] = ["cvb(1, 3)"]  # on a ViT
 patch_rounds: list[int] = [0]  # rounds before the closed form; 0: fresh
 patch_training_set: str = "digits"  # on which the ViT is trained
 batch_sizes: list[int] = [2]  # images in a batch

@@ -85,11 +85,14 @@ class Store:
     def results(self, kind: str) -> Iterator[Result]:
         """Yield all finished cells of a kind ("attack", "training" ...) in the order of their keys.
 
-        A file that cannot be used is warned of (`DamagedResultWarning`) and left out.
+        A file that cannot be used is warned of (`DamagedResultWarning`) and left out. One that is stored under
+        two spellings (`encoding.keys`) comes once.
         """
         for path in sorted((self.folder / kind).glob("*.json")):
             try:
-                yield self.read(path)
+                result = self.read(path)
+                if path == self.path(result.cell):
+                    yield result
             except StoreError as error:
                 warnings.warn(f"{error} It is left out.", DamagedResultWarning, stacklevel=2)
 
