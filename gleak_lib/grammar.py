@@ -9,7 +9,7 @@ import dataclasses
 import inspect
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from gleak_lib.errors import ParameterError, shown
@@ -40,12 +40,14 @@ class Noun:
         return f"{self.text_name()}({', '.join(self.arguments())})"
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(self.arguments())})"
+        code = self.arguments(lambda value: repr(value) if isinstance(value, Noun) else literal(value))
+        return f"{type(self).__name__}({', '.join(code)})"
 
-    def arguments(self) -> list[str]:
-        """Return what differs from the defaults, as it is written: `['p=0.5']`."""
+    def arguments(self, written: Callable[[Any], str] | None = None) -> list[str]:
+        """Return what differs from the defaults, as `written`, by default `literal`: `['p=0.5']`."""
+        written = written or literal
         values = ((f, getattr(self, f.name)) for f in self.options())
-        return [f"{f.name}={literal(value)}" for f, value in values if value != _default(f)]
+        return [f"{f.name}={written(value)}" for f, value in values if value != _default(f)]
 
     @classmethod
     def options(cls) -> list[dataclasses.Field[Any]]:
@@ -86,6 +88,8 @@ def literal(value: Any) -> str:
             if value.isprintable()
             else repr(value)
         )
+    if isinstance(value, Noun):
+        return str(value)
     if inspect.isroutine(value):
         return value.__qualname__
     if isinstance(value, tuple):
@@ -103,6 +107,8 @@ class Call(NamedTuple):
 
 def calls(text: str) -> list[Call]:
     """Return the parts of a text, which are joined by `+`; the part `none` is nothing.
+
+    Values are literals, with signs, fractions, and calls of the same form: `slices(root=root_set("mnist"))`.
 
     Raises:
         ParameterError: If the text is anything else than names with literals, signs and fractions.
@@ -140,6 +146,8 @@ def _value(node: ast.expr) -> Any:
         return node.value
     if isinstance(node, ast.Tuple):
         return tuple(map(_value, node.elts))
+    if isinstance(node, ast.Call):
+        return next(_parts(node))
     number = _number(node)
     return number if math.isfinite(number) else _refuse(node)
 

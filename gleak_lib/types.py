@@ -64,6 +64,7 @@ class Observation:
             BatchNorm in training mode, where the server learns them, else None.
         later: further updates of the same victims on the same images, with weights and gradients of their
             own; see `attacks.join`.
+        perturbed: where the defense added noise, truth values V x shape, only where an oracle experiment grants it.
     """
 
     model: nn.Module
@@ -78,6 +79,7 @@ class Observation:
     noise: tuple[Tensor, ...] | None = None
     statistics: dict[str, Tensor] | None = None
     later: "tuple[Observation, ...]" = ()
+    perturbed: Grads | None = None
 
     @property
     def victims(self) -> int:
