@@ -40,14 +40,12 @@ class Noun:
         return f"{self.text_name()}({', '.join(self.arguments())})"
 
     def __repr__(self) -> str:
-        code = self.arguments(lambda value: repr(value) if isinstance(value, Noun) else literal(value))
-        return f"{type(self).__name__}({', '.join(code)})"
+        return f"{type(self).__name__}({', '.join(self.arguments(repr))})"
 
-    def arguments(self, written: Callable[[Any], str] | None = None) -> list[str]:
-        """Return what differs from the defaults, as `written`, by default `literal`: `['p=0.5']`."""
-        written = written or literal
+    def arguments(self, nouns: Callable[[Any], str] = str) -> list[str]:
+        """Return what differs from the defaults, as it is written, other nouns by `nouns`: `['p=0.5']`."""
         values = ((f, getattr(self, f.name)) for f in self.options())
-        return [f"{f.name}={written(value)}" for f, value in values if value != _default(f)]
+        return [f"{f.name}={literal(value, nouns)}" for f, value in values if value != _default(f)]
 
     @classmethod
     def options(cls) -> list[dataclasses.Field[Any]]:
@@ -77,8 +75,8 @@ def _ours(cls: type) -> bool:
     return cls.__module__.partition(".")[0] == __name__.partition(".")[0]
 
 
-def literal(value: Any) -> str:
-    """Return a number, text, truth value, None or tuple of these as it is written."""
+def literal(value: Any, nouns: Callable[[Any], str] = str) -> str:
+    """Return a number, text, truth value, None, noun (by `nouns`) or tuple of these as it is written."""
     if isinstance(value, float):
         short = re.sub(r"e([+-])0+", r"e\1", f"{value:g}")
         return short if float(short) == value else repr(value)
@@ -89,11 +87,11 @@ def literal(value: Any) -> str:
             else repr(value)
         )
     if isinstance(value, Noun):
-        return str(value)
+        return nouns(value)
     if inspect.isroutine(value):
         return value.__qualname__
     if isinstance(value, tuple):
-        return f"({', '.join(map(literal, value))}{',' * (len(value) == 1)})"
+        return f"({', '.join(literal(part, nouns) for part in value)}{',' * (len(value) == 1)})"
     return repr(value)
 
 

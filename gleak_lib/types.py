@@ -64,7 +64,8 @@ class Observation:
             BatchNorm in training mode, where the server learns them, else None.
         later: further updates of the same victims on the same images, with weights and gradients of their
             own; see `attacks.join`.
-        perturbed: where the defense added noise, truth values V x shape, only where an oracle experiment grants it.
+        perturbed: where the defense added noise, truth values V x shape, only where an oracle experiment
+        grants it.
     """
 
     model: nn.Module

@@ -49,8 +49,8 @@ class Cleaning(Noun, ABC):
 class MuteSlices(Cleaning):
     """Leave out the entries with noise of `SlicePerturbation`: they become zero.
 
-    The attack must not match them, which is `estimate="sparsity"`; zeros of other entries become tiny numbers,
-    so that they are matched.
+    The attack must not match them, which is `estimate="sparsity"`; zeros of other entries become tiny
+    numbers, so that they are matched.
 
     Attributes:
         knows: `choice`: which slices each client drew, an oracle; `layout`: where the slices lie, those with
@@ -82,7 +82,7 @@ class MuteSlices(Cleaning):
         if self.knows == "choice":
             if (noisy := observation.perturbed) is None:
                 raise ParameterError(
-                    "The observation does not tell what was perturbed: observe(..., share_perturbed=True) does."
+                    "The observation does not tell what was perturbed: pass share_perturbed=True to observe."
                 )
         elif self.knows == "layout":
             layout = defense.layout_of(given)
@@ -109,8 +109,8 @@ class CombineUpdates(Cleaning):
     """Make one update of several that a client sent on the same images under the same weights.
 
     Attributes:
-        by: entry by entry the `mean`, or the `median`, which is the entry itself wherever the noise has left it
-            alone in more than half of the updates.
+        by: entry by entry the `mean`, or the `median`, which is the entry itself wherever the noise has left
+            it alone in more than half of the updates.
     """
 
     by: Statistic = "mean"
@@ -129,7 +129,9 @@ class CombineUpdates(Cleaning):
         alike(parts)
         _same_weights(parts)
         combine = _mean if self.by == "mean" else _median
-        gradients = {n: combine(torch.stack([one.gradients[n] for one in parts])) for n in observation.gradients}
+        gradients = {
+            n: combine(torch.stack([one.gradients[n] for one in parts])) for n in observation.gradients
+        }
         return dataclasses.replace(observation, gradients=gradients, later=(), perturbed=None)
 
 
@@ -171,8 +173,9 @@ class CompensateUpdates(Cleaning):
 def noise_ratio(gradients: Grads, layout: Layout, deviation: float) -> Tensor:
     """Return how much each slice looks like noise of this deviation, V x s values: 1 is exactly so.
 
-    It is the median of |difference of neighbors|, divided by what it is for the noise. Neighbors in a gradient are
-    often alike and most of its entries small, while the noise's are all of one size and know nothing of each other.
+    It is the median of |difference of neighbors|, divided by what it is for the noise. Neighbors in a
+    gradient are often alike and most of its entries small, while the noise's are all of one size and know
+    nothing of each other.
     """
     lengths = torch.tensor(layout.bounds).diff().tolist()
     parts = layout.rows(gradients).split(lengths, 1)
@@ -223,7 +226,9 @@ def slices_of(observation: Observation) -> SlicePerturbation:
     for part in defense.parts if isinstance(defense, Defense) else ():
         if isinstance(part, SlicePerturbation):
             return part
-    raise ParameterError(f"The observation's defense must be slices(...), got {defense}: leave the cleaning out.")
+    raise ParameterError(
+        f"The observation's defense must be slices(...), got {defense}: leave the cleaning out."
+    )
 
 
 def _mean(stack: Tensor) -> Tensor:
@@ -241,6 +246,6 @@ def _same_weights(parts: Sequence[Observation]) -> None:
     for other in others:
         if not all(other[name] is p or torch.equal(other[name], p) for name, p in first.items()):
             raise ParameterError(
-                "Updates can be combined into one only if they were computed with the same weights: attack those of "
-                "different rounds together, see join."
+                "Updates can be combined into one only if they were computed with the same weights: attack "
+                "those of different rounds together, see join."
             )

@@ -52,7 +52,8 @@ def observe(
         share_noise: whether it is told the bottlenecks' noise: for oracle experiments only.
         share_statistics: whether it learns the batch statistics of BatchNorm in training mode, as it does
             where clients send their running averages back.
-        share_perturbed: whether it is told which entries the defense added noise to: for oracle experiments only.
+        share_perturbed: whether it is told which entries the defense added noise to: for oracle experiments
+        only.
         noise_scale: what the bottlenecks' noise is multiplied with, at least 0; 0 is a client without noise.
 
     Raises:

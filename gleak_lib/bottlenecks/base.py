@@ -207,6 +207,6 @@ class Bottleneck(Noun):
             sigma=sigma,
         )
 
-    def arguments(self, written: Callable[[Any], str] | None = None) -> list[str]:
+    def arguments(self, nouns: Callable[[Any], str] = str) -> list[str]:
         """Return the position, and what differs from the defaults."""
-        return [str(self.position), *(a for a in super().arguments(written) if not a.startswith("position="))]
+        return [str(self.position), *(a for a in super().arguments(nouns) if not a.startswith("position="))]

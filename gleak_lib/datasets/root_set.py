@@ -23,9 +23,9 @@ class RootSet(Noun):
         images: how many.
         seed: of the draw, see `victims`; fewer images with the same seed are the start of more.
         split: where they are drawn from; by default from images that no client holds.
-        bias: share of the images that belong to one class, which the seed draws, the others are of other classes
-            (004 Table III C, "bias probability"; Cao et al. 2021 call it so: with ten classes 0.1 is no bias).
-            None draws without regard to classes.
+        bias: share of the images that belong to one class, which the seed draws, the others are of other
+            classes (004 Table III C, "bias probability"; Cao et al. 2021 call it so: with ten classes 0.1 is
+            no bias). None draws without regard to classes.
     """
 
     dataset: str
@@ -53,7 +53,8 @@ class RootSet(Noun):
             raise ParameterError(f"{self} names images of {self.dataset}, got the image set {dataset.name}.")
         if self.bias is None:
             return victims(dataset, self.images, self.seed, split=self.split)
-        favored = dataset.split(self.split).labels == np.random.RandomState(self.seed).randint(dataset.num_classes)
+        one = np.random.RandomState(self.seed).randint(dataset.num_classes)
+        favored = dataset.split(self.split).labels == one
         count = round(self.bias * self.images)
         parts = [
             victims(dataset, number, self.seed, split=self.split, among=mask.nonzero().flatten())

@@ -121,7 +121,7 @@ class Defense(Noun):
         return self
 
     def perturbed(self, given: Grads, shared: Grads) -> Grads:
-        """Return where it added noise to the gradients `given`, V x shape truth values; the evaluation asks."""
+        """Return where it added noise to the gradients `given`, V x shape truth values, for evaluations."""
         return {name: shared[name] != g for name, g in given.items()}
 
     def targets(self, model: nn.Module) -> tuple[str, ...]:

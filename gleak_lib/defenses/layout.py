@@ -44,8 +44,8 @@ class Layout:
         ends = (self.bounds[0], self.bounds[-1]) if len(self.bounds) > 1 else None
         if len(self.names) != len(self.sizes) or ends != (0, sum(self.sizes)) or not rising:
             raise ParameterError(
-                f"A layout needs one size per name and bounds that rise from 0 to the {sum(self.sizes)} entries, "
-                f"got {len(self.names)} names, {len(self.sizes)} sizes and {len(self.bounds)} bounds."
+                f"A layout needs one size per name and bounds that rise from 0 to the "
+                f"{sum(self.sizes)} entries, got {len(self.names)} names, {len(self.sizes)} sizes and {len(self.bounds)} bounds."
             )
 
     @property
@@ -62,13 +62,13 @@ class Layout:
         found = {name: g[0].numel() for name, g in grads.items()}
         if found != dict(zip(self.names, self.sizes, strict=True)):
             raise GradientError(
-                f"The slices are of {sum(self.sizes)} entries of {len(self.names)} parameters, got gradients of "
-                f"{sum(found.values())} entries of {len(found)}: was the layout made for another model?"
+                f"The slices are of {sum(self.sizes)} entries of {len(self.names)} parameters, got gradients "
+                f"of {sum(found.values())} entries of {len(found)}: was the layout made for another model?"
             )
         return torch.cat([by_row(grads[name]) for name in self.names], 1)
 
     def gradients(self, rows: Tensor, like: Grads) -> Grads:
-        """Return V x all entries as gradients in the order and the shapes of `like`; the inverse of `rows`."""
+        """Return V x all entries as gradients, ordered and shaped as `like`; the inverse of `rows`."""
         parts = dict(zip(self.names, rows.split(self.sizes, 1), strict=True))
         return {name: parts[name].reshape(len(rows), *g.shape[1:]) for name, g in like.items()}
 
@@ -84,16 +84,16 @@ def slice_layout(
 ) -> Layout:
     """Cut a gradient into s slices of equal weight, as far as its blocks allow (004 §4-B).
 
-    Every layer is cut into blocks; a block weighs its number of entries times its layer's risk. Slices are runs
-    of blocks, cut where the summed weight comes nearest to equal shares: risky layers lie in many short slices.
-    A slice's weight is off by one block's at most, unless single blocks weigh more than a share.
+    Every layer is cut into blocks; a block weighs its number of entries times its layer's risk. Slices are
+    runs of blocks, cut where the summed weight comes nearest to equal shares: risky layers lie in many short
+    slices. A slice's weight is off by one block's at most, unless single blocks weigh more than a share.
 
     Args:
         sizes: entries of each parameter, in the model's order.
         slices: s.
         risk: of the layers of these parameters; None weighs all entries alike, 004's baseline by size.
-        block: entries of a block, a layer's last one may be shorter. None takes the greatest common divisor of
-            the layers' sizes, or 8, with a warning, where that is less than 8.
+        block: entries of a block, a layer's last one may be shorter. None takes the greatest common divisor
+            of the layers' sizes, or 8, with a warning, where that is less than 8.
 
     Raises:
         ParameterError: If there are more slices than blocks, a number is below 1, or the risk is of other
@@ -110,8 +110,8 @@ def slice_layout(
     blocks = len(weights)
     if slices > blocks:
         raise ParameterError(
-            f"{slices} slices need as many blocks, and there are {blocks} of {block} entries: lower slices, or "
-            "set a smaller block."
+            f"{slices} slices need as many blocks, and there are {blocks} of {block} entries: lower slices, "
+            "or set a smaller block."
         )
     ends, places = weights.cumsum(0), torch.cat(lengths).cumsum(0).tolist()
     shares = ends[-1] * torch.arange(1, slices, dtype=torch.float64) / slices
@@ -148,12 +148,12 @@ def _common(totals: Sequence[int]) -> int:
 def _risks(risk: LeakageRisk, layers: Mapping[str, Sequence[str]], totals: Sequence[int]) -> list[float]:
     if (risk.layers, risk.sizes) != (tuple(layers), tuple(totals)):
         raise ParameterError(
-            f"The risk is of the layers {', '.join(risk.layers)}, the gradient of {', '.join(layers)}: estimate it "
-            "for this model."
+            f"The risk is of the layers {', '.join(risk.layers)}, the gradient of "
+            f"{', '.join(layers)}: estimate it for this model."
         )
     if not all(0 <= value < math.inf for value in risk.values) or not any(risk.values):
         raise ParameterError(
-            f"Risks must be finite, not negative, and not all zero, got {risk.values}: a model whose gradient does "
-            "not depend on the image leaks nothing, and can only be cut by size (root=None)."
+            f"Risks must be finite, not negative, and not all zero, got {risk.values}: a model whose gradient "
+            "does not depend on the image leaks nothing, and can only be cut by size (root=None)."
         )
     return list(risk.values)

@@ -23,7 +23,8 @@ class LeakageRisk:
     """A layer's R_l = mean over root images of |dg_l / dX|, and how well it is known.
 
     Attributes:
-        layers: names of the modules that hold the parameters, weights and bias together, in the model's order.
+        layers: names of the modules that hold the parameters, weights and bias together, in the model's
+            order.
         sizes: their numbers of entries.
         values: R_l, one per layer.
         errors: standard errors of the estimate, given these images; 0 where it is exact.
@@ -55,14 +56,14 @@ def leakage_risk(
     probes: int | None = PROBES,
     generator: torch.Generator | None = None,
 ) -> LeakageRisk:
-    """Return R_l = (1/k) sum_i |J_l(X_i)|_p, J_l the Jacobian of layer l's gradient with respect to the image.
+    """Return R_l = (1/k) sum_i |J_l(X_i)|_p, J_l the Jacobian of layer l's gradient at the image X_i.
 
-    A gradient is that of one root image's loss, X are pixels in [0, 1], and the norm is the entrywise p-norm of
-    the matrix (p=2: Frobenius), which 004 leaves open. J_l is never held. With `probes` k, |J_l|^2 is the mean
-    of k values |J_l u|^2, u of random signs, and one double backward pass gives J_l u of all layers and images.
-    The root of that mean is too small by a term in 1/k, which a jackknife over the probes takes out; it gives
-    the standard error, too. With `probes=None` u runs through all unit vectors, C H W passes, and the norm is
-    exact.
+    A gradient is that of one root image's loss, X are pixels in [0, 1], and the norm is the entrywise p-norm
+    of the matrix (p=2: Frobenius), which 004 leaves open. J_l is never held. With `probes` k, |J_l|^2 is the
+    mean of k values |J_l u|^2, u of random signs, and one double backward pass gives J_l u of all layers and
+    images. The root of that mean is too small by a term in 1/k, which a jackknife over the probes takes out;
+    it gives the standard error, too. With `probes=None` u runs through all unit vectors, C H W passes, and
+    the norm is exact.
 
     Args:
         model: the network with its weights, in the mode that clients train it in.
@@ -99,7 +100,8 @@ def leakage_risk(
         options = {"victims": len(x), "noise": noise, "names": names, "create_graph": True}
         grads, _ = per_victim_gradients(shared, seen, targets, **options)
         columns = _columns(grads, x, _probes(x, probes, generator))
-        parts.append(_roots(columns, layers.values(), p) if probes is None else _jackknife(columns, layers.values()))
+        members = layers.values()
+        parts.append(_roots(columns, members, p) if probes is None else _jackknife(columns, members))
     values, squares = (torch.cat(found) for found in zip(*parts, strict=True))
     errors = squares.sum(0).sqrt() / len(images)
     return LeakageRisk(tuple(layers), tuple(sizes), tuple(values.mean(0).tolist()), tuple(errors.tolist()))
@@ -117,7 +119,9 @@ def _probes(x: Tensor, probes: int | None, generator: torch.Generator | None) ->
             yield normal(x, generator).sign()
 
 
-def _columns(grads: dict[str, Tensor], x: Tensor, directions: Iterable[Tensor]) -> Iterator[dict[str, Tensor]]:
+def _columns(
+    grads: dict[str, Tensor], x: Tensor, directions: Iterable[Tensor]
+) -> Iterator[dict[str, Tensor]]:
     """Yield J u, name -> V x entries, for each u: the derivative in w of <J' w, u>, which is linear in w."""
     weights = {name: torch.zeros_like(g, requires_grad=True) for name, g in grads.items() if g.requires_grad}
     outputs = [grads[name] for name in weights]
@@ -172,8 +176,8 @@ def _check(images: Tensor, labels: Tensor, p: float, probes: int | None) -> None
         raise ParameterError(f"At least 2 probes tell how well they agree, got {probes}; None is exact.")
     if probes is not None and p != 2:
         raise ParameterError(
-            f"Random probes estimate the Frobenius norm, p=2, and say nothing of p={p}: take probes=None, which "
-            "looks at every pixel."
+            f"Random probes estimate the Frobenius norm, p=2, and say nothing of p={p}: take probes=None, "
+            "which looks at every pixel."
         )
 
 
@@ -181,11 +185,12 @@ def _check_fit(model: nn.Module, x: Tensor, labels: Tensor, noise: list[Tensor] 
     """Refuse root images that the model does not take, and labels that it has no logit for."""
     try:
         with torch.no_grad():
-            classes = forward(model, x[:1], None if noise is None else [n[:1] for n in noise]).logits.shape[-1]
+            first = None if noise is None else [n[:1] for n in noise]
+            classes = forward(model, x[:1], first).logits.shape[-1]
     except (RuntimeError, ShapeError) as error:
         raise ShapeError(
-            f"The model does not take root images of shape {tuple(x.shape[1:])} (C x H x W): choose a root set "
-            f"of the images that it is trained on. {error}"
+            f"The model does not take root images of shape {tuple(x.shape[1:])} (C x H x W): choose a root "
+            f"set of the images that it is trained on. {error}"
         ) from error
     if int(labels.min()) < 0 or int(labels.max()) >= classes:
         raise ShapeError(

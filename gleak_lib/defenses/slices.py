@@ -28,11 +28,12 @@ class SlicePerturbation(Defense):
     """Add N(0, variance) to randomly chosen slices of the shared update (004 Algorithm 1).
 
     A gradient is cut once into `slices` slices that carry equal risk on public images (see `slice_layout`);
-    every client then draws d = max(1, floor(slices * share)) of them anew for each update. With a root set the
-    layout belongs to a model: `prepare` it, which experiments do.
+    every client then draws d = max(1, floor(slices * share)) of them anew for each update. With a root set
+    the layout belongs to a model: `prepare` it, which experiments do.
 
-    The update is theta_before - theta_after, divided by nothing. 004 does not say whether its variance of 1e-2
-    is in these units or in those of a gradient, the update / lr: for these multiply the variance by lr^2.
+    The update is theta_before - theta_after, divided by nothing. 004 does not say whether its variance of
+    1e-2 is in these units or in those of a gradient, the update / lr: for these multiply the variance by
+    lr^2.
 
     Attributes:
         share: gamma, share of the slices, in (0, 1] (004: 0.2 against DGA, 0.3 against GIA).
@@ -42,7 +43,7 @@ class SlicePerturbation(Defense):
         block: see `slice_layout`.
         clip: B of 004 §5-C: the update is first shortened to an L2 norm of at most B, and the variance is
             multiplied by B^2; None clips nothing.
-        p: of the Jacobian's norm, see `leakage_risk`; with another than 2 the risk is computed exactly.
+        norm: p of the Jacobian's norm, see `leakage_risk`; with another than 2 the risk is computed exactly.
     """
 
     layout: ClassVar[Layout | None] = None
@@ -54,7 +55,7 @@ class SlicePerturbation(Defense):
     root: RootSet | None = None
     block: int | None = None
     clip: float | None = None
-    p: float = 2.0
+    norm: float = 2.0
     on: Where = field(default="update", kw_only=True)
 
     def __post_init__(self) -> None:
@@ -62,15 +63,17 @@ class SlicePerturbation(Defense):
         if not 0 < self.share <= 1:
             raise ParameterError(f"The share of perturbed slices must be in (0, 1], got {self.share}.")
         if not 0 <= self.variance < math.inf:
-            raise ParameterError(f"The noise's variance must be finite and not negative, got {self.variance}.")
+            raise ParameterError(
+                f"The noise's variance must be finite and not negative, got {self.variance}."
+            )
         if self.slices < 1 or (self.block is not None and self.block < 1):
             raise ParameterError(
                 f"slices and block must be at least 1, got slices={self.slices}, block={self.block}."
             )
         if self.clip is not None:
             Clip(self.clip)  # refuses what is no bound
-        if not self.p >= 1:
-            raise ParameterError(f"The norm's p must be at least 1, got {self.p}.")
+        if not self.norm >= 1:
+            raise ParameterError(f"norm, the p of the Jacobian's norm, must be at least 1, got {self.norm}.")
 
     @classmethod
     def text_name(cls) -> str:
@@ -79,15 +82,16 @@ class SlicePerturbation(Defense):
 
     @property
     def perturbed_slices(self) -> int:
-        """d = max(1, floor(slices * share)); 0.29 of 100 is 29, whatever floats make of it."""
+        """The number d = max(1, floor(slices * share)); 0.29 of 100 is 29, whatever floats make of it."""
         return max(1, math.floor(round(self.slices * self.share, 9)))
 
     @property
     def entry_variance(self) -> float:
-        """Variance of the noise in an entry of one shared update, over the draw of the slices: (d / s) variance.
+        """Variance of the noise in an entry of one shared update: (d / s) variance.
 
-        The noise of an entry is b n with b = 1 in a share d / s of the draws, else 0, and n from
-        N(0, variance), independent of b; both means of b n and cross terms vanish. With `clip` B times B^2.
+        Over the draw of the slices the noise of an entry is b n with b = 1 in a share d / s of the draws,
+        else 0, and n from N(0, variance), independent of b; both means of b n and cross terms vanish. With
+        `clip` B times B^2.
         """
         return self.perturbed_slices / self.slices * self.deviation**2
 
@@ -113,9 +117,9 @@ class SlicePerturbation(Defense):
             return self.with_layout(layout_by_size(tuple(sizes.items()), self.slices, self.block))
         images, labels = self.root.draw(dataset)
         stream = torch.Generator().manual_seed(self.root.seed)
-        exact = None if self.p != 2 else PROBES
+        exact = None if self.norm != 2 else PROBES
         statistics = {"mean": dataset.mean, "std": dataset.std}
-        options = {"p": self.p, "probes": exact, "generator": stream}
+        options = {"p": self.norm, "probes": exact, "generator": stream}
         risk = leakage_risk(model, images, labels, **statistics, **options)
         return self.with_layout(slice_layout(sizes, self.slices, risk=risk, block=self.block))
 
@@ -188,4 +192,3 @@ def reservoir(s: int, d: int, generator: torch.Generator | None = None) -> list[
         if (j := int(u * (i + 1))) < d:
             found[j] = i
     return found
-

@@ -7,8 +7,8 @@ noise, and the eigenvectors of the others span the data.
 
 The variance, which 004 prints garbled: participant i's noise has the variance q in every entry (see
 `SlicePerturbation.entry_variance`) and counts with its weight e_i; the participants draw independently, so
-that the variances of e_i R_i add up, s2 = q sum_i e_i^2. Noise on slices is no independent noise: an entry's is
-a mixture, and all entries of a slice share its part, so that few participants widen the spectrum.
+that the variances of e_i R_i add up, s2 = q sum_i e_i^2. Noise on slices is no independent noise: an entry's
+is a mixture, and all entries of a slice share its part, so that few participants widen the spectrum.
 """
 
 import math
@@ -53,7 +53,7 @@ def marchenko_pastur_density(x: Tensor, variance: float, aspect: float) -> Tenso
 
 
 def as_matrix(update: Grads, aspect: float) -> Tensor:
-    """Return the entries of all parameters as a v x w matrix, row by row, v / w as near to `aspect` as can be.
+    """Return the entries of all parameters as a v x w matrix, row by row, v / w close to `aspect`.
 
     The last row is filled up with zeros.
 
@@ -94,16 +94,16 @@ def without_noise(matrix: Tensor, variance: float) -> Tensor:
 
     Raises:
         ParameterError: If the variance is not positive and finite, or there are fewer rows than columns.
-        GradientError: If the variance is too large for this matrix: even its largest eigenvalue lies below the
-            interval.
+        GradientError: If the variance is too large for this matrix: even its largest eigenvalue lies below
+            the interval.
     """
     low, high = marchenko_pastur(variance, len(matrix) / matrix.shape[1])
     values, vectors = spectrum(matrix)
     if float(values[-1]) < low:
         raise GradientError(
-            f"Noise of variance {variance:.3g} has eigenvalues between {low:.3g} and {high:.3g}, and those of the "
-            f"update end at {float(values[-1]):.3g}: it has less noise than that. Is the variance in the units "
-            "of the shared update?"
+            f"Noise of variance {variance:.3g} has eigenvalues between {low:.3g} and {high:.3g}, and those "
+            f"of the update end at {float(values[-1]):.3g}: it has less noise than that. Is the variance in the "
+            "units of the shared update?"
         )
     data = vectors[:, (values < low) | (values > high)]
     return (matrix.double() @ data @ data.T).to(matrix.dtype)
@@ -129,6 +129,6 @@ def check_size(entries: int, aspect: float) -> None:
     """
     if (columns := round(math.sqrt(entries / aspect))) < LEAST:
         raise ParameterError(
-            f"{entries} entries make a matrix of {columns} column(s) at Q={aspect:g}, and the Marchenko-Pastur law "
-            f"needs {LEAST} at least: lower aspect, or take a larger model."
+            f"{entries} entries make a matrix of {columns} column(s) at Q={aspect:g}, and the "
+            f"Marchenko-Pastur law needs {LEAST} at least: lower aspect, or take a larger model."
         )

@@ -58,9 +58,10 @@ class Stacked:
     """Engine of a round: all participants of all trainings at once.
 
     The trainings share images, protocol, defense and architecture; weights, partitions, streams and what the
-    defense has taken from the weights are their own. A defense gets all participants' gradients of a training in one call (V of them), step after
-    step: where it draws at random, the draws come in another order than in the plain loop. A whole round's
-    bottleneck noise is held in memory. With a defense, a step on CUDA is called plainly, not replayed.
+    defense has taken from the weights are their own. A defense gets all participants' gradients of a training
+    in one call (V of them), step after step: where it draws at random, the draws come in another order than
+    in the plain loop. A whole round's bottleneck noise is held in memory. With a defense, a step on CUDA is
+    called plainly, not replayed.
 
     Args:
         federations: the trainings.

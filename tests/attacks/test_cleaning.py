@@ -18,7 +18,7 @@ from gleak_lib.attacks import (
     observe,
 )
 from gleak_lib.attacks.cleaning import muted, noisy_entries, perturbed_slices
-from gleak_lib.defenses import Compression, Gaussian, SlicePerturbation, chain
+from gleak_lib.defenses import Compression, Defense, Gaussian, SlicePerturbation, chain
 from gleak_lib.errors import ParameterError, UnknownNameError
 from gleak_lib.experiments import AttackCell, TrainingCell, encoding, run
 
@@ -35,7 +35,7 @@ def model():
     return models.build("lenet4", input_shape=(1, 16, 16), num_classes=3, seed=0)
 
 
-def seen(model, defense=DEFENSE, seed=0, **options):
+def seen(model, defense: Defense | None = DEFENSE, seed=0, **options):
     images = torch.rand(4, 1, 16, 16, generator=gen(1))
     return observe(model, images, torch.arange(4) % 3, defense=defense, generator=gen(seed), **options)
 
@@ -125,9 +125,9 @@ def test_a_clients_update_is_compensated_as_the_server_does_it(model):
 
 
 BAD = [
-    (lambda m: MuteSlices("all"), UnknownNameError, "Unknown knowledge 'all'"),
+    (lambda m: MuteSlices("all"), UnknownNameError, "Unknown knowledge 'all'"),  # type: ignore[arg-type]
     (lambda m: MuteSlices(window=0), ParameterError, "window must be at least 1, got 0"),
-    (lambda m: CombineUpdates("max"), UnknownNameError, "Unknown statistic 'max'"),
+    (lambda m: CombineUpdates("max"), UnknownNameError, "Unknown statistic 'max'"),  # type: ignore[arg-type]
     (lambda m: CompensateUpdates(0.5), ParameterError, "must be at least 1, got 0.5"),
     (lambda m: CompensateUpdates(updates=0), ParameterError, "updates must be at least 1, got 0"),
     (lambda m: MuteSlices()(seen(m, None)), ParameterError, r"must be slices\(...\), got None"),

@@ -25,7 +25,12 @@ from gleak_lib.defenses import (
 from gleak_lib.errors import GradientError, ParameterError, UnknownNameError
 from gleak_lib.gradients import per_victim_gradients, prepare
 
-STRONG = {"clip": {"bound": 0.01}, "compression": {"p": 0.5}, "prune_small": {"p": 0.99}, "slices": {"block": 8}}
+STRONG = {
+    "clip": {"bound": 0.01},
+    "compression": {"p": 0.5},
+    "prune_small": {"p": 0.99},
+    "slices": {"block": 8},
+}
 """Settings that change every layer of a small model's gradients."""
 NEEDS_NOISE = {"average_noise"}
 

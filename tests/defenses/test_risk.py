@@ -53,7 +53,9 @@ def test_exact_norms_against_jacrev(small, name, p):
     assert set(found.errors) == {0.0}
     layers = by_layer(n for n, _ in model.named_parameters())
     assert found.layers == tuple(layers)
-    assert found.sizes == tuple(sum(model.get_parameter(n).numel() for n in names) for names in layers.values())
+    assert found.sizes == tuple(
+        sum(model.get_parameter(n).numel() for n in names) for names in layers.values()
+    )
 
 
 @pytest.mark.parametrize("probes", [2, 8])
@@ -80,7 +82,9 @@ def test_chunks_and_bottlenecks_and_frozen_parameters(small, monkeypatch):
     one = leakage_risk(model, images, labels, generator=gen())
     assert "stage1.0" in one.layers and one == leakage_risk(model, images, labels, generator=gen())
     assert one.sizes[0] == model.get_parameter("stage1.0.weight").numel()
-    assert all(v > 0 for v in one.values) and all(0 < e < v for v, e in zip(one.values, one.errors, strict=True))
+    assert all(v > 0 for v in one.values) and all(
+        0 < e < v for v, e in zip(one.values, one.errors, strict=True)
+    )
     plain = small("lenet4").eval()
     whole = leakage_risk(plain, images, labels, probes=None)
     monkeypatch.setattr("gleak_lib.defenses.risk.MEMORY", 1)

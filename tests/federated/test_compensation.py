@@ -77,7 +77,9 @@ def test_a_planted_signal_is_freed_of_noise(rank, seed):
     cleaned = without_noise(perturbed, 0.01)
     error, before = (float((part - signal).norm()) for part in (cleaned, perturbed))
     assert error < before
-    assert error < 1.3 * before * math.sqrt(rank / 100 + rank / 600), "what is left is noise within the data's space"
+    assert error < 1.3 * before * math.sqrt(rank / 100 + rank / 600), (
+        "what is left is noise within the data's space"
+    )
     _, vectors = spectrum(perturbed)
     by_hand = perturbed @ vectors[:, -rank:] @ vectors[:, -rank:].T
     torch.testing.assert_close(cleaned, by_hand)
@@ -109,8 +111,17 @@ def test_compensation_brings_the_mean_nearer_to_what_it_was(participants):
 
 
 def test_it_runs_in_a_training(images, linear):
-    options = {"rounds": 2, "clients": 4, "batch_size": 16, "optimizer": "sgd", "lr": 0.1, "val_fraction": 0.0}
-    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(36, 12), torch.nn.Tanh(), torch.nn.Linear(12, 3))
+    options = {
+        "rounds": 2,
+        "clients": 4,
+        "batch_size": 16,
+        "optimizer": "sgd",
+        "lr": 0.1,
+        "val_fraction": 0.0,
+    }
+    model = torch.nn.Sequential(
+        torch.nn.Flatten(), torch.nn.Linear(36, 12), torch.nn.Tanh(), torch.nn.Linear(12, 3)
+    )
     defense = SlicePerturbation(0.5, 1e-3, block=8)
     found = {}
     for aggregation in (WeightedMean(), Compensation(defense.entry_variance, 2)):
@@ -119,7 +130,9 @@ def test_it_runs_in_a_training(images, linear):
             history = train(model, images, protocol, generator=gen(), defense=defense, method=method)
             assert history.rounds == 2 and all(v.isfinite().all() for v in history.last_state.values())
             found[method, aggregation] = torch.cat([v.flatten() for v in history.last_state.values()])
-        torch.testing.assert_close(found["loop", aggregation], found["stacked", aggregation])  # same noise, too
+        torch.testing.assert_close(
+            found["loop", aggregation], found["stacked", aggregation]
+        )  # same noise, too
     assert len({tuple(v.tolist()) for (method, _), v in found.items() if method == "loop"}) == 2
     with pytest.raises(ParameterError, match="111 entries make a matrix of 4 column"):
         train(linear, images, Protocol(aggregation=Compensation(), **options), generator=gen())
@@ -134,8 +147,16 @@ BAD = [
     (lambda: Compensation(1.0, 0.5), ParameterError, "rows per column, must be at least 1, got 0.5"),
     (lambda: Compensation("loud"), ParameterError, "variance must be float"),  # type: ignore[arg-type]
     (lambda: without_noise(torch.ones(5, 9), 1.0), ParameterError, "must be at least 1, got 0.55"),
-    (lambda: without_noise(noise(600, 100, 0.01), 1.0), GradientError, "variance 1 has eigenvalues between 0.35"),
-    (lambda: as_matrix({"a": torch.ones(80)}, 2), ParameterError, "80 entries make a matrix of 6 column.* needs 8"),
+    (
+        lambda: without_noise(noise(600, 100, 0.01), 1.0),
+        GradientError,
+        "variance 1 has eigenvalues between 0.35",
+    ),
+    (
+        lambda: as_matrix({"a": torch.ones(80)}, 2),
+        ParameterError,
+        "80 entries make a matrix of 6 column.* needs 8",
+    ),
 ]
 
 
