@@ -44,8 +44,8 @@ class Layout:
         ends = (self.bounds[0], self.bounds[-1]) if len(self.bounds) > 1 else None
         if len(self.names) != len(self.sizes) or ends != (0, sum(self.sizes)) or not rising:
             raise ParameterError(
-                f"A layout needs one size per name and bounds that rise from 0 to the "
-                f"{sum(self.sizes)} entries, got {len(self.names)} names, {len(self.sizes)} sizes and {len(self.bounds)} bounds."
+                f"A layout needs one size per name and bounds that rise from 0 to the {sum(self.sizes)} "
+                f"entries, got {len(self.names)} names, {len(self.sizes)} sizes, {len(self.bounds)} bounds."
             )
 
     @property
@@ -153,7 +153,7 @@ def _risks(risk: LeakageRisk, layers: Mapping[str, Sequence[str]], totals: Seque
         )
     if not all(0 <= value < math.inf for value in risk.values) or not any(risk.values):
         raise ParameterError(
-            f"Risks must be finite, not negative, and not all zero, got {risk.values}: a model whose gradient "
-            "does not depend on the image leaks nothing, and can only be cut by size (root=None)."
+            f"Risks must be finite, not negative, and not all zero, got {risk.values}: a model whose "
+            "gradient does not depend on the image leaks nothing, and can only be cut by size (root=None)."
         )
     return list(risk.values)

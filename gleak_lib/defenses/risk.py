@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from gleak_lib.bottlenecks import sample_noise
 from gleak_lib.defenses.noise import normal
 from gleak_lib.errors import ParameterError, ShapeError
 from gleak_lib.gradients import forward, per_victim_gradients, prepare, wanted
 from gleak_lib.pixels import normalize
 from gleak_lib.typed import typed
-from gleak_lib.types import VariationalModel
 
 PROBES = 8
 MEMORY = 2**24  # gradient entries that are held at once, images x parameters
@@ -91,9 +91,7 @@ def leakage_risk(
     parts = []
     for rows in torch.arange(len(images)).split(max(1, MEMORY // sum(sizes))):
         x = images[rows].to(like).detach().requires_grad_()
-        noise = None
-        if isinstance(model, VariationalModel):
-            noise = [normal(x.new_empty(len(x), *shape), generator) for shape in model.noise_shapes]
+        noise = sample_noise(model, len(x), x, generator)
         targets = labels[rows].to(like.device, torch.long)
         seen = normalize(x, center, width)
         _check_fit(shared, seen.detach(), targets, noise)
@@ -181,12 +179,11 @@ def _check(images: Tensor, labels: Tensor, p: float, probes: int | None) -> None
         )
 
 
-def _check_fit(model: nn.Module, x: Tensor, labels: Tensor, noise: list[Tensor] | None) -> None:
+def _check_fit(model: nn.Module, x: Tensor, labels: Tensor, noise: tuple[Tensor, ...]) -> None:
     """Refuse root images that the model does not take, and labels that it has no logit for."""
     try:
         with torch.no_grad():
-            first = None if noise is None else [n[:1] for n in noise]
-            classes = forward(model, x[:1], first).logits.shape[-1]
+            classes = forward(model, x[:1], [n[:1] for n in noise]).logits.shape[-1]
     except (RuntimeError, ShapeError) as error:
         raise ShapeError(
             f"The model does not take root images of shape {tuple(x.shape[1:])} (C x H x W): choose a root "

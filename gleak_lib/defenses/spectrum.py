@@ -102,8 +102,8 @@ def without_noise(matrix: Tensor, variance: float) -> Tensor:
     if float(values[-1]) < low:
         raise GradientError(
             f"Noise of variance {variance:.3g} has eigenvalues between {low:.3g} and {high:.3g}, and those "
-            f"of the update end at {float(values[-1]):.3g}: it has less noise than that. Is the variance in the "
-            "units of the shared update?"
+            f"of the update end at {float(values[-1]):.3g}: it has less noise than that. Is the variance in "
+            "the units of the shared update?"
         )
     data = vectors[:, (values < low) | (values > high)]
     return (matrix.double() @ data @ data.T).to(matrix.dtype)

@@ -14,7 +14,7 @@ from gleak_lib.attacks import (
     MuteSlices,
     invert,
     join,
-    loss_at,
+    loss_at_truth,
     observe,
 )
 from gleak_lib.attacks.cleaning import muted, noisy_entries, perturbed_slices
@@ -85,7 +85,8 @@ def test_the_truth_has_no_loss_where_the_noise_is_muted(model):
     images = torch.rand(4, 1, 16, 16, generator=gen(1))
     noisy = seen(model, share_perturbed=True)
     losses = [
-        loss_at(one, attack, images, torch.arange(4) % 3, ()) for one in (noisy, MuteSlices("choice")(noisy))
+        loss_at_truth(one, attack, images, torch.arange(4) % 3, ())
+        for one in (noisy, MuteSlices("choice")(noisy))
     ]
     assert (losses[0] > 0.05).all() and (losses[1] < 1e-5).all()
     found = invert(MuteSlices("choice")(noisy), attack, generator=gen())

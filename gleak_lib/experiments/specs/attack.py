@@ -100,7 +100,7 @@ class AttackCell(WeightsCell):
         if self.client is not None and self.split != "train":
             raise ParameterError(f"A client holds training images only, got split={self.split!r}.")
         for one in self.cleaning:
-            if one.estimate is not None and self.attack.replace(estimate=one.estimate) != self.attack:
+            if one.estimate is not None and self.attack.settings.get("estimate") != one.estimate:
                 raise ParameterError(f"{one} needs an attack with estimate={one.estimate!r}.")
         protocol = self.training.protocol
         put(self, training=self.training.at(self.rounds), defense=one_defense(self.defense))
