@@ -1,10 +1,11 @@
 """Random perturbation of slices of a gradient (004 §4-B, Algorithm 1)."""
 
 import copy
+import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -15,11 +16,13 @@ from gleak_lib.defenses.base import Defense, Where
 from gleak_lib.defenses.clip import Clip
 from gleak_lib.defenses.layout import Layout, layout_by_size, slice_layout
 from gleak_lib.defenses.noise import normal
-from gleak_lib.defenses.risk import PROBES, leakage_risk
+from gleak_lib.defenses.risk import PROBES, LeakageRisk, leakage_risk
 from gleak_lib.errors import ParameterError
 from gleak_lib.gradients import trained
 from gleak_lib.typed import typed
 from gleak_lib.types import Grads
+
+_RISKS: dict[Any, LeakageRisk] = {}
 
 
 @typed
@@ -115,12 +118,7 @@ class SlicePerturbation(Defense):
         sizes = {name: shapes[name].numel() for name in trained(model)}
         if self.root is None:
             return self.with_layout(layout_by_size(tuple(sizes.items()), self.slices, self.block))
-        images, labels = self.root.draw(dataset)
-        stream = torch.Generator().manual_seed(self.root.seed)
-        exact = None if self.norm != 2 else PROBES
-        statistics = {"mean": dataset.mean, "std": dataset.std}
-        options = {"p": self.norm, "probes": exact, "generator": stream}
-        risk = leakage_risk(model, images, labels, **statistics, **options)
+        risk = estimated_risk(model, dataset, self.root, self.norm)
         return self.with_layout(slice_layout(sizes, self.slices, risk=risk, block=self.block))
 
     def with_layout(self, layout: Layout) -> "SlicePerturbation":
@@ -173,6 +171,28 @@ class SlicePerturbation(Defense):
 
     def _clipped(self, grads: Grads) -> Grads:
         return grads if self.clip is None else Clip(self.clip).transform(grads, None)
+
+
+def estimated_risk(model: nn.Module, dataset: ImageDataset, root: RootSet, norm: float = 2.0) -> LeakageRisk:
+    """Return the risk on a root set of `dataset`; in one process it is estimated once for the same weights.
+
+    Raises:
+        ParameterError: If the root set is of another image set.
+        ShapeError: If the model does not take its images.
+    """
+    digest = hashlib.sha256()
+    for name, value in model.state_dict().items():
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
+    digest.update(f"{model} {trained(model)} {model.training}".encode())
+    key = (digest.digest(), dataset.mean, dataset.std, root, norm)
+    if key not in _RISKS:
+        images, labels = root.draw(dataset)
+        stream = torch.Generator().manual_seed(root.seed)
+        probes = None if norm != 2 else PROBES
+        options = {"mean": dataset.mean, "std": dataset.std, "p": norm, "probes": probes, "generator": stream}
+        _RISKS[key] = leakage_risk(model, images, labels, **options)
+    return _RISKS[key]
 
 
 def reservoir(s: int, d: int, generator: torch.Generator | None = None) -> list[int]:

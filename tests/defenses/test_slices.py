@@ -11,7 +11,7 @@ import torch
 from gleak_lib import datasets, models
 from gleak_lib.client_setup import parse
 from gleak_lib.defenses import Layout, LeakageRisk, SlicePerturbation, chain, leakage_risk, slice_layout
-from gleak_lib.defenses.slices import reservoir
+from gleak_lib.defenses.slices import estimated_risk, reservoir
 from gleak_lib.errors import GradientError, ParameterError, ShapeError, UnknownNameError
 
 SIZES = {"a.weight": 400, "a.bias": 80, "b.weight": 640, "c.weight": 150, "c.bias": 10}  # gcd 160
@@ -239,3 +239,24 @@ BAD = [
 def test_bad_settings(make, match):
     with pytest.raises(ParameterError, match=match):
         make()
+
+
+def test_the_risk_is_estimated_once_for_the_same_model(monkeypatch):
+    data, root = datasets.load("digits"), datasets.RootSet("digits", 3, seed=77)
+    calls = []
+    monkeypatch.setattr(
+        "gleak_lib.defenses.slices.leakage_risk",
+        lambda model, *_, **__: (
+            calls.append(model) or LeakageRisk(("a",), (1,), (float(len(calls)),), (0.0,))
+        ),
+    )
+
+    def risk(**options):
+        model = models.build(options.pop("name", "lenet4"), input_shape=data.input_shape, seed=0, **options)
+        return estimated_risk(model.train(), data, root)
+
+    first = risk()
+    assert risk() == first and len(calls) == 1
+    assert risk(activation="relu") != first and len(calls) == 2, "the same weights in another network"
+    risk(name="convnet8", width=2)  # has counters of batches
+    assert len(calls) == 3
