@@ -31,7 +31,6 @@ class VariationalModel(Protocol):
     """What the engine needs of a model with bottlenecks; a plain `nn.Module` needs none of it."""
 
     noise_shapes: tuple[tuple[int, ...], ...]
-    groups: Mapping[str, tuple[str, ...]]
 
     def run(
         self,
@@ -39,6 +38,13 @@ class VariationalModel(Protocol):
         noise: Sequence[Tensor] | None = None,
         generator: torch.Generator | None = None,
     ) -> Run: ...
+
+
+@runtime_checkable
+class GroupedModel(VariationalModel, Protocol):
+    """One that knows its parameter groups, too; apart, since asking whether it does makes them."""
+
+    groups: Mapping[str, tuple[str, ...]]
 
 
 @typed

@@ -153,7 +153,10 @@ def _jackknife(
     """Return V x L roots of mean squares over the probes, with the bias taken out, and squared errors."""
     layers = tuple(layers)
     squares = torch.stack(
-        [torch.stack([sum(c[n].square().sum(1) for n in members) for members in layers], 1) for c in columns]
+        [
+            torch.stack([torch.cat([c[n] for n in members], 1).square().sum(1) for members in layers], 1)
+            for c in columns
+        ]
     )
     count, mean = len(squares), squares.mean(0)
     without = ((count * mean - squares) / (count - 1)).clamp_min(0).sqrt()  # each probe left out once
