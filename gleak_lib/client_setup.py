@@ -1,13 +1,14 @@
 """What a client protects itself with: bottlenecks in its network, a defense, larger batches."""
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import groupby
 from typing import Any
 
 from gleak_lib.bottlenecks import BOTTLENECKS, Bottleneck
+from gleak_lib.datasets import RootSet
 from gleak_lib.defenses import DEFENSES, NO_DEFENSE, Defense, chain
 from gleak_lib.errors import ParameterError, unknown
 from gleak_lib.grammar import Call, Noun, calls, literal, outside
@@ -23,6 +24,8 @@ ALWAYS = {
     "precode": ("k",),
     "dp": ("noise_multiplier",),
 }  # else the first option
+VALUES = {RootSet.text_name(): RootSet}
+"""What may stand as the value of an option, besides literals."""
 POWERS = ("beta", "noise_multiplier", "std")  # are said as 1e-1, 1e-2
 
 
@@ -111,8 +114,19 @@ def _made(call: Call) -> Any:
     known |= {cls.text_name(): cls for cls in (*outside(Bottleneck), *outside(Defense))}
     if call.name not in known:
         raise unknown("protection", call.name, ("none", *known))
+    return _called(known[call.name], call)
+
+
+def _called(make: Callable[..., Any], call: Call) -> Any:
+    def value(given: Any) -> Any:
+        if not isinstance(given, Call):
+            return given
+        if given.name not in VALUES:
+            raise unknown("value", given.name, VALUES)
+        return _called(VALUES[given.name], given)
+
     try:
-        return known[call.name](*call.positional, **call.options)
+        return make(*map(value, call.positional), **{name: value(v) for name, v in call.options.items()})
     except TypeError as error:  # classes outside the package need not be `typed`
         raise ParameterError(f"{call.name} cannot be made of these settings: {error}.") from error
 

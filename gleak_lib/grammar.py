@@ -9,7 +9,7 @@ import dataclasses
 import inspect
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from gleak_lib.errors import ParameterError, shown
@@ -40,12 +40,12 @@ class Noun:
         return f"{self.text_name()}({', '.join(self.arguments())})"
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(self.arguments())})"
+        return f"{type(self).__name__}({', '.join(self.arguments(repr))})"
 
-    def arguments(self) -> list[str]:
-        """Return what differs from the defaults, as it is written: `['p=0.5']`."""
+    def arguments(self, nouns: Callable[[Any], str] = str) -> list[str]:
+        """Return what differs from the defaults, as it is written, other nouns by `nouns`: `['p=0.5']`."""
         values = ((f, getattr(self, f.name)) for f in self.options())
-        return [f"{f.name}={literal(value)}" for f, value in values if value != _default(f)]
+        return [f"{f.name}={literal(value, nouns)}" for f, value in values if value != _default(f)]
 
     @classmethod
     def options(cls) -> list[dataclasses.Field[Any]]:
@@ -75,8 +75,8 @@ def _ours(cls: type) -> bool:
     return cls.__module__.partition(".")[0] == __name__.partition(".")[0]
 
 
-def literal(value: Any) -> str:
-    """Return a number, text, truth value, None or tuple of these as it is written."""
+def literal(value: Any, nouns: Callable[[Any], str] = str) -> str:
+    """Return a number, text, truth value, None, noun (by `nouns`) or tuple of these as it is written."""
     if isinstance(value, float):
         short = re.sub(r"e([+-])0+", r"e\1", f"{value:g}")
         return short if float(short) == value else repr(value)
@@ -86,10 +86,12 @@ def literal(value: Any) -> str:
             if value.isprintable()
             else repr(value)
         )
+    if isinstance(value, Noun):
+        return nouns(value)
     if inspect.isroutine(value):
         return value.__qualname__
     if isinstance(value, tuple):
-        return f"({', '.join(map(literal, value))}{',' * (len(value) == 1)})"
+        return f"({', '.join(literal(part, nouns) for part in value)}{',' * (len(value) == 1)})"
     return repr(value)
 
 
@@ -103,6 +105,8 @@ class Call(NamedTuple):
 
 def calls(text: str) -> list[Call]:
     """Return the parts of a text, which are joined by `+`; the part `none` is nothing.
+
+    Values are literals, with signs, fractions, and calls of the same form: `slices(root=root_set("mnist"))`.
 
     Raises:
         ParameterError: If the text is anything else than names with literals, signs and fractions.
@@ -140,6 +144,8 @@ def _value(node: ast.expr) -> Any:
         return node.value
     if isinstance(node, ast.Tuple):
         return tuple(map(_value, node.elts))
+    if isinstance(node, ast.Call):
+        return next(_parts(node))
     number = _number(node)
     return number if math.isfinite(number) else _refuse(node)
 

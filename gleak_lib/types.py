@@ -31,7 +31,6 @@ class VariationalModel(Protocol):
     """What the engine needs of a model with bottlenecks; a plain `nn.Module` needs none of it."""
 
     noise_shapes: tuple[tuple[int, ...], ...]
-    groups: Mapping[str, tuple[str, ...]]
 
     def run(
         self,
@@ -39,6 +38,13 @@ class VariationalModel(Protocol):
         noise: Sequence[Tensor] | None = None,
         generator: torch.Generator | None = None,
     ) -> Run: ...
+
+
+@runtime_checkable
+class GroupedModel(VariationalModel, Protocol):
+    """One that knows its parameter groups, too; apart, since asking whether it does makes them."""
+
+    groups: Mapping[str, tuple[str, ...]]
 
 
 @typed
@@ -64,6 +70,8 @@ class Observation:
             BatchNorm in training mode, where the server learns them, else None.
         later: further updates of the same victims on the same images, with weights and gradients of their
             own; see `attacks.join`.
+        perturbed: where the defense added noise, truth values V x shape, only where an oracle experiment
+        grants it.
     """
 
     model: nn.Module
@@ -78,6 +86,7 @@ class Observation:
     noise: tuple[Tensor, ...] | None = None
     statistics: dict[str, Tensor] | None = None
     later: "tuple[Observation, ...]" = ()
+    perturbed: Grads | None = None
 
     @property
     def victims(self) -> int:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from gleak_lib.bottlenecks import BOTTLENECKS, CVB, PRECODE, Bottleneck
 from gleak_lib.client_setup import ClientSetup, differences, parse, short
+from gleak_lib.datasets import RootSet
 from gleak_lib.defenses import (
     DEFENSES,
     DP,
@@ -108,6 +109,11 @@ VALUES = {
     "kl": st.sampled_from(["exact", "bits", "paper-code"]),
     "sigma": st.sampled_from(["clipped-softplus", "softplus"]),
     "on": st.just("step"),
+    "root": st.none()
+    | st.builds(RootSet, st.just("mnist"), st.integers(1, 9), bias=st.none() | st.floats(0, 1)),
+    "block": st.none() | st.integers(1, 99),
+    "clip": st.none() | st.floats(1e-9, 9),
+    "norm": st.floats(1, 9),
 }
 
 
@@ -170,7 +176,7 @@ def test_any_text_is_read_or_refused_with_a_sentence(text):
         ("dp() - dp()", ParameterError, r"'dp\(\) - dp\(\)' is no setting"),
         ("compression() + dp()", ParameterError, "put it first in the chain"),
         ("__import__('os').system('ls')", ParameterError, "is no setting"),
-        ("dp(open('x'))", ParameterError, r"\"open\('x'\)\" is no setting"),
+        ("dp(open('x'))", UnknownNameError, "Unknown value 'open'. There is: root_set"),
         ("(" * 1000 + ")" * 1000, ParameterError, "is no setting"),
         ("9" * 1999, ParameterError, "is no setting"),
         ("dp() + " * 400 + "dp()", ParameterError, "is no setting"),

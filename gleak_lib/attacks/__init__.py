@@ -4,6 +4,7 @@ from gleak_lib.attacks.adam import Adam
 from gleak_lib.attacks.attack import Attack
 from gleak_lib.attacks.check import check
 from gleak_lib.attacks.choose import best, gradient_distance
+from gleak_lib.attacks.cleaning import Cleaning, CombineUpdates, CompensateUpdates, MuteSlices
 from gleak_lib.attacks.closed_form import LinearInversion
 from gleak_lib.attacks.counts import count_labels
 from gleak_lib.attacks.distances import DISTANCES
@@ -41,6 +42,9 @@ __all__ = [
     "Attack",
     "BatchStatistics",
     "Callback",
+    "Cleaning",
+    "CombineUpdates",
+    "CompensateUpdates",
     "Fixed",
     "Given",
     "Inferred",
@@ -49,6 +53,7 @@ __all__ = [
     "LabelDistance",
     "LinearInversion",
     "Match",
+    "MuteSlices",
     "Optimize",
     "Optimized",
     "Optimizer",

@@ -33,6 +33,7 @@ def observe(
     share_labels: bool = True,
     share_noise: bool = False,
     share_statistics: bool = False,
+    share_perturbed: bool = False,
     noise_scale: float = 1.0,
 ) -> Observation:
     """Compute the gradients that V clients would share, and return only what the server sees (001 §II-A).
@@ -51,6 +52,8 @@ def observe(
         share_noise: whether it is told the bottlenecks' noise: for oracle experiments only.
         share_statistics: whether it learns the batch statistics of BatchNorm in training mode, as it does
             where clients send their running averages back.
+        share_perturbed: whether it is told which entries the defense added noise to: for oracle experiments
+        only.
         noise_scale: what the bottlenecks' noise is multiplied with, at least 0; 0 is a client without noise.
 
     Raises:
@@ -126,9 +129,10 @@ def observe(
     gradients = {name: torch.cat([p[name] for p in parts]) for name in parts[0]}
     if share_statistics and not batches[0]:
         raise ParameterError("share_statistics needs a model with BatchNorm in training mode: call train().")
+    raw = gradients
     if defense is not None:
         batch = Batch(model, x, classes, victims, noise, noise_scale)
-        gradients = defense.bind(batch)(gradients, generator=generator)
+        gradients = defense.bind(batch)(raw, generator=generator)
     seen = Observation(
         model=model,
         gradients=gradients,
@@ -141,6 +145,7 @@ def observe(
         defense=defense,
         noise=noise if share_noise else None,
         statistics={name: torch.cat([b[name] for b in batches]) for name in batches[0]} if batches else None,
+        perturbed=defense.perturbed(raw, gradients) if share_perturbed and defense is not None else None,
     )
     check(seen)
     return seen

@@ -5,8 +5,9 @@ or optimize it, and is always handed back. Bottlenecks sample in training and in
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
@@ -206,6 +207,6 @@ class Bottleneck(Noun):
             sigma=sigma,
         )
 
-    def arguments(self) -> list[str]:
+    def arguments(self, nouns: Callable[[Any], str] = str) -> list[str]:
         """Return the position, and what differs from the defaults."""
-        return [str(self.position), *(a for a in super().arguments() if not a.startswith("position="))]
+        return [str(self.position), *(a for a in super().arguments(nouns) if not a.startswith("position="))]

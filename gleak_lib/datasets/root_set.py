@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from gleak_lib.datasets.base import SPLITS, ImageDataset, SplitName
@@ -21,18 +23,24 @@ class RootSet(Noun):
         images: how many.
         seed: of the draw, see `victims`; fewer images with the same seed are the start of more.
         split: where they are drawn from; by default from images that no client holds.
+        bias: share of the images that belong to one class, which the seed draws, the others are of other
+            classes (004 Table III C, "bias probability"; Cao et al. 2021 call it so: with ten classes 0.1 is
+            no bias). None draws without regard to classes.
     """
 
     dataset: str
     images: int = 100
     seed: int = 0
     split: SplitName = "test"
+    bias: float | None = None
 
     def __post_init__(self) -> None:
         if self.images < 1:
             raise ParameterError(f"A root set needs at least one image, got images={self.images}.")
         if self.split not in SPLITS:
             raise unknown("split", self.split, SPLITS)
+        if self.bias is not None and not 0 <= self.bias <= 1:
+            raise ParameterError(f"bias must be None or in [0, 1], got {self.bias}.")
 
     def draw(self, dataset: ImageDataset) -> tuple[Tensor, Tensor]:
         """Return the images, N x C x H x W in [0, 1], and their N labels.
@@ -43,4 +51,15 @@ class RootSet(Noun):
         """
         if dataset.name != self.dataset:
             raise ParameterError(f"{self} names images of {self.dataset}, got the image set {dataset.name}.")
-        return victims(dataset, self.images, self.seed, batch_size=1, split=self.split)
+        if self.bias is None:
+            return victims(dataset, self.images, self.seed, split=self.split)
+        one = np.random.RandomState(self.seed).randint(dataset.num_classes)
+        favored = dataset.split(self.split).labels == one
+        count = round(self.bias * self.images)
+        parts = [
+            victims(dataset, number, self.seed, split=self.split, among=mask.nonzero().flatten())
+            for number, mask in ((count, favored), (self.images - count, ~favored))
+            if number
+        ]
+        images, labels = zip(*parts, strict=True)
+        return torch.cat(images), torch.cat(labels)

@@ -9,8 +9,11 @@ from gleak_lib.defenses.clip import Clip
 from gleak_lib.defenses.compress import Compression, PruneSmall
 from gleak_lib.defenses.cost import bytes_shared
 from gleak_lib.defenses.dp import DP, epsilon
+from gleak_lib.defenses.layout import Layout, slice_layout
 from gleak_lib.defenses.noise import Gaussian, Laplace
 from gleak_lib.defenses.quantize import Quantize
+from gleak_lib.defenses.risk import LeakageRisk, leakage_risk
+from gleak_lib.defenses.slices import SlicePerturbation
 from gleak_lib.defenses.soteria import PLD, Soteria
 from gleak_lib.registry import Registry
 
@@ -27,6 +30,7 @@ DEFENSES: dict[str, type[Defense]] = Registry(
         "soteria": Soteria,
         "pld": PLD,
         "average_noise": AverageNoise,
+        "slices": SlicePerturbation,
     },
 )
 
@@ -43,11 +47,16 @@ __all__ = [
     "Defense",
     "Gaussian",
     "Laplace",
+    "Layout",
+    "LeakageRisk",
     "Privacy",
     "PruneSmall",
     "Quantize",
+    "SlicePerturbation",
     "Soteria",
     "bytes_shared",
     "chain",
     "epsilon",
+    "leakage_risk",
+    "slice_layout",
 ]

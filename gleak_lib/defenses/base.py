@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal, NamedTuple, get_args
 import torch
 from torch import Tensor, nn
 
+from gleak_lib.datasets.base import ImageDataset
 from gleak_lib.errors import GradientError, ParameterError, unknown
 from gleak_lib.grammar import Noun
 from gleak_lib.typed import typed
@@ -112,6 +113,17 @@ class Defense(Noun):
         object.__setattr__(bound, "batch", batch)
         return bound
 
+    def prepare(self, model: nn.Module, dataset: ImageDataset) -> "Defense":
+        """Return the defense with what it takes from the model and from public images before a training.
+
+        Experiments call it once for each model with fresh or attacked weights; most defenses take nothing.
+        """
+        return self
+
+    def perturbed(self, given: Grads, shared: Grads) -> Grads:
+        """Return where it added noise to the gradients `given`, V x shape truth values, for evaluations."""
+        return {name: shared[name] != g for name, g in given.items()}
+
     def targets(self, model: nn.Module) -> tuple[str, ...]:
         """Return the parameters of the one layer that it protects; () where it leaves none alone.
 
@@ -198,6 +210,10 @@ class Chain(Defense):
     def bind(self, batch: Batch) -> Defense:
         """Return the chain of the bound parts."""
         return Chain(tuple(d.bind(batch) for d in self.defenses))
+
+    def prepare(self, model: nn.Module, dataset: ImageDataset) -> Defense:
+        """Return the chain of the prepared parts."""
+        return Chain(tuple(d.prepare(model, dataset) for d in self.defenses))
 
     def targets(self, model: nn.Module) -> tuple[str, ...]:
         """Return the parameters that the parts protect."""

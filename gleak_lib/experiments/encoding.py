@@ -19,7 +19,7 @@ from gleak_lib.bottlenecks import CVB, PRECODE
 from gleak_lib.datasets import RootSet
 from gleak_lib.defenses import DEFENSES, Defense, chain
 from gleak_lib.errors import ParameterError, StoreError, shown
-from gleak_lib.federated import Protocol, WeightedMean
+from gleak_lib.federated import Compensation, Protocol, WeightedMean
 
 TYPES: dict[str, type] = {}
 """Classes that may stand in a cell, by name, besides what others derive from `Bottleneck` and `Defense`.
@@ -37,6 +37,7 @@ SPELLED = {
     "soteria": ("p",),
     "pld": ("p",),
     "average_noise": ("draws",),
+    "slices": (),
 }
 """Options of defenses that are written down, and so part of a key, even where they are the defaults."""
 
@@ -53,7 +54,8 @@ def storable(cls: T) -> T:
     return cls
 
 
-for _cls in (PRECODE, CVB, Protocol, WeightedMean, RootSet, *attacks.PARTS):
+CLEANINGS = (attacks.MuteSlices, attacks.CombineUpdates, attacks.CompensateUpdates)
+for _cls in (PRECODE, CVB, Protocol, WeightedMean, Compensation, RootSet, *attacks.PARTS, *CLEANINGS):
     storable(_cls)
 TYPES |= {"Attack": FlatAttack, "AttackOfParts": attacks.Attack}
 

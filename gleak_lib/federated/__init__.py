@@ -1,6 +1,7 @@
 """Federated training: partitions of the data over clients, and federated averaging (001 §V-A)."""
 
 from gleak_lib.federated.aggregation import Aggregator, WeightedMean
+from gleak_lib.federated.compensation import Compensation
 from gleak_lib.federated.fedavg import clients_of, evaluate, train, train_many
 from gleak_lib.federated.history import History
 from gleak_lib.federated.local import Defense
@@ -10,6 +11,7 @@ from gleak_lib.federated.protocol import Protocol
 __all__ = [
     "Aggregator",
     "Client",
+    "Compensation",
     "Defense",
     "History",
     "Protocol",

@@ -95,7 +95,7 @@ def train_many(
     test: Split | tuple[Tensor, Tensor] | None = None,
     mean: Sequence[float] | float | None = None,
     std: Sequence[float] | float | None = None,
-    defense: Defense | None = None,
+    defense: Defense | Sequence[Defense] | None = None,
     keep: Collection[int] = (),
     progress: bool = False,
     method: Method = "auto",
@@ -107,7 +107,8 @@ def train_many(
 
     Args:
         models: on one device; they may differ in weights and, unless stacked, in anything else.
-        split, protocol, val, test, mean, std, defense, keep, method: of all trainings, as `train`.
+        split, protocol, val, test, mean, std, keep, method: of all trainings, as `train`.
+        defense: as `train`; or one per model, alike but for what they were prepared with.
         generators: one per model.
         progress: whether to show a bar over the first model's rounds.
 
@@ -115,8 +116,8 @@ def train_many(
         One history per model.
 
     Raises:
-        ParameterError: If there is no model, not one generator per model, or the models differ in device or
-            dtype; and as `train`.
+        ParameterError: If there is no model, not one generator (and defense) per model, or the models differ
+            in device or dtype, or the defenses in more than what they were prepared with; and as `train`.
         UnknownNameError, DataError, ShapeError, GradientError: As `train`.
     """
     if not models or len(models) != len(generators):
@@ -136,11 +137,14 @@ def train_many(
         )
     held = None if val is None else Images(val, what="validation split", **pixels)
     tests = None if test is None else Images(test, what="test split", **pixels)
-    on_step, on_update = by_place(defense)
-    if getattr(on_step, "privacy", None) is not None:
+    defenses = list(defense) if isinstance(defense, Sequence) else [defense] * len(models)
+    if len(defenses) != len(models) or any(one != defenses[0] for one in defenses):
+        raise ParameterError("Give one defense for all models, or one per model that differ in no setting.")
+    places = [by_place(one) for one in defenses]
+    if getattr(places[0][0], "privacy", None) is not None:
         require("opacus", "defenses")  # now, not after hours of training
     federations = []
-    for model, generator in zip(models, generators, strict=True):
+    for model, generator, (on_step, on_update) in zip(models, generators, places, strict=True):
         stream = streams(generator, STREAMS, device=images.labels.device, on_device=ON_DEVICE)
         clients = deal(images.labels, protocol, stream["partition"])
         own = copy.deepcopy(model)

@@ -57,10 +57,11 @@ def stacked_losses(
 class Stacked:
     """Engine of a round: all participants of all trainings at once.
 
-    The trainings share images, protocol, defense and architecture; weights, partitions and streams are
-    their own. A defense gets all participants' gradients of a training in one call (V of them), step after
-    step: where it draws at random, the draws come in another order than in the plain loop. A whole round's
-    bottleneck noise is held in memory. With a defense, a step on CUDA is called plainly, not replayed.
+    The trainings share images, protocol, defense and architecture; weights, partitions, streams and what the
+    defense has taken from the weights are their own. A defense gets all participants' gradients of a training
+    in one call (V of them), step after step: where it draws at random, the draws come in another order than
+    in the plain loop. A whole round's bottleneck noise is held in memory. With a defense, a step on CUDA is
+    called plainly, not replayed.
 
     Args:
         federations: the trainings.
@@ -210,13 +211,13 @@ class Buffers:
         self.theta -= step * self.first / ((self.second.sqrt() / width).add_(1e-8))
 
     def _defended(self, grad: Tensor) -> Tensor:
-        defense, layout = self.engine.defense, self.engine.layout
-        if defense is None:
+        layout = self.engine.layout
+        if self.engine.defense is None:
             return grad
-        assert isinstance(defense, Transformation)
         parts = []
         for federation, part in zip(self.federations, grad.split(self.counts), strict=True):
-            grads = layout.unflatten(part)
+            grads, defense = layout.unflatten(part), federation.defense
+            assert isinstance(defense, Transformation)
             shared = defense(grads, generator=federation.streams["noise"])
             parts.append(layout.flatten_rows(checked(shared, grads)))
         return torch.cat(parts)

@@ -126,9 +126,9 @@ def parameter_groups(model: nn.Module) -> dict[str, tuple[str, ...]]:
 
     A plain module's groups stand in the order of registration, which is usually that of the forward pass.
     """
-    from gleak_lib.types import VariationalModel
+    from gleak_lib.types import GroupedModel
 
-    if isinstance(model, VariationalModel):
+    if isinstance(model, GroupedModel):
         return dict(model.groups)
     groups: dict[str, list[str]] = {}
     for name, _ in model.named_parameters():

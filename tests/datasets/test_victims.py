@@ -182,3 +182,16 @@ def test_a_root_set_names_images_and_holds_none():
 def test_root_sets_that_cannot_be_drawn(make, error, match):
     with pytest.raises(error, match=match):
         make()
+
+
+@pytest.mark.parametrize("bias", [0.0, 0.1, 0.5, 1.0])
+def test_a_biased_root_set_favors_one_class(bias):
+    root = datasets.RootSet("digits", 20, seed=3, bias=bias)
+    images, labels = root.draw(DIGITS)
+    favored = np.random.RandomState(3).randint(10)
+    assert (labels == favored).sum() == round(20 * bias) and len(images) == 20
+    assert torch.equal(images, root.draw(DIGITS)[0])
+    with pytest.raises(ParameterError, match=r"bias must be None or in \[0, 1\], got 1.5"):
+        datasets.RootSet("digits", bias=1.5)
+    with pytest.raises(ParameterError, match="digits has 3[0-9] test images to draw from"):
+        datasets.RootSet("digits", 60, seed=3, bias=1.0).draw(DIGITS)

@@ -11,6 +11,7 @@ from gleak_lib.experiments.specs.class_counts import CensusCell
 from gleak_lib.experiments.specs.communication_cost import TrafficCell
 from gleak_lib.experiments.specs.gradient_tracks import TracksCell
 from gleak_lib.experiments.specs.label_inference import LabelCell
+from gleak_lib.experiments.specs.leakage_risk import LeakageRiskCell
 from gleak_lib.experiments.specs.noise_sensitivity import SpreadCell
 from gleak_lib.experiments.specs.on_weights import WeightsCell, needed_trainings, trajectory
 from gleak_lib.experiments.specs.reidentification import LinkageCell
@@ -21,6 +22,7 @@ __all__ = [
     "Cell",
     "CensusCell",
     "LabelCell",
+    "LeakageRiskCell",
     "LinkageCell",
     "MovieCell",
     "Output",

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from gleak_lib import attacks, datasets
-from gleak_lib.attacks import Attack, Inversion
+from gleak_lib.attacks import Attack, Cleaning, Inversion
 from gleak_lib.attacks.observe import check_scale
 from gleak_lib.datasets import ImageDataset
 from gleak_lib.datasets.base import SPLITS, SplitName
@@ -56,6 +56,7 @@ class AttackCell(WeightsCell):
             that clients keep for validation among them.
         split: the victims are images of `train`, `val` or `test`.
         one_per_class: no two victims share a class.
+        cleaning: what the attacker makes of the updates before the attack, in this order.
     """
 
     kind: ClassVar[str] = "attack"
@@ -87,6 +88,7 @@ class AttackCell(WeightsCell):
     client: int | None = None
     split: SplitName = "train"
     one_per_class: bool = False
+    cleaning: tuple[Cleaning, ...] = ()
 
     def __post_init__(self) -> None:
         integers(self, rounds=0, victims=1, batch_size=1, victim_seed=0, seed=None, updates=1)
@@ -97,6 +99,9 @@ class AttackCell(WeightsCell):
             raise unknown("split", self.split, SPLITS)
         if self.client is not None and self.split != "train":
             raise ParameterError(f"A client holds training images only, got split={self.split!r}.")
+        for one in self.cleaning:
+            if one.estimate is not None and self.attack.settings.get("estimate") != one.estimate:
+                raise ParameterError(f"{one} needs an attack with estimate={one.estimate!r}.")
         protocol = self.training.protocol
         put(self, training=self.training.at(self.rounds), defense=one_defense(self.defense))
         if self.client is not None:
@@ -131,6 +136,8 @@ class AttackCell(WeightsCell):
             victims += f", {self.updates} updates each"
         if self.defense:
             victims += f", defense {self.defense}"
+        if self.cleaning:
+            victims += f", after {' + '.join(map(str, self.cleaning))}"
         return f"{self.attack.name} (layers: {layers}) on {attacked}, {victims}, seed {self.seed}"
 
     def check(self, dataset: ImageDataset) -> None:
@@ -204,24 +211,28 @@ class AttackCell(WeightsCell):
         model = self.training.trained(context).train(self.mode == "train")
         images, labels = self.drawn(dataset)
         generator = torch.Generator().manual_seed(self.seed)
+        defense = self.defense.prepare(model, dataset)
         known = attacks.join(
             [
                 attacks.observe(
                     model,
                     images,
                     labels,
-                    defense=self.defense,
+                    defense=defense,
                     generator=generator,
                     mean=dataset.mean,
                     std=dataset.std,
                     share_labels=self.share_labels,
                     share_noise=True,
+                    share_perturbed=any(one.oracle for one in self.cleaning),
                     noise_scale=self.noise_scale,
                 )
                 for _ in range(self.updates)
             ]
         )
-        observation = known if self.share_noise else ground_truth.blind(known)
+        received = observation = known if self.share_noise else ground_truth.blind(known)
+        for clean in self.cleaning:
+            observation = clean(observation)
         found = attacks.invert(
             observation,
             self.attack,
@@ -231,7 +242,7 @@ class AttackCell(WeightsCell):
             callback=None if watch is None else watch(observation),
         )
         numbers = scores.attack(observation, self.attack, found, images, labels)
-        numbers["gradient_distance"] = attacks.gradient_distance(observation, self.attack, found).tolist()
+        numbers["gradient_distance"] = attacks.gradient_distance(received, self.attack, found).tolist()
         numbers |= ground_truth.figures(
             observation, self.attack, found, images, labels, ground_truth.noise_of(known)
         )

@@ -57,7 +57,7 @@ class TrafficCell(WeightsCell):
         observation = attacks.observe(
             model,
             *chosen,
-            defense=self.defense,
+            defense=self.defense.prepare(model, dataset),
             generator=torch.Generator().manual_seed(self.seed),
             mean=dataset.mean,
             std=dataset.std,

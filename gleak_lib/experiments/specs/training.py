@@ -241,7 +241,7 @@ def train(cells: Sequence[TrainingCell], context: Context) -> list[Output]:
             test=dataset.test,
             mean=dataset.mean,
             std=dataset.std,
-            defense=first.defense or None,
+            defense=[first.defense.prepare(model, dataset) for model in models] if first.defense else None,
             keep=sorted({rounds for cell in cells for rounds in cell.keep}),
             progress=context.progress,
         )
