@@ -4,12 +4,11 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
 import pytest
-from toy_cells import Toy, process_of, runs
+from toy_cells import Toy, four, kill_first, process_of, runs
 
 from gleak_lib.errors import StoreError
 from gleak_lib.experiments import run
@@ -28,16 +27,7 @@ def test_threads_are_shared_out(monkeypatch):
 
 def test_killed_in_the_middle_and_tried_again(store, log, tmp_path, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    block, pid = tmp_path / "block", tmp_path / "pid"
-    block.touch()
-    cells = [Toy(0.0, log=log, block=str(block), pid=str(pid)), *(Toy(float(n), log=log) for n in (1, 2, 3))]
-
-    def kill():
-        os.kill(process_of(pid), signal.SIGKILL)
-        block.unlink()
-
-    thread = threading.Thread(target=kill)
-    thread.start()
+    cells, thread = four(log, tmp_path), kill_first(tmp_path)
     results = run(cells, store, workers=2, progress=False)
     thread.join()
     assert [result.figures["square"] for result in results] == [0, 1, 4, 9]
