@@ -15,7 +15,7 @@ from gleak_lib.attacks import ATTACKS
 from gleak_lib.chapters.execute import execute
 from gleak_lib.errors import StoreError
 from gleak_lib.experiments import AttackCell, TrainingCell, paths, run
-from gleak_lib.experiments.runner.executors import share
+from gleak_lib.experiments.runner.processes import share
 from gleak_lib.experiments.store.store import Store
 
 SOURCE = """# %% [markdown]

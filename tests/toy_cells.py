@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -60,6 +61,25 @@ def process_of(path, timeout=120):
             return int(text)
         time.sleep(0.02)
     raise TimeoutError(f"nobody wrote {path}")
+
+
+def four(log, folder):
+    """Four cells, the first of which runs until `kill_first` has killed its process."""
+    (folder / "block").touch()
+    first = Toy(0.0, log=log, block=str(folder / "block"), pid=str(folder / "pid"))
+    return [first, *(Toy(float(n), log=log) for n in (1, 2, 3))]
+
+
+def kill_first(folder):
+    """Start a thread that kills the process which computes the first of `four`, and lets the next one end."""
+
+    def kill():
+        os.kill(process_of(folder / "pid"), signal.SIGKILL)
+        (folder / "block").unlink()
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    return thread
 
 
 def runs(log):

@@ -1,7 +1,6 @@
 """Cells on a dask cluster of real processes, each with its own images and cache."""
 
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from toy_cells import Toy, process_of, runs
+from toy_cells import Toy, four, kill_first, process_of, runs
 
 from gleak_lib.attacks import ATTACKS
 from gleak_lib.errors import StoreError, TimeLimitError
@@ -170,16 +169,7 @@ def test_two_coordinators_share_a_store(store, log, tmp_path, cluster):
 
 def test_kill_9_of_a_worker(store, log, tmp_path, cluster, executor):
     """Its cell is computed by another worker; no cell is lost or reported."""
-    block, pid = tmp_path / "block", tmp_path / "pid"
-    block.touch()
-    cells = [Toy(0.0, log=log, block=str(block), pid=str(pid)), *(Toy(float(n), log=log) for n in (1, 2, 3))]
-
-    def kill():
-        os.kill(process_of(pid), signal.SIGKILL)
-        block.unlink()
-
-    thread = threading.Thread(target=kill)
-    thread.start()
+    cells, thread = four(log, tmp_path), kill_first(tmp_path)
     results = run(cells, store, executor=executor, progress=False)
     thread.join()
     assert squares(results) == [0, 1, 4, 9]

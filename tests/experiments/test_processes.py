@@ -4,40 +4,28 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
 import pytest
-from toy_cells import Toy, process_of, runs
+from toy_cells import Toy, four, kill_first, process_of, runs
 
 from gleak_lib.errors import StoreError
 from gleak_lib.experiments import run
-from gleak_lib.experiments.runner import executors
-
-pytest.importorskip("distributed")
+from gleak_lib.experiments.runner.processes import share
 
 
 def test_threads_are_shared_out(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "")
     monkeypatch.setattr(os, "cpu_count", lambda: 8)
-    assert [executors.share(n) for n in (1, 3, 100)] == [8, 2, 1]
+    assert [share(n) for n in (1, 3, 100)] == [8, 2, 1]
     monkeypatch.setenv("OMP_NUM_THREADS", "5")
-    assert executors.share(3) == 5
+    assert share(3) == 5
 
 
 def test_killed_in_the_middle_and_tried_again(store, log, tmp_path, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    block, pid = tmp_path / "block", tmp_path / "pid"
-    block.touch()
-    cells = [Toy(0.0, log=log, block=str(block), pid=str(pid)), *(Toy(float(n), log=log) for n in (1, 2, 3))]
-
-    def kill():
-        os.kill(process_of(pid), signal.SIGKILL)
-        block.unlink()
-
-    thread = threading.Thread(target=kill)
-    thread.start()
+    cells, thread = four(log, tmp_path), kill_first(tmp_path)
     results = run(cells, store, workers=2, progress=False)
     thread.join()
     assert [result.figures["square"] for result in results] == [0, 1, 4, 9]
@@ -48,7 +36,7 @@ def test_killed_in_the_middle_and_tried_again(store, log, tmp_path, monkeypatch)
 
 def test_a_cell_that_kills_its_workers_is_reported_and_the_others_go_on(store, log):
     cells = [Toy(1.0, dies=True, log=log), Toy(2.0), Toy(3.0, fails=True)]
-    with pytest.raises(StoreError, match=r"(?s)2 of 3 cells failed.*workers died over it.*3.0 cannot be"):
+    with pytest.raises(StoreError, match=r"(?s)2 of 3 cells failed.*two workers died over it.*3.0 cannot be"):
         run(cells, store, workers=1, progress=False)
     assert runs(log) == {1.0: 2}
     status = store.status(cells)

@@ -112,11 +112,10 @@ def test_a_number_of_workers_that_is_none(tmp_path, count):
         run([TRAINING], Store(tmp_path), device="cpu", workers=count, progress=False)
 
 
-@pytest.mark.parametrize("who", [{"workers": 2}, {"scheduler": "tcp://head:8786"}])
-def test_workers_without_dask_say_which_extra_brings_it(tmp_path, monkeypatch, who):
+def test_a_scheduler_without_dask_says_which_extra_brings_it(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(MissingDependencyError, match=r"distributed is not installed: .*gleak\[sweeps\]"):
-        run([TRAINING], Store(tmp_path), device="cpu", progress=False, **who)
+        run([TRAINING], Store(tmp_path), device="cpu", progress=False, scheduler="tcp://head:8786")
 
 
 def full(*_, **__):

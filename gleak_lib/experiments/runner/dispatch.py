@@ -81,8 +81,7 @@ def _outcomes(task: Task, future: Future[list[Finished]]) -> list[Outcome]:
     except CancelledError:
         error: BaseException = BrokenExecutor("the scheduler went away, or dropped the cell")
     except BaseException as raised:
-        killed = type(raised).__name__ == "KilledWorker"  # dask's
-        error = BrokenExecutor("workers died over it, perhaps for want of memory") if killed else raised
+        error = raised
     return [(cell, error) for cell in task.cells]
 
 

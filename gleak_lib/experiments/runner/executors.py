@@ -1,12 +1,6 @@
-"""Who computes: this process, processes beside it, or the workers of a dask cluster.
-
-Processes of this machine are a cluster as well, one that lives as long as the run and is reached from here
-alone.
-"""
+"""Who computes: this process, processes beside it, or the workers of a dask cluster."""
 
 import contextlib
-import importlib.util
-import logging
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -19,6 +13,7 @@ from urllib.parse import urlsplit
 from gleak_lib.errors import ParameterError, StoreError
 from gleak_lib.experiments.context import Context, version
 from gleak_lib.experiments.runner import cost, worker
+from gleak_lib.experiments.runner.processes import Pool, share
 from gleak_lib.experiments.specs.base import Cell
 from gleak_lib.extras import require
 
@@ -45,23 +40,16 @@ class Workers:
 
     Attributes:
         executor: takes the cells.
-        client: of dask, where it is one.
-        threads: of each worker, where they are processes of this machine that were started for the run.
+        client: of dask, whose workers may be elsewhere, with devices, images and a cache of their own.
     """
 
     executor: Executor
     client: Any = None
-    threads: int | None = None
 
     @property
     def alone(self) -> bool:
         """Whether this process computes, one cell after the other."""
         return isinstance(self.executor, Inline)
-
-    @property
-    def away(self) -> bool:
-        """Whether workers may be on other machines, with devices, images and a cache of their own."""
-        return self.client is not None and self.threads is None
 
     def slots(self) -> int:
         """Return how many cells can run at once now; workers of a cluster come and go."""
@@ -70,19 +58,22 @@ class Workers:
                 return max(1, sum(self.client.ncores().values()))
             except Exception:  # the scheduler is gone; then so are the cells that it held
                 return 1
-        return 1 if self.alone else int(getattr(self.executor, "_max_workers", None) or os.cpu_count() or 1)
+        if self.alone:
+            return 1
+        known = getattr(self.executor, "workers", None) or getattr(self.executor, "_max_workers", None)
+        return int(known or os.cpu_count() or 1)
 
     def submit(self, cells: Sequence[Cell], context: Context) -> "Future[list[worker.Finished]]":
         """Hand out what is computed at once."""
-        if self.away:
+        if self.client is not None:
             return self.executor.submit(worker.compute_away, cells, context, version())
         return self.executor.submit(worker.compute, cells, context)
 
     def machine(self, device: str, compile: bool) -> cost.Machine | None:
         """Return what computes, for estimates; None where no worker is there, or none has time to say."""
-        if not self.away:
+        if self.client is None:
             found = cost.here(device, compile)
-            return found._replace(threads=self.threads or found.threads)
+            return found._replace(threads=self.executor.threads) if isinstance(self.executor, Pool) else found
         try:
             if self.client.ncores():
                 return self.executor.submit(cost.here, device, compile).result(PATIENCE)
@@ -108,8 +99,10 @@ def workers(
         remote = type(executor).__module__.startswith("distributed.")
         yield Workers(executor, executor._client if remote else None)  # type: ignore[attr-defined]
     elif count is not None:
-        with _processes(count) as found:
-            yield found
+        if not isinstance(count, int) or isinstance(count, bool) or count < 1:
+            raise ParameterError(f"workers must be a whole number of processes, got {count!r}.")
+        with Pool(count, share(count)) as pool:
+            yield Workers(pool)
     elif scheduler is not None:
         with _client(scheduler) as client:
             yield Workers(client.get_executor(), client)
@@ -129,41 +122,6 @@ def beforehand(count: int | None, scheduler: str | None, compile: bool) -> tuple
             return who.machine("auto", compile), who.slots()
     machine = cost.here("auto", compile)
     return (machine, 1) if count is None else (machine._replace(threads=share(count)), count)
-
-
-def share(count: int) -> int:
-    """Return the threads of each of so many workers: `OMP_NUM_THREADS`, else its share of the cores."""
-    given = os.environ.get("OMP_NUM_THREADS", "")
-    return int(given) if given.isdigit() and int(given) else max(1, (os.cpu_count() or 1) // count)
-
-
-@contextlib.contextmanager
-def _processes(count: int) -> Iterator[Workers]:
-    """Start processes on this machine, which end with the block, and with this process however it ends.
-
-    One that dies is replaced, and its cell tried once more. They speak over loopback, encrypted where the
-    package `cryptography` is there to make a certificate for the run.
-    """
-    if not isinstance(count, int) or isinstance(count, bool) or count < 1:
-        raise ParameterError(f"workers must be a whole number of processes, got {count!r}.")
-    distributed, dask = require("distributed", "sweeps"), require("dask", "sweeps")
-    threads, encrypted = share(count), importlib.util.find_spec("cryptography") is not None
-    options = {
-        "n_workers": count,
-        "threads_per_worker": 1,  # cells at once
-        "memory_limit": None,
-        "dashboard_address": None,
-        "security": encrypted or None,  # None: by dask's configuration
-        "env": {"OMP_NUM_THREADS": str(threads)},
-        "preload": [worker.__name__],
-        "silence_logs": logging.CRITICAL,
-    }
-    with (
-        dask.config.set({"distributed.scheduler.allowed-failures": 1}),
-        distributed.LocalCluster(**options) as cluster,
-        distributed.Client(cluster, set_as_default=False) as client,
-    ):
-        yield Workers(client.get_executor(), client, threads)
 
 
 def check_address(address: str) -> None:

@@ -61,7 +61,7 @@ def run(
         executor: any `concurrent.futures` executor, to run several cells at once; processes must be spawned,
             and the variable OMP_NUM_THREADS should share the cores among them. `client.get_executor()` of
             `dask.distributed` takes the cells to other machines.
-        workers: number of processes on this machine, which share its cores (needs dask.distributed).
+        workers: number of processes on this machine, which share its cores.
         scheduler: address of a dask scheduler, for instance "tcp://head:8786".
         progress: show a bar over the cells, and, one at a time, those of trainings and attacks.
         time_limit: seconds after which no further cell is begun. One that is expected to take longer than
@@ -77,7 +77,7 @@ def run(
             end, if cells failed (it names them; the others are stored).
         TimeLimitError: At the end, if the time was up (it names what was left out).
         ParameterError: If something is no cell, or the device is not there.
-        MissingDependencyError: If `workers` or `scheduler` is given and dask.distributed is not installed.
+        MissingDependencyError: If a `scheduler` is given and dask.distributed is not installed.
     """
     asked = list(cells)
     for cell in asked:
@@ -108,11 +108,11 @@ def _compute(
 ) -> tuple[dict[Cell, BaseException], list[Task]]:
     """Fill `found` with what was missing; return errors, and tasks that were not begun."""
     check_writable(store.folder, "nothing was computed, name another folder by --output or GLEAK_RESULTS.")
-    if not who.away:  # else the workers look for devices and images, maybe on other machines
+    if who.client is None:  # else the workers look for devices and images, maybe on other machines
         context = replace(context, device=choose_device(context.device))
         if any(task.depends_on for task in plan(missing, context)):
             trained_weights.check_writable(context)
-    _check(missing, context, needed=not who.away)
+    _check(missing, context, needed=who.client is None)
     ahead = estimate(missing, store, context, who.machine(context.device, context.compile), who.slots())
     queue = Queue(ahead.tasks, parallel=not who.alone)
     stamps = {cell: _stamp(cell, store) for cell in missing}

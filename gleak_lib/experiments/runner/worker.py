@@ -2,14 +2,11 @@
 
 import os
 import platform
-import signal
 import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
-
-import torch
 
 from gleak_lib.errors import GleakError, StoreError
 from gleak_lib.experiments.context import Context, choose_device, provenance, version
@@ -64,12 +61,6 @@ def compute_away(cells: Sequence[Cell], context: Context, asked: tuple[str, str 
         return compute(cells, here)
     except GleakError as error:
         raise type(error)(f"{error} (worker on {platform.node()})") from error
-
-
-def dask_setup(_: object) -> None:
-    """Take a share of the cores and leave Ctrl-C to whoever leads; dask calls this as a process starts."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 
 
 def _finished(cell: Cell, output: Output, context: Context, seconds: float) -> Finished:
