@@ -50,7 +50,7 @@ def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
 def prepare(model: nn.Module, batch_size: int) -> nn.Module:
     """Return a private copy of `model` whose gradients can be taken for many victims at once.
 
-    Weights are frozen (they are never optimised here; `trained` remembers which of them the model trains),
+    Weights are frozen (they are never optimized here; `trained` remembers which of them the model trains),
     in-place activations made plain, and BatchNorm in training mode, or without running averages, takes its
     statistics over each victim's own batch and leaves running averages alone.
 
@@ -126,7 +126,7 @@ def per_victim_gradients(
 
     Args:
         model: a module made by `prepare`.
-        x: N x C x H x W, normalised, N = V * B with a victim's images next to each other.
+        x: N x C x H x W, normalized, N = V * B with a victim's images next to each other.
         labels: N class indices, or N x K probabilities.
         victims: V.
         noise: the bottlenecks' noise, N x map each; needed wherever the model has bottlenecks.

@@ -2,7 +2,7 @@
 
 Shapes are named as follows throughout the package: V victims (independent client updates), B images
 in a victim's batch, N = V * B, C x H x W pixels, K classes. Pixels are in [0, 1] wherever a public
-function takes or returns images; models see them normalised by a mean and a standard deviation.
+function takes or returns images; models see them normalized by a mean and a standard deviation.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -69,7 +69,7 @@ class Observation:
             (pixel - mean) / std.
         labels: V x B class indices if the server knows them, else None.
         batched: whether images come and go as V x B x C x H x W (True) or V x C x H x W (False).
-        defense: what the server knows of the defence that the gradients passed, else None: a `Defense` that
+        defense: what the server knows of the defense that the gradients passed, else None: a `Defense` that
             is bound to no client's batch, with its name, its settings and the layer that it targets.
         noise: the bottlenecks' noise, N x map each, only where an oracle experiment grants it.
         statistics: by layer, V x 2 x C, means and variances of what the victims' batches sent into each
@@ -205,7 +205,7 @@ class Observation:
 
     @property
     def like(self) -> Tensor:
-        """One of the gradients: what an attack computes is of its type and on its device."""
+        """One of the gradients, whose type and device are those of everything that an attack computes."""
         return next(iter(self.gradients.values()))
 
 
@@ -216,12 +216,12 @@ class Reconstruction:
     Attributes:
         images: V x C x H x W (or V x B x C x H x W) in [0, 1], the best iterate by the attack's loss; NaN
             where the attack failed (`failed`).
-        labels: V (or V x B) class indices that the attack used, inferred or optimised (the likeliest).
+        labels: V (or V x B) class indices that the attack used, inferred or optimized (the likeliest).
         loss: V, the attack's loss at that iterate.
-        steps: V, optimisation steps taken before the victim's stop rule held.
+        steps: V, optimization steps taken before the victim's stop rule held.
         trace: T x V, the loss at the steps `trace_steps`; NaN once a victim has stopped.
         trace_steps: T, the steps at which the trace was recorded.
-        noise: the bottlenecks' noise at that iterate where the attack optimised it, N x map each (of several
+        noise: the bottlenecks' noise at that iterate where the attack optimized it, N x map each (of several
             updates one after the other), else None.
     """
 
@@ -235,5 +235,5 @@ class Reconstruction:
 
     @property
     def failed(self) -> Tensor:
-        """V bools: whether the loss was never finite, so that nothing was found, which protects nobody."""
+        """V bools, whether the loss was never finite, so that nothing was found, which protects nobody."""
         return ~self.loss.isfinite()

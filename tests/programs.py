@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 BOOK = Path(__file__).parents[1] / "book"
+FIRST = "Attack your own model's gradients"
+"""What the others, and the reference, start from."""
 
 
 def blocks(page: str, title: str) -> list[str]:

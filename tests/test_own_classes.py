@@ -67,7 +67,7 @@ def test_both_stand_in_experiments_and_in_texts(tmp_path):
     )
     store = Store(tmp_path / "results", tmp_path / "cache")
     (result,) = run([cell], store, device="cpu", progress=False)
-    assert len(result.scores()) == 2 and store.get(cell) is not None
+    assert len(result.figures["loss"]) == 2 and store.get(cell) is not None
     stored = json.loads(store.path(cell).read_text())["cell"]
     assert stored["defense"][0] == {"type": "SignOnly", "on": "step", "scale": 0.25}
     assert from_json(stored) == cell and from_json(encoding.encode(cell)).key == cell.key

@@ -1,16 +1,15 @@
-"""The ten programs of the documentation run, are as short as they may be, and do what they say."""
+"""The programs of the documentation run, are as short as they may be, and do what they say."""
 
 import copy
 
 import pytest
 import torch
-from programs import blocks, execute, lines
+from programs import FIRST, blocks, execute, lines
 
 from gleak_lib import attacks
 from gleak_lib.attacks.match import Match
 
 PAGE = "programs.md"
-FIRST = "Attack your own model's gradients"
 LINES = {
     FIRST: 8,
     "Attack gradients that you received": 8,

@@ -238,7 +238,7 @@ class Chain(Defense):
 
     @property
     def privacy(self) -> Privacy | None:
-        """Of the first part: what comes after it costs no more."""
+        """Of the first part; what comes after it costs no more."""
         return self.defenses[0].privacy if self.defenses else None
 
     @property
