@@ -33,7 +33,7 @@ def test_what_was_put_is_got(store):
     assert got.figures["c"] == FIGURES["c"]
     np.testing.assert_array_equal(got.examples["truth"], EXAMPLES["truth"])
     assert got.images("truth").max() == 11 / 255
-    with pytest.raises(StoreError, match="keeps no images named 'colour'"):
+    with pytest.raises(StoreError, match="keeps no images named 'color'"):
         got.images("color")
 
 
