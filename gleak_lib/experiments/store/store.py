@@ -85,8 +85,8 @@ class Store:
     def results(self, kind: str) -> Iterator[Result]:
         """Yield all finished cells of a kind ("attack", "training" ...) in the order of their keys.
 
-        A file that cannot be used is warned of (`DamagedResultWarning`) and left out. One that is stored under
-        two spellings (`encoding.keys`) comes once.
+        A file that cannot be used is warned of (`DamagedResultWarning`) and left out. One that is stored
+        under two spellings (`encoding.keys`) comes once.
         """
         for path in sorted((self.folder / kind).glob("*.json")):
             try:
