@@ -65,9 +65,10 @@ published: $(STAMP)  ## build the published book from its stored outputs, execut
 test: $(STAMP) lint  ## lint, types and all tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PYTEST_ARGS)
 
-lint: $(STAMP)  ## ruff and pyright, changing nothing
+lint: $(STAMP)  ## ruff, spelling (American) and pyright, changing nothing
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/codespell .
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 format: $(STAMP)  ## let ruff mend and format

@@ -55,7 +55,7 @@ METRIC = "ScaledSSIM"  # theirs, of a reconstruction as their model sees it
 class Attacked(NamedTuple):
     """What their attack found of one victim."""
 
-    image: Tensor  # 1 x C x H x W, normalised
+    image: Tensor  # 1 x C x H x W, normalized
     loss: float  # the lowest
     steps: int
     ssim: float  # by their own metric, NaN where it was not asked for
@@ -152,7 +152,7 @@ class Release:
         Args:
             config: from `config`.
             model: from `model`.
-            image: 1 x C x H x W, normalised.
+            image: 1 x C x H x W, normalized.
             label: one class index.
             dummy: 1 x C x H x W, where the attack starts.
             noise: the bottleneck's draws, first the client's, then one a step; when they are used up it draws

@@ -1,7 +1,7 @@
 """One step of an attack in several ways: plain torch for one victim, and the engine for all of them.
 
 The loop is what one would write for one victim with nothing but torch: forward pass, gradient with graph,
-distance, prior, second backward pass, torch's own optimiser, scheduler, clipping, keep-best.
+distance, prior, second backward pass, torch's own optimizer, scheduler, clipping, keep-best.
 """
 
 import contextlib

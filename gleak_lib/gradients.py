@@ -21,12 +21,11 @@ from gleak_lib import paths, verify
 from gleak_lib.errors import GradientError, ParameterError, ShapeError
 from gleak_lib.norms import per_victim
 from gleak_lib.outer import FactoredGrads, dense
-from gleak_lib.paths import Loss, forward
-from gleak_lib.types import Grads, Run
+from gleak_lib.paths import forward
+from gleak_lib.types import Grads, Loss, Run
 from gleak_lib.verify import path, trained
 
 __all__ = [
-    "Loss",
     "Method",
     "check",
     "cross_entropy",
@@ -51,7 +50,7 @@ def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
 def prepare(model: nn.Module, batch_size: int) -> nn.Module:
     """Return a private copy of `model` whose gradients can be taken for many victims at once.
 
-    Weights are frozen (they are never optimised here; `trained` remembers which of them the model trains),
+    Weights are frozen (they are never optimized here; `trained` remembers which of them the model trains),
     in-place activations made plain, and BatchNorm in training mode, or without running averages, takes its
     statistics over each victim's own batch and leaves running averages alone.
 
@@ -84,6 +83,11 @@ def _refuse(model: nn.Module) -> None:
                 f"{name or type(model).__name__} is a scripted module, whose layers cannot be watched: pass "
                 "the Python module that it was made from."
             )
+        if vars(module).get("autograd_grad_sample_hooks"):
+            raise ParameterError(
+                "The model carries Opacus' hooks, which do not run on a copy: pass what "
+                "private.to_standard_module() returns, or a plain model with the same weights."
+            )
     lazy = [name for name, p in model.named_parameters() if isinstance(p, UninitializedParameter)]
     if lazy:
         raise ParameterError(
@@ -114,15 +118,15 @@ def per_victim_gradients(
     names: Sequence[str] | None = None,
     method: Method = "auto",
     create_graph: bool = False,
-    loss: Loss = cross_entropy,
+    loss: Loss | None = None,
 ) -> tuple[Grads, Run]:
     """Gradient of each victim's mean loss with respect to the weights.
 
-    A victim's loss is the mean over its B images of `loss` + KL term (001 Eq. 3).
+    A victim's loss is the mean over its B images of `loss` (the cross-entropy if None) + KL term (001 Eq. 3).
 
     Args:
         model: a module made by `prepare`.
-        x: N x C x H x W, normalised, N = V * B with a victim's images next to each other.
+        x: N x C x H x W, normalized, N = V * B with a victim's images next to each other.
         labels: N class indices, or N x K probabilities.
         victims: V.
         noise: the bottlenecks' noise, N x map each; needed wherever the model has bottlenecks.
@@ -152,10 +156,10 @@ def per_victim_gradients(
     if method == "fast" and way != "fast":
         raise ParameterError("The fast path is wrong for this model: use method='auto'.")
     if way == "fast":
-        found, run = paths.fast(model, x, labels, victims, noise, names, create_graph, loss)
+        found, run = paths.fast(model, x, labels, victims, noise, names, create_graph, loss or cross_entropy)
         return {name: dense(g) for name, g in found.items()}, run
     slow = paths.vmap if way == "vmap" else paths.loop
-    grads = slow(model, x, labels, victims, noise, names, create_graph, loss)
+    grads = slow(model, x, labels, victims, noise, names, create_graph, loss or cross_entropy)
     with torch.no_grad():
         return grads, forward(model, x, noise)
 
@@ -213,7 +217,7 @@ def factored_gradients(
     noise: Sequence[Tensor] | None = None,
     names: Sequence[str] | None = None,
     create_graph: bool = False,
-    loss: Loss = cross_entropy,
+    loss: Loss | None = None,
 ) -> tuple[FactoredGrads, Run]:
     """As `per_victim_gradients`, with weight gradients in factors (`outer.Outer`) where these are less work.
 
@@ -221,7 +225,7 @@ def factored_gradients(
     """
     names = wanted(model, names)
     if (way := path(model, x, names)) == "fast":
-        return paths.fast(model, x, labels, victims, noise, names, create_graph, loss)
+        return paths.fast(model, x, labels, victims, noise, names, create_graph, loss or cross_entropy)
     return per_victim_gradients(
         model,
         x,

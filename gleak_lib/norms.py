@@ -1,4 +1,4 @@
-"""What a normalisation layer does before its affine part, and BatchNorm over each victim's own batch."""
+"""What a normalization layer does before its affine part, and BatchNorm over each victim's own batch."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -41,7 +41,7 @@ class VictimBatchNorm(nn.Module):
         return ((rows - mean) * torch.rsqrt(variance + self.eps)).reshape(x.shape)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise, then apply the affine part, as `nn.BatchNorm2d` does in training mode."""
+        """Normalize, then apply the affine part, as `nn.BatchNorm2d` does in training mode."""
         y = self.normalize(x)
         if self.weight is None:
             return y
@@ -50,12 +50,12 @@ class VictimBatchNorm(nn.Module):
 
 
 def takes_batch_statistics(module: nn.modules.batchnorm._BatchNorm) -> bool:
-    """Whether a BatchNorm normalises by its batch: in training mode, or without running averages."""
+    """Whether a BatchNorm normalizes by its batch: in training mode, or without running averages."""
     return module.training or module.running_mean is None
 
 
 def per_victim(module: nn.Module, batch_size: int) -> nn.Module:
-    """Return the stand-in for a BatchNorm that normalises by its batch; any other module itself.
+    """Return the stand-in for a BatchNorm that normalizes by its batch; any other module itself.
 
     A subclass with a forward of its own stays what it is.
     """
@@ -99,7 +99,7 @@ def _layer_norm(
     cudnn_enable: bool = True,
 ) -> Tensor:
     dims = tuple(range(-len(normalized_shape), 0))
-    centred = input - input.mean(dims, keepdim=True)
-    y = centred * torch.rsqrt(centred.square().mean(dims, keepdim=True) + eps)
+    centered = input - input.mean(dims, keepdim=True)
+    y = centered * torch.rsqrt(centered.square().mean(dims, keepdim=True) + eps)
     y = y if weight is None else y * weight
     return y if bias is None else y + bias

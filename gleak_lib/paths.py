@@ -4,7 +4,7 @@ All take (model, x N x ..., labels N, V, the bottlenecks' noise, parameter names
 the loss of each image) and compute the gradients of each victim's mean loss + KL term.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -16,9 +16,7 @@ from gleak_lib.errors import ParameterError, ShapeError
 from gleak_lib.norms import ElementaryLayerNorms
 from gleak_lib.outer import FactoredGrads, Outer, dense
 from gleak_lib.rules import rule_of
-from gleak_lib.types import Grads, Run, VariationalModel
-
-Loss = Callable[[Tensor, Tensor], Tensor]
+from gleak_lib.types import Grads, Loss, Run, VariationalModel
 
 
 def forward(

@@ -31,6 +31,18 @@ def denormalize(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> 
     return images * _per_channel(images, std, "std") + _per_channel(images, mean, "mean")
 
 
+def spread(value: Sequence[float] | float, channels: int, what: str) -> tuple[float, ...]:
+    """Return one value per channel.
+
+    Raises:
+        ShapeError: If there are several values, and not one per channel.
+    """
+    values = (float(value),) * channels if isinstance(value, (int, float)) else tuple(float(v) for v in value)
+    if len(values) != channels:
+        raise ShapeError(f"{what} must be one value or {channels}, one a channel, got {len(values)}.")
+    return values
+
+
 def _per_channel(images: Tensor, values: Sequence[float], what: str) -> Tensor:
     if images.ndim < 3 or images.shape[-3] != len(values):
         raise ShapeError(

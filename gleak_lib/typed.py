@@ -58,7 +58,7 @@ def _checked(function: Callable[..., Any], name: str) -> Callable[..., Any]:
         try:
             given = signature.bind(*args, **kwargs).arguments
         except TypeError as error:
-            takes = ", ".join(p for p in signature.parameters if p != "self")
+            takes = ", ".join(p for p in signature.parameters if p not in ("self", "cls"))
             raise ParameterError(f"{name}: {error}. It takes: {takes or 'nothing'}.") from None
         for parameter, value in given.items():
             kind, hint = signature.parameters[parameter].kind, hints()[parameter]

@@ -2,20 +2,26 @@
 
 Shapes are named as follows throughout the package: V victims (independent client updates), B images
 in a victim's batch, N = V * B, C x H x W pixels, K classes. Pixels are in [0, 1] wherever a public
-function takes or returns images; models see them normalised by a mean and a standard deviation.
+function takes or returns images; models see them normalized by a mean and a standard deviation.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
+from gleak_lib.errors import ParameterError, ShapeError
+from gleak_lib.pixels import spread
+from gleak_lib.received import Received, by_name
 from gleak_lib.typed import typed
 
 Grads = dict[str, Tensor]
 """Gradients by parameter name; per-victim gradients carry a leading axis: V x the parameter's shape."""
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+"""(logits N x K, labels N class indices or N x K probabilities) -> the loss of each image, N."""
 
 
 class Run(NamedTuple):
@@ -63,7 +69,7 @@ class Observation:
             (pixel - mean) / std.
         labels: V x B class indices if the server knows them, else None.
         batched: whether images come and go as V x B x C x H x W (True) or V x C x H x W (False).
-        defense: what the server knows of the defence that the gradients passed, else None: a `Defense` that
+        defense: what the server knows of the defense that the gradients passed, else None: a `Defense` that
             is bound to no client's batch, with its name, its settings and the layer that it targets.
         noise: the bottlenecks' noise, N x map each, only where an oracle experiment grants it.
         statistics: by layer, V x 2 x C, means and variances of what the victims' batches sent into each
@@ -71,7 +77,8 @@ class Observation:
         later: further updates of the same victims on the same images, with weights and gradients of their
             own; see `attacks.join`.
         perturbed: where the defense added noise, truth values V x shape, only where an oracle experiment
-        grants it.
+            grants it.
+        loss: of each image, whose mean over the batch the clients differentiate; None is the cross-entropy.
     """
 
     model: nn.Module
@@ -87,6 +94,109 @@ class Observation:
     statistics: dict[str, Tensor] | None = None
     later: "tuple[Observation, ...]" = ()
     perturbed: Grads | None = None
+    loss: Loss | None = None
+
+    @classmethod
+    @typed
+    def from_gradients(
+        cls,
+        model: nn.Module,
+        gradients: Received,
+        *,
+        input_shape: tuple[int, int, int],
+        batch_size: int = 1,
+        labels: Tensor | Sequence[int] | int | None = None,
+        mean: Sequence[float] | float = 0.0,
+        std: Sequence[float] | float = 1.0,
+        defense: object | None = None,
+        statistics: dict[str, Tensor] | None = None,
+        loss: Loss | None = None,
+    ) -> "Observation":
+        """Return what a server holds that received these gradients.
+
+        They must be those of the batch's mean loss; divide a sum's by the batch size. `invert` looks whether
+        the rest fits (`attacks.check`).
+
+        Args:
+            model: with the weights that the server sent, in the clients' mode (train or eval).
+            gradients: tensors or arrays by parameter name, or in the order of `model.parameters()`; None for
+                a parameter that got no gradient. Of one update, or of V stacked along a first axis.
+            input_shape: C, H, W of one image.
+            batch_size: B, images behind each update.
+            labels: V x B class indices if they are known.
+            mean, std: pixel statistics, one value or one per channel; the model sees (pixel - mean) / std.
+            defense, statistics, loss: as in `Observation`.
+
+        Raises:
+            GradientError: If names, number or shapes are not those of the model's parameters.
+            ShapeError: If the input shape is not C, H, W, there are not V x B labels, or pixel statistics
+                are for other than C channels.
+        """
+        if len(input_shape) != 3:
+            raise ShapeError(f"input_shape must be C, H, W, got {tuple(input_shape)}.")
+        channels, height, width = input_shape
+        named = by_name(model, gradients, "gradients")
+        like = next(iter(named.values()))
+        if labels is not None:
+            labels = torch.as_tensor(labels, device=like.device)
+            if labels.numel() != len(like) * batch_size:
+                raise ShapeError(
+                    f"labels must be V x B = {len(like)} x {batch_size} class indices, got "
+                    f"{tuple(labels.shape)}: set batch_size, or stack several updates along a first axis."
+                )
+            labels = labels.reshape(len(like), batch_size)
+        return cls(
+            model=model,
+            gradients=named,
+            input_shape=(channels, height, width),
+            batch_size=batch_size,
+            mean=spread(mean, channels, "mean"),
+            std=spread(std, channels, "std"),
+            labels=labels,
+            batched=batch_size > 1,
+            defense=defense,
+            statistics=statistics,
+            loss=loss,
+        )
+
+    @classmethod
+    @typed
+    def from_weights(
+        cls,
+        before: nn.Module,
+        after: nn.Module | Received,
+        *,
+        lr: float,
+        local_steps: int = 1,
+        **options: Any,
+    ) -> "Observation":
+        """Return what a server holds that received weights after local training.
+
+        The gradient is taken to be (before - after) / (lr local_steps). After one step of plain SGD that is
+        exact. After several it is the mean of the gradients on the way, which stands for the gradient of all
+        their images at the weights `before` while these hardly move; then `batch_size` counts all those
+        images. Momentum, weight decay and adaptive optimizers make it something else.
+
+        Args:
+            before: the model with the weights that the server sent.
+            after: a model, a state dict, or tensors in the order of `before.parameters()`; of one client, or
+                of V stacked along a first axis.
+            lr: the clients' learning rate.
+            local_steps: steps that each client took.
+            options: as for `from_gradients`, which are needed there.
+
+        Raises:
+            ParameterError: If `lr` is not positive, or `local_steps` below 1.
+            GradientError, ShapeError: As `from_gradients`.
+        """
+        if not 0 < lr < float("inf") or local_steps < 1:
+            raise ParameterError(
+                f"lr must be positive and finite and local_steps at least 1, got {lr} and {local_steps}."
+            )
+        later = by_name(before, after.state_dict() if isinstance(after, nn.Module) else after, "weights")
+        first = dict(before.named_parameters())
+        grads = {name: (first[name].detach() - w) / (lr * local_steps) for name, w in later.items()}
+        return cls.from_gradients(before, grads, **options)
 
     @property
     def victims(self) -> int:
@@ -95,7 +205,7 @@ class Observation:
 
     @property
     def like(self) -> Tensor:
-        """One of the gradients: what an attack computes is of its type and on its device."""
+        """One of the gradients, whose type and device are those of everything that an attack computes."""
         return next(iter(self.gradients.values()))
 
 
@@ -106,12 +216,12 @@ class Reconstruction:
     Attributes:
         images: V x C x H x W (or V x B x C x H x W) in [0, 1], the best iterate by the attack's loss; NaN
             where the attack failed (`failed`).
-        labels: V (or V x B) class indices that the attack used, inferred or optimised (the likeliest).
+        labels: V (or V x B) class indices that the attack used, inferred or optimized (the likeliest).
         loss: V, the attack's loss at that iterate.
-        steps: V, optimisation steps taken before the victim's stop rule held.
+        steps: V, optimization steps taken before the victim's stop rule held.
         trace: T x V, the loss at the steps `trace_steps`; NaN once a victim has stopped.
         trace_steps: T, the steps at which the trace was recorded.
-        noise: the bottlenecks' noise at that iterate where the attack optimised it, N x map each (of several
+        noise: the bottlenecks' noise at that iterate where the attack optimized it, N x map each (of several
             updates one after the other), else None.
     """
 
@@ -125,5 +235,5 @@ class Reconstruction:
 
     @property
     def failed(self) -> Tensor:
-        """V bools: whether the loss was never finite, so that nothing was found, which protects nobody."""
+        """V bools, whether the loss was never finite, so that nothing was found, which protects nobody."""
         return ~self.loss.isfinite()

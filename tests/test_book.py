@@ -1,5 +1,7 @@
 """The book as it is published: sources and notebooks agree, and the build is clean and needs no network."""
 
+import importlib
+import inspect
 import json
 import re
 import shutil
@@ -143,8 +145,20 @@ def html(tmp_path_factory):
 class TestBuild:
     def test_makes_every_page(self, html):
         toc = yaml.safe_load((BOOK / "_toc.yml").read_text())
-        files = [toc["root"], *(c["file"] for part in toc["parts"] for c in part["chapters"])]
+        chapters = [c for part in toc["parts"] for c in part["chapters"]]
+        files = [toc["root"], *(one["file"] for c in chapters for one in (c, *c.get("sections", ())))]
         assert [file for file in files if not (html / f"{file}.html").is_file()] == []
+
+    def test_the_reference_has_every_public_name(self, html):
+        for page in sorted((html / "reference").glob("*.html")):
+            if page.stem != "index":
+                module = importlib.import_module(f"gleak_lib.{page.stem}")
+                names = [
+                    n for n in getattr(module, "__all__", ()) if not inspect.ismodule(getattr(module, n))
+                ]
+                text = page.read_text()
+                ids = [f'id="gleak_lib.{page.stem}.{name}"' for name in names]
+                assert [one for one in ids if one not in text] == []
 
     def test_loads_nothing_from_the_network(self, html):
         remote = []

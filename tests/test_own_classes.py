@@ -1,31 +1,26 @@
 """A defense and a bottleneck of a user's own, as the documentation writes them, go wherever ours go."""
 
 import json
-import re
 
 import pytest
 import torch
+from programs import blocks, execute
 
 from gleak_lib import attacks, bottlenecks, client_setup, federated, models
 from gleak_lib.defenses import Compression, chain
-from gleak_lib.experiments import AttackCell, Store, TrainingCell, encoding, from_json, paths, run
+from gleak_lib.experiments import AttackCell, Store, TrainingCell, encoding, from_json, run
 
 SMALL = {"input_shape": (1, 32, 32), "num_classes": 3}
 
 
-def program(title, lines):
-    """Run the first program under a heading, in a module of its own; return what it defines."""
-    text = (paths.root() / "book" / "reproduce.md").read_text(encoding="utf-8")
-    code = re.search(rf"## {title}\n.*?```python\n(.*?)```", text, re.DOTALL).group(1)  # type: ignore[union-attr]
-    written = [line for line in code.splitlines() if line and not line.startswith(("import", "from"))]
-    assert len(written) <= lines
-    space = {"__name__": "mine"}
-    exec(code, space)
-    return space
+def defined(title, name):
+    """A class that a program of the documentation defines."""
+    code, *_ = blocks("programs.md", title)
+    return execute(code[: code.index("\n\n\n", code.index(f"class {name}"))])[name]
 
 
-SignOnly = program("Add a defense", 6)["SignOnly"]
-Squashed = program("Add a bottleneck", 15)["Squashed"]
+SignOnly = defined("A defense of your own", "SignOnly")
+Squashed = defined("A bottleneck of your own", "Squashed")
 
 
 def test_an_own_defense_is_applied_by_clients_and_in_training():
@@ -71,8 +66,8 @@ def test_both_stand_in_experiments_and_in_texts(tmp_path):
         defense=setup.defense,
     )
     store = Store(tmp_path / "results", tmp_path / "cache")
-    found = run([cell], store, device="cpu", progress=False)
-    assert len(found.frame()) == 2 and store.get(cell) is not None
+    (result,) = run([cell], store, device="cpu", progress=False)
+    assert len(result.figures["loss"]) == 2 and store.get(cell) is not None
     stored = json.loads(store.path(cell).read_text())["cell"]
     assert stored["defense"][0] == {"type": "SignOnly", "on": "step", "scale": 0.25}
     assert from_json(stored) == cell and from_json(encoding.encode(cell)).key == cell.key

@@ -8,6 +8,7 @@ from gleak_lib.attacks.cleaning import Cleaning, CombineUpdates, CompensateUpdat
 from gleak_lib.attacks.closed_form import LinearInversion
 from gleak_lib.attacks.counts import count_labels
 from gleak_lib.attacks.distances import DISTANCES
+from gleak_lib.attacks.evaluate import evaluate
 from gleak_lib.attacks.evaluation import loss_at_truth
 from gleak_lib.attacks.inversion import Callback, Inversion, invert
 from gleak_lib.attacks.label_inference import infer, infer_batch, infer_single, label_accuracy
@@ -67,6 +68,7 @@ __all__ = [
     "best",
     "check",
     "count_labels",
+    "evaluate",
     "gradient_distance",
     "infer",
     "infer_batch",

@@ -35,7 +35,7 @@ def classifier(observation: Observation) -> tuple[str, int]:
     """Return the name of the linear layer that runs last, and the number of classes.
 
     Raises:
-        ParameterError: there is no linear layer, or it does not give the logits.
+        ParameterError: If there is no linear layer, or it does not give the logits.
     """
     like = observation.like
     probe = torch.ones(observation.batch_size, *observation.input_shape, dtype=like.dtype, device=like.device)
@@ -53,3 +53,17 @@ def classifier(observation: Observation) -> tuple[str, int]:
             f"The last linear layer, {name}, does not give this model's {classes} logits: pass labels."
         )
     return name, classes
+
+
+def told_by(observation: Observation) -> tuple[str, int]:
+    """Return the same where the classifier's gradient tells labels.
+
+    Raises:
+        ParameterError: If there is no such layer, or the clients' loss is not the cross-entropy.
+    """
+    if observation.loss is not None:
+        raise ParameterError(
+            "Labels are read off the gradient of the cross-entropy, and these clients have a loss of their "
+            "own: pass labels."
+        )
+    return classifier(observation)

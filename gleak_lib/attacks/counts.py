@@ -14,7 +14,7 @@ are K + 1 linear equations for K counts, solved in the least-squares sense.
 import torch
 from torch import Tensor
 
-from gleak_lib.attacks.classifier import classifier, linear_inputs
+from gleak_lib.attacks.classifier import linear_inputs, told_by
 from gleak_lib.types import Observation
 
 PROBES, SEED = 64, 0  # dummy images that tell what features are like where there is no bias; always the same
@@ -40,9 +40,10 @@ def count_labels(observation: Observation) -> Tensor:
         V x K counts, each row's sum the batch size.
 
     Raises:
-        ParameterError: If the model has no linear classifier, or does not share its weight's gradient.
+        ParameterError: If the model has no linear classifier, or does not share its weight's gradient, or the
+            loss is not the cross-entropy.
     """
-    name, classes = classifier(observation)
+    name, classes = told_by(observation)
     batch = observation.batch_size
     weight = observation.gradients[f"{name}.weight"].double()
     layer = observation.model.get_submodule(name)

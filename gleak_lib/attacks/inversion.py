@@ -29,12 +29,12 @@ class Inversion(abc.ABC):
     @property
     @abc.abstractmethod
     def kind(self) -> str:
-        """How it finds images: the optimizer's name in small letters, or `closed-form`."""
+        """How it finds images, the optimizer's name in small letters, or `closed-form`."""
 
     @property
     @abc.abstractmethod
     def evaluations(self) -> int:
-        """Most gradients of one victim's batch that it computes: what it costs."""
+        """Most gradients of one victim's batch that it computes, which is what it costs."""
 
     @property
     @abc.abstractmethod

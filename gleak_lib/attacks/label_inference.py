@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from gleak_lib.attacks.classifier import classifier
+from gleak_lib.attacks.classifier import told_by
 from gleak_lib.attacks.counts import count_labels
 from gleak_lib.errors import ParameterError, ShapeError, unknown
 from gleak_lib.typed import typed
@@ -31,14 +31,15 @@ def infer_single(observation: Observation) -> Tensor:
         V x 1 class indices.
 
     Raises:
-        ParameterError: batches of more than one image, or no linear classifier.
+        ParameterError: If batches have more than one image, there is no linear classifier, or the loss is not
+            the cross-entropy.
     """
     if observation.batch_size != 1:
         raise ParameterError(
             f"The sign rule reads one label from one image, this batch has {observation.batch_size}: "
             "use infer_batch, or pass labels."
         )
-    name, classes = classifier(observation)
+    name, classes = told_by(observation)
     bias = observation.gradients.get(f"{name}.bias")
     if bias is None:
         weight = observation.gradients[f"{name}.weight"]
@@ -62,8 +63,8 @@ def infer_batch(observation: Observation, rule: str = "counts") -> Tensor:
 
     Raises:
         UnknownNameError: If there is no such rule.
-        ParameterError: If the model has no linear classifier, or if `gradinversion` is asked for and there
-            are more images than classes.
+        ParameterError: If the model has no linear classifier, if the loss is not the cross-entropy, or if
+            `gradinversion` is asked for and there are more images than classes.
     """
     if rule not in RULES:
         raise unknown("label rule", rule, RULES)
@@ -71,7 +72,7 @@ def infer_batch(observation: Observation, rule: str = "counts") -> Tensor:
         counts = count_labels(observation)
         classes = torch.arange(counts.shape[1], device=counts.device).expand_as(counts)
         return classes.flatten().repeat_interleave(counts.flatten()).reshape(len(counts), -1)
-    name, classes = classifier(observation)
+    name, classes = told_by(observation)
     if observation.batch_size > classes:
         raise ParameterError(
             f"GradInversion's rule needs batches of disjoint classes, and {observation.batch_size} images "
@@ -90,7 +91,7 @@ def label_accuracy(found: Tensor, truth: Tensor) -> Tensor:
         truth: of the same shape.
 
     Raises:
-        ShapeError: shapes that differ.
+        ShapeError: If the shapes differ.
     """
     if found.shape != truth.shape:
         raise ShapeError(

@@ -118,8 +118,9 @@ class Optimize(Noise):
 
     Attributes:
         lr: initial learning rate; it falls as the image's does. L-BFGS has one for all.
-        prior: what `weight` multiplies: | |eps|^2 / d - 1 | over the d entries of a map (`norm`), zero on the
-            sphere near which the noise lies, or the negative log density per entry, |eps|^2 / 2d (`map`).
+        prior: what `weight` multiplies: `| |eps|^2 / d - 1 |` over the d entries of a map (`norm`), zero on
+            the sphere near which the noise lies, or `|eps|^2 / 2d`, the negative log density per entry
+            (`map`).
         weight: gamma, the weight of that prior.
         form: the unknown itself: the noise `eps`, or the sample `z` = mu + sigma eps.
     """

@@ -129,7 +129,14 @@ class Objective:
         images, labels = (copies(t, attack.noise.samples).flatten(0, 1) for t in (x, labels))
         with mixed(self.precision, x.device):
             grads, run = per_victim.factored_gradients(
-                self.model, images, labels, victims=victims, noise=noise, names=self.names, create_graph=True
+                self.model,
+                images,
+                labels,
+                victims=victims,
+                noise=noise,
+                names=self.names,
+                create_graph=True,
+                loss=self.observation.loss,
             )
         grads = {name: times(g.to(x.dtype), problem.factors.get(name)) for name, g in grads.items()}
         value = attack.match.apart(grads, problem.target, problem.square)

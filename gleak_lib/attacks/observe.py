@@ -12,9 +12,9 @@ from gleak_lib.attacks.statistics import batch_statistics
 from gleak_lib.bottlenecks import sample_noise
 from gleak_lib.defenses import Batch, Defense
 from gleak_lib.errors import ParameterError, ShapeError
-from gleak_lib.pixels import normalize
+from gleak_lib.pixels import normalize, spread
 from gleak_lib.typed import typed
-from gleak_lib.types import Observation
+from gleak_lib.types import Loss, Observation
 
 CHUNK = 128  # victims whose gradients are computed at once
 _CHANNELS = (1, 3)  # of ordinary images
@@ -35,6 +35,7 @@ def observe(
     share_statistics: bool = False,
     share_perturbed: bool = False,
     noise_scale: float = 1.0,
+    loss: Loss | None = None,
 ) -> Observation:
     """Compute the gradients that V clients would share, and return only what the server sees (001 §II-A).
 
@@ -53,8 +54,10 @@ def observe(
         share_statistics: whether it learns the batch statistics of BatchNorm in training mode, as it does
             where clients send their running averages back.
         share_perturbed: whether it is told which entries the defense added noise to: for oracle experiments
-        only.
+            only.
         noise_scale: what the bottlenecks' noise is multiplied with, at least 0; 0 is a client without noise.
+        loss: of each image (reduction="none"), whose mean over the batch clients differentiate; None is the
+            cross-entropy.
 
     Raises:
         ShapeError: images or labels with wrong shapes or ranges, a model that returns other than N x K.
@@ -89,7 +92,7 @@ def observe(
             f"labels must be {victims} x {batch_size} class indices, "
             f"got {tuple(labels.shape)} {labels.dtype}."
         )
-    mean_, std_ = _per_channel(mean, channels, "mean"), _per_channel(std, channels, "std")
+    mean_, std_ = spread(mean, channels, "mean"), spread(std, channels, "std")
     check_pixels(mean_, std_)
 
     shared = engine.prepare(model, batch_size)
@@ -99,7 +102,8 @@ def observe(
     classes = classes.to(reference.device, torch.long)
     engine.path(shared, x, names)
     with torch.no_grad():
-        shape = tuple(engine.forward(shared, x[:batch_size]).logits.shape)
+        logits = engine.forward(shared, x[:batch_size]).logits
+        shape = tuple(logits.shape)
     classes_out = shape[-1] if shape else 0
     if len(shape) != 2 or classes_out < 2:
         raise ShapeError(
@@ -109,6 +113,11 @@ def observe(
         raise ShapeError(
             f"labels must be in [0, {classes_out - 1}] for this model's {classes_out} logits, "
             f"got [{int(classes.min())}, {int(classes.max())}]."
+        )
+    if loss is not None and (got := tuple(loss(logits, classes[:batch_size]).shape)) != (batch_size,):
+        raise ShapeError(
+            f"loss must return one value per image, {(batch_size,)}, got {got}: make it with "
+            'reduction="none"; clients share the gradient of its mean.'
         )
     noise = tuple(noise_scale * n for n in sample_noise(model, x.shape[0], reference, generator))
     parts, batches = [], []
@@ -121,6 +130,7 @@ def observe(
             victims=min(CHUNK, victims - start),
             noise=[n[rows] for n in noise],
             names=names,
+            loss=loss,
         )
         parts.append({name: g.detach() for name, g in grads.items()})
         if share_statistics:
@@ -131,7 +141,7 @@ def observe(
         raise ParameterError("share_statistics needs a model with BatchNorm in training mode: call train().")
     raw = gradients
     if defense is not None:
-        batch = Batch(model, x, classes, victims, noise, noise_scale)
+        batch = Batch(model, x, classes, victims, noise, noise_scale, loss)
         gradients = defense.bind(batch)(raw, generator=generator)
     seen = Observation(
         model=model,
@@ -146,6 +156,7 @@ def observe(
         noise=noise if share_noise else None,
         statistics={name: torch.cat([b[name] for b in batches]) for name in batches[0]} if batches else None,
         perturbed=defense.perturbed(raw, gradients) if share_perturbed and defense is not None else None,
+        loss=loss,
     )
     check(seen)
     return seen
@@ -159,10 +170,3 @@ def check_scale(noise_scale: float) -> None:
     """
     if not 0 <= noise_scale < math.inf:
         raise ParameterError(f"noise_scale must be finite and not negative, got {noise_scale}.")
-
-
-def _per_channel(value: Sequence[float] | float, channels: int, name: str) -> tuple[float, ...]:
-    values = (float(value),) * channels if isinstance(value, (int, float)) else tuple(float(v) for v in value)
-    if len(values) != channels:
-        raise ShapeError(f"{name} must be one value or {channels}, one a channel, got {len(values)}.")
-    return values

@@ -19,7 +19,7 @@ from gleak_lib.attacks.part import at_least_one
 from gleak_lib.bottlenecks import sample_noise
 from gleak_lib.pixels import denormalize
 from gleak_lib.typed import typed
-from gleak_lib.types import Observation, Reconstruction
+from gleak_lib.types import Loss, Observation, Reconstruction
 
 WIDEST, POINTS = 5.0, 24  # first lengths: a factor of at most 5 around what standardized pixels have
 ZOOMS, FINER = 5, 9  # then so often so many lengths around the best one
@@ -68,9 +68,12 @@ def _search(
     model = engine.prepare(observation.model, 1)
     noises = [sample_noise(model, len(weight), weight, generator) for _ in range(draws)]
 
+    per_image = observation.loss or engine.cross_entropy
+
     def loss(scale: Tensor) -> Tensor:
         x = (scale[:, None] * unit).reshape(-1, *observation.input_shape)
-        own = torch.stack([_output_gradient(model, name, x, labels[:, 0], n).abs() for n in noises]).mean(0)
+        gradients = [_output_gradient(model, name, x, labels[:, 0], n, per_image).abs() for n in noises]
+        own = torch.stack(gradients).mean(0)
         similarity = (nn.functional.normalize(own, dim=1) * response).sum(1) / size
         pixels = denormalize(x, observation.mean, observation.std)
         return 1 - similarity + (pixels - pixels.clamp(0, 1)).abs().mean((1, 2, 3))
@@ -107,7 +110,7 @@ def _singular_vector(weight: Tensor) -> Tensor:
 
 
 def _output_gradient(
-    model: nn.Module, name: str, x: Tensor, labels: Tensor, noise: tuple[Tensor, ...]
+    model: nn.Module, name: str, x: Tensor, labels: Tensor, noise: tuple[Tensor, ...], loss: Loss
 ) -> Tensor:
     """Gradient of each image's loss with respect to what linear layer `name` returns, N x R."""
     seen: list[Tensor] = []
@@ -119,7 +122,7 @@ def _output_gradient(
     try:
         with torch.enable_grad():
             run = engine.forward(model, x.detach().requires_grad_(), noise or None)
-            total = (engine.cross_entropy(run.logits, labels) + run.kl).sum()
+            total = (loss(run.logits, labels) + run.kl).sum()
             return torch.autograd.grad(total, seen[0])[0]
     finally:
         handle.remove()

@@ -38,7 +38,7 @@ def inverse_deviations(observation: Observation, names: Sequence[str]) -> dict[s
     for _ in range(DRAWS):
         noise = sample_noise(model, rows, like, stream)
         grads, _ = engine.per_victim_gradients(
-            model, images, labels, victims=BATCHES, noise=noise, names=names
+            model, images, labels, victims=BATCHES, noise=noise, names=names, loss=observation.loss
         )
         for name, g in grads.items():
             difference = (g - first.setdefault(name, g)).detach().double()

@@ -36,7 +36,7 @@ class Bottlenecked(nn.Module):
 
     @property
     def noise_shapes(self) -> tuple[tuple[int, ...], ...]:
-        """Shape of each bottleneck's noise without the leading axis: the module's own, then the inserted."""
+        """Shape of each bottleneck's noise without the leading axis, the module's own, then the inserted."""
         return (*self._own_shapes, *(b.noise_shape for b in self.bottlenecks.values()))
 
     @property

@@ -14,10 +14,10 @@ Index = Any  # whatever indexes the first axis of a tensor: int, slice, list, in
 
 
 class Pixels:
-    """N x C x H x W images, kept as uint8 (grey ones once) and given as float32 in [0, 1] when indexed.
+    """N x C x H x W images, kept as uint8 (gray ones once) and given as float32 in [0, 1] when indexed.
 
     `pixels[3]` is C x H x W; `pixels[:8]`, `pixels[[1, 5]]` and `pixels[tensor]` are N x C x H x W.
-    50,000 colour images of 32 x 32 take 150 MB this way; as floats they would take 600 MB.
+    50,000 color images of 32 x 32 take 150 MB this way; as floats they would take 600 MB.
 
     Attributes:
         stored: N x (1 or C) x H x W, uint8, or float in [0, 1].
@@ -40,7 +40,7 @@ class Pixels:
         self.why_empty = why_empty
         if stored.shape[1] not in (1, self.channels):
             raise ShapeError(
-                f"Only grey images can be replicated: {stored.shape[1]} channels, not {channels}."
+                f"Only gray images can be replicated: {stored.shape[1]} channels, not {channels}."
             )
 
     @property

@@ -53,7 +53,7 @@ def load(
             as NAME, at size 64, and is called so in results.
         root: the folder; None means the variable `GLEAK_DATA`, else the user's cache folder.
         download: fetch the set through torchvision or medmnist where it is not found.
-        channels: 3 replicates grey images, 1 keeps them grey.
+        channels: 3 replicates gray images, 1 keeps them gray.
         size: height and width that the images are resized to; None is what the name says, else 32.
         statistics: mean and std of the training images as models see them (`resized`), or as they lie on disk
             (`original`, the form of the CVB paper's code: SPEC §13). An archive of victims brings its own.
@@ -61,7 +61,7 @@ def load(
     Raises:
         UnknownNameError: no such set, and no archive of that name; another kind of statistics.
         DataError: the set is not there, damaged, unsafe or does not fit its layout.
-        ParameterError: colour images and `channels=1`, a set that cannot be downloaded, a size that is
+        ParameterError: color images and `channels=1`, a set that cannot be downloaded, a size that is
             out of range or other than the name's, or images that would not fit into memory.
     """
     check_name(name)

@@ -41,34 +41,34 @@ DATASETS: dict[str, Source] = Registry(
     "dataset",
     {
         "digits": Source(
-            "embedded", 10, "scikit-learn's handwritten digits, 8 x 8 grey", "it is always there"
+            "embedded", 10, "scikit-learn's handwritten digits, 8 x 8 gray", "it is always there"
         ),
         "mnist": Source(
-            "torchvision", 10, "handwritten digits, 28 x 28 grey", package_class="MNIST", folder="MNIST/raw"
+            "torchvision", 10, "handwritten digits, 28 x 28 gray", package_class="MNIST", folder="MNIST/raw"
         ),
         "fashionmnist": Source(
             "torchvision",
             10,
-            "clothes, 28 x 28 grey",
+            "clothes, 28 x 28 gray",
             package_class="FashionMNIST",
             folder="FashionMNIST/raw",
         ),
         "cifar10": Source(
             "torchvision",
             10,
-            "objects, 32 x 32 colour",
+            "objects, 32 x 32 color",
             package_class="CIFAR10",
             folder="cifar-10-batches-py",
         ),
         "cifar100": Source(
-            "torchvision", 100, "objects, 32 x 32 colour", package_class="CIFAR100", folder="cifar-100-python"
+            "torchvision", 100, "objects, 32 x 32 color", package_class="CIFAR100", folder="cifar-100-python"
         ),
-        "pneumoniamnist": Source("medmnist", 2, "chest X-rays, 28 x 28 grey", package_class="PneumoniaMNIST"),
+        "pneumoniamnist": Source("medmnist", 2, "chest X-rays, 28 x 28 gray", package_class="PneumoniaMNIST"),
         "retinamnist": Source(
-            "medmnist", 5, "fundus photographs, 28 x 28 colour", package_class="RetinaMNIST"
+            "medmnist", 5, "fundus photographs, 28 x 28 color", package_class="RetinaMNIST"
         ),
-        "dermamnist": Source("medmnist", 7, "skin lesions, 28 x 28 colour", package_class="DermaMNIST"),
-        "bloodmnist": Source("medmnist", 8, "blood cells, 28 x 28 colour", package_class="BloodMNIST"),
+        "dermamnist": Source("medmnist", 7, "skin lesions, 28 x 28 color", package_class="DermaMNIST"),
+        "bloodmnist": Source("medmnist", 8, "blood cells, 28 x 28 color", package_class="BloodMNIST"),
         "dermamnist_victims": Source("victims", 7, "dermamnist images of the CVB paper", _VICTIMS),
         "bloodmnist_victims": Source("victims", 8, "bloodmnist images of the CVB paper", _VICTIMS),
     },

@@ -89,6 +89,7 @@ def _mean(batch: Batch, names: tuple[str, ...], noise: list[Tensor], draws: int)
             victims=len(some),
             noise=[n[some].flatten(0, 1) for n in noise],
             names=names,
+            loss=batch.loss,
         )
         parts.append({n: g.detach() for n, g in grads.items()})
     return {name: torch.cat([part[name] for part in parts]) for name in names}

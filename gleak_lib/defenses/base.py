@@ -11,7 +11,7 @@ from gleak_lib.datasets.base import ImageDataset
 from gleak_lib.errors import GradientError, ParameterError, unknown
 from gleak_lib.grammar import Noun
 from gleak_lib.typed import typed
-from gleak_lib.types import Grads
+from gleak_lib.types import Grads, Loss
 
 State = Any
 Where = Literal["step", "update"]
@@ -27,6 +27,7 @@ class Batch(NamedTuple):
         victims: V, independent updates.
         noise: the bottlenecks' noise in those passes, N x map each.
         noise_scale: what a draw from N(0, 1) was multiplied with for that (`observe`).
+        loss: of each image; None is the cross-entropy.
     """
 
     model: nn.Module
@@ -35,6 +36,7 @@ class Batch(NamedTuple):
     victims: int = 1
     noise: tuple[Tensor, ...] = ()
     noise_scale: float = 1.0
+    loss: Loss | None = None
 
 
 class Privacy(NamedTuple):
@@ -236,7 +238,7 @@ class Chain(Defense):
 
     @property
     def privacy(self) -> Privacy | None:
-        """Of the first part: what comes after it costs no more."""
+        """Of the first part; what comes after it costs no more."""
         return self.defenses[0].privacy if self.defenses else None
 
     @property

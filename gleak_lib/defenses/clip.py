@@ -16,7 +16,7 @@ from gleak_lib.types import Grads
 @typed
 @dataclass(frozen=True)
 class Clip(Defense):
-    """Scale the gradient down to an L2 norm of at most `bound`: g / max(1, |g| / bound) (003: 4).
+    """Scale the gradient down to an L2 norm of at most `bound`: `g / max(1, |g| / bound)` (003: 4).
 
     Attributes:
         bound: S in 003, B in 004 §5-C; positive.

@@ -120,7 +120,13 @@ def _total(batch: Batch, names: tuple[str, ...], bound: float) -> Grads:
     for part in rows.split(max(1, ENTRIES // size)):
         noise = [n[part] for n in batch.noise]
         grads, _ = per_victim_gradients(
-            model, batch.x[part], batch.labels[part], victims=len(part), noise=noise, names=names
+            model,
+            batch.x[part],
+            batch.labels[part],
+            victims=len(part),
+            noise=noise,
+            names=names,
+            loss=batch.loss,
         )
         clipped = _clipped_sum({n: g.detach() for n, g in grads.items()}, owner[part], batch.victims, bound)
         total = {n: total[n] + g for n, g in clipped.items()} if total else clipped

@@ -17,7 +17,7 @@ from gleak_lib.types import Grads
 class Quantize(Defense):
     """Round every layer's gradient to k-bit integers and back (001 §II-C2: 8 bits).
 
-    Symmetric and uniform, as int8 is in practice: with n = 2^(bits - 1) - 1 and the step s = max |g| / n of
+    Symmetric and uniform, as int8 is in practice: with n = 2^(bits - 1) - 1 and the step `s = max |g| / n` of
     each parameter tensor of each update, an entry becomes s * round(g / s). So there are at most 2n + 1
     levels, zeros stay zeros, the largest entry stays as it is, and no entry moves by more than s / 2.
 

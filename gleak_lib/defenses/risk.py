@@ -20,7 +20,7 @@ MEMORY = 2**24  # gradient entries that are held at once, images x parameters
 
 @dataclass(frozen=True)
 class LeakageRisk:
-    """A layer's R_l = mean over root images of |dg_l / dX|, and how well it is known.
+    """A layer's R_l, the mean over root images of `|dg_l / dX|`, and how well it is known.
 
     Attributes:
         layers: names of the modules that hold the parameters, weights and bias together, in the model's
@@ -56,14 +56,14 @@ def leakage_risk(
     probes: int | None = PROBES,
     generator: torch.Generator | None = None,
 ) -> LeakageRisk:
-    """Return R_l = (1/k) sum_i |J_l(X_i)|_p, J_l the Jacobian of layer l's gradient at the image X_i.
+    """Return `R_l = (1/k) sum_i |J_l(X_i)|_p`, J_l the Jacobian of layer l's gradient at the image X_i.
 
     A gradient is that of one root image's loss, X are pixels in [0, 1], and the norm is the entrywise p-norm
-    of the matrix (p=2: Frobenius), which 004 leaves open. J_l is never held. With `probes` k, |J_l|^2 is the
-    mean of k values |J_l u|^2, u of random signs, and one double backward pass gives J_l u of all layers and
-    images. The root of that mean is too small by a term in 1/k, which a jackknife over the probes takes out;
-    it gives the standard error, too. With `probes=None` u runs through all unit vectors, C H W passes, and
-    the norm is exact.
+    of the matrix (p=2: Frobenius), which 004 leaves open. J_l is never held. With `probes` k, `|J_l|^2` is
+    the mean of k values `|J_l u|^2`, u of random signs, and one double backward pass gives J_l u of all
+    layers and images. The root of that mean is too small by a term in 1/k, which a jackknife over the
+    probes takes out; it gives the standard error, too. With `probes=None` u runs through all unit
+    vectors, C H W passes, and the norm is exact.
 
     Args:
         model: the network with its weights, in the mode that clients train it in.

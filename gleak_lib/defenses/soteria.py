@@ -22,8 +22,8 @@ class Soteria(Defense):
     """Prune the representation in front of the fully connected layer (Sun et al. 2021; 003: 80 %).
 
     With r the layer's input and J_i the Jacobian of r_i with respect to the image, the features to prune
-    are those with the largest |r_i| / |J_i|: they reveal the image most. As in code that 004's first author
-    has published, the floor(p * F) features with the smallest sum over the batch of |J_i| / (|r_i| + 0.1)
+    are those with the largest `|r_i| / |J_i|`: they reveal the image most. As in code that 004's first author
+    has published, the floor(p * F) features with the smallest sum over the batch of `|J_i| / (|r_i| + 0.1)`
     lose their column in the gradient of that layer's weight; units that are dead throughout the batch score
     zero and are among the first. Nothing else changes: the other layers' gradients are shared as they are,
     and who leaves this layer out attacks them undisturbed (`muted`). (003 speaks of gradients taken on the
@@ -35,7 +35,7 @@ class Soteria(Defense):
     Attributes:
         p: share of the features that is pruned, in [0, 1).
         layer: name of a linear layer of the model; None takes the last one.
-        probes: estimate each |J_i|^2 by the mean of so many (J v)_i^2 with v from N(0, 1), one pass each,
+        probes: estimate each `|J_i|^2` by the mean of so many `(J v)_i^2` with v from N(0, 1), one pass each,
             instead of computing it with one backward pass a feature, F of them. Meant for training: the
             relative errors, sqrt(2 / probes), average over the batch.
     """

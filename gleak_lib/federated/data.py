@@ -40,7 +40,7 @@ class Images:
             why = given.why_empty if isinstance(given, Pixels) else "Give it at least one."
             raise DataError(f"The {what} has no images. {why}")
         _check(images, labels, what)
-        channels = channels or images.shape[1]  # grey images stand for all channels until they are used
+        channels = channels or images.shape[1]  # gray images stand for all channels until they are used
         self.shape = (len(images), channels, *images.shape[2:])
         self.pixels = images.contiguous().to(like.device)
         self.labels = labels.flatten().long().to(like.device)

@@ -3,7 +3,7 @@
 from gleak_lib.metrics.classification import auc, balanced_accuracy
 from gleak_lib.metrics.features import mse_features, penultimate
 from gleak_lib.metrics.image import minmax, mse, psnr, ssim, ssim_map
-from gleak_lib.metrics.perceptual import Perceptual, lpips, lpips_file, lpips_missing
+from gleak_lib.metrics.perceptual import Perceptual, lpips, lpips_at_hand, lpips_file, lpips_missing
 from gleak_lib.metrics.score import METRICS, assign, matching, score, summary
 from gleak_lib.metrics.success import (
     SUCCESS,
@@ -27,6 +27,7 @@ __all__ = [
     "balanced_accuracy",
     "denormalize",
     "lpips",
+    "lpips_at_hand",
     "lpips_below",
     "lpips_file",
     "lpips_missing",

@@ -48,7 +48,7 @@ def penultimate(
     """Return the function that gives "the feature vector before the final classification layer" (003).
 
     Args:
-        model: maps N x C x H x W, normalised, to logits; it runs in evaluation mode. The layer is the linear
+        model: maps N x C x H x W, normalized, to logits; it runs in evaluation mode. The layer is the linear
             one that runs last. Bottlenecks get zero noise, so that the features repeat.
         mean, std: pixel statistics, one value or one a channel.
     """

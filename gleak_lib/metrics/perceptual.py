@@ -5,6 +5,7 @@ download. They lie where torchvision puts them, `checkpoints` in torch's cache: 
 `~/.cache/torch/hub`. Where they are not at hand the distances are NaN and the reason is said once.
 """
 
+import functools
 import warnings
 from pathlib import Path
 from typing import Any, Literal
@@ -12,7 +13,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from gleak_lib.errors import ShapeError, unknown
+from gleak_lib.errors import MissingDependencyError, ShapeError, unknown
 from gleak_lib.extras import require
 from gleak_lib.typed import typed
 
@@ -111,6 +112,25 @@ def lpips_file(net: str = "vgg") -> tuple[Path, str]:
     """Return where a backbone's weights are looked for, and the address that they come from."""
     url = getattr(require("torchvision.models", "metrics"), BACKBONES[net]).DEFAULT.url
     return Path(torch.hub.get_dir(), "checkpoints", url.rpartition("/")[2]), url
+
+
+def lpips_at_hand() -> Perceptual | None:
+    """Return LPIPS as the CVB paper has it, None where its package or its weights are not at hand.
+
+    That is VGG, on images in [0, 1], which its code passes although the metric expects [-1, 1] (SPEC §13):
+    with images mapped to [-1, 1] (`lpips(inputs="symmetric")`) the figures would not be the paper's.
+    """
+    path, _ = lpips_file("vgg")
+    return _loaded(path, path.stat().st_mtime_ns) if path.exists() else None
+
+
+@functools.lru_cache(maxsize=1)  # the weights take 60 MB, and are read once a process
+def _loaded(path: Path, changed: int) -> Perceptual | None:
+    try:
+        found = lpips("vgg", inputs="unit")
+    except MissingDependencyError:  # of the package `lpips`
+        return None
+    return None if found.missing else found
 
 
 def _weights(net: str, download: bool) -> tuple[dict[str, Tensor] | None, str]:

@@ -66,7 +66,7 @@ class StagedModel(nn.Module):
 
     @property
     def groups(self) -> dict[str, tuple[str, ...]]:
-        """Parameter names by group in data order; a bottleneck makes two: its encoder and its decoder."""
+        """Parameter names by group in data order; a bottleneck makes two, its encoder and its decoder."""
         groups: dict[str, list[str]] = {}
         for name, _ in self.named_parameters():
             parts = name.split(".")
@@ -75,7 +75,7 @@ class StagedModel(nn.Module):
         return {group: tuple(names) for group, names in groups.items()}
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the logits, N x K, of normalised images N x C x H x W."""
+        """Return the logits, N x K, of normalized images N x C x H x W."""
         return self.run(x).logits
 
     def run(
@@ -84,7 +84,7 @@ class StagedModel(nn.Module):
         """Forward pass that also gives the KL term and the noise.
 
         Args:
-            x: N x C x H x W, normalised.
+            x: N x C x H x W, normalized.
             noise: one tensor a bottleneck, N x its `noise_shapes` entry; None draws anew.
             generator: source of the draw.
 

@@ -25,7 +25,7 @@ def initialize(module: nn.Module, scheme: Init = "default") -> None:
     position embeddings keep what they have.
 
     Args:
-        module: what to initialise.
+        module: what to initialize.
         scheme: `default` leaves everything as it is, which is torch's default, or for a ResNet
             torchvision's. The Xavier and Kaiming schemes set biases to zero, of which 002 says nothing.
             `dlg` draws weights and biases from U(-0.5, 0.5), as the code of DLG and iDLG does.

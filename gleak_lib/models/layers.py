@@ -1,4 +1,4 @@
-"""What several architectures share: activations by name, normalisations by name, checks of sizes."""
+"""What several architectures share: activations by name, normalizations by name, checks of sizes."""
 
 from collections.abc import Callable
 
@@ -19,7 +19,7 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = Registry(
 )
 
 NORMS: dict[str, Callable[[int], nn.Module]] = Registry(
-    "normalisation",
+    "normalization",
     {
         "group": lambda channels: nn.GroupNorm(2, channels),
         "batch": nn.BatchNorm2d,

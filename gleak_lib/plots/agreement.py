@@ -19,7 +19,7 @@ def agreement(
 
     Args:
         frame: columns `ours`, `paper` and the one that `by` names; rows with a NaN are left out.
-        by: the column that tells colours apart; the legend shows its values and how many points each has.
+        by: the column that tells colors apart; the legend shows its values and how many points each has.
         quantity: what is drawn, with its unit.
         tolerance: half of the band's height.
         limits: of both axes.

@@ -59,7 +59,7 @@ def dual(
             for place, (side, (name, label)) in enumerate(zip(sides, values.items(), strict=True)):
                 drawn = _draw(side, rows, name, STYLES[place], ours, paper)
                 if name in levels:
-                    drawn["no defence"] = side.axhline(
+                    drawn["no defense"] = side.axhline(
                         levels[name], color=STYLES[place]["color"], ls=DASHES[place], linewidth=1.2
                     )
                 handles |= {f"{label}, {what}": handle for what, handle in drawn.items()}

@@ -17,7 +17,7 @@ def groups(frame: "DataFrame", *, value: str, ylabel: str) -> "Figure":
 
     Args:
         frame: columns network, rounds, gradients (names, in the order of the forward pass), `value`, and
-            maybe `value`_std, drawn as bars.
+            maybe the same with `_std` behind it, drawn as bars.
         value: the column to draw.
         ylabel: the quantity.
 

@@ -1,4 +1,4 @@
-"""A measure of the attack against the strength of a defence."""
+"""A measure of the attack against the strength of a defense."""
 
 from typing import TYPE_CHECKING
 
@@ -26,7 +26,7 @@ def levels(
     """Draw `value` against `level`, one line for each text in column `by`, deviations as bars.
 
     Args:
-        frame: the three columns, and maybe `value`_std.
+        frame: the three columns, and maybe that of `value` with `_std` behind it.
         level: the column along the horizontal axis.
         value: the column to draw.
         by: the column that tells the lines apart; the legend shows its values.

@@ -25,7 +25,7 @@ def reconstructions(
     columns: int = 8,
     scaling: Literal["minmax", "none"] = "minmax",
 ) -> "Figure":
-    """Draw the originals, and one labelled row of reconstructions a method, with the SSIM below each tile.
+    """Draw the originals, and one labeled row of reconstructions a method, with the SSIM below each tile.
 
     Tiles show the pixels as they are, clipped to [0, 1]; only the SSIM is computed on scaled images, and
     the footer says so.
@@ -38,7 +38,7 @@ def reconstructions(
 
     Raises:
         ParameterError: a number of columns outside 1 ... 16.
-        ShapeError: shapes that differ, or images that are neither grey nor colour.
+        ShapeError: shapes that differ, or images that are neither gray nor color.
         MissingDependencyError: matplotlib, seaborn or pandas is not installed.
     """
     if not 1 <= columns <= 16:

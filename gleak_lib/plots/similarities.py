@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 COLUMNS = ("row", "setting", "layer", "step", "similarity")
 BOTTLENECK = {"encoder": ("#66bd63", "--"), "decoder": ("#00562b", "--")}
-BLUES = (0.42, 0.98)  # the part of the colour map that the model's own layers share, first to last
+BLUES = (0.42, 0.98)  # the part of the color map that the model's own layers share, first to last
 
 DPI = 120  # these panels hold many points, and the book keeps its chapters below 2 MB
 
@@ -78,7 +78,7 @@ def similarities(frame: "DataFrame", *, ylabel: str = "cosine similarity", capti
 
 
 def _looks(frame: "DataFrame") -> dict[str, tuple[Any, str]]:
-    """Colour and dash by layer, in the order of the setting that has most of them."""
+    """Color and dash by layer, in the order of the setting that has most of them."""
     blues = require("matplotlib", "book").colormaps["Blues"]
     by_setting = [list(dict.fromkeys(own["layer"])) for _, own in frame.groupby("setting", sort=False)]
     layers = max(by_setting, key=len)

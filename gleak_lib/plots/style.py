@@ -1,4 +1,4 @@
-"""One look for every figure: colours that everybody can tell apart, sizes that survive the page."""
+"""One look for every figure: colors that everybody can tell apart, sizes that survive the page."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,7 +7,7 @@ from types import ModuleType
 from gleak_lib.extras import require
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""Okabe and Ito's colours, the yellow left out (it is too light for lines on white)."""
+"""Okabe and Ito's colors, the yellow left out (it is too light for lines on white)."""
 
 WIDTH = 8.0
 """Inches; the book shows 8 inches on about 800 pixels, so that a font of 10 points is 14 pixels high."""

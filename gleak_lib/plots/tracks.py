@@ -16,9 +16,9 @@ DPI = 120  # these panels hold many points, and the book keeps its chapters belo
 
 
 def tracks(frame: "DataFrame", *, caption: str = "") -> "Figure":
-    """Draw a row of panels an image and a column a layer: one entry against another, coloured by step.
+    """Draw a row of panels an image and a column a layer: one entry against another, colored by step.
 
-    Steps are coloured on a log scale; a cross marks the client's own two values.
+    Steps are colored on a log scale; a cross marks the client's own two values.
 
     Args:
         frame: columns image, layer, step, first, second (the dummy's two entries at that step),

@@ -1,4 +1,4 @@
-"""What a defence costs against what it protects: one point a setting."""
+"""What a defense costs against what it protects: one point a setting."""
 
 import math
 from typing import TYPE_CHECKING

@@ -16,7 +16,7 @@ MARKERS = ("o", "s", "^", "D", "v")
 def utility(frame: "DataFrame", *, threshold: float = 0.5) -> "Figure":
     """Draw accuracy against 1 - SSIM: the better model stands further to the top, the safer to the right.
 
-    Colours tell image sets apart, markers models; an empty marker is a model without defence. What was
+    Colors tell image sets apart, markers models; an empty marker is a model without defense. What was
     attacked but not trained, or the other way round, has no place; a panel without any point says so.
 
     Args:
@@ -79,7 +79,7 @@ def utility(frame: "DataFrame", *, threshold: float = 0.5) -> "Figure":
         ]
         handles += [
             pyplot.Line2D([], [], marker="o", color="0.4", markerfacecolor=face, label=text, **dot)
-            for face, text in (("white", "without defence"), ("0.4", "defended"))
+            for face, text in (("white", "without defense"), ("0.4", "defended"))
         ]
         figure.legend(handles=handles, loc="outside lower center", ncols=5)
         return figure

@@ -52,7 +52,7 @@ def test_it_is_exact(rows, norm):
 
 
 def test_bottlenecks_behind_the_layer_hide_nothing():
-    """PRECODE randomises what follows: the quotient of the gradients does not care (001 appendix)."""
+    """PRECODE randomizes what follows: the quotient of the gradients does not care (001 appendix)."""
     model = insert(perceptron(), after="3", spec=PRECODE(k=8), input_shape=(3, 4, 4), seed=0)
     model = insert(model, after="5", spec=PRECODE(k=4), input_shape=(3, 4, 4), seed=1)
     seen, images = observed(model)

@@ -1,4 +1,4 @@
-"""The engine against a plain loop with torch's own optimiser, and everything it promises of its results."""
+"""The engine against a plain loop with torch's own optimizer, and everything it promises of its results."""
 
 import dataclasses
 import gc

@@ -1,4 +1,4 @@
-"""What an attacker estimates of the defence from the gradients, and applies to the dummies' (003)."""
+"""What an attacker estimates of the defense from the gradients, and applies to the dummies' (003)."""
 
 import pytest
 import torch

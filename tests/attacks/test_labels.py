@@ -1,4 +1,4 @@
-"""Labels read off the gradients, and labels optimised with the image."""
+"""Labels read off the gradients, and labels optimized with the image."""
 
 import dataclasses
 import math
@@ -60,7 +60,7 @@ def test_one_label_of_two_classes_without_a_bias():
 
 
 def test_one_label_where_the_features_sum_to_zero():
-    """A ViT's classifier has no bias, and LayerNorm centres what it is given."""
+    """A ViT's classifier has no bias, and LayerNorm centers what it is given."""
     labels = torch.arange(10)
     model = models.build("vit", hidden=64, heads=4, depth=1, mlp=32, seed=0)
     seen = observe(model, torch.rand(10, 3, 32, 32), labels, share_labels=False)

@@ -27,7 +27,7 @@ def rosenbrock(scale):
 
 
 def batched(of, start, attack, steps, rates):
-    """Trajectory T x V x D and losses T x V of the batched optimiser."""
+    """Trajectory T x V x D and losses T x V of the batched optimizer."""
     x = {"image": start.clone()}
 
     def evaluate(unknowns, live):

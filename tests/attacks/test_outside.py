@@ -1,6 +1,5 @@
 """A distance, a prior, a kind of unknown and an optimizer from outside the package, each in a few lines."""
 
-import inspect
 from dataclasses import dataclass
 
 import pytest
@@ -70,12 +69,6 @@ def seen(batch=1, **options):
     shape = (3, 1, 8, 8) if batch == 1 else (3, batch, 1, 8, 8)
     images = torch.rand(shape, generator=rng(0))
     return observe(model, images, torch.arange(3 * batch) % 3, mean=0.4, std=0.3, **options)
-
-
-@pytest.mark.parametrize(("thing", "lines"), [(taxicab, 6), (paleness, 6), (Paleness, 6), (Latent, 20)])
-def test_they_are_short(thing, lines):
-    code = [line for line in inspect.getsource(thing).splitlines() if line.strip()]
-    assert len(code) <= lines
 
 
 def test_a_distance():

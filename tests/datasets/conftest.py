@@ -4,7 +4,7 @@ import pytest
 
 @pytest.fixture
 def arrays():
-    """A small grey set in MedMNIST's layout: 30 + 12 images of 28 x 28, 3 classes."""
+    """A small gray set in MedMNIST's layout: 30 + 12 images of 28 x 28, 3 classes."""
     rng = np.random.default_rng(0)
     return {
         "train_images": rng.integers(0, 256, (30, 28, 28), dtype=np.uint8),
@@ -16,7 +16,7 @@ def arrays():
 
 @pytest.fixture
 def victim_arrays():
-    """A small victims archive: 6 colour images of 32 x 32."""
+    """A small victims archive: 6 color images of 32 x 32."""
     rng = np.random.default_rng(1)
     return {
         "images": rng.random((6, 3, 32, 32), dtype=np.float32),

@@ -1,4 +1,4 @@
-"""DP-SGD against Opacus' own per-example gradients, optimiser and accountant; its noise; what it refuses."""
+"""DP-SGD against Opacus' own per-example gradients, optimizer and accountant; its noise; what it refuses."""
 
 import copy
 import math

@@ -165,7 +165,7 @@ def test_only_storable_values():
     [
         ({"type": "Popen", "args": ["ls"]}, "no storable class 'Popen'"),
         ({"a": 1}, "no storable class None"),
-        ({"type": "Attack", "colour": 1}, "cannot make Attack"),
+        ({"type": "Attack", "color": 1}, "cannot make Attack"),
         ({"type": "Attack", "tv": -1}, "tv must not be negative"),
         ({"type": "Protocol"}, "no cell but Protocol"),
         (3, "no cell but int"),

@@ -12,7 +12,7 @@ from gleak_lib.federated import Protocol
 
 @pytest.fixture
 def hospital(tmp_path, monkeypatch):
-    """A user's own archive in MedMNIST's layout: 40 grey images, 3 of 4 of class 0, and 8 test images."""
+    """A user's own archive in MedMNIST's layout: 40 gray images, 3 of 4 of class 0, and 8 test images."""
     rng = np.random.default_rng(0)
     arrays = {}
     for split, count in (("train", 40), ("test", 8)):

@@ -33,8 +33,8 @@ def test_what_was_put_is_got(store):
     assert got.figures["c"] == FIGURES["c"]
     np.testing.assert_array_equal(got.examples["truth"], EXAMPLES["truth"])
     assert got.images("truth").max() == 11 / 255
-    with pytest.raises(StoreError, match="keeps no images named 'colour'"):
-        got.images("colour")
+    with pytest.raises(StoreError, match="keeps no images named 'color'"):
+        got.images("color")
 
 
 def test_files_can_be_compared_line_by_line(store):

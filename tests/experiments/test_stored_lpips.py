@@ -81,16 +81,16 @@ def test_without_weights_nothing_is_stored_and_nothing_else_changes(home, store)
 
 def test_weights_that_come_later_are_found(home, features):
     (home / FILE).rename(home / "elsewhere")
-    assert scores.perceptual() is None
+    assert metrics.lpips_at_hand() is None
     (home / "elsewhere").rename(home / FILE)
-    assert scores.perceptual() is not None
+    assert metrics.lpips_at_hand() is not None
 
 
 def test_weights_without_the_package_are_no_use(features, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "lpips", None)
-    scores._loaded.cache_clear()
-    assert scores.perceptual() is None
-    scores._loaded.cache_clear()
+    metrics.perceptual._loaded.cache_clear()
+    assert metrics.lpips_at_hand() is None
+    metrics.perceptual._loaded.cache_clear()
 
 
 def with_lpips(cell, values):

@@ -161,8 +161,8 @@ def test_show_is_readable_and_the_same_each_time():
     assert ">–<" in html and "nan" not in html.lower()
     assert "row_heading" not in html  # no index
     assert "SSIM (paper)" in tables.show(table).to_html()
-    with pytest.raises(ParameterError, match="lacks colour"):
-        tables.show(table, columns=["colour"])
+    with pytest.raises(ParameterError, match="lacks color"):
+        tables.show(table, columns=["color"])
 
 
 def test_show_numbers():

@@ -8,11 +8,11 @@ import torch
 
 from gleak_lib import attacks, datasets, models
 from gleak_lib.attacks import ATTACKS, Attack
+from gleak_lib.attacks.evaluate import blind, noise_correlation, noise_of
 from gleak_lib.bottlenecks import CVB, PRECODE
 from gleak_lib.defenses import AverageNoise, Compression
 from gleak_lib.errors import ParameterError
 from gleak_lib.experiments import AttackCell, TrainingCell, frame, run, tables
-from gleak_lib.experiments.specs import ground_truth
 from gleak_lib.types import Reconstruction
 
 TRAINING = TrainingCell("digits", bottlenecks=(CVB(1, 1), PRECODE(3, 4)))
@@ -53,11 +53,11 @@ def test_several_updates_of_the_same_images(store):
     generator = torch.Generator().manual_seed(3)
     pixels = {"mean": digits.mean, "std": digits.std, "share_noise": True}
     updates = [attacks.observe(model, images, labels, generator=generator, **pixels) for _ in range(3)]
-    seen = ground_truth.blind(attacks.join(updates))
+    seen = blind(attacks.join(updates))
     assert [one.noise for one in (seen, *seen.later)] == [None] * 3
     found = attacks.invert(seen, JOINT, generator=generator)
     assert result.figures["loss"] == pytest.approx(found.loss.tolist(), rel=1e-4)
-    noise = ground_truth.noise_of(attacks.join(updates))
+    noise = noise_of(attacks.join(updates))
     assert len(noise) == len(found.noise) == 6
     at_truth = attacks.loss_at_truth(seen, JOINT, images, labels, noise)
     assert result.figures["loss_at_truth"] == pytest.approx(at_truth.tolist(), rel=1e-4)
@@ -75,9 +75,9 @@ def test_in_a_batch_the_noise_goes_with_the_images():
     shuffled = torch.stack([images[v, order[v]] for v in range(2)])
     empty = torch.zeros(2)
     found = Reconstruction(shuffled, empty, empty, empty, empty, empty, mixed)
-    torch.testing.assert_close(ground_truth.noise_correlation(found, images, noise), torch.ones(2).double())
+    torch.testing.assert_close(noise_correlation(found, images, noise), torch.ones(2).double())
     wrong = dataclasses.replace(found, noise=noise)
-    assert ground_truth.noise_correlation(wrong, images, noise).max() < 0.99
+    assert noise_correlation(wrong, images, noise).max() < 0.99
 
 
 @pytest.mark.parametrize("name", sorted(ATTACKS))

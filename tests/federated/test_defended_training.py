@@ -1,4 +1,4 @@
-"""Every defence inside federated training; private training against a loop with Opacus' own parts."""
+"""Every defense inside federated training; private training against a loop with Opacus' own parts."""
 
 import copy
 import math

@@ -123,7 +123,7 @@ def test_models_with_and_without_bottlenecks_get_the_same_clients(big, cvb, smal
 
 
 def test_images_in_any_dress_are_the_same_images(images, small):
-    """uint8, floats, and a data set's split whose grey images are shown in three channels."""
+    """uint8, floats, and a data set's split whose gray images are shown in three channels."""
     pixels, labels = images
     with torch.random.fork_rng():
         torch.manual_seed(0)

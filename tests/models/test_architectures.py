@@ -188,9 +188,9 @@ def test_vit_computes_what_is_written_down(options, twice, eps, small):
     x = torch.rand(2, 2, 8, 8, dtype=torch.double)
 
     def norm(t, name):
-        centred = t - t.mean(-1, keepdim=True)
+        centered = t - t.mean(-1, keepdim=True)
         return (
-            centred / (centred.square().mean(-1, keepdim=True) + eps).sqrt() * w[f"{name}.weight"]
+            centered / (centered.square().mean(-1, keepdim=True) + eps).sqrt() * w[f"{name}.weight"]
             + w[f"{name}.bias"]
         )
 
@@ -300,7 +300,7 @@ def test_the_activation_is_an_option(small):
         (
             {"name": "resnet18", "norm": "grup"},
             UnknownNameError,
-            r"normalisation 'grup'. Did you mean 'group'",
+            r"normalization 'grup'. Did you mean 'group'",
         ),
         ({"name": "resnet18", "width": 7}, ParameterError, "width must be even for GroupNorm"),
         ({"name": "resnet18", "width": 0}, ParameterError, "width must be an integer of at least 1, got 0"),

@@ -1,4 +1,4 @@
-"""Two quantities over a setting, and what a defence costs against what it protects."""
+"""Two quantities over a setting, and what a defense costs against what it protects."""
 
 import numpy as np
 import pandas as pd
@@ -51,7 +51,7 @@ def test_dual_draws_a_panel_a_setting_and_an_axis_a_quantity():
         assert right.get_ylim()[0] < 0.05
         assert right.get_ylim()[1] > 0.9
     labels = [text.get_text() for text in figure.legends[0].texts]
-    assert labels == ["accuracy, ours (cpu)", "SSIM, ours (cpu)", "SSIM, paper", "SSIM, no defence"]
+    assert labels == ["accuracy, ours (cpu)", "SSIM, ours (cpu)", "SSIM, paper", "SSIM, no defense"]
     assert [axes.get_ylabel() for axes in figure.axes] == ["accuracy", "", "", "SSIM", "accuracy", "SSIM"]
 
 

@@ -61,7 +61,7 @@ def test_tradeoff_places_and_fills_its_markers():
     assert defended.get_markerfacecolor() != "white" and plain.get_markerfacecolor() == "white"
     assert threshold.get_xdata()[0] == 0.5
     assert right.get_title() == "paper" and "nothing" in right.texts[0].get_text()
-    assert legend(figure) == ["a", "b", "CNN", "ViT", "without defence", "defended"]
+    assert legend(figure) == ["a", "b", "CNN", "ViT", "without defense", "defended"]
     with pytest.raises(ParameterError, match="missing: ssim"):
         plots.utility(MODELS.drop(columns="ssim"))
     with pytest.raises(ParameterError, match="missing: rows"):

@@ -184,8 +184,8 @@ def test_style_is_set_by_style_and_left_alone_by_figures():
         assert mpl.rcParams["font.size"] == 23
         plots.style()
         assert mpl.rcParams["font.size"] == 10
-        colours = [entry["color"] for entry in mpl.rcParams["axes.prop_cycle"]]
-        assert [mpl.colors.to_hex(colour).upper() for colour in colours] == list(plots.PALETTE)
+        colors = [entry["color"] for entry in mpl.rcParams["axes.prop_cycle"]]
+        assert [mpl.colors.to_hex(color).upper() for color in colors] == list(plots.PALETTE)
 
 
 def test_a_missing_matplotlib_names_the_extra(monkeypatch):

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from gleak_lib import attacks, datasets
 from gleak_lib.attacks import Attack, Cleaning, Inversion
+from gleak_lib.attacks.evaluate import blind, noise_of
 from gleak_lib.attacks.observe import check_scale
 from gleak_lib.datasets import ImageDataset
 from gleak_lib.datasets.base import SPLITS, SplitName
@@ -17,7 +18,7 @@ from gleak_lib.defenses import NO_DEFENSE, Defense
 from gleak_lib.errors import ParameterError, unknown
 from gleak_lib.experiments.context import Context
 from gleak_lib.experiments.encoding import storable
-from gleak_lib.experiments.specs import ground_truth, scores
+from gleak_lib.experiments.specs import scores
 from gleak_lib.experiments.specs.base import Output, Work
 from gleak_lib.experiments.specs.fields import count, defended, integers, one_defense, put
 from gleak_lib.experiments.specs.on_weights import WeightsCell, steps
@@ -195,8 +196,8 @@ class AttackCell(WeightsCell):
     def run(self, context: Context) -> Output:
         """Observe the victims' gradients, invert them, and score what was found against the truth.
 
-        Besides the scores there is what the loss would be at the truth, see `experiments.truth`, and how far
-        the whole gradient is from the reconstruction's, see `attacks.gradient_distance`.
+        Besides the scores there is what the loss would be at the truth, and how far the whole gradient is
+        from the reconstruction's, see `attacks.evaluate`.
         """
         return self.watched(context, None)
 
@@ -230,7 +231,7 @@ class AttackCell(WeightsCell):
                 for _ in range(self.updates)
             ]
         )
-        received = observation = known if self.share_noise else ground_truth.blind(known)
+        received = observation = known if self.share_noise else blind(known)
         for clean in self.cleaning:
             observation = clean(observation)
         found = attacks.invert(
@@ -241,9 +242,6 @@ class AttackCell(WeightsCell):
             compile=context.compile,
             callback=None if watch is None else watch(observation),
         )
-        numbers = scores.attack(observation, self.attack, found, images, labels)
-        numbers["gradient_distance"] = attacks.gradient_distance(received, self.attack, found).tolist()
-        numbers |= ground_truth.figures(
-            observation, self.attack, found, images, labels, ground_truth.noise_of(known)
-        )
+        noise = noise_of(known)
+        numbers = scores.attack(observation, self.attack, found, images, labels, noise, received)
         return Output(numbers, scores.examples(found, images))

@@ -1,17 +1,17 @@
 """Figures of finished runs as plain numbers, small enough to be stored and compared line by line."""
 
-import functools
 import warnings
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gleak_lib import attacks, metrics, models
-from gleak_lib.attacks import Attack, Inversion, Known
-from gleak_lib.errors import AttackError, MissingDependencyError
+from gleak_lib import metrics, models
+from gleak_lib.attacks import Inversion
+from gleak_lib.attacks.evaluate import of_victims, refuse_failed
+from gleak_lib.errors import MissingDependencyError
 from gleak_lib.federated import History
 from gleak_lib.types import Observation, Reconstruction
 
@@ -61,43 +61,44 @@ def untrained(model: nn.Module) -> dict[str, Any]:
 
 
 def attack(
-    observation: Observation, attack: Inversion, found: Reconstruction, images: Tensor, labels: Tensor
+    observation: Observation,
+    attack: Inversion,
+    found: Reconstruction,
+    images: Tensor,
+    labels: Tensor,
+    noise: Sequence[Tensor] = (),
+    received: Observation | None = None,
 ) -> dict[str, Any]:
     """Return per-victim columns, their summary, and the quartiles of the loss over the steps.
 
-    LPIPS is among the columns where its weights are at hand, see `perceptual`.
+    LPIPS is among the columns where its weights are at hand, see `metrics.lpips_at_hand`.
 
     Args:
         observation: what was attacked.
         attack: how.
         found: what `invert` returned.
-        images, labels: the truth.
+        images, labels, noise: the truth; the noise update after update.
+        received: what was cleaned before it was attacked, if it was.
 
     Raises:
         AttackError: If the attack failed for a victim.
     """
-    if found.failed.any():
-        raise AttackError(
-            f"{attack.name!r} failed for {int(found.failed.sum())} of {len(found.failed)} victims: its loss "
-            "was never finite there, and a mean over the others would hide it."
-        )
+    refuse_failed(found, repr(attack.name))
+    values = of_victims(found, images, observation, attack, labels, noise, received)
     sizes = {name: value[0].numel() for name, value in observation.gradients.items()}
     result: dict[str, Any] = {
         "parameters": models.count_parameters(observation.model),
         "entries_matched": sum(sizes[n] for n in attack.matched(observation)),
         "entries_total": sum(sizes.values()),
         "labels": labels.flatten().tolist(),
-        "loss": found.loss.tolist(),
-        "steps": found.steps.tolist(),
+        **{name: value.tolist() for name, value in values.items()},
         "trace": trace(found),
         "scores": {},
         "summary": {},
     }
-    told = not isinstance(attack, Attack) or isinstance(attack.labels, Known)
-    if observation.labels is None or not told:
-        shares = attacks.label_accuracy(found.labels, labels.reshape(found.labels.shape))
-        result["label_accuracy"] = float(shares.mean())
-    distance = perceptual()
+    if "label_accuracy" in values:
+        result["label_accuracy"] = float(values["label_accuracy"].mean())
+    distance = metrics.lpips_at_hand()
     names = SCORES if distance is None else (*SCORES, LPIPS)
     for scaling in SCALINGS:
         frame = metrics.score(found, images, scaling=scaling, perceptual=distance)
@@ -108,25 +109,6 @@ def attack(
             row = table.loc[name]
             result["summary"][scaling][name] = {"mean": row["mean"].item(), "std": row["std"].item()}
     return result
-
-
-def perceptual() -> metrics.Perceptual | None:
-    """Return LPIPS as the CVB paper has it, None where its package or its weights are not at hand.
-
-    That is VGG, on images in [0, 1], which its code passes although the metric expects [-1, 1] (SPEC §13):
-    with images mapped to [-1, 1] (`metrics.lpips(inputs="symmetric")`) the figures would not be the paper's.
-    """
-    path, _ = metrics.lpips_file("vgg")
-    return _loaded(path, path.stat().st_mtime_ns) if path.exists() else None
-
-
-@functools.lru_cache(maxsize=1)  # the weights take 60 MB, and are read once a process
-def _loaded(path: Path, changed: int) -> metrics.Perceptual | None:
-    try:
-        found = metrics.lpips("vgg", inputs="unit")
-    except MissingDependencyError:  # of the package `lpips`
-        return None
-    return None if found.missing else found
 
 
 def trace(found: Reconstruction) -> dict[str, list[float]]:
