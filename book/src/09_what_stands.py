@@ -13,9 +13,9 @@
 # :class: tip
 # **Question.** Which protections still hide images from an attacker who knows them, and what do they cost?
 #
-# **Answer.** On fresh weights, of {glue:text}`standing-images` single images: {glue:text}`found-precode` % are found behind PRECODE, {glue:text}`found-cvb` % behind the CVB,
-# {glue:text}`found-tenth` % under compression to a tenth. None is found under DP with $\sigma = 10^{-2}$ (95 % interval up to {glue:text}`high-dp` %), for {glue:text}`standing-dp-gain` points of accuracy.
-# Rely on noise and large batches; a bottleneck helps beside them, not instead. This is a measurement on one small network, no guarantee.
+# **Answer.** On fresh weights, of {glue:text}`standing-images` single images, {glue:text}`found-precode` % are found behind PRECODE, {glue:text}`found-cvb` % behind the CVB, {glue:text}`found-tenth` % under compression to a
+# tenth, and {glue:text}`standing-dp` % under DP with $\sigma = 10^{-2}$, which changes the accuracy by {glue:text}`standing-dp-gain` points (trained in batches of 64). Rely on noise and large batches; a bottleneck
+# helps beside them, not instead. Measured on one small network: no guarantee.
 # ```
 #
 # ```{glue:figure} seen
@@ -96,7 +96,12 @@ setups = {parse(text).label: parse(text) for text in ["none", *protections]}
 protocol = Protocol(rounds=training_rounds)
 trainings = {
     (label, i): TrainingCell(
-        dataset, model, (), s.bottlenecks, protocol, seed + i, defense=s.defense
+        dataset,
+        model,
+        bottlenecks=s.bottlenecks,
+        protocol=protocol,
+        seed=seed + i,
+        defense=s.defense,
     )
     for label, s in setups.items()
     for i in range(seeds)
@@ -204,7 +209,7 @@ Markdown(tables.note(results, profile))
 #
 # ## An attack that knows the defense, by hand
 #
-# Four handwritten digits, and a client who adds Gaussian noise to the gradient. Noise in the gradient asks for a dummy with speckle. An attacker who knows of it trusts
+# Four handwritten digits, and a client who adds Gaussian noise to the gradient. A dummy that matches the noise, too, has speckle. An attacker who knows of it trusts
 # the gradient less and the prior more. So beside IG, with the weight $\lambda = 0.01$ of its prior, runs *joint, smoother*, with 0.03:
 
 # %%
@@ -236,7 +241,7 @@ for known in (ATTACKS["ig"].replace(drop_after=30), joint.replace(tv=0.03)):
 #
 # ## Protections and attackers
 #
-# On fresh weights. *ASR* is the share of images with an SSIM of at least 0.5, in brackets its 95 % interval.
+# On fresh weights. *ASR* is the share of images with an SSIM of at least 0.5, in brackets its 95 % interval; *SSIM* is a mean ± standard deviation over images.
 
 # %% tags=["hide-input"]
 by = ["weights", "protection"]
@@ -283,7 +288,7 @@ tables.show(
 )
 
 # %% [markdown]
-# The other protections are folded here, and in the figure beside these:
+# The other protections (folded), and all of them in a figure:
 
 # %% tags=["hide-cell"]
 tables.show(
@@ -316,7 +321,7 @@ glue("found", plots.picture(figure, alt), display=False)
 # Images found under the attack of the papers' tables and under the best attack, with 95 % intervals: {glue:text}`about-fresh`.
 # ```
 #
-# Under the best attack these protections lose ten points or more:
+# In numbers:
 
 # %% tags=["hide-input"]
 pays = [
@@ -335,7 +340,7 @@ Markdown(
 #
 # - **Next to nothing** is hidden by clipping (the cosine does not see lengths), by pruning the smallest fifth, by four bits, or by Soteria, whose layer the attacker
 #   leaves out: {glue:text}`range-nothing` % are found.
-# - **Weak noise** hides a part. Under Gaussian noise of 0.01 {glue:text}`found-gaussian` % are found; under DP with $\sigma = 10^{-3}$ {glue:text}`found-dp-weak` %, so that it hides {glue:text}`hidden-dp-weak` %, on fresh weights and at hardly any cost in accuracy. (On weights after three rounds it hides next to nothing, see below.) Compression to a tenth
+# - **Weak noise** hides a part. Under Gaussian noise of deviation 0.01, {glue:text}`found-gaussian` % are found; under DP with $\sigma = 10^{-3}$, {glue:text}`found-dp-weak` %, so that it hides {glue:text}`hidden-dp-weak` %, on fresh weights and at hardly any cost in accuracy. (On weights after three rounds it hides next to nothing, see below.) Compression to a tenth
 #   goes from {glue:text}`published-tenth` to {glue:text}`found-tenth` % once the attacker looks only at the entries that were sent.
 # - **Of the bottleneck candidates** three fail: the floor under $\sigma$ (at 4 it still hides {glue:text}`hidden-floor-4` %), the average over four draws, as soon as all four are searched for, and the CVB as published.
 #   One was not broken: with more numbers of noise than of gradient {glue:text}`found-many` % were found. Its accuracy is not known: a round of
@@ -347,7 +352,7 @@ Markdown(
 # "Not broken" means here that none of three to four attacks of {glue:text}`about-steps` steps found one of {glue:text}`standing-images` images, with intervals that reach up to {glue:text}`high-dp` %. The best attack was chosen on the same images that it is scored on, which favors it a little; and
 # images of one batch are counted as if they were independent. Of batches of four, IG finds a little more ({glue:text}`published-four` %) than the attack with the highest mean SSIM ({glue:text}`found-four` %).
 #
-# The mean SSIM of every attack on every protection is folded here:
+# The mean SSIM of every attack on every protection (folded):
 
 # %% tags=["hide-cell"]
 every = scored[scored["weights"] == "fresh"]
@@ -365,7 +370,7 @@ tables.show(
 )
 
 # %% [markdown]
-# Whoever cannot try the attacks beforehand, and believes the nearest gradient, loses ten points or more here:
+# Whoever cannot try the attacks beforehand finds less:
 
 # %% tags=["hide-input"]
 loses = [
@@ -409,7 +414,7 @@ for name, (rows, count) in drawn.items():
         columns=count,
         scaling=scaling,
     )
-    alt = f"Rows of small images: the originals, and what the best attack finds under each protection: {'; '.join(rows)}."
+    alt = f"Rows of small images: the originals, and what the best attack finds under each protection: {'; '.join(rows)}. Where the SSIM is above 0.5 the picture can be made out, below 0.3 there are blotches."
     glue(name, plots.picture(figure, alt), display=False)
 
 # %% [markdown]
@@ -515,7 +520,7 @@ Markdown(
 )
 
 # %% [markdown]
-# Accuracies after {glue:text}`about-rounds` rounds say who learns slower, not where it ends. In the published run clipping, pruning, Soteria and the weakest DP cost {glue:text}`cheap` points at most, less than accuracies vary between models. The CVB costs about {glue:text}`cvb-lost` points here; after 20 rounds it is a little ahead of the plain network, with one seed, in {doc}`Other
+# Accuracies after {glue:text}`about-rounds` rounds say who learns slower, not where it ends. In the published run clipping, pruning, Soteria and the weakest DP cost {glue:text}`cheap` points at most, less than accuracies vary between models. The CVB costs about {glue:text}`lost-cvb` points here; after 20 rounds it is a little ahead of the plain network, with one seed, in {doc}`Other
 # architectures <06_other_architectures>`. With the floor under $\sigma$ at 4 nothing is learned at all: {glue:text}`accuracy-floor-4` % is chance. The Laplace noise that was not broken costs most of what is learned; it is also ten times as strong as the Gaussian noise, so the two say nothing about Laplace against Gauss. Together with the CVB, weak DP costs hardly more than the CVB does.
 #
 # Seconds are rough, since the machine computed other things meanwhile; those of the averaged noise, four draws in every step, are probably inflated most.
@@ -614,20 +619,27 @@ both["hidden"] = 100 - both["asr"]
 both["hidden_trained"] = 100 - both["asr_trained"]
 both["lost"] = -both["gain"]
 quoted = {
-    "found": ("asr", 0),
-    "published": ("asr_published", 0),
-    "high": ("asr_high", 0),
-    "hidden": ("hidden", 0),
-    "trained": ("asr_trained", 0),
-    "hidden-trained": ("hidden_trained", 0),
-    "ssim": ("ssim", 2),
-    "accuracy": ("accuracy", 0),
-    "lost": ("lost", 0),
+    "found": "asr",
+    "published": "asr_published",
+    "hidden": "hidden",
+    "trained": "asr_trained",
+    "hidden-trained": "hidden_trained",
 }
 numbers = {
-    f"{key}-{name}": tables.quote(both, column, places, protection=label)
-    for key, (column, places) in quoted.items()
+    f"{key}-{name}": tables.quote(both, column, 0, protection=label)
+    for key, column in quoted.items()
     for name, label in names.items()
+}
+numbers |= {
+    f"ssim-{name}": tables.quote(both, "ssim", 2, protection=names[name])
+    for name in ("dp", "four", "twelve")
+}
+numbers |= {
+    "high-dp": tables.quote(both, "asr_high", 0, protection=dp),
+    "lost-cvb": tables.quote(both, "lost", 0, protection=cvb),
+    "accuracy-floor-4": tables.quote(
+        both, "accuracy", 0, protection=names["floor-4"]
+    ),
 }
 untouched = ["clip bound=1", "prune-small p=0.2", "soteria p=0.8, probes=4"]
 parts = ["batch of 4", "DP σ=1e-3", "compression p=0.9"]
