@@ -1,5 +1,7 @@
 """The chapter "What stands": which attacks each protection meets, and what is trained and counted."""
 
+from typing import Any
+
 import pytest
 
 from gleak_lib.attacks import ATTACKS, Optimize, Resample
@@ -18,7 +20,7 @@ JOINT, LAYERWISE = (ATTACKS[name].replace(**BUDGET) for name in ("joint", "layer
 SMOOTHER, SENT = JOINT.replace(tv=0.03), LAYERWISE.replace(estimate="sparsity")
 
 
-def declared(kind=AttackCell, **changes):
+def declared(kind: type = AttackCell, **changes) -> list[Any]:
     return [cell for cell in experiments(NAME, CHAPTER | changes) if isinstance(cell, kind)]
 
 
