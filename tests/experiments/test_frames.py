@@ -104,6 +104,10 @@ def test_trainings_have_one_row_and_other_kinds_theirs():
     assert table[["rounds", "rounds_run", "best_round", "accuracy", "seed"]].to_numpy().tolist() == [
         [5, 4, 3, 0.5, 0], [5, 4, 3, 0.25, 1]
     ]  # fmt: skip
+    private = trained(seed=2)
+    private = Result(private.cell, {**private.figures, "epsilon": [2.5, 7.0, 3.0]}, {})
+    epsilon = frame([trained(), private])["epsilon"]
+    assert np.isnan(epsilon[0]) and epsilon[1] == 7  # of the client who is promised least
     labels = Result(LabelCell(PLAIN, victims=3), {"accuracy": [1.0, 0.5, 0.0], "classes": [1, 2, 1]}, {})
     assert frame([labels])["accuracy"].tolist() == [1.0, 0.5, 0.0]
     figures = {

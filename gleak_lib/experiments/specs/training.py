@@ -187,8 +187,8 @@ class TrainingCell(Cell):
         return ((at_size(self.dataset)[1] or SIZE) / SIZE) ** 2
 
     def rows(self, figures: Mapping[str, Any], scaling: str) -> dict[str, Any]:
-        """Return one row; `rounds_run` are the rounds until it stopped, `rounds` those that were planned."""
-        found = super().rows(figures, scaling)
+        """Return one row: `rounds_run` of the `rounds` planned, and the largest client's `epsilon`."""
+        found = super().rows(figures, scaling) | {"epsilon": max(figures.get("epsilon") or [None])}
         return {"rounds_run" if name == "rounds" else name: value for name, value in found.items()}
 
     def run(self, context: Context) -> Output:
