@@ -26,10 +26,8 @@ ROWS = 128  # images, each draw counted, whose gradients are computed at once
 def gradient_distance(observation: Observation, attack: Inversion, found: Reconstruction) -> Tensor:
     """Return the cosine distance between the whole observed gradient and the reconstruction's, V values.
 
-    Losses of attacks that match other layers, or weigh other priors, cannot be compared; this can, and an
-    attacker can compute it. The noise is what the attack has recovered or was given, else the dummy gradient
-    is averaged over eight draws, the same for all attacks. What the defense did to the observed gradient
-    lengthens all distances.
+    Unlike losses it compares attacks with other layers or priors. The noise is what the attack has recovered
+    or was given, else the dummy gradient is averaged over eight draws, the same for all attacks.
 
     Args:
         observation: what was attacked; of several updates the mean distance counts.

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from gleak_lib.attacks.check import check, finished
-from gleak_lib.attacks.precision import Precision
-from gleak_lib.attacks.precision import check as check_precision
+from gleak_lib.attacks.precision import PRECISIONS, Precision
 from gleak_lib.attacks.unknowns import Unknowns
+from gleak_lib.errors import unknown
 from gleak_lib.typed import typed
 from gleak_lib.types import Observation, Reconstruction
 
@@ -93,14 +93,8 @@ def invert(
         UnknownNameError, ParameterError: If a layer mask keeps nothing, or the observation lacks labels or
             noise that the attack needs.
     """
-    check_precision(precision)
+    if precision not in PRECISIONS:
+        raise unknown("precision", precision, PRECISIONS)
     check(observation)
-    found = attack.run(
-        observation,
-        generator=generator,
-        progress=progress,
-        compile=compile,
-        precision=precision,
-        callback=callback,
-    )
-    return finished(found, attack.name)
+    options = {"progress": progress, "compile": compile, "precision": precision, "callback": callback}
+    return finished(attack.run(observation, generator=generator, **options), attack.name)

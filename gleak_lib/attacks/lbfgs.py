@@ -59,11 +59,11 @@ class LBFGS(Optimizer):
         among(("none", "strong-wolfe"), line_search=self.line_search)
 
     @property
-    def searches(self) -> bool:
+    def searches(self) -> bool:  # type: ignore[override]
         return self.line_search != "none"
 
     @property
-    def evaluations(self) -> int:
+    def evaluations(self) -> int:  # type: ignore[override]
         return self.inner_steps
 
     def waits(self, device: torch.device) -> bool:
@@ -75,17 +75,9 @@ class LBFGS(Optimizer):
         zero = flat.new_zeros(victims)
         none = torch.zeros(victims, dtype=torch.long, device=flat.device)
         m = min(self.memory, max_steps * self.inner_steps)
-        return Memory(
-            flat.new_zeros(victims, m, size),
-            flat.new_zeros(victims, m, size),
-            flat.new_zeros(victims, m, m),
-            none,
-            zero + 1,
-            torch.zeros_like(flat),
-            zero,
-            torch.zeros_like(flat),
-            none.clone(),
-        )
+        pairs = flat.new_zeros(victims, m, size), flat.new_zeros(victims, m, size)
+        still = torch.zeros_like(flat), zero, torch.zeros_like(flat), none.clone()
+        return Memory(*pairs, flat.new_zeros(victims, m, m), none, zero + 1, *still)
 
     def step(
         self, x: Unknowns, evaluate: Evaluate, memory: Memory, lr: Mapping[str, Tensor], t: Tensor
@@ -143,21 +135,18 @@ def _turn(
     change = gradient - memory.gradient
     last = memory.direction * memory.length[:, None]
     curvature = (change * last).sum(1)
-    store = live & ~fresh & (curvature > CURVATURE)
+    store = live & ~fresh & (curvature > CURVATURE)  # who has a new pair
     size = memory.steps.shape[1]
     rows = torch.arange(len(store), device=store.device)
     slot = memory.count % size
     memory.steps[rows, slot] = torch.where(store[:, None], last, memory.steps[rows, slot])
     memory.changes[rows, slot] = torch.where(store[:, None], change, memory.changes[rows, slot])
     scale = torch.where(store, curvature / change.square().sum(1), memory.scale)
-    count = memory.count + store
-
-    width = min(size, int(count.max())) if may_wait else size
-    direction = -_times_inverse_hessian(memory, gradient, change, store, slot, count, scale, width)
+    memory = memory._replace(scale=scale, count=memory.count + store)
+    width = min(size, int(memory.count.max())) if may_wait else size  # slots in use, or more
+    direction = -_times_inverse_hessian(memory, gradient, change, store, slot, width)
     shortened = (1 / gradient.abs().sum(1)).clamp_max(1) * lr  # a very first step is short
     memory = memory._replace(
-        count=count,
-        scale=scale,
         direction=torch.where(live[:, None], direction, memory.direction),
         length=torch.where(live, torch.where(fresh, shortened, lr), memory.length),
         gradient=torch.where(live[:, None], gradient, memory.gradient),
@@ -167,25 +156,10 @@ def _turn(
 
 
 def _times_inverse_hessian(
-    memory: Memory,
-    gradient: Tensor,
-    change: Tensor,
-    store: Tensor,
-    slot: Tensor,
-    count: Tensor,
-    scale: Tensor,
-    width: int,
+    memory: Memory, gradient: Tensor, change: Tensor, store: Tensor, slot: Tensor, width: int
 ) -> Tensor:
-    """Return the approximate inverse Hessian times the gradient, V x D; enters the new pair's products.
-
-    Args:
-        memory: with the new pairs.
-        gradient, change: V x D.
-        store: V bools, who has a new pair, and `slot`, where it is.
-        count, scale: V, with the new pairs counted in.
-        width: slots that are in use, or more.
-    """
-    size = memory.steps.shape[1]
+    """Return the approximate inverse Hessian times the gradient, V x D; enters the new pair's products."""
+    count, scale, size = memory.count, memory.scale, memory.steps.shape[1]
     if not width:
         return scale[:, None] * gradient
     steps, changes = memory.steps[:, :width], memory.changes[:, :width]

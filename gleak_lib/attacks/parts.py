@@ -7,11 +7,10 @@ from typing import Any, Literal, TypeVar
 
 from torch import Tensor
 
-from gleak_lib.attacks.adam import Adam
 from gleak_lib.attacks.labels import Known, Labels
 from gleak_lib.attacks.match import Match
 from gleak_lib.attacks.noise import Noise, Resample
-from gleak_lib.attacks.optimizer import Optimizer
+from gleak_lib.attacks.optimizer import Adam, Optimizer
 from gleak_lib.attacks.part import Part, among, at_least_one, fields_of, no_setting
 from gleak_lib.attacks.priors import OPTIONAL, TotalVariation
 from gleak_lib.attacks.schedule import Schedule

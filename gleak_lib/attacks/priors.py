@@ -1,8 +1,7 @@
-"""Terms of the loss besides the gradients' distance, Omega in 001 Eq. 1: functions of the images, or of what
-the model makes of them.
+"""Terms of the loss besides the gradients' distance, Omega in 001 Eq. 1.
 
 A prior is anything that maps images (V x B x C x H x W, normalized) to V values: a function, or a `Part` with
-a weight. A `Term` is also shown one update's forward pass.
+a weight. A `Term` is shown one update's forward pass instead.
 """
 
 import abc
@@ -67,13 +66,8 @@ class TotalVariation(Part):
 @typed
 @dataclass(frozen=True)
 class LabelDistance(Term):
-    """Logits are near the labels: CPL's term, see `label_distance`; averaged over a victim's batch.
-
-    What a weight does changes with the form. The CVB paper's code attacks single images only.
-
-    Attributes:
-        weight: alpha in 000 Eq. 1.
-        form: `one-hot` or `paper-code`.
+    """Logits are near the labels: `weight` (alpha in 000 Eq. 1) times the batch's mean `label_distance`, of
+    another size in each `form`: `one-hot` or `paper-code`.
     """
 
     leaves: ClassVar = {"weight": "label_weight", "form": "label_form"}

@@ -58,12 +58,7 @@ class Schedule(Part):
             object.__setattr__(self, "milestones", tuple(self.milestones))
 
     def start(self, lr: float, like: Tensor) -> Progress:
-        """Return the state before the first step.
-
-        Args:
-            lr: initial learning rate.
-            like: V x ..., gives the number of victims, type and device.
-        """
+        """Return the state before the first step, for as many victims as `like` has rows."""
         inf = torch.full((len(like),), torch.inf, dtype=like.dtype, device=like.device)
         zero = torch.zeros(len(like), dtype=torch.int32, device=like.device)
         active = torch.ones_like(zero, dtype=torch.bool)
