@@ -32,10 +32,8 @@ def gradient_distance(observation: Observation, attack: Inversion, found: Recons
     Args:
         observation: what was attacked; of several updates the mean distance counts.
         attack: how; only its treatment of the noise matters.
-        found: what `invert` returned. Soft labels count as the likeliest one.
-
-    Returns:
-        Values in [0, 2]; NaN for victims whose labels the attack did not need and could not infer (-1).
+        found: what `invert` returned. Soft labels count as the likeliest one; where there are none (-1), the
+            distance is NaN.
 
     Raises:
         ParameterError: If the attack was given a noise that this observation does not grant.

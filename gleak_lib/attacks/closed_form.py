@@ -21,7 +21,7 @@ from gleak_lib.attacks.inversion import Inversion
 from gleak_lib.attacks.label_inference import linear_inputs
 from gleak_lib.attacks.labels import if_possible
 from gleak_lib.attacks.match import Match
-from gleak_lib.attacks.part import Part, among, fields_of
+from gleak_lib.attacks.part import Part, fields_of
 from gleak_lib.errors import ParameterError
 from gleak_lib.pixels import denormalize
 from gleak_lib.typed import typed
@@ -57,26 +57,20 @@ class LinearInversion(ClosedForm):
     """Images read off the first linear layer, by dividing its weight's gradient.
 
     The loss is the share of the layer's squared weight gradient that is no combination of the images: 0 if
-    they are exact (but also for mixtures of all images of a batch), towards 1 where noise or several images
-    spoil it; 1 where every divisor is zero. Labels are not used.
+    they are exact (or mix all images of a batch), 1 where every divisor is zero. Labels are not used.
 
     Attributes:
         name: what tables call it.
         route: what it divides by: the gradient of the layer's `bias` (001 Eq. 5), or that of the `shift` of a
             BatchNorm behind it.
-        rows: `largest` divides the row whose divisor is largest (001 Eq. 5), `all` is the least-squares fit
-            over all rows, the same without noise and better with it. In a batch a row mixes the images that
-            its neuron responds to; the rows that respond to one image only agree on it: `repeated` returns
-            the quotients that most rows agree on, and mixtures where there are too few of these.
+        rows: the row whose divisor is `largest` (001 Eq. 5), or the least-squares fit over `all`, which is
+            better with noise. In a batch, the quotients that most rows agree on, `repeated`: those of
+            neurons that respond to one image only, and mixtures where there are too few of these.
     """
 
     name: str = "analytic"
     route: Literal["bias", "shift"] = "bias"
     rows: Literal["all", "largest", "repeated"] = "all"
-
-    def __post_init__(self) -> None:
-        among(("bias", "shift"), route=self.route)
-        among(("all", "largest", "repeated"), rows=self.rows)
 
     def run(self, observation: Observation, **options: Any) -> Reconstruction:
         several = observation.batch_size != 1
@@ -103,7 +97,7 @@ def several_images(observation: Observation) -> ParameterError:
 
 
 def solved(observation: Observation, x: Tensor, labels: Tensor, loss: Tensor) -> Reconstruction:
-    """Return images V x B x D in the model's units, labels V x B and loss V as what took no steps."""
+    """Return images V x B x D in the model's units, labels V x B and loss V as a `Reconstruction`."""
     images = x.reshape(len(x), -1, *observation.input_shape)
     images = denormalize(images, observation.mean, observation.std).clamp(0, 1)
     none = torch.zeros(len(x), dtype=torch.long, device=x.device)

@@ -16,7 +16,6 @@ from gleak_lib.types import Observation, Reconstruction
 
 Callback = Callable[[int, Tensor, Unknowns, tuple[Tensor, ...]], None]
 """(step, victims, unknowns, noise): what an attack is about to use; see `invert`."""
-
 Own = TypeVar("Own", bound="Inversion")
 
 
@@ -78,18 +77,16 @@ def invert(
         compile: fuse the step with `torch.compile`; worthwhile from some thousand steps on.
         precision: of the dummy gradients: `float32` (or what the gradients have), or on a GPU `tf32`, or
             `bf16`, matrix products in bfloat16. Everything else stays in the gradients' own precision.
-        callback: is called before each step with the step's number (from 1; each restart begins again), the
-            indices of the victims still in the batch (some may have stopped already), copies of their
-            unknowns before the step and of the noise that the step uses, N x map for each bottleneck (of
-            several draws the first). The result does not depend on it.
+        callback: is called before each step with its number (from 1 in each restart), the indices of the
+            victims still in the batch, copies of their unknowns, and of the noise that the step uses, N x map
+            for each bottleneck (of several draws the first). The result does not depend on it.
 
     Returns:
         The best iterate by the attack's own loss, never by the truth; see `Reconstruction`.
 
     Raises:
         GradientError, ShapeError: If parts of the observation do not fit each other, see `check`.
-        AttackError: If the loss was never finite for any victim; if for some, a warning names them, and their
-            images and losses are NaN.
+        AttackError: If the loss was never finite for any victim; if for some, they get NaN and a warning.
         UnknownNameError, ParameterError: If a layer mask keeps nothing, or the observation lacks labels or
             noise that the attack needs.
     """

@@ -85,8 +85,7 @@ def count_labels(observation: Observation) -> Tensor:
     G over entry c of b, and the server's own classifier tells their probabilities P_c. Then
     sum_c n_c P_c - n = B b and sum_c n_c = B are solved in the least-squares sense.
 
-    It is at its best for fresh weights; training spoils it, and so do defenses that rescale, prune or blur
-    the gradient. Three things differ from the paper:
+    Training spoils it, and so do defenses that rescale, prune or blur. Three things differ from the paper:
 
     - Quotients whose divisor is less than one image's share, sums that nearly cancel, are drawn to the
       least-squares fit of all rows, and that to zero.

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from gleak_lib.attacks import wolfe
 from gleak_lib.attacks.optimizer import Evaluate, Optimizer
-from gleak_lib.attacks.part import among, at_least_one, positive
+from gleak_lib.attacks.part import AtLeastOne, Positive
 from gleak_lib.attacks.unknowns import Unknowns, flatten, unflatten
 from gleak_lib.typed import typed
 
@@ -48,15 +48,10 @@ class LBFGS(Optimizer):
     """
 
     whole: ClassVar[bool] = False
-    lr: float = 1.0
-    inner_steps: int = 20
-    memory: int = 100
+    lr: Positive = 1.0
+    inner_steps: AtLeastOne = 20
+    memory: AtLeastOne = 100
     line_search: Literal["none", "strong-wolfe"] = "none"
-
-    def __post_init__(self) -> None:
-        positive(lr=self.lr)
-        at_least_one(inner_steps=self.inner_steps, memory=self.memory)
-        among(("none", "strong-wolfe"), line_search=self.line_search)
 
     @property
     def searches(self) -> bool:  # type: ignore[override]
@@ -84,9 +79,8 @@ class LBFGS(Optimizer):
     ) -> tuple[Unknowns, Memory, Tensor]:
         """Return unknowns and memory after up to `inner_steps` iterations, and the loss (V) before them.
 
-        A victim ends its iterations on its own, by torch's tests: gradient, slope, step or change of the loss
-        below a tolerance, or too many evaluations. One whose loss or gradient is not finite ends them, too.
-        All unknowns have the first one's rate. The memory is changed in place.
+        A victim ends its iterations by torch's tests, or where its loss or gradient is not finite. All
+        unknowns have the first one's rate. The memory is changed in place.
         """
 
         def value(point: Tensor, live: Tensor) -> tuple[Tensor, Tensor]:

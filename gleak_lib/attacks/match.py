@@ -114,9 +114,7 @@ class Match(Part):
     statistics: Literal["own", "running"] = "own"
 
     def __post_init__(self) -> None:
-        for name in ("layers", "exclude"):
-            if isinstance(getattr(self, name), list):
-                object.__setattr__(self, name, tuple(getattr(self, name)))
+        super().__post_init__()
         if isinstance(self.distance, str) and self.distance not in DISTANCES:
             raise unknown("distance", self.distance, DISTANCES)
         if isinstance(self.layers, str):
@@ -125,7 +123,6 @@ class Match(Part):
             among(("none", *WEIGHTINGS), weighting=self.weighting)
         if isinstance(self.estimate, str):
             among(("none", *ESTIMATES), estimate=self.estimate)
-        among(("own", "running"), statistics=self.statistics)
 
     def names(self, observation: Observation) -> tuple[str, ...]:
         """Return the parameters whose gradients are matched, in the model's order.
@@ -154,12 +151,7 @@ class Match(Part):
         return Distance(lambda dummy, observed, _square: given(_written_out(dummy), observed))
 
     def target(self, observation: Observation, names: Sequence[str]) -> tuple[Grads, dict[str, Tensor]]:
-        """Return the observed gradients as they are matched, and what the dummies' are multiplied with.
-
-        Args:
-            observation: of V victims.
-            names: the parameters that are matched.
-        """
+        """Return the observed gradients as they are matched, and what the dummies' are multiplied with."""
         weigh = WEIGHTINGS.get(self.weighting) if isinstance(self.weighting, str) else self.weighting
         factors = weigh(observation, tuple(names)) if weigh else {}
         target = {name: times(observation.gradients[name], factors.get(name)) for name in names}

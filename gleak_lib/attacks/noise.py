@@ -1,10 +1,8 @@
 """The noise of the dummies' bottlenecks: drawn, told, or a further unknown of the attack.
 
-A client's gradient depends on the one draw eps that its bottlenecks used. An attack that optimizes eps with
-the image may take eps itself as the unknown, or the sample z = mu(x) + sigma(x) eps that the bottleneck
-decodes. With z the decoder's input no longer moves with the image, but the encoder's gradient still needs
-eps = (z - mu(x)) / sigma(x), which then does. The client's weight gradient takes eps for a constant, so that
-it is computed outside the pass whose gradient is taken.
+The unknown is the draw eps itself, or the sample z = mu(x) + sigma(x) eps that the bottleneck decodes. With z
+the decoder's input no longer moves with the image, but eps = (z - mu(x)) / sigma(x) does. The client's weight
+gradient takes eps for a constant, so that it is computed outside the pass whose gradient is taken.
 """
 
 import abc
@@ -17,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from gleak_lib import gradients as engine
-from gleak_lib.attacks.part import Part, among, at_least_one, not_negative, positive
+from gleak_lib.attacks.part import AtLeastOne, NotNegative, Part, Positive
 from gleak_lib.attacks.unknowns import Unknowns
 from gleak_lib.bottlenecks import VariationalBottleneck, sample_noise
 from gleak_lib.errors import ParameterError
@@ -26,10 +24,8 @@ from gleak_lib.types import Observation
 
 Maps = tuple[Tensor, ...]
 """Noise, N x map for each bottleneck of each update, N = V x samples x B."""
-
 Models = Sequence[tuple[nn.Module, int]]
 """Of each update the model, and how many bottlenecks it has."""
-
 PREFIX = "noise"
 
 
@@ -38,10 +34,7 @@ class Noise(Part, abc.ABC):
     """What the dummies' bottlenecks use; each step's dummy gradient is averaged over `samples` draws."""
 
     leaves: ClassVar[dict[str, str]] = {"samples": "noise_samples"}
-    samples: int = field(default=1, kw_only=True)
-
-    def __post_init__(self) -> None:
-        at_least_one(noise_samples=self.samples)
+    samples: AtLeastOne = field(default=1, kw_only=True)
 
     def draws(self, evaluations: int) -> int:
         """Return how often it is drawn in a step of so many evaluations."""
@@ -126,17 +119,10 @@ class Optimize(Noise):
     """
 
     leaves: ClassVar = {name: f"noise_{name}" for name in ("samples", "lr", "prior", "weight", "form")}
-    lr: float = 0.05
+    lr: Positive = 0.05
     prior: Literal["norm", "map"] = "norm"
-    weight: float = 1e-4
+    weight: NotNegative = 1e-4
     form: Literal["eps", "z"] = "eps"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        positive(noise_lr=self.lr)
-        not_negative(noise_weight=self.weight)
-        among(("norm", "map"), noise_prior=self.prior)
-        among(("eps", "z"), noise_form=self.form)
 
     def source(self, observation: Observation, draw: Callable[[], Maps]) -> Callable[[], Maps]:
         return tuple  # it is among the unknowns

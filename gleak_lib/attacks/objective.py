@@ -64,11 +64,7 @@ class Objective:
     def loss(self, unknowns: Unknowns, problem: Problem, noise: tuple[Tensor, ...]) -> Tensor:
         """Return the reconstruction loss, V values; of several updates the mean of their distances counts.
 
-        Args:
-            unknowns: what the attack optimizes.
-            problem: what it is compared with.
-            noise: the bottlenecks' noise, N x map each, N = V x samples x B, update after update; not used
-                where the noise is among the unknowns.
+        The noise, N x map each, N = V x samples x B, update after update, is not used if it is an unknown.
         """
         attack = self.attack
         x = attack.variables.images(unknowns, self.observation)

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from gleak_lib.attacks.part import Part, positive
+from gleak_lib.attacks.part import Part, Positive
 from gleak_lib.attacks.unknowns import Unknowns
 from gleak_lib.typed import typed
 
@@ -64,11 +64,8 @@ class Adam(Optimizer):
         signed: step along the sign of the whole gradient, priors included (Geiping et al. 2020).
     """
 
-    lr: float = 1.0
+    lr: Positive = 1.0
     signed: bool = True
-
-    def __post_init__(self) -> None:
-        positive(lr=self.lr)
 
     def init(self, x: Unknowns, max_steps: int) -> Any:
         return tuple({name: torch.zeros_like(u) for name, u in x.items()} for _ in BETAS)
