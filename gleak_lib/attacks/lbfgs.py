@@ -54,11 +54,11 @@ class LBFGS(Optimizer):
     line_search: Literal["none", "strong-wolfe"] = "none"
 
     @property
-    def searches(self) -> bool:  # type: ignore[override]
+    def searches(self) -> bool:
         return self.line_search != "none"
 
     @property
-    def evaluations(self) -> int:  # type: ignore[override]
+    def evaluations(self) -> int:
         return self.inner_steps
 
     def waits(self, device: torch.device) -> bool:

@@ -4,8 +4,8 @@ A vision transformer maps each patch x_p to W x_p and adds a position vector of 
 that vector is the gradient delta_p of the embedded patch, and that of W is the sum of delta_p x_p^T over the
 patches: with Delta (P x F) and G (F x D) known, the patches are the least-squares solution of Delta^T X = G.
 Whatever stands behind the embedding changes Delta only, and a factor common to both gradients cancels;
-clipped parameter by parameter, the normalized images are known up to a factor. Reading a transformer's input off the
-position embedding's gradient goes back to Lu et al. (CVPR 2022), who solve for the first attention's input.
+clipped parameter by parameter, the normalized images are known up to a factor. Lu et al. (CVPR 2022) solve
+likewise for the input of the first attention.
 """
 
 import copy
