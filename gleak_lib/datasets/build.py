@@ -82,19 +82,8 @@ def build_victims(
 ) -> ImageDataset:
     """Make an image set of a victims archive: a few training images to attack, nothing to train on.
 
-    Args:
-        name: what the set is called.
-        arrays: `images` (float in [0, 1], V x C x H x W), `labels` (V or V x 1), maybe `mean` and `std` (C).
-        source: where they come from; every message begins with it.
-        num_classes: K; None takes it from the labels.
-        channels: as for `build`.
-        size: as for `build`.
-        statistics: as for `build`, of the victims themselves, where the archive has no `mean` and `std`.
-
-    Raises:
-        DataError: a wrong shape, type, length, label or pixel, or no image at all.
-        ParameterError: colour images and `channels=1`.
-        UnknownNameError: another kind of statistics.
+    Arguments and errors are those of `build`, but for `arrays`: `images` (float in [0, 1], V x C x H x W),
+    `labels` (V or V x 1), maybe `mean` and `std` (C), else the statistics are those of the victims.
     """
     check_statistics(statistics)
     original = victims_of(arrays["images"], source)
@@ -133,11 +122,7 @@ def resize(images: Tensor, size: int) -> Tensor:
 
 
 def check_statistics(statistics: str) -> None:
-    """Refuse what is no kind of pixel statistics.
-
-    Raises:
-        UnknownNameError: it is none of `STATISTICS`.
-    """
+    """Refuse what is no kind of pixel statistics, with an `UnknownNameError`."""
     if statistics not in STATISTICS:
         raise unknown("kind of pixel statistics", statistics, STATISTICS)
 
@@ -166,11 +151,7 @@ def moments(images: Tensor, source: str) -> tuple[list[float], list[float]]:
 
 
 def show(images: Tensor, channels: int, source: str) -> Pixels:
-    """Return the images with `channels` channels: grey ones replicated, others as they are.
-
-    Raises:
-        ParameterError: colour images are to be shown in another number of channels.
-    """
+    """Return the images with `channels` channels: gray ones replicated, others as they are, or an error."""
     if images.shape[1] not in (1, channels) or channels not in (1, 3):
         raise ParameterError(f"{source} has {images.shape[1]} channel(s); channels={channels} does not fit.")
     return Pixels(images, channels)
