@@ -126,7 +126,7 @@ def names(parameters: Mapping[str, Any]) -> tuple[str, str, str]:
 
 
 def entry_tracks(parameters: Mapping[str, Any], results: Results, rounds: int, setting: str) -> "DataFrame":
-    """Return two entries of the dummy's gradient, step by step, for `plots.tracks` (001 Fig. 5).
+    """Return two entries of the dummy's gradient, step by step, for `figures.tracks` (001 Fig. 5).
 
     The layers are those of the paper: without a bottleneck the last feature stage and the classifier, with
     one its encoder, its decoder and the classifier.
@@ -162,7 +162,7 @@ def entry_tracks(parameters: Mapping[str, Any], results: Results, rounds: int, s
 
 
 def curves(parameters: Mapping[str, Any], results: Results, rounds: int) -> "DataFrame":
-    """Return median and quartiles over the victims, for `plots.similarities` (001 Fig. 6)."""
+    """Return median and quartiles over the victims, for `figures.similarities` (001 Fig. 6)."""
 
     def of(figures: dict[str, Any], place: int) -> Iterable[tuple[str, Sequence[Sequence[float]]]]:
         yield "", [figures["similarity"][name][place] for name in ("median", "q25", "q75")]

@@ -155,7 +155,7 @@ def counts(frame: "DataFrame") -> "DataFrame":
 
 
 def points(frame: "DataFrame", name: str) -> "DataFrame":
-    """Return one figure of all rows for `plots.agreement`: columns ours, paper, mark."""
+    """Return one figure of all rows for `figures.agreement`: columns ours, paper, mark."""
     columns = {name: "ours", f"{name}_paper": "paper", f"{name}_mark": "mark"}
     shown = frame.loc[:, list(columns)].rename(columns, axis="columns")
     return shown.sort_values("mark", key=lambda m: m.map(_ORDER), kind="stable", ignore_index=True)

@@ -62,7 +62,7 @@ def table(parameters: Mapping[str, Any], results: Results) -> "DataFrame":
 
 
 def sweep(parameters: Mapping[str, Any], results: Results) -> "DataFrame":
-    """Return what `plots.dual` takes: a line a point of an axis (001 Fig. 9).
+    """Return what `figures.dual` takes: a line a point of an axis (001 Fig. 9).
 
     Returns:
         Columns panel, value; gain and ssim, with `_std`, `_paper` and `_paper_std`.
@@ -78,7 +78,7 @@ def sweep(parameters: Mapping[str, Any], results: Results) -> "DataFrame":
 
 
 def baseline(parameters: Mapping[str, Any], results: Results) -> dict[str, float]:
-    """Return the figures without bottleneck, for the dashed lines of `plots.dual`."""
+    """Return the figures without bottleneck, for the dashed lines of `figures.dual`."""
     first = table(parameters, results).iloc[0]
     return {"gain": 0.0, "ssim": float(first["ssim"])}
 

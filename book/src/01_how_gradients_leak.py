@@ -75,7 +75,7 @@ from gleak_lib.experiments import intervals, run, tables
 from IPython.display import Markdown, display
 from myst_nb import glue
 
-from gleak_book import paper
+from gleak_book import figures, paper
 
 settings = parameters.check("01_how_gradients_leak", globals())
 store = open_store(profile)
@@ -429,7 +429,9 @@ truth, best = (
 )
 alt = "An original, its reconstruction and a map of their SSIM, with a frame five pixels from the border; outside the frame the map is much lower."
 glue(
-    "window", plots.picture(plots.window(truth[0], best[0]), alt), display=False
+    "window",
+    plots.picture(figures.window(truth[0], best[0]), alt),
+    display=False,
 )
 inner, whole = (
     metrics.ssim(best, truth),
@@ -512,7 +514,7 @@ tables.show(
 )
 
 # %% tags=["hide-input"]
-figure = plots.sweep(
+figure = figures.sweep(
     batch,
     x="batch",
     values={"ssim": "SSIM", "psnr": "PSNR in dB"},

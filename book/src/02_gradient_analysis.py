@@ -37,6 +37,8 @@ from gleak_lib.chapters import open_store, parameters
 from gleak_lib.experiments import run, tables
 from IPython.display import Markdown
 
+from gleak_book import figures
+
 settings = parameters.check("02_gradient_analysis", globals())
 
 # %% tags=["experiment", "remove-input"]
@@ -73,7 +75,7 @@ Markdown(analysis.note(settings, found))
 # gradient is. First the plain model under IG, fresh weights, one row per image.
 
 # %%
-plots.tracks(
+figures.tracks(
     analysis.entry_tracks(settings, found, rounds[0], plain),
     caption=analysis.caption(settings, rounds[0]),
 )
@@ -83,7 +85,7 @@ plots.tracks(
 # around the sampling:
 
 # %%
-plots.tracks(
+figures.tracks(
     analysis.entry_tracks(settings, found, rounds[0], ig),
     caption=analysis.caption(settings, rounds[0]),
 )
@@ -100,7 +102,7 @@ plots.tracks(
 # quartiles; the steps are on a log scale, because most happens early. Fresh weights again.
 
 # %%
-plots.similarities(
+figures.similarities(
     analysis.curves(settings, found, rounds[0]),
     caption=analysis.caption(settings, rounds[0]),
 )
@@ -109,7 +111,7 @@ plots.similarities(
 # The median over many images smooths what a single attack does from step to step. Here are the first images by themselves, from the same runs:
 
 # %%
-plots.similarities(
+figures.similarities(
     analysis.image_curves(settings, found, rounds[0]),
     caption=analysis.caption(settings, rounds[0]),
 )
@@ -118,7 +120,7 @@ plots.similarities(
 # And the median after some rounds of federated training:
 
 # %%
-plots.similarities(
+figures.similarities(
     analysis.curves(settings, found, rounds[-1]),
     caption=analysis.caption(settings, rounds[-1]),
 )

@@ -68,7 +68,7 @@ from gleak_lib.experiments import intervals, run, tables
 from IPython.display import Markdown
 from myst_nb import glue
 
-from gleak_book import paper, table_i
+from gleak_book import figures, paper, table_i
 
 settings = parameters.check("03_ignore_attack", globals())
 
@@ -182,7 +182,7 @@ similar["gradients"] = [table_i.symbol(group) for group in similar["group"]]
 by_group = tables.means(
     similar, ["similarity"], ["network", "rounds", "gradients"]
 )
-figure = plots.groups(
+figure = figures.groups(
     by_group, value="similarity", ylabel="similarity under other noise"
 )
 alt = (

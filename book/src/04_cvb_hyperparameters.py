@@ -68,7 +68,7 @@ from gleak_lib.chapters import open_store, parameters
 from gleak_lib.experiments import run, tables
 from IPython.display import Markdown
 
-from gleak_book import cvb_report
+from gleak_book import cvb_report, figures
 
 settings = parameters.check("04_cvb_hyperparameters", globals())
 
@@ -94,7 +94,7 @@ Markdown(tables.note(found.values(), profile))
 # what a setting gains or loses against the same network without bottleneck may be. So the left axes show that difference.
 
 # %%
-plots.dual(
+figures.dual(
     cvb_report.sweep(settings, found),
     values={"gain": "accuracy gained, points", "ssim": "SSIM"},
     baseline=cvb_report.baseline(settings, found),

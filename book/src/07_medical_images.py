@@ -55,7 +55,7 @@ from gleak_lib.chapters import open_store, parameters
 from gleak_lib.experiments import run, tables
 from IPython.display import Markdown, display
 
-from gleak_book import medical_report
+from gleak_book import figures, medical_report
 
 settings = parameters.check("07_medical_images", globals())
 
@@ -76,7 +76,7 @@ Markdown(tables.note(found.values(), profile))
 # counted. (Those of Blood are 16 of each class, which a draw at random, as the paper's text has it, would hardly give.)
 
 # %%
-plots.classes(medical_report.classes_table(settings, found))
+figures.classes(medical_report.classes_table(settings, found))
 
 # %% [markdown]
 # The paper searched $k_E \in \{3, 5\}$ and $\beta \in \{10^{-1}, 10^{-2}, 10^{-3}\}$ for each set and kept what gave the best accuracy. Privacy had

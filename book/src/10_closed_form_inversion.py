@@ -45,6 +45,8 @@ from gleak_lib.chapters import open_store, parameters
 from gleak_lib.experiments import run, tables
 from IPython.display import Markdown
 
+from gleak_book import figures
+
 settings = parameters.check("10_closed_form_inversion", globals())
 
 # %% tags=["experiment", "remove-input"]
@@ -120,7 +122,7 @@ plots.reconstructions(originals, pictures, columns=examples, scaling=scaling)
 
 # %%
 noise = closed_form.noise_table(settings, found)
-plots.levels(
+figures.levels(
     noise,
     level="std",
     value="psnr",

@@ -30,12 +30,11 @@ names: list[str] = [
 scaling: str = "minmax"  # or none: images scored as they are
 
 # %% tags=["remove-input"]
-from gleak_lib import plots
 from gleak_lib.chapters import open_store, parameters
 from gleak_lib.experiments import tables
 from IPython.display import Markdown, display
 
-from gleak_book import beside, beside_report
+from gleak_book import beside, beside_report, figures
 
 settings = parameters.check("11_ours_beside_theirs", globals())
 shelf = beside.shelf(open_store("cpu"))
@@ -89,7 +88,7 @@ tables.show(beside_report.counts(frame))
 # Each point is a row. On the line, ours is the paper's; the band is the tolerance. Points of a smaller scale are drawn as well, but prove nothing.
 
 # %%
-plots.agreement(
+figures.agreement(
     beside_report.points(frame, "ssim"),
     by="mark",
     quantity="SSIM",
@@ -98,7 +97,7 @@ plots.agreement(
 )
 
 # %%
-plots.agreement(
+figures.agreement(
     beside_report.points(frame, "asr"),
     by="mark",
     quantity="ASR %",

@@ -42,12 +42,11 @@ models: list[str] = [
 ]
 
 # %% tags=["remove-input"]
-from gleak_lib import plots
 from gleak_lib.chapters import parameters
 from gleak_lib.experiments import tables
 from IPython.display import Markdown
 
-from gleak_book import speed, speed_tables
+from gleak_book import figures, speed, speed_tables
 
 settings = parameters.check("12_benchmarks", globals())
 rows = speed.stored()
@@ -127,7 +126,7 @@ Markdown(speed.hardware(rows, "throughput"))
 # there are. A line that rises would mean that something is done for pairs of victims, or that memory runs short.
 
 # %%
-plots.scaling(
+figures.scaling(
     speed.cost(steps),
     x="victims",
     y="ms",
@@ -261,7 +260,7 @@ tables.show(
 )
 
 # %%
-plots.scaling(
+figures.scaling(
     speed_tables.samples(rows),
     x="step",
     y="mb",

@@ -1,29 +1,26 @@
 """Gradient-inversion attacks: `ATTACKS`, and `observe` and `invert`, the two sides of every experiment."""
 
-from gleak_lib.attacks.adam import Adam
 from gleak_lib.attacks.attack import Attack
-from gleak_lib.attacks.check import check
+from gleak_lib.attacks.check import check, join
 from gleak_lib.attacks.choose import best, gradient_distance
 from gleak_lib.attacks.cleaning import Cleaning, CombineUpdates, CompensateUpdates, MuteSlices
 from gleak_lib.attacks.closed_form import LinearInversion
-from gleak_lib.attacks.counts import count_labels
 from gleak_lib.attacks.distances import DISTANCES
 from gleak_lib.attacks.evaluate import evaluate
 from gleak_lib.attacks.evaluation import loss_at_truth
 from gleak_lib.attacks.inversion import Callback, Inversion, invert
-from gleak_lib.attacks.label_inference import infer, infer_batch, infer_single, label_accuracy
+from gleak_lib.attacks.label_inference import count_labels, infer, infer_batch, infer_single, label_accuracy
 from gleak_lib.attacks.labels import Inferred, Known, Optimized
 from gleak_lib.attacks.lbfgs import LBFGS
 from gleak_lib.attacks.match import Match, select
 from gleak_lib.attacks.noise import Fixed, Given, Optimize, Resample
 from gleak_lib.attacks.observe import observe
-from gleak_lib.attacks.optimizer import Optimizer
+from gleak_lib.attacks.optimizer import Adam, Optimizer
 from gleak_lib.attacks.patch_embedding import PatchEmbedding
 from gleak_lib.attacks.presets import ATTACKS
 from gleak_lib.attacks.priors import BatchStatistics, LabelDistance, TotalVariation, total_variation
 from gleak_lib.attacks.rank_one import RankOne
 from gleak_lib.attacks.schedule import Schedule
-from gleak_lib.attacks.updates import join
 from gleak_lib.attacks.variables import Pixels, Variables
 
 PARTS = (

@@ -13,10 +13,7 @@ from gleak_lib.types import Observation, Reconstruction
 @typed
 @dataclass(frozen=True)
 class Attack(Parts, Inversion):
-    """A gradient-inversion attack (001 Eq. 1): frozen, comparable, and printed as the code that makes it.
-
-    The defaults are those of Inverting Gradients as 001 §V-B runs it. `settings` and `replace` know the
-    parts' fields by name.
+    """A gradient-inversion attack (001 Eq. 1); by default Inverting Gradients as 001 §V-B runs it.
 
     Attributes:
         name: what tables call it.

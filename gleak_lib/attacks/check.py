@@ -9,9 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from gleak_lib import gradients as engine
-from gleak_lib.attacks.classifier import linear_inputs
-from gleak_lib.attacks.updates import alike
-from gleak_lib.errors import AttackError, GradientError, ShapeError
+from gleak_lib.attacks.label_inference import linear_inputs
+from gleak_lib.errors import AttackError, GradientError, ParameterError, ShapeError
 from gleak_lib.outer import by_row
 from gleak_lib.typed import typed
 from gleak_lib.types import Observation, Reconstruction, VariationalModel
@@ -21,12 +20,8 @@ from gleak_lib.types import Observation, Reconstruction, VariationalModel
 def check(observation: Observation) -> None:
     """Refuse an observation whose parts do not fit each other, wherever they come from.
 
-    `observe` and `invert` call it; who fills in an `Observation` from real updates may call it, too. Victims
-    whose gradients are zero everywhere are warned of, since nothing can be found of them.
-
-    Args:
-        observation: gradients V x the parameters' shapes, labels V x B, noise N x map each, and so on, as
-            `Observation` says; its further updates are looked at as well.
+    `observe` and `invert` call it, and so may who fills in an `Observation`. Victims whose gradients are zero
+    everywhere are warned of, since nothing can be found of them. Further updates are looked at as well.
 
     Raises:
         GradientError: If gradients are not those of the model (names, shapes, type, device), not finite, or
@@ -35,23 +30,33 @@ def check(observation: Observation) -> None:
             not fit, or the model does not run on such images.
         ParameterError: If further updates are of other victims, batches, labels or parameters.
     """
-    for one in (observation, *observation.later):
+    updates = (observation, *observation.later)
+    for one in updates:
         engine.check(one.gradients, one.model)
-        _check_kind(one)
+        parameters = dict(one.model.named_parameters())
+        for name, gradient in one.gradients.items():
+            if (got := _kind(gradient)) != (expected := _kind(parameters[name])):
+                raise GradientError(
+                    f"The gradient of {name} is {got}, and the parameter {expected}: bring them to one type "
+                    "and device."
+                )
         _check_images(one)
         _check_labels(one)
         _check_noise(one)
         _check_statistics(one)
-    alike((observation, *observation.later))
-    _say_zeros(observation)
+    alike(updates)
+    zero = ~torch.stack([by_row(g).any(1) for one in updates for g in one.gradients.values()]).any(0)
+    if zero.all():
+        raise GradientError("The gradients are zero everywhere: there is nothing to match.")
+    if zero.any():
+        warnings.warn(
+            f"The gradients of {_victims(zero)} are zero everywhere: what an attack finds there is made up.",
+            stacklevel=5,  # who called observe or invert
+        )
 
 
 def check_pixels(mean: Sequence[float], std: Sequence[float]) -> None:
-    """Refuse pixel statistics that cannot normalise.
-
-    Raises:
-        ShapeError: If a mean is not finite, or a std not positive and finite.
-    """
+    """Refuse pixel statistics that cannot normalize: a mean that is not finite, a std not positive."""
     if not all(map(math.isfinite, mean)):
         raise ShapeError(f"mean must be finite, got {tuple(mean)}.")
     if not all(0 < s < math.inf for s in std):
@@ -63,17 +68,59 @@ def are_indices(labels: Tensor) -> bool:
     return not (labels.is_floating_point() or labels.is_complex())
 
 
+@typed
+def join(observations: Sequence[Observation]) -> Observation:
+    """Return updates of the same victims on the same images as one observation, to be attacked together.
+
+    A client that takes part in several rounds with the same images sends a gradient a round, under other
+    weights and other noise. An attack looks for one set of images that explains them all: its distance is the
+    mean over the updates, and noise that is optimized is one draw an update.
+
+    Args:
+        observations: as `observe` gives them, the same victims in the same order, of one architecture.
+
+    Raises:
+        ParameterError: If there is none, or their victims, batches, labels, shapes, parameters or statistics
+            differ.
+    """
+    if not observations:
+        raise ParameterError("There are no updates to join: pass at least one observation.")
+    first, *others = (part for one in observations for part in (one, *one.later))
+    alike((first, *others))
+    return dataclasses.replace(first, later=tuple(dataclasses.replace(one, later=()) for one in others))
+
+
+def alike(updates: Sequence[Observation]) -> None:
+    """Refuse updates that are not of the same victims on the same images, with a `ParameterError`."""
+    same = {
+        "victims": lambda one: one.victims,
+        "batch size": lambda one: one.batch_size,
+        "image shape": lambda one: one.input_shape,
+        "pixel statistics": lambda one: (one.mean, one.std),
+        "parameters": lambda one: list(one.gradients),
+    }
+    first, *others = updates
+    for one in others:
+        for what, of in same.items():
+            if of(one) != of(first):
+                raise ParameterError(
+                    f"Updates can be joined only if they agree in their {what}, "
+                    f"got {of(first)} and {of(one)}."
+                )
+        if one.labels is not None and first.labels is not None and not torch.equal(one.labels, first.labels):
+            raise ParameterError(
+                "Updates can be joined only if they are of the same images, and these have other labels, "
+                f"got {first.labels.flatten().tolist()[:8]} and {one.labels.flatten().tolist()[:8]}."
+            )
+
+
 def finished(found: Reconstruction, name: str) -> Reconstruction:
-    """Return what an attack found, with NaN for the victims whose loss was never finite.
+    """Return what attack `name` found, with NaN and a warning for the victims whose loss was never finite.
 
     Such an attack has failed, which is no protection, and so nobody is to score what it started from.
 
-    Args:
-        found: by the attack, one entry a victim.
-        name: of the attack.
-
     Raises:
-        AttackError: If so it is for all victims; some are warned of.
+        AttackError: If it was finite for no victim.
     """
     images = found.images.flatten(1)
     failed = ~(found.loss.isfinite() & images.isfinite().all(1))
@@ -90,17 +137,6 @@ def finished(found: Reconstruction, name: str) -> Reconstruction:
     return dataclasses.replace(found, images=gone, loss=found.loss.masked_fill(failed, torch.nan))
 
 
-def _check_kind(one: Observation) -> None:
-    parameters = dict(one.model.named_parameters())
-    for name, gradient in one.gradients.items():
-        like = parameters[name]
-        if gradient.dtype != like.dtype or gradient.device != like.device:
-            raise GradientError(
-                f"The gradient of {name} is {_kind(gradient)}, and the parameter {_kind(like)}: bring them "
-                "to one type and device."
-            )
-
-
 def _check_images(one: Observation) -> None:
     if len(one.input_shape) != 3 or min(one.input_shape) < 1:
         raise ShapeError(f"input_shape must be C, H, W, each at least 1, got {one.input_shape}.")
@@ -113,11 +149,8 @@ def _check_images(one: Observation) -> None:
 
 
 def _check_labels(one: Observation) -> None:
-    like = one.like
-    probe = like.new_zeros(one.batch_size, *one.input_shape)
     try:
-        with torch.random.fork_rng(devices=[like.device] if like.is_cuda else []):  # bottlenecks draw noise
-            _, classes = linear_inputs(one, probe)
+        _, classes = linear_inputs(one, one.like.new_zeros(one.batch_size, *one.input_shape))
     except RuntimeError as error:
         raise ShapeError(
             f"The model does not run on {one.batch_size} images of shape {one.input_shape}: {error}"
@@ -157,18 +190,6 @@ def _check_statistics(one: Observation) -> None:
             raise ShapeError(
                 f"statistics of {name} must be finite and {expected} (V x 2 x C), got {tuple(values.shape)}."
             )
-
-
-def _say_zeros(observation: Observation) -> None:
-    updates = (observation, *observation.later)
-    zero = ~torch.stack([by_row(g).any(1) for one in updates for g in one.gradients.values()]).any(0)
-    if zero.all():
-        raise GradientError("The gradients are zero everywhere: there is nothing to match.")
-    if zero.any():
-        warnings.warn(
-            f"The gradients of {_victims(zero)} are zero everywhere: what an attack finds there is made up.",
-            stacklevel=6,  # who called observe or invert
-        )
 
 
 def _victims(mask: Tensor) -> str:

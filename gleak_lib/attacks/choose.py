@@ -26,18 +26,14 @@ ROWS = 128  # images, each draw counted, whose gradients are computed at once
 def gradient_distance(observation: Observation, attack: Inversion, found: Reconstruction) -> Tensor:
     """Return the cosine distance between the whole observed gradient and the reconstruction's, V values.
 
-    Losses of attacks that match other layers, or weigh other priors, cannot be compared; this can, and an
-    attacker can compute it. The noise is what the attack has recovered or was given, else the dummy gradient
-    is averaged over eight draws, the same for all attacks. What the defense did to the observed gradient
-    lengthens all distances.
+    Unlike losses it compares attacks with other layers or priors. The noise is what the attack has recovered
+    or was given, else the dummy gradient is averaged over eight draws, the same for all attacks.
 
     Args:
         observation: what was attacked; of several updates the mean distance counts.
         attack: how; only its treatment of the noise matters.
-        found: what `invert` returned. Soft labels count as the likeliest one.
-
-    Returns:
-        Values in [0, 2]; NaN for victims whose labels the attack did not need and could not infer (-1).
+        found: what `invert` returned. Soft labels count as the likeliest one; where there are none (-1), the
+            distance is NaN.
 
     Raises:
         ParameterError: If the attack was given a noise that this observation does not grant.

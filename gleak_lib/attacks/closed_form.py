@@ -1,9 +1,9 @@
 """Closed-form inversion of a linear layer that sees the pixels (001 Eq. 5, appendix).
 
 For one image x the gradient of row i of the weights is g_i x, that of its bias g_i: their quotient is the
-image, whatever follows the layer. A bottleneck or any other randomness behind it hides nothing. Without bias
-the g_i are missing (001 Table VII), but a BatchNorm in evaluation mode right behind the layer maps z_i to
-a_i z_i + c_i + shift_i with a_i known to the server, so that a_i times the gradient of the shift is g_i.
+image, whatever follows the layer. Without bias the g_i are missing (001 Table VII), but a BatchNorm in
+evaluation mode right behind it maps z_i to a_i z_i + c_i + shift_i with a_i known to the server, so that a_i
+times the gradient of the shift is g_i.
 """
 
 import abc
@@ -17,11 +17,11 @@ import torch
 from torch import Tensor, nn
 
 from gleak_lib import gradients as engine
-from gleak_lib.attacks.classifier import linear_inputs
 from gleak_lib.attacks.inversion import Inversion
+from gleak_lib.attacks.label_inference import linear_inputs
 from gleak_lib.attacks.labels import if_possible
 from gleak_lib.attacks.match import Match
-from gleak_lib.attacks.part import Part, among, fields_of
+from gleak_lib.attacks.part import Part, fields_of
 from gleak_lib.errors import ParameterError
 from gleak_lib.pixels import denormalize
 from gleak_lib.typed import typed
@@ -33,9 +33,7 @@ LEAST = 1e-6  # a divisor below this share of its row's length is rounding error
 
 
 class ClosedForm(Part, Inversion, abc.ABC):
-    """An attack that takes no steps: it solves for the images. An observation that it cannot solve is refused
-    with a `ParameterError`: no layer that sees the pixels, nothing to divide by, several images in a batch.
-    """
+    """An attack that takes no steps: it solves for the images, or refuses with a `ParameterError`."""
 
     @property
     def kind(self) -> str:
@@ -59,26 +57,20 @@ class LinearInversion(ClosedForm):
     """Images read off the first linear layer, by dividing its weight's gradient.
 
     The loss is the share of the layer's squared weight gradient that is no combination of the images: 0 if
-    they are exact (but also for mixtures of all images of a batch), towards 1 where noise or several images
-    spoil it; 1 where every divisor is zero. Labels are not used.
+    they are exact (or mix all images of a batch), 1 where every divisor is zero. Labels are not used.
 
     Attributes:
         name: what tables call it.
         route: what it divides by: the gradient of the layer's `bias` (001 Eq. 5), or that of the `shift` of a
             BatchNorm behind it.
-        rows: `largest` divides the row whose divisor is largest (001 Eq. 5), `all` is the least-squares fit
-            over all rows, the same without noise and better with it. In a batch a row mixes the images that
-            its neuron responds to; the rows that respond to one image only agree on it: `repeated` returns
-            the quotients that most rows agree on, and mixtures where there are too few of these.
+        rows: the row whose divisor is `largest` (001 Eq. 5), or the least-squares fit over `all`, which is
+            better with noise. In a batch, the quotients that most rows agree on, `repeated`: those of
+            neurons that respond to one image only, and mixtures where there are too few of these.
     """
 
     name: str = "analytic"
     route: Literal["bias", "shift"] = "bias"
     rows: Literal["all", "largest", "repeated"] = "all"
-
-    def __post_init__(self) -> None:
-        among(("bias", "shift"), route=self.route)
-        among(("all", "largest", "repeated"), rows=self.rows)
 
     def run(self, observation: Observation, **options: Any) -> Reconstruction:
         several = observation.batch_size != 1
@@ -86,7 +78,7 @@ class LinearInversion(ClosedForm):
             raise several_images(observation)
         name, weight = first_weight(observation)
         labels = if_possible(observation)
-        divisor = _bias(observation, name) if self.route == "bias" else _shift(observation, name)
+        divisor = (_bias if self.route == "bias" else _shift)(observation, name)
         if self.rows == "repeated":
             pairs = zip(weight, divisor, strict=True)
             x = torch.stack([_repeated(w, d, observation.batch_size) for w, d in pairs])
@@ -105,7 +97,7 @@ def several_images(observation: Observation) -> ParameterError:
 
 
 def solved(observation: Observation, x: Tensor, labels: Tensor, loss: Tensor) -> Reconstruction:
-    """Return images V x B x D in the model's units, labels V x B and loss V as what took no steps."""
+    """Return images V x B x D in the model's units, labels V x B and loss V as a `Reconstruction`."""
     images = x.reshape(len(x), -1, *observation.input_shape)
     images = denormalize(images, observation.mean, observation.std).clamp(0, 1)
     none = torch.zeros(len(x), dtype=torch.long, device=x.device)
@@ -129,30 +121,20 @@ def require_shared(observation: Observation, *names: str) -> None:
 
 
 def first_weight(observation: Observation) -> tuple[str, Tensor]:
-    """Return the name of the linear layer that sees the pixels, and its weight's gradient, V x R x D."""
-    name = first_linear(observation)
-    require_shared(observation, f"{name}.weight")
-    return name, observation.gradients[f"{name}.weight"]
-
-
-def first_linear(observation: Observation) -> str:
-    """Return the name of the linear layer that is given the pixels themselves, flattened.
+    """Return the name of the linear layer that is given the pixels, and its weight's gradient, V x R x D.
 
     Raises:
-        ParameterError: If there is none.
+        ParameterError: If there is none, or it is frozen.
     """
-    like = observation.like
     shape = (observation.batch_size, *observation.input_shape)
-    probe = torch.linspace(-1, 1, math.prod(shape)).to(like).reshape(shape)
-    with torch.random.fork_rng(devices=[like.device] if like.is_cuda else []):
-        seen, _ = linear_inputs(observation, probe)
+    probe = torch.linspace(-1, 1, math.prod(shape)).to(observation.like).reshape(shape)
+    seen, _ = linear_inputs(observation, probe)
     for name, given in seen.items():
         if given.numel() == probe.numel() and torch.equal(given.flatten(), probe.flatten()):
-            return name
-    first = next(iter(seen.items()), None)
-    rest = (
-        "it has no linear layer" if first is None else f"{first[0]} sees {first[1].shape[-1]} other features"
-    )
+            require_shared(observation, f"{name}.weight")
+            return name, observation.gradients[f"{name}.weight"]
+    others = [f"{name} sees {given.shape[-1]} other features" for name, given in seen.items()]
+    rest = (others or ["it has no linear layer"])[0]
     raise ParameterError(
         f"No linear layer of this model is given the pixels ({rest}): the closed form reads the input of a "
         f"linear layer only. {ITERATIVE[0].upper()}{ITERATIVE[1:]}."
@@ -189,10 +171,8 @@ def _shift(observation: Observation, name: str) -> Tensor:
 
 def _norm_behind(observation: Observation, name: str) -> str | None:
     """Return the name of the BatchNorm that is given what linear layer `name` returns, if there is one."""
-    like = observation.like
-    model = copy.deepcopy(observation.model).eval()
-    found: list[str] = []
-    out: list[Tensor] = []
+    like, model = observation.like, copy.deepcopy(observation.model).eval()
+    found, out = [], []
     with ExitStack() as hooks, torch.no_grad():
         hooks.callback(
             model.get_submodule(name).register_forward_hook(lambda *args: out.append(args[2])).remove

@@ -14,18 +14,14 @@ from gleak_lib.types import Grads
 
 @dataclass(frozen=True)
 class Distance:
-    """A distance that takes gradients in factors, too (`outer.Outer`); a plain function need not.
-
-    Attributes:
-        function: (dummy gradients, observed ones, squared norm of the observed ones, V, or None) -> V values.
-        scale_free: whether no positive factor changes it.
-    """
+    """A distance that takes gradients in factors, too (`outer.Outer`); a plain function need not."""
 
     function: Callable[[FactoredGrads, Grads, Tensor | None], Tensor]
+    """(dummy gradients, observed ones, squared norm of the observed ones, V, or None) -> V values."""
     scale_free: bool = False
+    """Whether no positive factor changes it."""
 
     def __call__(self, dummy: FactoredGrads, observed: Grads, square: Tensor | None = None) -> Tensor:
-        """Return it, V values."""
         return self.function(dummy, observed, square)
 
 
@@ -58,8 +54,8 @@ def squared_norm(gradients: Grads) -> Tensor:
 def cosine(dummy: FactoredGrads, observed: Grads, square_of_observed: Tensor | None = None) -> Tensor:
     """1 - cosine similarity of the concatenated gradients, V values in [0, 2] (000 Eq. 2).
 
-    A victim whose observed or dummy gradient is zero everywhere gets distance 1. Dummy gradients in factors
-    (`outer.Outer`) are not written out. `square_of_observed` spares computing it at each step.
+    It is 1 where the observed or the dummy gradient is zero everywhere. `square_of_observed`, V, spares
+    computing it at each step.
     """
     if square_of_observed is None:
         square_of_observed = squared_norm({name: observed[name] for name in dummy})
@@ -124,16 +120,11 @@ NEAR, FARTHEST = 20, 120  # exponents: gradients of 1e-6 to 1e6 stay as they are
 def near_one(gradients: Grads) -> Grads:
     """Scale gradients that are so small or so large that their squares would leave the range of floats.
 
-    The factor is a power of two for each victim, which changes no digit, so that a distance that is free of
-    scale is the same to the last bit where it could be computed before.
-
-    Args:
-        gradients: V x shape each.
+    The factor is a power of two for each victim, which changes no digit of a distance that is free of scale.
     """
     largest = torch.stack([by_row(g).abs().amax(1) for g in gradients.values()]).amax(0)
     exponents = [math.frexp(value)[1] for value in largest.tolist()]
     if max(map(abs, exponents), default=0) <= NEAR:
         return gradients
-    factors = [math.ldexp(1.0, -max(-FARTHEST, min(e, FARTHEST))) for e in exponents]
-    factor = largest.new_tensor(factors)
+    factor = largest.new_tensor([math.ldexp(1.0, -max(-FARTHEST, min(e, FARTHEST))) for e in exponents])
     return {name: g * factor.view(-1, *[1] * (g.dim() - 1)) for name, g in gradients.items()}

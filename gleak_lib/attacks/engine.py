@@ -66,7 +66,9 @@ def _once(
 
     index = torch.arange(victims, device=device)  # the victims still in the batch
     final = state
-    bar = _bar(max_steps, attack.name) if show else None
+    bar = None
+    if show:
+        bar = require("tqdm.auto", "book").tqdm(total=max_steps, desc=attack.name, unit="step")
     # one tensor from the start: small ones that stay, among large ones that go, make the heap grow
     trace = torch.empty(min(max_steps, ROOM), victims, dtype=state.progress.lr.dtype, device=device)
     every = 1 if step.waits else CHECK_EVERY
@@ -79,7 +81,8 @@ def _once(
             if callback is not None:
                 first = unknowns.draw_of(draw, 0, step.draws, len(index))
                 used = step.objective.noise(state.unknowns, first)
-                callback(t, index.clone(), *_copies(state.unknowns, used))
+                own = {name: u.detach().clone() for name, u in state.unknowns.items()}
+                callback(t, index.clone(), own, tuple(n.detach().clone() for n in used))
             state, loss = step(state, problem, draw, t)
             losses.append(loss)
         done += len(losses)
@@ -102,10 +105,6 @@ def _once(
     return _result(observation, attack, step, final, labels, trace[:done])
 
 
-def _copies(x: unknowns.Unknowns, noise: tuple[Tensor, ...]) -> tuple[unknowns.Unknowns, tuple[Tensor, ...]]:
-    return {name: u.detach().clone() for name, u in x.items()}, tuple(n.detach().clone() for n in noise)
-
-
 def on_device(generator: torch.Generator | None, device: torch.device) -> torch.Generator:
     """A generator on `device`, seeded from `generator`, so that drawing noise never waits for the host."""
     source = None if generator is None else generator.device
@@ -115,12 +114,9 @@ def on_device(generator: torch.Generator | None, device: torch.device) -> torch.
 
 def _scatter(final: State, state: State, index: Tensor) -> State:
     """Write the victims of `state` back into the full state."""
-
-    def put(whole: Tensor, part: Tensor) -> Tensor:
-        return whole.index_copy(0, index, part)
-
-    progress = Progress(*map(put, final.progress, state.progress))
-    best = {name: put(final.best[name], part) for name, part in state.best.items()}
+    both = zip(final.progress, state.progress, strict=True)
+    progress = Progress(*(whole.index_copy(0, index, part) for whole, part in both))
+    best = {name: final.best[name].index_copy(0, index, part) for name, part in state.best.items()}
     return final._replace(progress=progress, best=best)
 
 
@@ -157,16 +153,10 @@ def _lower(a: Reconstruction, b: Reconstruction) -> Reconstruction:
         missing = max(len(a.trace), len(b.trace)) - len(trace)
         return torch.nn.functional.pad(trace, (0, 0, 0, missing), value=torch.nan)
 
+    fields = ("images", "labels", "loss", "steps")
     return Reconstruction(
-        images=pick(a.images, b.images),
-        labels=pick(a.labels, b.labels),
-        loss=pick(a.loss, b.loss),
-        steps=pick(a.steps, b.steps),
+        **{name: pick(getattr(a, name), getattr(b, name)) for name in fields},
         trace=torch.where(better, padded(b.trace), padded(a.trace)),
         trace_steps=max(a.trace_steps, b.trace_steps, key=len),
         noise=None if a.noise is None or b.noise is None else tuple(map(pick, a.noise, b.noise)),
     )
-
-
-def _bar(total: int, name: str):
-    return require("tqdm.auto", "book").tqdm(total=total, desc=name, unit="step")

@@ -8,13 +8,13 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from gleak_lib.attacks.adam import Adam
 from gleak_lib.attacks.attack import Attack
 from gleak_lib.attacks.closed_form import LinearInversion
 from gleak_lib.attacks.inversion import Inversion
 from gleak_lib.attacks.labels import Inferred, Known, Optimized
 from gleak_lib.attacks.lbfgs import LBFGS
 from gleak_lib.attacks.noise import Fixed, Given, Optimize, Resample
+from gleak_lib.attacks.optimizer import Adam
 from gleak_lib.attacks.part import among
 from gleak_lib.attacks.patch_embedding import PatchEmbedding
 from gleak_lib.attacks.priors import LabelDistance

@@ -8,15 +8,14 @@ import torch
 from torch import Tensor
 
 from gleak_lib.attacks.check import check, finished
-from gleak_lib.attacks.precision import Precision
-from gleak_lib.attacks.precision import check as check_precision
+from gleak_lib.attacks.precision import PRECISIONS, Precision
 from gleak_lib.attacks.unknowns import Unknowns
+from gleak_lib.errors import unknown
 from gleak_lib.typed import typed
 from gleak_lib.types import Observation, Reconstruction
 
 Callback = Callable[[int, Tensor, Unknowns, tuple[Tensor, ...]], None]
 """(step, victims, unknowns, noise): what an attack is about to use; see `invert`."""
-
 Own = TypeVar("Own", bound="Inversion")
 
 
@@ -78,29 +77,21 @@ def invert(
         compile: fuse the step with `torch.compile`; worthwhile from some thousand steps on.
         precision: of the dummy gradients: `float32` (or what the gradients have), or on a GPU `tf32`, or
             `bf16`, matrix products in bfloat16. Everything else stays in the gradients' own precision.
-        callback: is called before each step with the step's number (from 1; each restart begins again), the
-            indices of the victims still in the batch (some may have stopped already), copies of their
-            unknowns before the step and of the noise that the step uses, N x map for each bottleneck (of
-            several draws the first). The result does not depend on it.
+        callback: is called before each step with its number (from 1 in each restart), the indices of the
+            victims still in the batch, copies of their unknowns, and of the noise that the step uses, N x map
+            for each bottleneck (of several draws the first). The result does not depend on it.
 
     Returns:
         The best iterate by the attack's own loss, never by the truth; see `Reconstruction`.
 
     Raises:
         GradientError, ShapeError: If parts of the observation do not fit each other, see `check`.
-        AttackError: If the loss was never finite for any victim; if for some, a warning names them, and their
-            images and losses are NaN.
+        AttackError: If the loss was never finite for any victim; if for some, they get NaN and a warning.
         UnknownNameError, ParameterError: If a layer mask keeps nothing, or the observation lacks labels or
             noise that the attack needs.
     """
-    check_precision(precision)
+    if precision not in PRECISIONS:
+        raise unknown("precision", precision, PRECISIONS)
     check(observation)
-    found = attack.run(
-        observation,
-        generator=generator,
-        progress=progress,
-        compile=compile,
-        precision=precision,
-        callback=callback,
-    )
-    return finished(found, attack.name)
+    options = {"progress": progress, "compile": compile, "precision": precision, "callback": callback}
+    return finished(attack.run(observation, generator=generator, **options), attack.name)

@@ -1,16 +1,20 @@
 """What the gradients say about the labels."""
 
+from contextlib import ExitStack
+
 import torch
 from torch import Tensor, nn
 
-from gleak_lib.attacks.classifier import told_by
-from gleak_lib.attacks.counts import count_labels
 from gleak_lib.errors import ParameterError, ShapeError, unknown
+from gleak_lib.gradients import forward, prepare
 from gleak_lib.typed import typed
 from gleak_lib.types import Observation
 
 RULES = ("counts", "gradinversion")
 """Rules for batches; one image has the sign rule."""
+PROBES, SEED = 64, 0  # dummy images that tell what features are like where there is no bias; always the same
+REFINEMENTS = 5  # of the mean feature's length
+RARE = 1e-12  # least mean probability
 
 
 def infer(observation: Observation, rule: str = "counts") -> Tensor:
@@ -19,16 +23,12 @@ def infer(observation: Observation, rule: str = "counts") -> Tensor:
 
 
 def infer_single(observation: Observation) -> Tensor:
-    """Infer the label of batches of one image from the sign of the classifier's gradient (iDLG).
+    """Infer the label of batches of one image from the sign of the classifier's gradient (iDLG); V x 1.
 
-    The gradient of the cross-entropy with respect to logit c is p_c - [c = y], negative for the true class
-    alone, and row c of the classifier's weight gradient is that number times the features. So where there is
-    a bias, its gradient tells. Where there is none, the inner products of the rows do: the true class's row
-    is opposed to every other, whatever the sign of the features (a ViT's sum to zero). Of two classes each
-    is opposed to the other: then the row sums decide, for which features must not be negative.
-
-    Returns:
-        V x 1 class indices.
+    The gradient with respect to logit c is p_c - [c = y], negative for the true class alone: that of a bias,
+    and, times the features, row c of that of the weight. Without a bias the rows' inner products tell: the
+    true class's row is opposed to every other, whatever the sign of the features (a ViT's sum to zero). Of
+    two classes each is opposed to the other: then the row sums decide, for features that are not negative.
 
     Raises:
         ParameterError: If batches have more than one image, there is no linear classifier, or the loss is not
@@ -48,23 +48,18 @@ def infer_single(observation: Observation) -> Tensor:
 
 
 def infer_batch(observation: Observation, rule: str = "counts") -> Tensor:
-    """Infer the labels of batches.
+    """Infer the labels of batches; V x B class indices, ascending: their order is not in the gradients.
 
     Args:
         observation: of batches of any size.
-        rule: `counts`, how often each class is there (`count_labels`, after Ma et al. 2023): any batch,
-            classes that repeat included. Or `gradinversion` (Yin et al. 2021, Eq. 4): a class that is in the
-            batch has features at which its row of the classifier's weight gradient is clearly negative, so
-            the B classes whose rows have the lowest minimum are taken. It assumes non-negative features and
-            that no class is there twice: a batch that repeats one gets a class that is not there.
-
-    Returns:
-        V x B class indices, ascending: their order in the batch is not in the gradients.
+        rule: `counts`, how often each class is there (`count_labels`). Or `gradinversion` (Yin et al. 2021,
+            Eq. 4): the B classes whose rows of the classifier's weight gradient have the lowest minimum. It
+            assumes features that are not negative, and that no class is there twice.
 
     Raises:
         UnknownNameError: If there is no such rule.
-        ParameterError: If the model has no linear classifier, if the loss is not the cross-entropy, or if
-            `gradinversion` is asked for and there are more images than classes.
+        ParameterError: If the model has no linear classifier, or if `gradinversion` is asked for and there
+            are more images than classes.
     """
     if rule not in RULES:
         raise unknown("label rule", rule, RULES)
@@ -80,6 +75,90 @@ def infer_batch(observation: Observation, rule: str = "counts") -> Tensor:
         )
     lowest = observation.gradients[f"{name}.weight"].amin(2)
     return lowest.topk(observation.batch_size, dim=1, largest=False).indices.sort(1).values
+
+
+def count_labels(observation: Observation) -> Tensor:
+    """Estimate how many images of each class a batch holds, V x K counts of sum B (iLRG; Ma et al. 2023).
+
+    Of B images with features e_i, probabilities p_i and one-hot labels y_i, the classifier's bias has the
+    gradient b = sum_i (p_i - y_i) / B and its weight G = sum_i (p_i - y_i) e_i^T / B. Only the probabilities
+    are not in the gradients. The rule takes those of one mean image for each class: its features are row c of
+    G over entry c of b, and the server's own classifier tells their probabilities P_c. Then
+    sum_c n_c P_c - n = B b and sum_c n_c = B are solved in the least-squares sense.
+
+    Training spoils it, and so do defenses that rescale, prune or blur. Three things differ from the paper:
+
+    - Quotients whose divisor is less than one image's share, sums that nearly cancel, are drawn to the
+      least-squares fit of all rows, and that to zero.
+    - The result is the nearest point with n >= 0 and sum n = B, rounded by largest remainders.
+    - A classifier without a bias, or with one that is not shared, is read, too. Its rows are taken for b_c
+      times one mean feature, near that of dummy images. Its length is the one at which classes that are
+      surely absent (B < K) count zero; for larger batches the dummy images', or a greater one if a count
+      would be negative otherwise.
+
+    Raises:
+        ParameterError: If the model has no linear classifier, or does not share its weight's gradient, or the
+            loss is not the cross-entropy.
+    """
+    name, classes = told_by(observation)
+    batch = observation.batch_size
+    weight = observation.gradients[f"{name}.weight"].double()
+    layer = observation.model.get_submodule(name)
+    own = torch.as_tensor(layer.weight).detach().double()
+    shift = own.new_zeros(classes) if layer.bias is None else torch.as_tensor(layer.bias).detach().double()
+    if f"{name}.bias" in observation.gradients:
+        bias = observation.gradients[f"{name}.bias"].double()
+    else:
+        bias = _bias_gradient(observation, name, weight, own, shift)
+    mean = (bias[:, :, None] * weight).sum(1) / _damped(bias, batch)[:, None]
+    one = 1 / batch**2
+    features = bias[:, :, None] * weight + one * mean[:, None]
+    features = features / (bias.square() + one)[:, :, None]  # V x K x F, a mean image of each class
+    probabilities = (features @ own.T + shift).softmax(-1)
+    equations = probabilities.mT - torch.eye(classes).to(own)
+    equations = torch.cat([equations, torch.ones_like(equations[:, :1])], 1)
+    right = torch.cat([batch * bias, torch.full_like(bias[:, :1], batch)], 1)
+    return _whole((torch.linalg.pinv(equations) @ right[:, :, None]).squeeze(2), batch)
+
+
+def _damped(bias: Tensor, batch: int) -> Tensor:
+    """Return |b|^2, V values, plus the square of the most that one image adds to an entry of b."""
+    return bias.square().sum(1) + 1 / batch**2
+
+
+def _bias_gradient(observation: Observation, name: str, weight: Tensor, own: Tensor, shift: Tensor) -> Tensor:
+    """Return the gradient that a bias would have, V x K, where there is none or it is not shared."""
+    batch, classes, like = observation.batch_size, weight.shape[1], observation.like
+    rows = -(-PROBES // batch) * batch
+    stream = torch.Generator().manual_seed(SEED)
+    x = torch.randn(rows, *observation.input_shape, generator=stream, dtype=like.dtype).to(like.device)
+    dummy = linear_inputs(observation, x, seed=SEED)[0][name].double().mean(0)
+    tiny = torch.finfo(dummy.dtype).tiny
+    # the rows are b_c times one feature, near the dummies'
+    bias = weight @ dummy / dummy.square().sum().clamp_min(tiny)
+    mean = ((bias[:, :, None] * weight).sum(1) + dummy / batch**2) / _damped(bias, batch)[:, None]
+    start = length = mean.norm(dim=1).clamp_min(tiny**0.5)
+    unit = mean / length[:, None]
+    along = (weight @ unit[:, :, None]).squeeze(2)
+    for _ in range(REFINEMENTS):  # probabilities depend on the length, and the length on them
+        expected = (length[:, None] * unit @ own.T + shift).softmax(-1).clamp_min(RARE)
+        zero = (along / expected).sort(1, descending=True).values  # the length at which a class counts zero
+        some = zero[:, : classes - batch].median(1).values if batch < classes else zero[:, 0]
+        length = torch.where(some > 0, some, start) if batch < classes else torch.maximum(start, some)
+    return along / length[:, None]
+
+
+def _whole(counts: Tensor, total: int) -> Tensor:
+    """Return whole numbers of sum `total` near V x K real ones: project onto the simplex, then round."""
+    ordered = counts.sort(1, descending=True).values
+    ranks = torch.arange(1, counts.shape[1] + 1, device=counts.device)
+    excess = (ordered.cumsum(1) - total) / ranks
+    last = (ordered > excess).sum(1, keepdim=True) - 1
+    inside = (counts - excess.gather(1, last)).clamp_min(0)
+    whole = inside.floor()
+    missing = (total - whole.sum(1, keepdim=True)).round()
+    rank = torch.argsort(inside - whole, dim=1, descending=True, stable=True).argsort(dim=1)
+    return (whole + (rank < missing)).long()
 
 
 @typed
@@ -101,3 +180,63 @@ def label_accuracy(found: Tensor, truth: Tensor) -> Tensor:
     classes = int(torch.maximum(found.max(), truth.max())) + 1
     counts = [nn.functional.one_hot(t, classes).sum(1) for t in (found, truth)]
     return torch.minimum(*counts).sum(1).double() / truth.shape[1]
+
+
+def linear_inputs(
+    observation: Observation, x: Tensor, seed: int | None = None
+) -> tuple[dict[str, Tensor], int]:
+    """Run the model on N x C x H x W, whole batches; return each linear layer's input, in that order, and K.
+
+    The global random state stays what it was; a seed makes the bottlenecks' draws the same each time.
+    """
+    seen: dict[str, Tensor] = {}
+    model = prepare(observation.model, observation.batch_size)
+    with ExitStack() as scope, torch.no_grad():
+        scope.enter_context(torch.random.fork_rng(devices=[x.device] if x.is_cuda else []))
+        if seed is not None:
+            torch.manual_seed(seed)
+        for name, module in model.named_modules():
+            if isinstance(module, nn.Linear):
+
+                def note(_module, inputs, name=name) -> None:
+                    seen[name] = inputs[0]
+
+                scope.callback(module.register_forward_pre_hook(note).remove)
+        classes = forward(model, x).logits.shape[-1]
+    return seen, classes
+
+
+def told_by(observation: Observation) -> tuple[str, int]:
+    """Return `classifier` where its gradient tells labels.
+
+    Raises:
+        ParameterError: If there is no such layer, or the clients' loss is not the cross-entropy.
+    """
+    if observation.loss is not None:
+        raise ParameterError(
+            "Labels are read off the gradient of the cross-entropy, and these clients have a loss of their "
+            "own: pass labels."
+        )
+    return classifier(observation)
+
+
+def classifier(observation: Observation) -> tuple[str, int]:
+    """Return the name of the linear layer that runs last, and the number of classes.
+
+    Raises:
+        ParameterError: If there is no linear layer, it does not give the logits, or it is frozen.
+    """
+    probe = observation.like.new_ones(observation.batch_size, *observation.input_shape)
+    seen, classes = linear_inputs(observation, probe)
+    if not seen:
+        raise ParameterError("Labels are read off a linear classifier, and this model has none: pass labels.")
+    name = list(seen)[-1]
+    if f"{name}.weight" not in observation.gradients:
+        raise ParameterError(
+            f"Labels are read off the gradient of {name}, which clients freeze and do not share: pass labels."
+        )
+    if observation.gradients[f"{name}.weight"].shape[1] != classes:
+        raise ParameterError(
+            f"The last linear layer, {name}, does not give this model's {classes} logits: pass labels."
+        )
+    return name, classes

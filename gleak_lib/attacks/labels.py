@@ -6,8 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gleak_lib.attacks.classifier import classifier
-from gleak_lib.attacks.label_inference import infer
+from gleak_lib.attacks.label_inference import classifier, infer
 from gleak_lib.attacks.part import Part
 from gleak_lib.attacks.unknowns import Unknowns
 from gleak_lib.errors import ParameterError

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from gleak_lib.attacks import wolfe
 from gleak_lib.attacks.optimizer import Evaluate, Optimizer
-from gleak_lib.attacks.part import among, at_least_one, positive
+from gleak_lib.attacks.part import AtLeastOne, Positive
 from gleak_lib.attacks.unknowns import Unknowns, flatten, unflatten
 from gleak_lib.typed import typed
 
@@ -48,15 +48,10 @@ class LBFGS(Optimizer):
     """
 
     whole: ClassVar[bool] = False
-    lr: float = 1.0
-    inner_steps: int = 20
-    memory: int = 100
+    lr: Positive = 1.0
+    inner_steps: AtLeastOne = 20
+    memory: AtLeastOne = 100
     line_search: Literal["none", "strong-wolfe"] = "none"
-
-    def __post_init__(self) -> None:
-        positive(lr=self.lr)
-        at_least_one(inner_steps=self.inner_steps, memory=self.memory)
-        among(("none", "strong-wolfe"), line_search=self.line_search)
 
     @property
     def searches(self) -> bool:
@@ -75,26 +70,17 @@ class LBFGS(Optimizer):
         zero = flat.new_zeros(victims)
         none = torch.zeros(victims, dtype=torch.long, device=flat.device)
         m = min(self.memory, max_steps * self.inner_steps)
-        return Memory(
-            flat.new_zeros(victims, m, size),
-            flat.new_zeros(victims, m, size),
-            flat.new_zeros(victims, m, m),
-            none,
-            zero + 1,
-            torch.zeros_like(flat),
-            zero,
-            torch.zeros_like(flat),
-            none.clone(),
-        )
+        pairs = flat.new_zeros(victims, m, size), flat.new_zeros(victims, m, size)
+        still = torch.zeros_like(flat), zero, torch.zeros_like(flat), none.clone()
+        return Memory(*pairs, flat.new_zeros(victims, m, m), none, zero + 1, *still)
 
     def step(
         self, x: Unknowns, evaluate: Evaluate, memory: Memory, lr: Mapping[str, Tensor], t: Tensor
     ) -> tuple[Unknowns, Memory, Tensor]:
         """Return unknowns and memory after up to `inner_steps` iterations, and the loss (V) before them.
 
-        A victim ends its iterations on its own, by torch's tests: gradient, slope, step or change of the loss
-        below a tolerance, or too many evaluations. One whose loss or gradient is not finite ends them, too.
-        All unknowns have the first one's rate. The memory is changed in place.
+        A victim ends its iterations by torch's tests, or where its loss or gradient is not finite. All
+        unknowns have the first one's rate. The memory is changed in place.
         """
 
         def value(point: Tensor, live: Tensor) -> tuple[Tensor, Tensor]:
@@ -143,21 +129,18 @@ def _turn(
     change = gradient - memory.gradient
     last = memory.direction * memory.length[:, None]
     curvature = (change * last).sum(1)
-    store = live & ~fresh & (curvature > CURVATURE)
+    store = live & ~fresh & (curvature > CURVATURE)  # who has a new pair
     size = memory.steps.shape[1]
     rows = torch.arange(len(store), device=store.device)
     slot = memory.count % size
     memory.steps[rows, slot] = torch.where(store[:, None], last, memory.steps[rows, slot])
     memory.changes[rows, slot] = torch.where(store[:, None], change, memory.changes[rows, slot])
     scale = torch.where(store, curvature / change.square().sum(1), memory.scale)
-    count = memory.count + store
-
-    width = min(size, int(count.max())) if may_wait else size
-    direction = -_times_inverse_hessian(memory, gradient, change, store, slot, count, scale, width)
+    memory = memory._replace(scale=scale, count=memory.count + store)
+    width = min(size, int(memory.count.max())) if may_wait else size  # slots in use, or more
+    direction = -_times_inverse_hessian(memory, gradient, change, store, slot, width)
     shortened = (1 / gradient.abs().sum(1)).clamp_max(1) * lr  # a very first step is short
     memory = memory._replace(
-        count=count,
-        scale=scale,
         direction=torch.where(live[:, None], direction, memory.direction),
         length=torch.where(live, torch.where(fresh, shortened, lr), memory.length),
         gradient=torch.where(live[:, None], gradient, memory.gradient),
@@ -167,25 +150,10 @@ def _turn(
 
 
 def _times_inverse_hessian(
-    memory: Memory,
-    gradient: Tensor,
-    change: Tensor,
-    store: Tensor,
-    slot: Tensor,
-    count: Tensor,
-    scale: Tensor,
-    width: int,
+    memory: Memory, gradient: Tensor, change: Tensor, store: Tensor, slot: Tensor, width: int
 ) -> Tensor:
-    """Return the approximate inverse Hessian times the gradient, V x D; enters the new pair's products.
-
-    Args:
-        memory: with the new pairs.
-        gradient, change: V x D.
-        store: V bools, who has a new pair, and `slot`, where it is.
-        count, scale: V, with the new pairs counted in.
-        width: slots that are in use, or more.
-    """
-    size = memory.steps.shape[1]
+    """Return the approximate inverse Hessian times the gradient, V x D; enters the new pair's products."""
+    count, scale, size = memory.count, memory.scale, memory.steps.shape[1]
     if not width:
         return scale[:, None] * gradient
     steps, changes = memory.steps[:, :width], memory.changes[:, :width]

@@ -4,18 +4,82 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import torch
 from torch import Tensor
 
+from gleak_lib import gradients as engine
 from gleak_lib.attacks.distances import DISTANCES, Distance, near_one
-from gleak_lib.attacks.estimates import ESTIMATES
 from gleak_lib.attacks.part import Part, among
-from gleak_lib.attacks.weighting import WEIGHTINGS
+from gleak_lib.bottlenecks import sample_noise
 from gleak_lib.defenses import Defense
 from gleak_lib.errors import ParameterError, unknown
 from gleak_lib.models.base import before_decoder, parameter_groups
-from gleak_lib.outer import FactoredGrads, Outer, dense
+from gleak_lib.outer import FactoredGrads, Outer, by_row, dense
 from gleak_lib.typed import typed
 from gleak_lib.types import Grads, Observation
+
+
+def sparsity(dummy: Grads, observed: Grads) -> Grads:
+    """Set to zero what is zero in the observed gradients."""
+    return {name: g * (observed[name] != 0) for name, g in dummy.items()}
+
+
+def clipping(dummy: Grads, observed: Grads) -> Grads:
+    """Shorten each parameter tensor's gradient to the observed norm."""
+    return {n: _shortened(by_row(g), by_row(observed[n])).reshape(g.shape) for n, g in dummy.items()}
+
+
+def _shortened(rows: Tensor, to: Tensor) -> Tensor:
+    bound = torch.linalg.vector_norm(to, dim=1, keepdim=True)
+    return rows * (bound / torch.linalg.vector_norm(rows, dim=1, keepdim=True).clamp_min(1e-12)).clamp(max=1)
+
+
+ESTIMATES: dict[str, Callable[[Grads, Grads], Grads]] = {"sparsity": sparsity, "clipping": clipping}
+
+
+BATCHES, DRAWS = 4, 8  # dummies, and draws of the noise for each
+LEAST = 1e-6  # deviations below this share of the largest count as that
+SEED = 0  # the dummies are no unknowns: all victims, and all who ask, get the same weights
+
+
+def inverse_deviations(observation: Observation, names: Sequence[str]) -> dict[str, Tensor]:
+    """Return what each parameter tensor's gradient is multiplied with, V values each, at most 1.
+
+    The variance is that over draws of eps at fixed dummies from N(0, 1), averaged over these, their classes
+    and the tensor's entries. Without bottlenecks it is zero, and all tensors count alike.
+    """
+    like = observation.like
+    model, rows = engine.prepare(observation.model, observation.batch_size), BATCHES * observation.batch_size
+    stream = torch.Generator().manual_seed(SEED)
+    images = torch.randn(rows, *observation.input_shape, generator=stream).to(like)
+    with torch.random.fork_rng(devices=[like.device] if like.is_cuda else []), torch.no_grad():
+        classes = engine.forward(model, images).logits.shape[1]
+    labels = torch.arange(rows, device=like.device) % classes
+    first: dict[str, Tensor] = {}  # draws are summed relative to the first: without noise nothing is left
+    total: dict[str, Tensor] = {}
+    square: dict[str, Tensor] = {}
+    for _ in range(DRAWS):
+        noise = sample_noise(model, rows, like, stream)
+        grads, _ = engine.per_victim_gradients(
+            model, images, labels, victims=BATCHES, noise=noise, names=names, loss=observation.loss
+        )
+        for name, g in grads.items():
+            difference = (g - first.setdefault(name, g)).detach().double()
+            total[name] = total.get(name, 0) + difference
+            square[name] = square.get(name, 0) + difference.square().sum()
+    deviation = {
+        name: ((square[name] - t.square().sum() / DRAWS).clamp_min(0) / (DRAWS * t.numel())).sqrt()
+        for name, t in total.items()
+    }
+    floor = LEAST * torch.stack(list(deviation.values())).max()
+    deviation = {name: d.clamp_min(floor) for name, d in deviation.items()}
+    least = torch.stack(list(deviation.values())).min()
+    factors = {name: torch.where(d > 0, least / d, 1.0) for name, d in deviation.items()}
+    return {name: f.to(like).repeat(observation.victims) for name, f in factors.items()}
+
+
+WEIGHTINGS = {"variance": inverse_deviations}
+
 
 MASKS = ("all", "before-decoder")
 LAST = "last"
@@ -50,9 +114,7 @@ class Match(Part):
     statistics: Literal["own", "running"] = "own"
 
     def __post_init__(self) -> None:
-        for name in ("layers", "exclude"):
-            if isinstance(getattr(self, name), list):
-                object.__setattr__(self, name, tuple(getattr(self, name)))
+        super().__post_init__()
         if isinstance(self.distance, str) and self.distance not in DISTANCES:
             raise unknown("distance", self.distance, DISTANCES)
         if isinstance(self.layers, str):
@@ -61,7 +123,6 @@ class Match(Part):
             among(("none", *WEIGHTINGS), weighting=self.weighting)
         if isinstance(self.estimate, str):
             among(("none", *ESTIMATES), estimate=self.estimate)
-        among(("own", "running"), statistics=self.statistics)
 
     def names(self, observation: Observation) -> tuple[str, ...]:
         """Return the parameters whose gradients are matched, in the model's order.
@@ -90,12 +151,7 @@ class Match(Part):
         return Distance(lambda dummy, observed, _square: given(_written_out(dummy), observed))
 
     def target(self, observation: Observation, names: Sequence[str]) -> tuple[Grads, dict[str, Tensor]]:
-        """Return the observed gradients as they are matched, and what the dummies' are multiplied with.
-
-        Args:
-            observation: of V victims.
-            names: the parameters that are matched.
-        """
+        """Return the observed gradients as they are matched, and what the dummies' are multiplied with."""
         weigh = WEIGHTINGS.get(self.weighting) if isinstance(self.weighting, str) else self.weighting
         factors = weigh(observation, tuple(names)) if weigh else {}
         target = {name: times(observation.gradients[name], factors.get(name)) for name in names}

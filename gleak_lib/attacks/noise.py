@@ -1,34 +1,31 @@
 """The noise of the dummies' bottlenecks: drawn, told, or a further unknown of the attack.
 
-A client's gradient depends on the one draw eps that its bottlenecks used. An attack that optimizes eps with
-the image may take eps itself as the unknown, or the sample z = mu(x) + sigma(x) eps that the bottleneck
-decodes. With z the decoder's input no longer moves with the image, but the encoder's gradient still needs
-eps = (z - mu(x)) / sigma(x), which then does. The client's weight gradient takes eps for a constant, so that
-it is computed outside the pass whose gradient is taken.
+The unknown is the draw eps itself, or the sample z = mu(x) + sigma(x) eps that the bottleneck decodes. With z
+the decoder's input no longer moves with the image, but eps = (z - mu(x)) / sigma(x) does. The client's weight
+gradient takes eps for a constant, so that it is computed outside the pass whose gradient is taken.
 """
 
 import abc
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
-from gleak_lib.attacks.noise_forms import to_noise, to_samples
-from gleak_lib.attacks.part import Part, among, at_least_one, not_negative, positive
+from gleak_lib import gradients as engine
+from gleak_lib.attacks.part import AtLeastOne, NotNegative, Part, Positive
 from gleak_lib.attacks.unknowns import Unknowns
-from gleak_lib.bottlenecks import sample_noise
+from gleak_lib.bottlenecks import VariationalBottleneck, sample_noise
 from gleak_lib.errors import ParameterError
 from gleak_lib.typed import typed
 from gleak_lib.types import Observation
 
 Maps = tuple[Tensor, ...]
 """Noise, N x map for each bottleneck of each update, N = V x samples x B."""
-
 Models = Sequence[tuple[nn.Module, int]]
 """Of each update the model, and how many bottlenecks it has."""
-
 PREFIX = "noise"
 
 
@@ -37,10 +34,7 @@ class Noise(Part, abc.ABC):
     """What the dummies' bottlenecks use; each step's dummy gradient is averaged over `samples` draws."""
 
     leaves: ClassVar[dict[str, str]] = {"samples": "noise_samples"}
-    samples: int = field(default=1, kw_only=True)
-
-    def __post_init__(self) -> None:
-        at_least_one(noise_samples=self.samples)
+    samples: AtLeastOne = field(default=1, kw_only=True)
 
     def draws(self, evaluations: int) -> int:
         """Return how often it is drawn in a step of so many evaluations."""
@@ -126,17 +120,10 @@ class Optimize(Noise):
     """
 
     leaves: ClassVar = {name: f"noise_{name}" for name in ("samples", "lr", "prior", "weight", "form")}
-    lr: float = 0.05
+    lr: Positive = 0.05
     prior: Literal["norm", "map"] = "norm"
-    weight: float = 1e-4
+    weight: NotNegative = 1e-4
     form: Literal["eps", "z"] = "eps"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        positive(noise_lr=self.lr)
-        not_negative(noise_weight=self.weight)
-        among(("norm", "map"), noise_prior=self.prior)
-        among(("eps", "z"), noise_form=self.form)
 
     def source(self, observation: Observation, draw: Callable[[], Maps]) -> Callable[[], Maps]:
         return tuple  # it is among the unknowns
@@ -169,13 +156,7 @@ def prior(noise: Sequence[Tensor], form: str, victims: int) -> Tensor:
 
 
 def drawing(observation: Observation, draws: int, generator: torch.Generator) -> Callable[[], Maps]:
-    """Return what draws noise from N(0, 1), V x draws x B rows for each bottleneck of each update.
-
-    Args:
-        observation: gives the models, and how many victims there are.
-        draws: for each image.
-        generator: on the gradients' device.
-    """
+    """Return what draws noise from N(0, 1), V x draws x B rows for each bottleneck of each update."""
     like = observation.like
     rows = observation.victims * draws * observation.batch_size
     updates = (observation, *observation.later)
@@ -192,3 +173,42 @@ def _by_update(convert: Callable[..., Maps], models: Models, images: Tensor, val
     for model, count in models:
         found += convert(model, images.flatten(0, 1), values[len(found) : len(found) + count])
     return found
+
+
+def to_samples(model: nn.Module, x: Tensor, noise: Sequence[Tensor]) -> Maps:
+    """Return z = mu + sigma eps of each bottleneck of this package, N x map, for images N x C x H x W."""
+    found: dict[int, Tensor] = {}
+
+    def note(module: Any, inputs: tuple[Any, ...]) -> None:
+        mu, sigma = module.encode(inputs[0])
+        found[id(inputs[1])] = mu + sigma * inputs[1]
+
+    _run(model, x, noise, note)
+    return tuple(found[id(n)] for n in noise)
+
+
+def to_noise(model: nn.Module, x: Tensor, samples: Sequence[Tensor]) -> Maps:
+    """Return eps = (z - mu) / sigma of each bottleneck, N x map; undoes `to_samples`."""
+
+    def replace(module: Any, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        features, sample, *others = inputs
+        mu, sigma = module.encode(features)
+        return features, (sample - mu) / sigma, *others
+
+    return _run(model, x, samples, replace)
+
+
+def _run(model: nn.Module, x: Tensor, values: Sequence[Tensor], hook: Callable[..., Any]) -> Maps:
+    """Run the model with a hook before each bottleneck; return the noise that they used."""
+    places = [module for module in model.modules() if isinstance(module, VariationalBottleneck)]
+    if len(places) != len(values):
+        raise ParameterError(
+            f"noise_form='z' knows the bottlenecks of gleak_lib.bottlenecks only, and this model has "
+            f"{len(values)} of which {len(places)} are: use noise_form='eps'."
+        )
+    if not places:
+        return ()
+    with ExitStack() as hooks:
+        for module in places:
+            hooks.callback(module.register_forward_pre_hook(hook).remove)
+        return engine.forward(model, x, values).noise

@@ -36,14 +36,7 @@ class Problem(NamedTuple):
         names: Sequence[str] | None = None,
         match: Match | None = None,
     ) -> "Problem":
-        """Return what an observation says of the gradients `names`, all by default.
-
-        Args:
-            observation: of V victims.
-            labels: V x B.
-            names: parameters.
-            match: how they are compared; by default as they are.
-        """
+        """Return what an observation says of the gradients `names` (all), compared as in `match`."""
         names = tuple(observation.gradients) if names is None else tuple(names)
         target, factors = (match or Match("l2")).target(observation, names)
         later = tuple(cls.of(one, labels, names, match) for one in observation.later)
@@ -51,21 +44,10 @@ class Problem(NamedTuple):
 
 
 class Objective:
-    """The loss of V victims' unknowns and its gradient.
-
-    Args:
-        observation: gives the model and the batch size, and those of further updates.
-        attack: its parts say what is minimized.
-        names: parameters whose gradients are matched.
-        precision: in which the dummy gradients are computed; all else stays as it is.
-    """
+    """The loss of V victims' unknowns and its gradient; the dummies' are of `names`, in `precision`."""
 
     def __init__(
-        self,
-        observation: Observation,
-        attack: Parts,
-        names: Sequence[str],
-        precision: Precision = "float32",
+        self, observation: Observation, attack: Parts, names: Sequence[str], precision: Precision = "float32"
     ) -> None:
         self.observation, self.attack, self.names = observation, attack, tuple(names)
         self.precision: Precision = precision
@@ -82,11 +64,7 @@ class Objective:
     def loss(self, unknowns: Unknowns, problem: Problem, noise: tuple[Tensor, ...]) -> Tensor:
         """Return the reconstruction loss, V values; of several updates the mean of their distances counts.
 
-        Args:
-            unknowns: what the attack optimizes.
-            problem: what it is compared with.
-            noise: the bottlenecks' noise, N x map each, N = V x samples x B, update after update; not used
-                where the noise is among the unknowns.
+        The noise, N x map each, N = V x samples x B, update after update, is not used if it is an unknown.
         """
         attack = self.attack
         x = attack.variables.images(unknowns, self.observation)

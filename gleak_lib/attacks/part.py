@@ -2,8 +2,8 @@
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, ClassVar, TypeVar
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args, get_origin
 
 from gleak_lib.errors import ParameterError, nearest, unknown
 from gleak_lib.grammar import Noun
@@ -12,10 +12,24 @@ Own = TypeVar("Own", bound="Part")
 
 
 class Part(Noun):
-    """Base of the frozen dataclasses that attacks are composed of."""
+    """Base of the frozen dataclasses that attacks are composed of.
+
+    A field's annotation says what values it takes: a `Literal` its options, `Positive` and the like a range.
+    """
 
     leaves: ClassVar[Mapping[str, str]] = {}
     """Field -> the name under which `Attack.replace` finds it, where that is not the field's own."""
+
+    def __post_init__(self) -> None:
+        for f in dataclasses.fields(self):  # type: ignore[arg-type]
+            value, name = getattr(self, f.name), self.leaves.get(f.name, f.name)
+            if get_origin(f.type) is Literal:
+                among(get_args(f.type), **{name: value})
+            for holds, words in getattr(f.type, "__metadata__", ()):
+                if not holds(value):
+                    raise ParameterError(f"{name} must {words}, got {value}.")
+            if isinstance(value, list):
+                object.__setattr__(self, f.name, tuple(value))
 
     def replace(self: Own, **changes: Any) -> Own:
         """Return a copy with other values.
@@ -27,6 +41,13 @@ class Part(Noun):
             if name not in fields_of(self):
                 raise no_setting(type(self).__name__, name, fields_of(self))
         return dataclasses.replace(self, **changes)  # type: ignore[type-var]
+
+
+FINITE = (lambda v: v != math.inf, "be finite")
+Positive = Annotated[float, (lambda v: v > 0, "be positive"), FINITE]
+NotNegative = Annotated[float, (lambda v: v >= 0, "not be negative"), FINITE]
+Steps = Annotated[int, (lambda v: v >= 0, "not be negative")]
+AtLeastOne = Annotated[int, (lambda v: v >= 1, "be at least 1")]
 
 
 def fields_of(part: Any) -> dict[str, Any]:
@@ -44,29 +65,6 @@ def no_setting(owner: str, name: str, options: Iterable[str]) -> ParameterError:
         + (f" Did you mean {hint!r}?" if hint else "")
         + f" It has: {', '.join(options)}."
     )
-
-
-def at_least_one(**values: int) -> None:
-    """Refuse values below 1."""
-    _hold(lambda v: v >= 1, "be at least 1", values)
-
-
-def not_negative(**values: float) -> None:
-    """Refuse values that are negative or not finite."""
-    _hold(lambda v: v >= 0, "not be negative", values)
-    _hold(lambda v: v != math.inf, "be finite", values)
-
-
-def positive(**values: float) -> None:
-    """Refuse values that are not positive or not finite."""
-    _hold(lambda v: v > 0, "be positive", values)
-    _hold(lambda v: v != math.inf, "be finite", values)
-
-
-def _hold(condition: Callable[[Any], bool], words: str, values: Mapping[str, Any]) -> None:
-    for name, value in values.items():
-        if not condition(value):
-            raise ParameterError(f"{name} must {words}, got {value}.")
 
 
 def among(options: Iterable[str], **values: Any) -> None:

@@ -7,12 +7,11 @@ from typing import Any, Literal, TypeVar
 
 from torch import Tensor
 
-from gleak_lib.attacks.adam import Adam
 from gleak_lib.attacks.labels import Known, Labels
 from gleak_lib.attacks.match import Match
 from gleak_lib.attacks.noise import Noise, Resample
-from gleak_lib.attacks.optimizer import Optimizer
-from gleak_lib.attacks.part import Part, among, at_least_one, fields_of, no_setting
+from gleak_lib.attacks.optimizer import Adam, Optimizer
+from gleak_lib.attacks.part import AtLeastOne, Part, fields_of, no_setting
 from gleak_lib.attacks.priors import OPTIONAL, TotalVariation
 from gleak_lib.attacks.schedule import Schedule
 from gleak_lib.attacks.variables import Pixels, Variables
@@ -33,12 +32,11 @@ class Parts(Part):
     variables: Variables = field(default_factory=Pixels)
     optimizer: Optimizer = field(default_factory=Adam)
     schedule: Schedule = field(default_factory=Schedule)
-    restarts: int = 1
+    restarts: AtLeastOne = 1
     keep: Literal["evaluated", "next"] = "evaluated"
 
     def __post_init__(self) -> None:
-        at_least_one(restarts=self.restarts)
-        among(("evaluated", "next"), keep=self.keep)
+        super().__post_init__()
         weighted = [prior for prior in self.priors if getattr(prior, "weight", 1) != 0]
         object.__setattr__(self, "priors", tuple(sorted(weighted, key=_rank)))
         if self.optimizer.searches and self.noise.draws(2) > 1:

@@ -3,12 +3,9 @@
 A vision transformer maps each patch x_p to W x_p and adds a position vector of its own. So the gradient of
 that vector is the gradient delta_p of the embedded patch, and that of W is the sum of delta_p x_p^T over the
 patches: with Delta (P x F) and G (F x D) known, the patches are the least-squares solution of Delta^T X = G.
-It takes no label and no steps, and whatever stands behind the embedding, a bottleneck or not, changes Delta
-only. Reading a transformer's input off the position embedding's gradient goes back to Lu et al. (CVPR 2022),
-who solve for the first attention's input.
-
-One factor common to both gradients cancels, so that clipping the whole gradient changes nothing; clipped
-parameter by parameter, the normalized images are known up to a factor.
+Whatever stands behind the embedding changes Delta only, and a factor common to both gradients cancels;
+clipped parameter by parameter, the normalized images are known up to a factor. Lu et al. (CVPR 2022) solve
+likewise for the input of the first attention.
 """
 
 import copy
@@ -46,11 +43,8 @@ class Embedding(NamedTuple):
 class PatchEmbedding(ClosedForm):
     """A vision transformer's patches by least squares; ours, after Lu et al. (CVPR 2022).
 
-    The reconstruction's loss is the share of the embedding's squared weight gradient that the patches do not
-    explain. Labels are not used.
-
-    Attributes:
-        name: what tables call it.
+    The loss is the share of the embedding's squared weight gradient that the patches do not explain. Labels
+    are not used.
     """
 
     name: str = "patches"
@@ -92,9 +86,8 @@ def solve(observation: Observation) -> tuple[Tensor, Tensor]:
 def find(observation: Observation) -> Embedding:
     """Return the model's patch embedding and position embedding, by what they do and not by their names.
 
-    The patch embedding is a linear layer, or a convolution whose stride is its kernel, that is given every
-    pixel once. The position embedding is the parameter with P rows in a row whose gradient is that of the
-    embedded patches; other rows may belong to class tokens.
+    The one is a linear layer, or a convolution whose stride is its kernel, that is given every pixel once;
+    the other the parameter with P rows in a row whose gradient is that of the embedded patches.
 
     Raises:
         ParameterError: If either is missing.
@@ -161,8 +154,8 @@ def _note(name: str, probe: Tensor, seen: dict[str, tuple[Tensor, Tensor]]) -> C
             return None
         embedded = output.flatten(2).mT.flatten(0, 1) if conv else output.reshape(len(patches), -1)
         seen[name] = order.argsort().reshape(patches.shape), embedded
-        back = embedded.T.reshape(output.shape) if conv else embedded.reshape(output.shape)
-        return back  # what follows is computed from what was noted
+        # what follows is computed from what was noted
+        return (embedded.T if conv else embedded).reshape(output.shape)
 
     return hook
 

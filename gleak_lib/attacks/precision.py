@@ -6,28 +6,13 @@ from typing import Any, Literal
 
 import torch
 
-from gleak_lib.errors import unknown
-
 Precision = Literal["float32", "tf32", "bf16"]
 PRECISIONS: tuple[Precision, ...] = ("float32", "tf32", "bf16")
 
 
-def check(precision: str) -> None:
-    """Refuse a precision that there is not.
-
-    Raises:
-        UnknownNameError: the name is none of `PRECISIONS`.
-    """
-    if precision not in PRECISIONS:
-        raise unknown("precision", precision, PRECISIONS)
-
-
 @contextmanager
 def arithmetic(precision: Precision) -> Iterator[None]:
-    """Let CUDA's matrix products and convolutions use TF32 or not; afterwards all is as before.
-
-    Torch's own default allows TF32 for convolutions, so that float32 has to be asked for.
-    """
+    """Let CUDA's products and convolutions use TF32 or not, for a while; convolutions do by default."""
     backends: tuple[Any, ...] = (torch.backends.cuda.matmul, torch.backends.cudnn)
     before = [backend.allow_tf32 for backend in backends]
     try:

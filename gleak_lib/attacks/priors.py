@@ -1,8 +1,7 @@
-"""Terms of the loss besides the gradients' distance, Omega in 001 Eq. 1: functions of the images, or of what
-the model makes of them.
+"""Terms of the loss besides the gradients' distance, Omega in 001 Eq. 1.
 
 A prior is anything that maps images (V x B x C x H x W, normalized) to V values: a function, or a `Part` with
-a weight. A `Term` is also shown one update's forward pass.
+a weight. A `Term` is shown one update's forward pass instead.
 """
 
 import abc
@@ -14,7 +13,7 @@ from torch import Tensor, nn
 
 from gleak_lib import gradients
 from gleak_lib.attacks.match import Match
-from gleak_lib.attacks.part import Part, among, not_negative
+from gleak_lib.attacks.part import NotNegative, Part
 from gleak_lib.attacks.statistics import Statistics, batch_statistics, statistics_distance
 from gleak_lib.errors import ParameterError
 from gleak_lib.typed import typed
@@ -55,10 +54,7 @@ class TotalVariation(Part):
     """Neighboring pixels are alike: `weight` (lambda in 001 Eq. 1) times `total_variation`."""
 
     leaves: ClassVar = {"weight": "tv"}
-    weight: float = 0.01
-
-    def __post_init__(self) -> None:
-        not_negative(tv=self.weight)
+    weight: NotNegative = 0.01
 
     def __call__(self, images: Tensor) -> Tensor:
         return self.weight * total_variation(images)
@@ -67,22 +63,13 @@ class TotalVariation(Part):
 @typed
 @dataclass(frozen=True)
 class LabelDistance(Term):
-    """Logits are near the labels: CPL's term, see `label_distance`; averaged over a victim's batch.
-
-    What a weight does changes with the form. The CVB paper's code attacks single images only.
-
-    Attributes:
-        weight: alpha in 000 Eq. 1.
-        form: `one-hot` or `paper-code`.
+    """Logits are near the labels: `weight` (alpha in 000 Eq. 1) times the batch's mean `label_distance`, of
+    another size in each `form`: `one-hot` or `paper-code`.
     """
 
     leaves: ClassVar = {"weight": "label_weight", "form": "label_form"}
-    weight: float
+    weight: NotNegative
     form: Literal["one-hot", "paper-code"] = "one-hot"
-
-    def __post_init__(self) -> None:
-        not_negative(label_weight=self.weight)
-        among(("one-hot", "paper-code"), label_form=self.form)
 
     def __call__(self, seen: Forward) -> Tensor:
         term = label_distance(seen.logits(), seen.labels, self.form)
@@ -97,10 +84,7 @@ class BatchStatistics(Term):
     """
 
     leaves: ClassVar = {"weight": "statistics_weight"}
-    weight: float
-
-    def __post_init__(self) -> None:
-        not_negative(statistics_weight=self.weight)
+    weight: NotNegative
 
     def check(self, observation: Observation, match: Match) -> None:
         if observation.statistics is None or match.statistics == "running":

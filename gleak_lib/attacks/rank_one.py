@@ -1,8 +1,7 @@
 """An image from the weight gradient of its first linear layer alone, without any bias.
 
-That gradient is the outer product g x^T: a matrix of rank one, whose right singular vector is the image up
-to sign and length. The server knows the model, so that it can try these out: the right ones give the
-observed g.
+That gradient is g x^T, whose right singular vector is the image up to sign and length. The server knows the
+model, so that it can try these out: the right ones give the observed g.
 """
 
 import math
@@ -15,7 +14,7 @@ from torch import Tensor, nn
 from gleak_lib import gradients as engine
 from gleak_lib.attacks.closed_form import ClosedForm, first_weight, several_images, solved
 from gleak_lib.attacks.labels import Known
-from gleak_lib.attacks.part import at_least_one
+from gleak_lib.attacks.part import AtLeastOne
 from gleak_lib.bottlenecks import sample_noise
 from gleak_lib.pixels import denormalize
 from gleak_lib.typed import typed
@@ -31,9 +30,8 @@ POWER = 20  # steps of the power iteration
 class RankOne(ClosedForm):
     """The image as the right singular vector of the first linear layer's weight gradient.
 
-    The reconstruction's loss is one minus the cosine similarity of the layer's gradient to the observed one,
-    both taken without signs, which a bottleneck's noise would turn, plus how far the mean pixel is outside
-    [0, 1].
+    The loss is one minus the cosine similarity of the layer's gradient to the observed one, both without
+    signs, which a bottleneck's noise would turn, plus how far the mean pixel is outside [0, 1].
 
     Attributes:
         name: what tables call it.
@@ -41,10 +39,7 @@ class RankOne(ClosedForm):
     """
 
     name: str = "analytic"
-    noise_samples: int = 1
-
-    def __post_init__(self) -> None:
-        at_least_one(noise_samples=self.noise_samples)
+    noise_samples: AtLeastOne = 1
 
     def run(
         self, observation: Observation, generator: torch.Generator | None = None, **options: Any
@@ -52,16 +47,15 @@ class RankOne(ClosedForm):
         labels = Known().before(observation)
         if observation.batch_size != 1:
             raise several_images(observation)
-        name, _ = first_weight(observation)
-        x, loss = _search(observation, self.noise_samples, name, labels, generator)
+        x, loss = _search(observation, self.noise_samples, labels, generator)
         return solved(observation, x[:, None], labels, loss)
 
 
 def _search(
-    observation: Observation, draws: int, name: str, labels: Tensor, generator: torch.Generator | None
+    observation: Observation, draws: int, labels: Tensor, generator: torch.Generator | None
 ) -> tuple[Tensor, Tensor]:
     """Return images V x D in the model's units, and their loss V."""
-    weight = observation.gradients[f"{name}.weight"]
+    name, weight = first_weight(observation)
     unit = _singular_vector(weight)
     response = torch.einsum("vrd,vd->vr", weight, unit).abs()  # |g| times the image's length
     size = weight.square().sum((1, 2)).sqrt().clamp_min(torch.finfo(weight.dtype).tiny)
@@ -114,11 +108,7 @@ def _output_gradient(
 ) -> Tensor:
     """Gradient of each image's loss with respect to what linear layer `name` returns, N x R."""
     seen: list[Tensor] = []
-
-    def note(_module: nn.Module, _inputs: object, output: Tensor) -> None:
-        seen.append(output)
-
-    handle = model.get_submodule(name).register_forward_hook(note)
+    handle = model.get_submodule(name).register_forward_hook(lambda *args: seen.append(args[2]))
     try:
         with torch.enable_grad():
             run = engine.forward(model, x.detach().requires_grad_(), noise or None)

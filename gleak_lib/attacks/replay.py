@@ -1,8 +1,7 @@
-"""A step on buffers that stay where they are: on a GPU recorded once as a CUDA graph, and replayed.
+"""Functions of nested tuples and dicts of tensors, fused: `Compiled`, or `Replayed` as a CUDA graph.
 
-A step launches some hundreds of small kernels, and launching them one by one takes longer than they run. A
-CUDA graph launches all of them at once, but reads and writes the same memory at each replay. On other
-devices the same buffers are used with plain calls, so that all but the recording itself can be tested there.
+Each is made anew for each number of victims, the rows of the first tensor. A function that cannot be fused
+costs one warning, and then runs plainly.
 """
 
 import warnings
@@ -11,18 +10,63 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from gleak_lib.graphs import record
 
-Run = Callable[[], Any]  # reads the buffers, returns the outputs
+
+class Compiled:
+    """A function that takes gradients, compiled.
+
+    `torch.compile` alone cannot see through a gradient taken inside; `make_fx` records every tensor operation
+    of both backward passes, so that what is compiled holds no autograd at all.
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
+        self.graphs: dict[int, Any] = {}
+        self.warned = False
+
+    def __call__(self, *args: Any) -> Any:
+        inputs, layout = tree_flatten(args)
+        size = len(inputs[0])
+        if size not in self.graphs:
+            self.graphs[size] = self._compile(inputs, layout)
+        graph = self.graphs[size]
+        if graph is None:
+            return self.function(*args)
+        run, out_layout = graph
+        with torch.no_grad():
+            return tree_unflatten(run(*inputs), out_layout)
+
+    def _compile(self, inputs: list[Tensor], layout):
+        out_layout = None
+
+        def plain(*flat: Tensor):
+            nonlocal out_layout
+            out, out_layout = tree_flatten(self.function(*tree_unflatten(list(flat), layout)))
+            return out
+
+        try:
+            traced = make_fx(plain)(*(t.clone() for t in inputs))  # tracing tells tensors apart by identity
+            run = torch.compile(traced, dynamic=False)
+            with torch.no_grad():
+                run(*inputs)
+        except Exception as error:  # the compiler's own errors have no common base
+            if not self.warned:
+                message = f"The attack step runs uncompiled: {str(error).splitlines()[0]}"
+                warnings.warn(message, stacklevel=2)
+                self.warned = True
+            return None
+        return run, out_layout
 
 
 class Replayed:
-    """A function of nested tuples and dicts of tensors, on static buffers, one set a number of victims.
+    """A function on buffers that stay where they are: on a GPU recorded as a CUDA graph, and replayed.
 
-    What it returns is valid until the next call. A function that cannot be recorded costs one warning and
-    then runs plainly.
+    What it returns is valid until the next call. Elsewhere the same buffers are used with plain calls, so
+    that all but the recording itself can be tested there.
 
     Args:
         function: maps tensors to a tuple of such trees, and never waits for the host.
@@ -32,12 +76,11 @@ class Replayed:
 
     def __init__(self, function: Callable[..., tuple[Any, ...]], *, feedback: bool) -> None:
         self.function, self.feedback = function, feedback
-        self.recordings: dict[int, tuple[list[Tensor], Run]] = {}  # by the rows of the first tensor
+        self.recordings: dict[int, tuple[list[Tensor], Callable[[], Any]]] = {}
         self.pool: Any = None  # graphs are replayed one after the other and share their memory
         self.failed = False
 
     def __call__(self, *args: Any) -> tuple[Any, ...]:
-        """Run it."""
         if self.failed:
             return self.function(*args)
         given, layout = tree_flatten(args)
@@ -58,7 +101,7 @@ class Replayed:
         first, *others = run()
         return (first if self.feedback else _clone(first), *map(_clone, others))
 
-    def _record(self, args: tuple[Any, ...]) -> Run:
+    def _record(self, args: tuple[Any, ...]) -> Callable[[], Any]:
         def body() -> tuple[Any, ...]:
             first, *others = self.function(*args)
             if self.feedback:

@@ -1,12 +1,12 @@
 """Learning rate, stop rule and keep-best as per-victim tensors: no step waits for the host."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import torch
 from torch import Tensor
 
-from gleak_lib.attacks.part import Part, at_least_one, not_negative
+from gleak_lib.attacks.part import AtLeastOne, NotNegative, Part, Steps
 from gleak_lib.errors import ParameterError
 from gleak_lib.typed import typed
 
@@ -38,32 +38,21 @@ class Schedule(Part):
         stop_below: loss below which a victim stops.
     """
 
-    max_steps: int = 20_000
-    drop_after: int = 400
-    lr_decay: float = 0.1
-    drop_threshold: float = 1e-4
+    max_steps: AtLeastOne = 20_000
+    drop_after: Steps = 400
+    lr_decay: Annotated[float, (lambda v: 0 < v <= 1, "be in (0, 1]")] = 0.1
+    drop_threshold: NotNegative = 1e-4
     milestones: tuple[float, ...] = ()
-    stop_after: int = 4_000
-    stop_below: float = 1e-5
+    stop_after: Steps = 4_000
+    stop_below: NotNegative = 1e-5
 
     def __post_init__(self) -> None:
-        at_least_one(max_steps=self.max_steps)
-        not_negative(drop_after=self.drop_after, stop_after=self.stop_after)
-        not_negative(drop_threshold=self.drop_threshold, stop_below=self.stop_below)
-        if not 0 < self.lr_decay <= 1:
-            raise ParameterError(f"lr_decay must be in (0, 1], got {self.lr_decay}.")
+        super().__post_init__()
         if not all(0 < share < 1 for share in self.milestones):
             raise ParameterError(f"milestones are shares of max_steps in (0, 1), got {self.milestones}.")
-        if isinstance(self.milestones, list):
-            object.__setattr__(self, "milestones", tuple(self.milestones))
 
     def start(self, lr: float, like: Tensor) -> Progress:
-        """Return the state before the first step.
-
-        Args:
-            lr: initial learning rate.
-            like: V x ..., gives the number of victims, type and device.
-        """
+        """Return the state before the first step, for as many victims as `like` has rows."""
         inf = torch.full((len(like),), torch.inf, dtype=like.dtype, device=like.device)
         zero = torch.zeros(len(like), dtype=torch.int32, device=like.device)
         active = torch.ones_like(zero, dtype=torch.bool)
@@ -72,8 +61,7 @@ class Schedule(Part):
     def advance(self, progress: Progress, loss: Tensor) -> tuple[Progress, Tensor]:
         """Take a step's losses into account; return the new state and which victims improved (V bools).
 
-        The drop rule is torch's `ReduceLROnPlateau` (relative threshold), kept for each victim on its own.
-        A victim whose loss is not finite stops and keeps its best iterate.
+        The drop rule is torch's `ReduceLROnPlateau`. A victim whose loss is not finite stops.
         """
         active = progress.active & torch.isfinite(loss)
         improved = active & (loss < progress.best)

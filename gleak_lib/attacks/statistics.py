@@ -1,10 +1,7 @@
-"""BatchNorm in training mode: whose batch statistics the attacker knows and what they are good for.
+"""Batch statistics that BatchNorm in training mode takes.
 
-A client in training mode normalises by its own batch, and its gradients flow through those statistics. The
-dummies do the same (`Match(statistics="own")`), which is exact at the truth. Clients that send their running
-averages back also tell the server the statistics of their batch: `observe(..., share_statistics=True)`
-grants them, and `BatchStatistics` pulls the dummies' towards them. Putting the clients' numbers in
-place of the dummies' own would cut the flow through them, and not even the truth would match.
+A client's gradients flow through those of its own batch. So do the dummies' (`Match(statistics="own")`): with
+the clients' numbers in place of their own, not even the truth would match.
 """
 
 import copy
@@ -26,7 +23,7 @@ def batch_statistics(model: nn.Module, x: Tensor, noise: Sequence[Tensor] = ()) 
 
     Args:
         model: made by `gradients.prepare`.
-        x: N x C x H x W, normalised.
+        x: N x C x H x W, normalized.
         noise: the bottlenecks', N x map each.
     """
     found: Statistics = {}

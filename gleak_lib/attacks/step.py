@@ -8,11 +8,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from gleak_lib.attacks.compiled import Compiled
 from gleak_lib.attacks.objective import Objective, Problem
 from gleak_lib.attacks.parts import Parts
 from gleak_lib.attacks.precision import Precision
-from gleak_lib.attacks.replay import Replayed
+from gleak_lib.attacks.replay import Compiled, Replayed
 from gleak_lib.attacks.schedule import Progress
 from gleak_lib.attacks.unknowns import Unknowns, draw_of, join, select, take, take_noise
 from gleak_lib.types import Observation
@@ -40,11 +39,9 @@ class Step:
         observation: gives the model, the batch size and the pixel range.
         attack: its parts say what is minimized, and how.
         names: parameters whose gradients are matched.
-        compile: trace the step (or, for L-BFGS, one evaluation), first backward pass included, into one
-            graph and compile that.
-        replay: keep the step (or one evaluation, where the rest looks at values) on static buffers, on a
-            GPU as a CUDA graph; the states that it returns are valid until the next step. None means: on
-            a GPU.
+        compile: the step, or for L-BFGS one evaluation; see `Compiled`.
+        replay: the step, or one evaluation where the rest looks at values; see `Replayed`. The states that
+            it returns are valid until the next step. None means: on a GPU.
         precision: of the dummy gradients, see `attacks.precision`.
     """
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_flatten, tree_unflatten
+from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
 Unknowns = dict[str, Tensor]
 """Of `Pixels`, `image`: V x B x C x H x W, normalized; where they are optimized, too, `label`: V x B x K,
@@ -32,14 +32,7 @@ def select(mask: Tensor, chosen: Unknowns, others: Unknowns) -> Unknowns:
 
 def take(tree: Any, rows: Tensor | slice) -> Any:
     """Keep some victims of every tensor in nested tuples and dicts: `rows` are indices, V bools, a slice."""
-    if isinstance(tree, Tensor):
-        return tree[rows]
-    if isinstance(tree, dict):
-        return {key: take(value, rows) for key, value in tree.items()}
-    if tree is None:
-        return None
-    parts = [take(value, rows) for value in tree]
-    return type(tree)(*parts) if hasattr(tree, "_fields") else tuple(parts)
+    return tree_map(lambda tensor: None if tensor is None else tensor[rows], tree)
 
 
 def join(trees: Sequence[Any]) -> Any:

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from gleak_lib.attacks.part import Part, among
+from gleak_lib.attacks.part import Part
 from gleak_lib.attacks.unknowns import Unknowns
 from gleak_lib.pixels import normalize
 from gleak_lib.typed import typed
@@ -16,29 +16,18 @@ from gleak_lib.types import Observation
 
 
 class Variables(Part, abc.ABC):
-    """Unknowns, name -> V x ..., and the images that they stand for; derive from it for a kind of your own.
+    """Unknowns, name -> V x ..., and the images that they stand for, such as a latent z and G(z), normalized.
 
-    A generator's latent code is one: `start` draws z, and `images` returns G(z), normalized. A name must not
-    begin with `noise` or be `label`.
+    A name must not begin with `noise` or be `label`.
     """
 
     @abc.abstractmethod
     def start(self, observation: Observation, generator: torch.Generator) -> Unknowns:
-        """Draw the unknowns that the attack starts from.
-
-        Args:
-            observation: gives numbers, shapes, pixel statistics; type and device are its gradients'.
-            generator: on that device.
-        """
+        """Draw the unknowns that the attack starts from; type and device are those of the gradients."""
 
     @abc.abstractmethod
     def images(self, unknowns: Unknowns, observation: Observation) -> Tensor:
-        """Return V x B x C x H x W, as the model sees them: (pixel - mean) / std; differentiable.
-
-        Args:
-            unknowns: of some or all of the victims.
-            observation: gives shapes and pixel statistics.
-        """
+        """Return V x B x C x H x W, (pixel - mean) / std, differentiable, for some or all of the victims."""
 
     def projection(self, observation: Observation) -> Callable[[Unknowns], Unknowns]:
         """Return what is applied to the unknowns after each step; by default nothing."""
@@ -58,9 +47,6 @@ class Pixels(Variables):
     init: Literal["normal", "uniform"] = "normal"
     clip: bool = True
 
-    def __post_init__(self) -> None:
-        among(("normal", "uniform"), init=self.init)
-
     def start(self, observation: Observation, generator: torch.Generator) -> Unknowns:
         like = observation.like
         shape = (observation.victims, observation.batch_size, *observation.input_shape)
@@ -74,8 +60,7 @@ class Pixels(Variables):
     def projection(self, observation: Observation) -> Callable[[Unknowns], Unknowns]:
         if not self.clip:
             return super().projection(observation)
-        like = observation.like
-        bounds = torch.tensor([0.0, 1.0], dtype=like.dtype, device=like.device).view(2, 1, 1, 1)
+        bounds = observation.like.new_tensor([0.0, 1.0]).view(2, 1, 1, 1)
         bounds = bounds.expand(2, len(observation.mean), 1, 1)
         low, high = normalize(bounds, observation.mean, observation.std)
 

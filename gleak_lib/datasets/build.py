@@ -39,7 +39,7 @@ def build(
         arrays: split -> images (uint8, N x H x W or N x H x W x 3) and labels (integers, N or N x 1).
         source: where they come from; every message begins with it.
         num_classes: K; None takes it from the training labels.
-        channels: 3 replicates gray images (SPEC §2, as the CVB paper does); 1 keeps them gray.
+        channels: 3 replicates grey images (SPEC §2, as the CVB paper does); 1 keeps them grey.
         size: height and width that all images are resized to (bilinear, antialiased).
         statistics: `resized` takes mean and std of the training images after resizing, as models see them;
             `original` before, as the CVB paper's code does (MNIST 0.1307 / 0.3081: SPEC §13). Resizing
@@ -47,7 +47,7 @@ def build(
 
     Raises:
         DataError: a wrong shape, type, length or label, or no image at all.
-        ParameterError: color images and `channels=1`.
+        ParameterError: colour images and `channels=1`.
         UnknownNameError: another kind of statistics.
     """
     check_statistics(statistics)
@@ -82,19 +82,8 @@ def build_victims(
 ) -> ImageDataset:
     """Make an image set of a victims archive: a few training images to attack, nothing to train on.
 
-    Args:
-        name: what the set is called.
-        arrays: `images` (float in [0, 1], V x C x H x W), `labels` (V or V x 1), maybe `mean` and `std` (C).
-        source: where they come from; every message begins with it.
-        num_classes: K; None takes it from the labels.
-        channels: as for `build`.
-        size: as for `build`.
-        statistics: as for `build`, of the victims themselves, where the archive has no `mean` and `std`.
-
-    Raises:
-        DataError: a wrong shape, type, length, label or pixel, or no image at all.
-        ParameterError: color images and `channels=1`.
-        UnknownNameError: another kind of statistics.
+    Arguments and errors are those of `build`, but for `arrays`: `images` (float in [0, 1], V x C x H x W),
+    `labels` (V or V x 1), maybe `mean` and `std` (C), else the statistics are those of the victims.
     """
     check_statistics(statistics)
     original = victims_of(arrays["images"], source)
@@ -133,11 +122,7 @@ def resize(images: Tensor, size: int) -> Tensor:
 
 
 def check_statistics(statistics: str) -> None:
-    """Refuse what is no kind of pixel statistics.
-
-    Raises:
-        UnknownNameError: it is none of `STATISTICS`.
-    """
+    """Refuse what is no kind of pixel statistics, with an `UnknownNameError`."""
     if statistics not in STATISTICS:
         raise unknown("kind of pixel statistics", statistics, STATISTICS)
 
@@ -148,7 +133,7 @@ def moments(images: Tensor, source: str) -> tuple[list[float], list[float]]:
     uint8 pixels are counted, so that the figures do not depend on the order of a sum.
 
     Raises:
-        DataError: a channel is constant, so that its deviation cannot normalize it.
+        DataError: a channel is constant, so that its deviation cannot normalise it.
     """
     means, stds = [], []
     for channel in images.unbind(1):
@@ -161,23 +146,19 @@ def moments(images: Tensor, source: str) -> tuple[list[float], list[float]]:
             means.append(channel.double().mean().item())
             stds.append(channel.double().std(correction=0).item())
     if min(stds) == 0:
-        raise DataError(f"{source}: the training images have a constant channel and cannot be normalized.")
+        raise DataError(f"{source}: the training images have a constant channel and cannot be normalised.")
     return means, stds
 
 
 def show(images: Tensor, channels: int, source: str) -> Pixels:
-    """Return the images with `channels` channels: gray ones replicated, others as they are.
-
-    Raises:
-        ParameterError: color images are to be shown in another number of channels.
-    """
+    """Return the images with `channels` channels: gray ones replicated, others as they are, or an error."""
     if images.shape[1] not in (1, channels) or channels not in (1, 3):
         raise ParameterError(f"{source} has {images.shape[1]} channel(s); channels={channels} does not fit.")
     return Pixels(images, channels)
 
 
 def repeat(values: Sequence[float], channels: int) -> tuple[float, ...]:
-    """Return one value a channel, where gray images have a single one."""
+    """Return one value a channel, where grey images have a single one."""
     return tuple(values) * channels if len(values) == 1 else tuple(values)
 
 

@@ -1,7 +1,11 @@
-"""What one client does, and how any model is measured: the loss, local training, evaluation."""
+"""What one client does, and how any model is measured: its batches, the loss, local training, evaluation.
+
+What a client consumes in a round is known before it trains: engines that train several at once find here the
+very batches and noise that the plain loop would have drawn, in its order.
+"""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
@@ -10,11 +14,45 @@ from torch.nn import functional as F
 from gleak_lib.bottlenecks import sample_noise
 from gleak_lib.defenses import Batch, chain
 from gleak_lib.defenses import Defense as Transformation
-from gleak_lib.federated.batches import batches, least_batch
 from gleak_lib.federated.data import Images
 from gleak_lib.federated.protocol import Protocol
 from gleak_lib.federated.weights import checked, trained
 from gleak_lib.types import Grads, VariationalModel
+
+
+def epochs(index: Tensor, protocol: Protocol, shuffle: torch.Generator) -> Iterator[Tensor]:
+    """Yield the indices of a client's images, shuffled anew in each local epoch."""
+    for _ in range(protocol.local_epochs):
+        yield index[torch.randperm(len(index), generator=shuffle)]
+
+
+def batches(index: Tensor, protocol: Protocol, shuffle: torch.Generator) -> Iterator[Tensor]:
+    """Yield the indices of a client's batches in a round; an epoch's last one may be smaller."""
+    for order in epochs(index, protocol, shuffle):
+        yield from order.split(protocol.batch_size)
+
+
+def least_batch(model: nn.Module, images: int) -> int:
+    """Return the smallest batch that a client with so many images trains on: two where there is BatchNorm."""
+    return min(2 if has_batchnorm(model) else 1, images)
+
+
+def has_batchnorm(model: nn.Module) -> bool:
+    """Whether a layer takes statistics over the batch."""
+    return any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules())
+
+
+def skip(
+    model: nn.Module, index: Tensor, protocol: Protocol, shuffle: torch.Generator, noise: torch.Generator
+) -> tuple[torch.Generator, torch.Generator]:
+    """Return copies of the streams where they stand, and advance them by what one client consumes."""
+    copies = shuffle.clone_state(), noise.clone_state()
+    like = next(model.parameters())
+    for batch in batches(index, protocol, shuffle):
+        if len(batch) >= least_batch(model, len(index)):
+            sample_noise(model, len(batch), like, noise)
+    return copies
+
 
 Defense = Callable[[Grads], Grads] | Transformation
 """A defense of `gleak_lib.defenses`, or a plain function on the gradients of a local step (the batch's mean
@@ -70,8 +108,7 @@ def train_locally(
     """Train `model` in place on `images[index]` with a fresh optimizer; return mean loss and accuracy.
 
     Both are measured on the batches as the client trains on them, before each step, in training mode; each
-    image counts once an epoch. The loss is NaN or infinite if any step's was. What a client draws from its
-    streams is in `gleak_lib.federated.batches`.
+    image counts once an epoch. The loss is NaN or infinite if any step's was.
     """
     model.train()
     least = least_batch(model, len(index))

@@ -8,11 +8,10 @@ from typing import Any, Literal, Protocol
 import torch
 from torch import Tensor, nn
 
-from gleak_lib.attacks.observe import sample_noise
+from gleak_lib.bottlenecks import sample_noise
 from gleak_lib.defenses import Defense as Transformation
 from gleak_lib.errors import ParameterError, unknown
-from gleak_lib.federated.batches import has_batchnorm
-from gleak_lib.federated.local import Means
+from gleak_lib.federated.local import Means, has_batchnorm
 from gleak_lib.federated.server import Federation, Round
 from gleak_lib.federated.stacked import Losses, Stacked, stacked_losses
 from gleak_lib.federated.threads import Threads

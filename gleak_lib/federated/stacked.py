@@ -4,7 +4,8 @@ Weights carry a leading axis of R rows, one per participant (of every training, 
 A row sees the batches and the bottleneck noise that the plain loop would have given to that client, so
 after a round the weights are the same up to rounding. All the round's data lie in buffers of fixed size, and
 a step finds its own part by a counter on the device: on CUDA a step is one graph that is replayed, and
-the host looks at the losses once a round.
+the host looks at the losses once a round. A GPU's grouped convolutions are slow where every group has few
+channels; there they are batched matrix products of patches.
 """
 
 import copy
@@ -16,16 +17,41 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gleak_lib.attacks.observe import sample_noise
+from gleak_lib.bottlenecks import sample_noise
 from gleak_lib.defenses import Defense as Transformation
-from gleak_lib.federated.batches import epochs
-from gleak_lib.federated.local import Means
-from gleak_lib.federated.patch_conv import by_patches
+from gleak_lib.federated.local import Means, epochs
 from gleak_lib.federated.server import Federation, Round
 from gleak_lib.federated.weights import Layout, checked, tensors
 from gleak_lib.gradients import forward
 from gleak_lib.graphs import record
 from gleak_lib.types import VariationalModel
+
+
+class PatchConv2d(nn.Conv2d):
+    """`nn.Conv2d` with zero padding and one group, computed as patches times kernels."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Map N x C x H x W to N x out x H' x W'."""
+        (kh, kw), (sh, sw), (ph, pw) = self.kernel_size, self.stride, self.padding
+        x = F.pad(input, (pw, pw, ph, ph)) if ph or pw else input  # type: ignore[arg-type]
+        patches = x.unfold(2, kh, sh).unfold(3, kw, sw)
+        images, _, height, width = patches.shape[:4]
+        rows = patches.permute(0, 2, 3, 1, 4, 5).reshape(images * height * width, -1)
+        kernels = self.weight.flatten(1).t()
+        out = rows @ kernels if self.bias is None else torch.addmm(self.bias, rows, kernels)
+        return out.reshape(images, height, width, -1).permute(0, 3, 1, 2)
+
+
+def by_patches(model: nn.Module) -> None:
+    """Change every plain convolution of `model` (a private copy) into a `PatchConv2d`, in place."""
+    for module in model.modules():
+        if type(module) is nn.Conv2d and _plain(module):
+            module.__class__ = PatchConv2d
+
+
+def _plain(conv: Any) -> bool:
+    one = conv.groups == 1 and tuple(conv.dilation) == (1, 1)
+    return one and conv.padding_mode == "zeros" and not isinstance(conv.padding, str)
 
 
 class Losses(nn.Module):

@@ -14,8 +14,7 @@ from threading import Barrier
 import torch
 from torch import nn
 
-from gleak_lib.federated.batches import skip
-from gleak_lib.federated.local import Means
+from gleak_lib.federated.local import Means, skip
 from gleak_lib.federated.server import Federation, Round, State, snapshot
 
 Job = tuple[Round, int, State]  # of a participant: the round, which client, the weights to start from

@@ -12,12 +12,10 @@ from gleak_lib.models.base import (
     count_parameters,
     parameter_groups,
 )
-from gleak_lib.models.cnn import cnn
+from gleak_lib.models.cnn import cnn, mcmahan_cnn
 from gleak_lib.models.convnet import convnet8
-from gleak_lib.models.init import Init, initialize
-from gleak_lib.models.layers import ACTIVATIONS
+from gleak_lib.models.layers import ACTIVATIONS, Init, initialize
 from gleak_lib.models.lenet import lenet, lenet4
-from gleak_lib.models.mcmahan import mcmahan_cnn
 from gleak_lib.models.mlp import dmlp, mlp
 from gleak_lib.models.resnet import resnet18
 from gleak_lib.models.vit import vit

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from gleak_lib.bottlenecks import Bottleneck, VariationalBottleneck
 from gleak_lib.errors import ParameterError, ShapeError
-from gleak_lib.models.init import Init, initialize
+from gleak_lib.models.layers import Init, initialize
 from gleak_lib.types import Run
 
 
@@ -24,7 +24,7 @@ class StagedModel(nn.Module):
         input_shape: C, H, W of one image.
         bottlenecks: specifications; each stands behind the stage of its `position`. They keep torch's
             default weights, drawn after the model's own.
-        init: scheme of the stages' and the head's weights, see `gleak_lib.models.init.initialize`.
+        init: scheme of the stages' and the head's weights, see `gleak_lib.models.layers.initialize`.
 
     Raises:
         UnknownNameError: an init scheme that there is not.

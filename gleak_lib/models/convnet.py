@@ -6,8 +6,7 @@ from torch import nn
 
 from gleak_lib.bottlenecks import Bottleneck
 from gleak_lib.models.base import StagedModel, feature_size
-from gleak_lib.models.init import Init
-from gleak_lib.models.layers import ACTIVATIONS, NORMS, require_positive
+from gleak_lib.models.layers import ACTIVATIONS, NORMS, Init, require_positive
 
 WIDTHS = (1, 2, 2, 4, 4, 4, 4, 4)  # channels of each convolution, in units of `width`
 POOLED = (6, 8)  # convolutions, counted from 1, behind which the map is pooled
@@ -39,7 +38,7 @@ def convnet8(
         width: w.
         norm: `batch`, `group` (2 groups) or `none`.
         activation: see `ACTIVATIONS`.
-        init: see `gleak_lib.models.init.initialize`.
+        init: see `gleak_lib.models.layers.initialize`.
     """
     require_positive(width=width)
     act, normalize = ACTIVATIONS[activation], NORMS[norm]

@@ -7,8 +7,7 @@ from torch import nn
 from gleak_lib.bottlenecks import Bottleneck
 from gleak_lib.errors import ParameterError
 from gleak_lib.models.base import StagedModel, feature_size
-from gleak_lib.models.init import Init
-from gleak_lib.models.layers import ACTIVATIONS
+from gleak_lib.models.layers import ACTIVATIONS, Init
 
 CHANNELS = 12
 STRIDES = (2, 2, 1, 1)
@@ -34,7 +33,7 @@ def lenet(
         bottlenecks: specifications; positions 1 to `convs`.
         convs: convolutions, 1 to 4. Public code of DLG and iDLG has three, other versions of it four.
         activation: `sigmoid` in DLG's code.
-        init: see `gleak_lib.models.init.initialize`.
+        init: see `gleak_lib.models.layers.initialize`.
     """
     if convs not in range(1, len(STRIDES) + 1):
         raise ParameterError(f"convs must be 1 to {len(STRIDES)}, got {convs!r}.")

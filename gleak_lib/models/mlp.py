@@ -7,8 +7,7 @@ from torch import nn
 
 from gleak_lib.bottlenecks import Bottleneck
 from gleak_lib.models.base import StagedModel
-from gleak_lib.models.init import Init
-from gleak_lib.models.layers import ACTIVATIONS, require_positive
+from gleak_lib.models.layers import ACTIVATIONS, Init, require_positive
 
 
 def mlp(
@@ -39,7 +38,7 @@ def mlp(
             evaluation mode the shift's gradient is the missing bias's up to a known factor a neuron.
         norm: BatchNorm behind each hidden linear layer.
         activation: see `ACTIVATIONS`.
-        init: see `gleak_lib.models.init.initialize`.
+        init: see `gleak_lib.models.layers.initialize`.
     """
     require_positive(depth=depth, width=width)
     act = ACTIVATIONS[activation]

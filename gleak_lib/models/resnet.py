@@ -8,8 +8,7 @@ from torch import Tensor, nn
 from gleak_lib.bottlenecks import Bottleneck
 from gleak_lib.errors import ParameterError
 from gleak_lib.models.base import StagedModel
-from gleak_lib.models.init import Init
-from gleak_lib.models.layers import ACTIVATIONS, NORMS, require_positive
+from gleak_lib.models.layers import ACTIVATIONS, NORMS, Init, require_positive
 
 Make = Callable[[], nn.Module]
 MakeNorm = Callable[[int], nn.Module]

@@ -9,8 +9,7 @@ from torch import Tensor, nn
 from gleak_lib.bottlenecks import Bottleneck
 from gleak_lib.errors import ParameterError, ShapeError
 from gleak_lib.models.base import StagedModel
-from gleak_lib.models.init import Init
-from gleak_lib.models.layers import ACTIVATIONS, require_positive
+from gleak_lib.models.layers import ACTIVATIONS, Init, require_positive
 from gleak_lib.types import Grads
 
 
@@ -158,7 +157,7 @@ def vit(
         activation: of the perceptron.
         activate_output: whether it follows both linear layers of a block's perceptron, or the first alone.
         norm_eps: what the norms add to the variance; 1e-5 is torch's own default.
-        init: see `gleak_lib.models.init.initialize`; class token and positions are N(0, 1) in any case.
+        init: see `gleak_lib.models.layers.initialize`; class token and positions are N(0, 1) in any case.
 
     Raises:
         ParameterError: If a size or `norm_eps` is not positive, or `heads` do not divide `hidden`.

@@ -10,7 +10,7 @@ from torch import nn
 
 from gleak_lib import datasets, defenses, models
 from gleak_lib.attacks import ATTACKS, count_labels, infer, infer_batch, invert, label_accuracy, observe
-from gleak_lib.attacks.counts import _whole
+from gleak_lib.attacks.label_inference import _whole
 from gleak_lib.bottlenecks import CVB, PRECODE
 from gleak_lib.errors import ParameterError
 

@@ -21,11 +21,11 @@ from gleak_lib.attacks import (
     total_variation,
 )
 from gleak_lib.attacks import noise as noises
-from gleak_lib.attacks.noise_forms import to_noise, to_samples
+from gleak_lib.attacks.match import inverse_deviations
+from gleak_lib.attacks.noise import to_noise, to_samples
 from gleak_lib.attacks.objective import Objective, Problem
 from gleak_lib.attacks.step import Step
 from gleak_lib.attacks.unknowns import flatten, unflatten
-from gleak_lib.attacks.weighting import inverse_deviations
 from gleak_lib.bottlenecks import CVB, PRECODE, insert
 from gleak_lib.defenses import AverageNoise
 from gleak_lib.errors import ParameterError, ShapeError, UnknownNameError

@@ -2,9 +2,8 @@
 
 import numpy as np
 import pytest
-from gleak_book import analysis
+from gleak_book import analysis, figures
 
-from gleak_lib import plots
 from gleak_lib.bottlenecks import CVB, PRECODE
 from gleak_lib.errors import ParameterError, UnknownNameError
 from gleak_lib.experiments import Result
@@ -109,12 +108,12 @@ def test_tracks_are_those_of_the_papers_layers(results):
     assert list(dict.fromkeys(ig["image"])) == ["image 1", "image 2"]
     last = ig[(ig["layer"] == "decoder") & (ig["image"] == "image 2")].iloc[-1]
     assert [last[c] for c in ("step", "first", "second", "client_second")] == [100, 0.3, 4.0, -1.0]
-    plots.tracks(ig)
+    figures.tracks(ig)
 
 
 def test_curves_carry_quartiles_for_all_and_none_for_one_image(results):
     for frame in (analysis.curves(CHAPTER, results, 0), analysis.image_curves(CHAPTER, results, 0)):
-        plots.similarities(frame)
+        figures.similarities(frame)
         assert list(dict.fromkeys(frame["setting"])) == list(MEANS)
         last = frame[(frame["layer"] == "classifier") & (frame["step"] == 100)]
         assert set(last["similarity"]) == {0.3, 0.5}

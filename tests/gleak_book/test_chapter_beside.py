@@ -4,9 +4,8 @@ import dataclasses
 
 import pandas
 import pytest
-from gleak_book import beside, beside_report, paper, paper_cells, paper_rows
+from gleak_book import beside, beside_report, figures, paper, paper_cells, paper_rows
 
-from gleak_lib import plots
 from gleak_lib.attacks import ATTACKS
 from gleak_lib.bottlenecks import CVB, PRECODE
 from gleak_lib.errors import UnknownNameError
@@ -87,7 +86,7 @@ def test_an_empty_store_leaves_every_row_to_be_run(store):
     expected = f"**Of {rows['rows']} rows that report an attack 0 were run"
     assert beside_report.summary(frame).startswith(expected)
     points = beside_report.points(frame, "ssim")
-    plots.agreement(points, by="mark", quantity="SSIM", tolerance=0.05, limits=(0, 1))
+    figures.agreement(points, by="mark", quantity="SSIM", tolerance=0.05, limits=(0, 1))
     assert beside_report.differences(frame).empty
     tables.show(beside_report.differences(frame))
 

@@ -5,9 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from gleak_book import medical, medical_report
+from gleak_book import figures, medical, medical_report
 
-from gleak_lib import plots
 from gleak_lib.bottlenecks import CVB
 from gleak_lib.datasets import Pixels
 from gleak_lib.errors import ParameterError
@@ -120,7 +119,7 @@ def test_other_tables_and_figures(results):
     assert frame.dropna()["panel"].value_counts().to_dict() == {"paper": 8, "ours": 4}
     counts = medical_report.classes_table(CHAPTER, results)
     assert counts["count"].tolist()[:2] == [36, 12]
-    assert len(plots.classes(counts).axes[0].get_yticklabels()) == 4
+    assert len(figures.classes(counts).axes[0].get_yticklabels()) == 4
     originals, rows = medical_report.pictures(CHAPTER, results, "retinamnist")
     assert list(rows) == ["none, fresh", "CVB, fresh", "none, after 40 rounds", "CVB, after 40 rounds"]
     assert len(originals) == 8

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from gleak_book import figures
 
 from gleak_lib import plots
 from gleak_lib.errors import ParameterError
@@ -38,7 +39,7 @@ def settings(panels=3):
 
 def test_dual_draws_a_panel_a_setting_and_an_axis_a_quantity():
     frame = settings()
-    figure = plots.dual(frame, values=VALUES, baseline={"ssim": 0.9}, ours="ours (cpu)")
+    figure = figures.dual(frame, values=VALUES, baseline={"ssim": 0.9}, ours="ours (cpu)")
     assert len(figure.axes) == 2 * 3
     for number, (panel, rows) in enumerate(frame.groupby("panel", sort=False)):
         left, right = figure.axes[2 * number : 2 * number + 2]
@@ -57,11 +58,11 @@ def test_dual_draws_a_panel_a_setting_and_an_axis_a_quantity():
 
 def test_wrong_duals():
     with pytest.raises(ParameterError, match="two axes, got 1 values: gain"):
-        plots.dual(settings(), values={"gain": ""})
+        figures.dual(settings(), values={"gain": ""})
     with pytest.raises(ParameterError, match="missing: psnr"):
-        plots.dual(settings(), values={"gain": "", "psnr": ""})
+        figures.dual(settings(), values={"gain": "", "psnr": ""})
     with pytest.raises(ParameterError, match="missing: rows"):
-        plots.dual(settings()[:0], values=VALUES)
+        figures.dual(settings()[:0], values=VALUES)
 
 
 def points():

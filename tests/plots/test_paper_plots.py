@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from gleak_book import figures
 
 from gleak_lib import metrics, plots
 from gleak_lib.errors import ParameterError, ShapeError
@@ -26,7 +27,7 @@ def test_agreement_draws_what_has_both_figures():
     frame = pd.DataFrame(
         {"ours": [0.8, np.nan, 0.2], "paper": [0.9, 0.5, 0.2], "mark": ["differs", "differs", "reproduced"]}
     )
-    figure = plots.agreement(frame, by="mark", quantity="SSIM", tolerance=0.05, limits=(0, 1))
+    figure = figures.agreement(frame, by="mark", quantity="SSIM", tolerance=0.05, limits=(0, 1))
     assert legend(figure) == ["differs (1)", "reproduced (1)"]
     points = [line.get_xydata().tolist() for line in figure.axes[0].lines[1:]]
     assert points == [[[0.9, 0.8]], [[0.2, 0.2]]]
@@ -35,10 +36,10 @@ def test_agreement_draws_what_has_both_figures():
 
 def test_agreement_works_without_a_point():
     frame = pd.DataFrame({"ours": [np.nan], "paper": [0.9], "mark": ["not yet"]})
-    figure = plots.agreement(frame, by="mark", quantity="SSIM", tolerance=0.05, limits=(0, 1))
+    figure = figures.agreement(frame, by="mark", quantity="SSIM", tolerance=0.05, limits=(0, 1))
     assert figure.axes[0].texts[0].get_text() == "no row has both figures yet"
     with pytest.raises(ParameterError, match="This figure lacks ours, mark; it has paper"):
-        plots.agreement(frame[["paper"]], by="mark", quantity="", tolerance=1, limits=(0, 1))
+        figures.agreement(frame[["paper"]], by="mark", quantity="", tolerance=1, limits=(0, 1))
 
 
 MODELS = pd.DataFrame(
@@ -70,19 +71,19 @@ def test_tradeoff_places_and_fills_its_markers():
 
 def test_classes_fill_a_bar():
     frame = pd.DataFrame({"dataset": ["x", "x", "y"], "class": [0, 1, 0], "count": [99, 1, 7]})
-    axes = plots.classes(frame).axes[0]
+    axes = figures.classes(frame).axes[0]
     assert [bar.get_width() for bar in axes.patches] == pytest.approx([0.99, 0.01, 1.0])
     assert [text.get_text() for text in axes.texts] == ["99", "7"]  # the small part has no room
     with pytest.raises(ParameterError, match="missing: images"):
-        plots.classes(frame.assign(count=0))
+        figures.classes(frame.assign(count=0))
     with pytest.raises(ParameterError, match="missing: count"):
-        plots.classes(frame.drop(columns="count"))
+        figures.classes(frame.drop(columns="count"))
 
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_window_frames_what_the_ssim_counts(channels):
     original, found = torch.rand(2, channels, 20, 24, generator=torch.Generator().manual_seed(0))
-    figure = plots.window(original, found)
+    figure = figures.window(original, found)
     assert [axes.get_title() for axes in figure.axes[:3]] == ["original", "reconstruction", "SSIM"]
     drawn = np.asarray(figure.axes[2].images[0].get_array())
     np.testing.assert_allclose(drawn, metrics.ssim_map(found[None], original[None])[0].mean(0), atol=1e-6)
@@ -92,4 +93,4 @@ def test_window_frames_what_the_ssim_counts(channels):
         inside = drawn[low : low + frame.get_height(), left : left + frame.get_width()]
         assert inside.mean() == pytest.approx(metrics.ssim(found[None], original[None]).item(), abs=1e-6)
     with pytest.raises(ShapeError, match="original must be C x H x W with C 1 or 3, got .2, 20, 24."):
-        plots.window(original[[0, 0]] if channels == 1 else original[:2], found)
+        figures.window(original[[0, 0]] if channels == 1 else original[:2], found)

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from gleak_book import figures
 from PIL import Image
 
 from gleak_lib import metrics, plots
@@ -214,7 +215,7 @@ def group_rows():
 
 def test_groups_draws_a_panel_per_network_and_a_line_per_round():
     frame = group_rows()
-    figure = plots.groups(frame, value="similarity", ylabel="cosine similarity")
+    figure = figures.groups(frame, value="similarity", ylabel="cosine similarity")
     assert [axes.get_title() for axes in figure.axes] == ["P=3", "P=1"]
     for axes, (_, rows) in zip(figure.axes, frame.groupby("network", sort=False), strict=True):
         assert [text.get_text() for text in axes.get_xticklabels()] == ["G1", "GE", "GD"]
@@ -226,7 +227,7 @@ def test_groups_draws_a_panel_per_network_and_a_line_per_round():
 
 def test_groups_refuses_a_table_without_its_columns():
     with pytest.raises(ParameterError, match="missing: gradients"):
-        plots.groups(group_rows().drop(columns="gradients"), value="similarity", ylabel="")
+        figures.groups(group_rows().drop(columns="gradients"), value="similarity", ylabel="")
 
 
 def sweep_rows():
@@ -240,7 +241,7 @@ def sweep_rows():
 def test_sweep_draws_a_panel_a_value_and_a_line_a_kind():
     frame = sweep_rows()
     values = {"ssim": "SSIM", "psnr": "PSNR in dB"}
-    figure = plots.sweep(frame, x="batch", values=values, xlabel="images a batch", by="kind")
+    figure = figures.sweep(frame, x="batch", values=values, xlabel="images a batch", by="kind")
     assert [axes.get_ylabel() for axes in figure.axes] == ["SSIM", "PSNR in dB"]
     for axes, name in zip(figure.axes, values, strict=True):
         drawn = [container.lines[0].get_ydata().tolist() for container in axes.containers]
@@ -249,17 +250,17 @@ def test_sweep_draws_a_panel_a_value_and_a_line_a_kind():
     assert [c.has_yerr for c in figure.axes[0].containers] == [True, True]
     assert [c.has_yerr for c in figure.axes[1].containers] == [False, False]
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["distinct", "random"]
-    alone = plots.sweep(frame[:3], x="batch", values={"ssim": "SSIM"}, xlabel="images a batch")
+    alone = figures.sweep(frame[:3], x="batch", values={"ssim": "SSIM"}, xlabel="images a batch")
     assert alone.legends == []
 
 
 def test_wrong_sweeps():
     with pytest.raises(ParameterError, match="missing: kinds"):
-        plots.sweep(sweep_rows(), x="batch", values={"ssim": ""}, xlabel="", by="kinds")
+        figures.sweep(sweep_rows(), x="batch", values={"ssim": ""}, xlabel="", by="kinds")
     with pytest.raises(ParameterError, match="missing: rows"):
-        plots.sweep(sweep_rows()[:0], x="batch", values={"ssim": ""}, xlabel="")
+        figures.sweep(sweep_rows()[:0], x="batch", values={"ssim": ""}, xlabel="")
     with pytest.raises(ParameterError, match="batch must be positive on a logarithmic axis, got 0"):
-        plots.sweep(sweep_rows().replace({"batch": {1: 0}}), x="batch", values={"ssim": ""}, xlabel="")
+        figures.sweep(sweep_rows().replace({"batch": {1: 0}}), x="batch", values={"ssim": ""}, xlabel="")
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -303,7 +304,7 @@ def test_levels_draws_a_line_for_each_kind():
     frame = pd.DataFrame(
         {"std": [1e-2, 1e-3, 1e-2], "psnr": [10.0, 20.0, 5.0], "psnr_std": [1.0] * 3, "line": ["a", "a", "b"]}
     )
-    figure = plots.levels(frame, level="std", value="psnr", by="line", xlabel="noise", ylabel="PSNR")
+    figure = figures.levels(frame, level="std", value="psnr", by="line", xlabel="noise", ylabel="PSNR")
     axes = figure.axes[0]
     assert axes.get_xscale() == "log"
     lines = {c.get_label(): c.lines[0] for c in axes.containers}
@@ -322,4 +323,4 @@ def test_levels_draws_a_line_for_each_kind():
 )
 def test_levels_refuses(frame, message):
     with pytest.raises(ParameterError, match=message):
-        plots.levels(frame, level="std", value="psnr", by="line", xlabel="", ylabel="")
+        figures.levels(frame, level="std", value="psnr", by="line", xlabel="", ylabel="")

@@ -3,8 +3,8 @@
 import numpy as np
 import pandas as pd
 import pytest
+from gleak_book import figures
 
-from gleak_lib import plots
 from gleak_lib.errors import ParameterError
 
 STEPS = [1, 10, 100]
@@ -52,7 +52,7 @@ def lines():
 
 def test_tracks_are_coloured_by_step_with_the_client_marked():
     frame = entries()
-    figure = plots.tracks(frame, caption="16 victims")
+    figure = figures.tracks(frame, caption="16 victims")
     assert figure.get_suptitle() == "16 victims"
     panels = figure.axes[:4]
     assert [axes.get_title() for axes in panels] == ["encoder", "decoder", "", ""]
@@ -66,7 +66,7 @@ def test_tracks_are_coloured_by_step_with_the_client_marked():
 
 def test_similarities_are_a_line_a_layer_green_and_dashed_in_the_bottleneck():
     frame = lines()
-    figure = plots.similarities(frame, caption="16 victims")
+    figure = figures.similarities(frame, caption="16 victims")
     assert figure.get_suptitle() == "16 victims"
     assert [axes.get_title() for axes in figure.axes] == ["plain", "both", "", ""]
     assert figure.axes[0].get_ylabel() == "one\ncosine similarity"
@@ -82,13 +82,15 @@ def test_similarities_are_a_line_a_layer_green_and_dashed_in_the_bottleneck():
 
 def test_bands_stand_where_there_are_quartiles():
     frame = lines().assign(low=-0.1, high=1.1)
-    figure = plots.similarities(frame)
+    figure = figures.similarities(frame)
     (path,) = figure.axes[0].collections[0].get_paths()
     assert set(path.vertices[:, 1]) == {-0.1, 1.1}
 
 
 @pytest.mark.parametrize(
-    ("draw", "frame"), [(plots.tracks, entries), (plots.similarities, lines)], ids=["tracks", "similarities"]
+    ("draw", "frame"),
+    [(figures.tracks, entries), (figures.similarities, lines)],
+    ids=["tracks", "similarities"],
 )
 def test_refuses_what_it_cannot_draw(draw, frame):
     with pytest.raises(ParameterError, match="missing: layer, step"):

@@ -3,8 +3,8 @@
 import numpy as np
 import pandas as pd
 import pytest
+from gleak_book import figures
 
-from gleak_lib import plots
 from gleak_lib.errors import ParameterError
 
 LABELS = {"by": "line", "xlabel": "victims", "ylabel": "ms"}
@@ -24,7 +24,7 @@ def frame():
 
 
 def test_draws_sorted_lines_on_logarithmic_axes_and_the_goal():
-    figure = plots.scaling(frame(), x="x", y="y", goal=0.2, **LABELS)
+    figure = figures.scaling(frame(), x="x", y="y", goal=0.2, **LABELS)
     (axes,) = figure.axes
     assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
     assert [line.get_label() for line in axes.lines] == ["a", "b", "goal, 0.2"]
@@ -34,19 +34,19 @@ def test_draws_sorted_lines_on_logarithmic_axes_and_the_goal():
 
 
 def test_linear_axes_begin_at_zero():
-    (axes,) = plots.scaling(frame(), x="x", y="y", logarithmic=False, **LABELS).axes
+    (axes,) = figures.scaling(frame(), x="x", y="y", logarithmic=False, **LABELS).axes
     assert axes.get_xlim()[0] == axes.get_ylim()[0] == 0
     assert axes.get_ylim()[1] > 8
 
 
 @pytest.mark.parametrize("logarithmic", [True, False])
 def test_a_frame_without_rows_says_so(logarithmic):
-    (axes,) = plots.scaling(frame()[:0], x="x", y="y", logarithmic=logarithmic, **LABELS).axes
+    (axes,) = figures.scaling(frame()[:0], x="x", y="y", logarithmic=logarithmic, **LABELS).axes
     assert [text.get_text() for text in axes.texts] == ["not measured yet"]
 
 
 def test_refuses_what_cannot_be_drawn():
     with pytest.raises(ParameterError, match="lacks line; it has x, y"):
-        plots.scaling(frame()[["x", "y"]], x="x", y="y", **LABELS)
+        figures.scaling(frame()[["x", "y"]], x="x", y="y", **LABELS)
     with pytest.raises(ParameterError, match="must be positive"):
-        plots.scaling(frame().assign(y=0.0), x="x", y="y", **LABELS)
+        figures.scaling(frame().assign(y=0.0), x="x", y="y", **LABELS)

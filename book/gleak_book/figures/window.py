@@ -2,12 +2,11 @@
 
 from typing import TYPE_CHECKING
 
-from torch import Tensor
-
 from gleak_lib.errors import ShapeError
 from gleak_lib.metrics import ssim_map
 from gleak_lib.metrics.image import WINDOW
 from gleak_lib.plots.style import themed
+from torch import Tensor
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
