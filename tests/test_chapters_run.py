@@ -57,9 +57,9 @@ TINY = {
         "training_rounds": 1,
         "examples": 2,
     },
-    "05_attacks_and_defences": {
+    "05_attacks_and_defenses": {
         "precode_sizes": [8],
-        "defences": ["dp", "gc", "precode"],
+        "defenses": ["dp", "gc", "precode"],
         "more": ["compression(p=0.5)"],
         "attacks": ["idlg", "ig"],
         "compared": ["none", "precode(1)"],

@@ -186,7 +186,7 @@ def table(parameters: Mapping[str, Any], results: Results, rounds: int) -> "Data
     Returns:
         Columns setting, layer; similarity (mean over victims and steps) and similarity_std (over victims);
         fluctuation (each victim's deviation over the steps, averaged over the victims); change (root mean
-        square of the difference between neighbouring steps, averaged); length (median over the victims of
+        square of the difference between neighboring steps, averaged); length (median over the victims of
         the dummy gradient's norm in units of the client's); truth (mean similarity of two gradients of the
         true image under different noise).
     """

@@ -24,7 +24,7 @@ class Setting(NamedTuple):
 
     @property
     def label(self) -> str:
-        """Model and defence for people."""
+        """Model and defense for people."""
         return f"{TITLES[self.row.model]}, {'CVB' if self.row.defense == 'cvb' else 'none'}"
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def scores_table(parameters: Mapping[str, Any], results: Results, dataset: str) -> "DataFrame":
-    """Return a row a model and defence on one image set, ours with the figures of Table XI.
+    """Return a row a model and defense on one image set, ours with the figures of Table XI.
 
     Accuracies of models that are not trained at this scale are missing.
     """

@@ -187,7 +187,7 @@ def differences(frame: "DataFrame") -> "DataFrame":
 
 
 def row_name(line: dict[str, Any]) -> str:
-    """Return one text for a row: images, model, defence, attack, setting."""
+    """Return one text for a row: images, model, defense, attack, setting."""
     parts = (line["label"], NAMES[line["defense"]], line["attack"], line["setting"])
     return ", ".join(part for part in parts if part and part != "–")
 

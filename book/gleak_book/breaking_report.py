@@ -25,7 +25,7 @@ Row = tuple[dict[str, Any], Sequence[AttackCell]]
 
 STUCK = 2.0  # times the loss at the truth from which on an attack counts as stuck
 SCORES = {"ssim_text": "SSIM", "asr_text": "ASR %"}
-OPTIMISED = {"loss": "loss", "loss_at_truth": "loss at the truth", "stuck": "stuck %"}
+OPTIMIZED = {"loss": "loss", "loss_at_truth": "loss at the truth", "stuck": "stuck %"}
 RECOVERED = {"noise_correlation": "noise recovered (r)"}
 
 

@@ -96,7 +96,7 @@ def inversions(
 def perturbations(
     *, noise_levels: Sequence[float], pruning: Sequence[float], training_rounds: int, **chapter: Any
 ) -> dict[tuple[str, float], list[Row]]:
-    """Return by defence and strength the attacks on perturbed gradients of the MLP without PRECODE.
+    """Return by defense and strength the attacks on perturbed gradients of the MLP without PRECODE.
 
     One row for each way to use the rows of the weight gradient, and for fresh and trained weights.
     """

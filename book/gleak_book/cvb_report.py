@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Results = Mapping[Cell, Result]
 
 PRIVACY_COLUMNS = {
-    "label": "defence",
+    "label": "defense",
     "ssim": "SSIM",
     "ssim_paper": "paper's SSIM",
     "ssim_mark": "SSIM is",
@@ -28,12 +28,12 @@ PRIVACY_COLUMNS = {
     "lpips_paper": "paper's LPIPS",
 }
 UTILITY_COLUMNS = {
-    "label": "defence",
+    "label": "defense",
     "increase": "more parameters %",
     "accuracy": "accuracy %",
-    "gain": "against no defence",
+    "gain": "against no defense",
     "accuracy_paper": "paper's accuracy %",
-    "gain_paper": "against no defence (paper)",
+    "gain_paper": "against no defense (paper)",
 }
 KL_COLUMNS = {
     "beta": "β",

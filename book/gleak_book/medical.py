@@ -68,7 +68,7 @@ def attacks(*, datasets: Sequence[str], rounds: Sequence[int], **chapter: Any) -
 
 
 def links(*, link_images: int, **chapter: Any) -> dict[tuple[str, int, str], LinkageCell]:
-    """Return by (image set, weights, defence) whether reconstructions point to their originals.
+    """Return by (image set, weights, defense) whether reconstructions point to their originals.
 
     Empty where `link_images` is 0. Victims-only sets are left out: they hold too few other images.
     """

@@ -43,7 +43,7 @@ def classes_table(parameters: Mapping[str, Any], results: Results) -> "DataFrame
 
 
 def scores_table(parameters: Mapping[str, Any], results: Results) -> "DataFrame":
-    """Return Table XII on fresh weights, ours with the paper's figures: a row a set and defence."""
+    """Return Table XII on fresh weights, ours with the paper's figures: a row a set and defense."""
     chapter = _chapter(parameters)
     pandas, scale = require("pandas", "metrics"), medical.scale_of(chapter)
     sets = [(dataset, medical.rows(dataset, **chapter)) for dataset in parameters["datasets"]]
@@ -54,7 +54,7 @@ def scores_table(parameters: Mapping[str, Any], results: Results) -> "DataFrame"
 
 
 def trained_table(parameters: Mapping[str, Any], results: Results) -> "DataFrame":
-    """Return the same attacks on fresh and on trained weights, a row a set, defence and round."""
+    """Return the same attacks on fresh and on trained weights, a row a set, defense and round."""
     cells = medical.attacks(**parameters)
     rows = []
     for (dataset, r), pairs in cells.items():
@@ -70,7 +70,7 @@ def trained_table(parameters: Mapping[str, Any], results: Results) -> "DataFrame
 
 
 def accuracy_table(parameters: Mapping[str, Any], results: Results) -> "DataFrame":
-    """Return a row a set and defence: accuracy, balanced accuracy, AUC, and the share of the largest class.
+    """Return a row a set and defense: accuracy, balanced accuracy, AUC, and the share of the largest class.
 
     Where only victims are there, the accuracy says what is needed.
     """
@@ -97,7 +97,7 @@ def accuracy_table(parameters: Mapping[str, Any], results: Results) -> "DataFram
 
 
 def linkage_table(parameters: Mapping[str, Any], results: Results) -> "DataFrame":
-    """Return a row a set, round and defence: how many reconstructions are most alike to their original."""
+    """Return a row a set, round and defense: how many reconstructions are most alike to their original."""
     rows = []
     for (dataset, r, defense), cell in medical.links(**parameters).items():
         figures = results[cell].figures

@@ -101,7 +101,7 @@ def trainings(row: Row, scale: Scale) -> list[TrainingCell]:
 
 
 def attack(row: Row, scale: Scale) -> AttackCell:
-    """Return the attack on the first seed's weights; each client applies the row's defence."""
+    """Return the attack on the first seed's weights; each client applies the row's defense."""
     description = row.attacker(scale.tv)
     if description.kind == "lbfgs":
         description = description.replace(max_steps=scale.lbfgs_steps)

@@ -1,4 +1,4 @@
-"""Rows of 001 Tables VIII to XII, and what each stands for: bottlenecks, defence, attack."""
+"""Rows of 001 Tables VIII to XII, and what each stands for: bottlenecks, defense, attack."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -50,8 +50,8 @@ class Row:
             other images or another model.
 
     Raises:
-        UnknownNameError: a defence that the tables do not have.
-        ParameterError: settings that do not belong to the defence, or a value that is no number.
+        UnknownNameError: a defense that the tables do not have.
+        ParameterError: settings that do not belong to the defense, or a value that is no number.
     """
 
     table: str
@@ -65,7 +65,7 @@ class Row:
     def __post_init__(self) -> None:
         object.__setattr__(self, "paper", MappingProxyType(dict(self.paper)))
         if self.defense not in SETTINGS:
-            raise unknown("defence", self.defense, SETTINGS)
+            raise unknown("defense", self.defense, SETTINGS)
         expected = SETTINGS[self.defense]
         if tuple(self.settings) != expected:
             raise ParameterError(
@@ -109,7 +109,7 @@ class Row:
 
     @property
     def label(self) -> str:
-        """Defence and settings for people, for instance `CVB P=1, k=5, s=1/2, β=1e-1`."""
+        """Defense and settings for people, for instance `CVB P=1, k=5, s=1/2, β=1e-1`."""
         return f"{NAMES[self.defense]} {self.setting}".strip()
 
     @property

@@ -23,7 +23,7 @@ FEWEST = 16  # victims from which a row's two means are compared
 CLOSE = 0.05  # SSIM within which a mean is a table's, as everywhere in the chapter
 LEVEL = 0.05  # of the test
 CASE = ("images", "model", "attack", "tv")
-PRINTED = {  # network -> defence and settings as in the paper's Table X
+PRINTED = {  # network -> defense and settings as in the paper's Table X
     "cnn": ("none", ""),
     "cnn + CVB(1, 5)": ("cvb", "P=1;k=5;s=1/2;beta=1e-1"),
     "cnn + PRECODE(1, 8)": ("precode", "P=1;K=8"),

@@ -211,7 +211,7 @@ Markdown(
 tables.show(
     architectures_report.two_tables(settings, found),
     columns={
-        "label": "model, defence, images",
+        "label": "model, defense, images",
         "ssim_v": "SSIM, Table V",
         "ssim_xi": "SSIM, Table XI",
         "ssim": "SSIM, ours",

@@ -120,7 +120,7 @@ tables.show(
 # %% [markdown]
 # In the published run Derma and Blood, where the attacked images are among the paper's own, agree with it without a defense. With the CVB they come out lower, Blood at the edge of the tolerance of 0.05 (SSIM) and
 # Derma beyond it. Of Retina and Pneumonia ours are other images: Retina comes out a little lower, within the tolerance, and Pneumonia far lower. MNIST, the other gray set,
-# falls short in the same way (see {doc}`Attacks and defenses side by side <05_attacks_and_defences>`). Of 32 images a set none is found behind a CVB by these attacks.
+# falls short in the same way (see {doc}`Attacks and defenses side by side <05_attacks_and_defenses>`). Of 32 images a set none is found behind a CVB by these attacks.
 # The paper attributes the successes behind the CVB on Pneumonia to gray, simple images. Its $\beta$ differs as well, but
 # on fresh weights that should be a small matter: $\beta$ only weighs what the KL term adds to the gradient.
 

@@ -152,7 +152,7 @@ first = report.first_table(settings, found)
 columns = {"label": "network", "method": "attack"} | report.SCORES
 tables.show(
     first,
-    columns=columns | report.OPTIMISED | report.RECOVERED,
+    columns=columns | report.OPTIMIZED | report.RECOVERED,
     digits={"stuck": 0},
     caption=report.caption(settings, victims, steps)
     + f" Expectation: {grid_victims} victims each, {grid_steps:,} steps.",
@@ -197,7 +197,7 @@ plots.reconstructions(originals, pictures, columns=examples, scaling=scaling)
 grid_table = report.grid_table(settings, found)
 tables.show(
     grid_table,
-    columns=columns | report.OPTIMISED | report.RECOVERED,
+    columns=columns | report.OPTIMIZED | report.RECOVERED,
     digits={"stuck": 0},
     caption=report.caption(settings, grid_victims, grid_steps),
 )
@@ -242,7 +242,7 @@ tables.show(
     report.variants_table(settings, found),
     columns={"label": "joint"}
     | report.SCORES
-    | report.OPTIMISED
+    | report.OPTIMIZED
     | report.RECOVERED,
     digits={"stuck": 0},
     caption=report.caption(settings, grid_victims, grid_steps),
@@ -319,7 +319,7 @@ tables.show(
     late,
     columns={"label": "network", "rounds": "rounds", "method": "attack"}
     | report.SCORES
-    | report.OPTIMISED
+    | report.OPTIMIZED
     | report.RECOVERED,
     digits={"stuck": 0},
     caption=report.caption(settings, grid_victims, trained_steps),
@@ -398,7 +398,7 @@ if architectures:
     display(
         tables.show(
             report.architectures_table(settings, found),
-            columns=columns | report.OPTIMISED | report.RECOVERED,
+            columns=columns | report.OPTIMIZED | report.RECOVERED,
             digits={"stuck": 0},
             caption=f"Profile {profile}, {dataset}, {seeds} models each. "
             + "; ".join(
@@ -431,7 +431,7 @@ tables.show(
     columns={"label": "joint on the last network above"}
     | report.SCORES
     | {"labels": "labels right %"}
-    | report.OPTIMISED
+    | report.OPTIMIZED
     | report.RECOVERED,
     digits={"stuck": 0, "labels": 0},
     caption=report.caption(settings, grid_victims, grid_steps),

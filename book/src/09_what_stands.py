@@ -27,7 +27,7 @@
 # A defense is as good as the best attack on it. Tables that report one attack for all of them flatter some: whoever has built a defense against
 # Inverting Gradients has not built one against what comes next. {doc}`Breaking the bottleneck <08_breaking_the_bottleneck>` shows how far that can go.
 #
-# So this chapter draws the trade-off of {doc}`Attacks and defenses <05_attacks_and_defences>` once more, with attackers who know what they are up
+# So this chapter draws the trade-off of {doc}`Attacks and defenses <05_attacks_and_defenses>` once more, with attackers who know what they are up
 # against. Every protection meets several attacks, some of them made for it, and what counts is the one with the highest mean SSIM (mostly, not always, it also finds most images). Beside it stands
 # what the protection costs: accuracy, bytes, time. At the end it says what a practitioner can rely on, and what not.
 #
@@ -577,7 +577,7 @@ glue("tradeoff", plots.picture(figure, alt), display=False)
 # Mean SSIM on fresh weights over what the accuracy gains against no protection; lower and further right is better, the dotted line marks a success. SSIM: {glue:text}`about-fresh`. Accuracy: {glue:text}`about-training`.
 # ```
 #
-# The upper panel of {numref}`fig-standing-tradeoff` is the picture of {doc}`the fifth chapter <05_attacks_and_defences>`, the lower one what adaptive attackers make of it: in the published run PRECODE, the CVB and the average over draws have moved up past the threshold,
+# The upper panel of {numref}`fig-standing-tradeoff` is the picture of {doc}`the fifth chapter <05_attacks_and_defenses>`, the lower one what adaptive attackers make of it: in the published run PRECODE, the CVB and the average over draws have moved up past the threshold,
 # and compression to a tenth with them. What stays low at little cost in accuracy is DP at $10^{-2}$ (SSIM {glue:text}`ssim-dp`) and, with the reservation about batches, twelve images in a batch ({glue:text}`ssim-twelve`); a batch of four is at {glue:text}`ssim-four`, above the threshold. The combinations stay low ({glue:text}`range-ssim-together`) at the cost of the CVB or more.
 #
 # ## What to use, and what not to rely on
@@ -699,7 +699,7 @@ for key, text in numbers.items():
 # ## Take-away
 #
 # Judge a protection by the best attack that knows it: PRECODE, the CVB and compression to a tenth looked safe only under attacks that did not ({doc}`08_breaking_the_bottleneck`). What was not broken here is noise that costs accuracy,
-# large batches, and a bottleneck together with another protection, each measured on one small network and none with a guarantee. Where a promise is needed, take a small $\varepsilon$ at its price ({doc}`05_attacks_and_defences`) or aggregate securely.
+# large batches, and a bottleneck together with another protection, each measured on one small network and none with a guarantee. Where a promise is needed, take a small $\varepsilon$ at its price ({doc}`05_attacks_and_defenses`) or aggregate securely.
 #
 # ## Exercises
 #

@@ -70,7 +70,7 @@ def test_a_plain_model_by_hand(small, batch):
     other = torch.rand(images.shape, generator=rng(5)).double()
     found = gradient_distance(observation, ATTACKS["muted"], claim(other, labels))
     torch.testing.assert_close(found, by_hand(observation, other, labels, [()]))
-    assert gradient_distance(observation, IG, claim(images, labels)).min() > 1e-3, "the defence's share"
+    assert gradient_distance(observation, IG, claim(images, labels)).min() > 1e-3, "the defense's share"
 
 
 @pytest.mark.parametrize("name", ["ig", "ignore", "expectation"])

@@ -29,7 +29,7 @@ def test_the_observed_norms_are_the_bounds():
     ("defense", "estimate"), [(Compression(0.9), "sparsity"), (Clip(1e-3, per_layer=True), "clipping")]
 )
 @pytest.mark.parametrize("distance", ["l2", "cosine"])
-def test_the_truth_has_no_loss_once_the_defence_is_known(small, defense, estimate, distance):
+def test_the_truth_has_no_loss_once_the_defense_is_known(small, defense, estimate, distance):
     model = small("cnn")
     images, labels = torch.rand(2, *model.input_shape), torch.tensor([0, 1])
     seen = observe(model, images, labels, defense=defense)

@@ -120,7 +120,7 @@ def test_what_it_refuses(small):
         Soteria(layer=tokens).bind(examples(vit))(grads)
 
 
-def test_muted_leaves_out_the_layer_that_the_defence_targets(small):
+def test_muted_leaves_out_the_layer_that_the_defense_targets(small):
     model = small("mcmahan_cnn")
     images, labels = torch.rand(2, *model.input_shape), torch.tensor([0, 1])
     names = [n for n, m in model.named_modules() if isinstance(m, nn.Linear)]

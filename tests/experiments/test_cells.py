@@ -190,14 +190,14 @@ def test_descriptions_tell_cells_apart():
     assert "fresh weights" in AttackCell(TRAINING, attack=Attack()).describe()
 
 
-def test_mode_and_defence_leave_old_keys_alone():
+def test_mode_and_defense_leave_old_keys_alone():
     assert dataclasses.replace(ATTACK, mode="train", defense=None).key == ATTACK.key
     stored = encoding.encode(ATTACK)
     del stored["mode"], stored["defense"]
     assert from_json(stored) == ATTACK
 
 
-def test_a_defence_in_training_stays_with_the_weights_and_leaves_old_keys_alone():
+def test_a_defense_in_training_stays_with_the_weights_and_leaves_old_keys_alone():
     assert dataclasses.replace(TRAINING, defense=()).key == TRAINING.key
     stored = encoding.encode(TRAINING)
     del stored["defense"]
@@ -284,6 +284,6 @@ def test_classes_from_outside_stand_in_cells():
         ({"defense": (("gaussian", {}),)}, "got tuple of str, dict"),
     ],
 )
-def test_what_modes_and_defences_are_refused(changes, message):
+def test_what_modes_and_defenses_are_refused(changes, message):
     with pytest.raises(GleakError, match=message):
         dataclasses.replace(ATTACK, **changes)

@@ -74,7 +74,7 @@ def test_seeds_side_by_side_are_the_seeds_alone(tmp_path):
     assert found[0].provenance["seconds"] == pytest.approx(found[1].provenance["seconds"])
 
 
-def test_training_with_a_defence(store):
+def test_training_with_a_defense(store):
     defended = dataclasses.replace(TRAINING, defense=Compression(0.99))
     (result,) = run([defended], store, device="cpu", progress=False)
     history = _history(defense=Compression(0.99))

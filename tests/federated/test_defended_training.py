@@ -38,7 +38,7 @@ def large(images):
 
 
 @pytest.mark.parametrize("name", sorted(DEFENSES))
-def test_every_defence_trains(name, model, large):
+def test_every_defense_trains(name, model, large):
     options = {"bound": 0.01} if name == "clip" else {}  # the default is longer than these gradients
     plain, defended = (train(model, large, defense=defense) for defense in (None, DEFENSES[name](**options)))
     assert math.isfinite(defended.val_loss[-1]) and math.isfinite(defended.train_loss[-1])
@@ -85,7 +85,7 @@ def test_private_steps_are_opacus_own(large):
     assert loss == pytest.approx(sum(losses) / len(losses), rel=1e-5)
 
 
-def test_a_defence_is_bound_to_the_pass_that_gave_the_gradients(model, large):
+def test_a_defense_is_bound_to_the_pass_that_gave_the_gradients(model, large):
     seen = []
 
     class Probe(Defense):

@@ -136,7 +136,7 @@ def test_a_defense_replaces_the_gradients_of_every_step(images, linear, small):
     assert names == [{"1.weight", "1.bias"}] * (2 * 3 * 3)  # rounds x clients x batches of 36
 
 
-def test_a_defence_of_the_registry_sees_one_update_with_a_leading_axis(images, linear, small):
+def test_a_defense_of_the_registry_sees_one_update_with_a_leading_axis(images, linear, small):
     """Compression of a whole layer: as a plain function on the same gradients, pruned by hand."""
     from gleak_lib.defenses import Compression
 

@@ -98,7 +98,7 @@ def test_clients_of_very_different_sizes_and_a_few_of_them_a_round(big, weighted
 
 @pytest.mark.parametrize("how", ["threads", "stacked"])
 @pytest.mark.parametrize("bottlenecks", [(), CVB(1, 3)], ids=["cnn", "cvb"])
-def test_a_defence_without_draws_gives_the_loops_weights(big, bottlenecks, how):
+def test_a_defense_without_draws_gives_the_loops_weights(big, bottlenecks, how):
     model = build(bottlenecks=bottlenecks)
     protocol, split = Protocol(rounds=1, clients=3, batch_size=16), dressed(big, model)
     runs = [train(model, split, protocol, generator=gen(), method=m, defense=Compression(0.9))
@@ -117,7 +117,7 @@ class Rule(Defense):
         return self.rule(grads, generator)
 
 
-def test_a_stacked_defence_sees_all_clients_and_its_draws_repeat(big):
+def test_a_stacked_defense_sees_all_clients_and_its_draws_repeat(big):
     seen = []
 
     def note(grads, generator):
@@ -276,7 +276,7 @@ def test_a_loss_that_is_not_finite_names_client_and_round(images, linear, small,
         train(linear, images, far, generator=gen(), method=how)
 
 
-def test_a_stacked_defence_must_return_what_it_was_given(images, linear, small):
+def test_a_stacked_defense_must_return_what_it_was_given(images, linear, small):
     wrong = Rule(lambda grads, _: grads | {"1.bias": torch.zeros(3, 5)})
     with pytest.raises(GradientError, match=r"defense returned '1.bias' of shape \(5,\)"):
         train(linear, images, small, generator=gen(), defense=wrong, method="stacked")

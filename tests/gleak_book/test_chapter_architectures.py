@@ -60,7 +60,7 @@ def test_bottlenecks_are_the_papers():
 def test_cells_follow_each_models_own_scale():
     cells = architectures.cells(**CHAPTER)
     trained = [c for c in cells if isinstance(c, TrainingCell)]
-    assert {c.model for c in trained} == {"cnn"} and len(trained) == 2 * 2 * 2  # sets, defences, seeds
+    assert {c.model for c in trained} == {"cnn"} and len(trained) == 2 * 2 * 2  # sets, defenses, seeds
     attacks = [c for c in cells if isinstance(c, AttackCell)]
     assert len(set(cells)) == len(cells)
     assert {(c.training.model, c.attack.schedule.max_steps) for c in attacks} == {

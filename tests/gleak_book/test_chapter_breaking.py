@@ -239,7 +239,7 @@ def test_models_are_pooled_with_intervals(results):
         table,
         columns={"label": "network"}
         | breaking_report.SCORES
-        | breaking_report.OPTIMISED
+        | breaking_report.OPTIMIZED
         | breaking_report.RECOVERED,
     )
     assert "88 (53–\u206098)" in shown.to_html(), "no line ends within an interval"

@@ -53,7 +53,7 @@ def test_repeated_lines_are_equal():
     assert {r.model for r in paper_rows.read(model="vit")} == {"vit"}
 
 
-def test_settings_become_bottlenecks_and_defences():
+def test_settings_become_bottlenecks_and_defenses():
     assert row("cvb", "P=1;k=5;s=1/16;beta=5e-5").bottlenecks() == (CVB(1, 5, 1 / 16, beta=5e-5),)
     several = row("cvb", "P=1+2+3;k=1;s=1/2;beta=1e-1").bottlenecks(kl="exact")
     assert several == tuple(CVB(p, 1, 0.5, beta=0.1, kl="exact") for p in (1, 2, 3))
@@ -66,7 +66,7 @@ def test_settings_become_bottlenecks_and_defences():
     )
 
 
-def test_labels_name_defence_and_settings():
+def test_labels_name_defense_and_settings():
     assert row("cvb", "P=1;k=5;s=1/2;beta=1e-1").label == "CVB P=1, k=5, s=1/2, β=1e-1"
     assert row("dp", "C=20;sigma=1").label == "DP C=20, σ=1"
     assert row().label == "none"
@@ -93,7 +93,7 @@ def test_a_row_moved_elsewhere_has_no_figures_of_the_papers():
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
-        (lambda: row("dpp"), UnknownNameError, "Unknown defence 'dpp'. Did you mean 'dp'"),
+        (lambda: row("dpp"), UnknownNameError, "Unknown defense 'dpp'. Did you mean 'dp'"),
         (lambda: row("gc"), ParameterError, "gc is set by p in this order, got ''"),
         (lambda: row("precode", "K=8;P=1"), ParameterError, "precode is set by P, K in this order"),
         (lambda: row("none", "p=0.9"), ParameterError, "none is set by nothing in this order, got 'p=0.9'"),
@@ -131,7 +131,7 @@ def test_lbfgs_on_a_bottleneck_in_table_ix_draws_noise_as_the_public_code_does()
     assert dataclasses.replace(lines[3], table="X").attacker().noise == Resample()
 
 
-def test_a_row_is_trained_with_its_defence_and_attacked_fresh():
+def test_a_row_is_trained_with_its_defense_and_attacked_fresh():
     line = row("gc", "p=0.9")
     trained = paper_cells.trainings(line, SMALL)
     compression = Compression(0.9)
@@ -140,7 +140,7 @@ def test_a_row_is_trained_with_its_defence_and_attacked_fresh():
     ]
     attacked = paper_cells.attack(line, SMALL)
     assert attacked.defense == compression
-    assert attacked.training == trained[0].at(0)  # fresh weights know of no defence
+    assert attacked.training == trained[0].at(0)  # fresh weights know of no defense
     assert (attacked.victims, attacked.attack.schedule.max_steps, attacked.attack.schedule.drop_after) == (
         4,
         10,

@@ -71,7 +71,7 @@ def test_clients_that_there_are_not():
 
 @pytest.fixture
 def archive(tmp_path, monkeypatch):
-    """A folder with a small grey set of 28 x 28 images and a validation split."""
+    """A folder with a small gray set of 28 x 28 images and a validation split."""
     rng = np.random.default_rng(0)
     arrays = {
         f"{split}_{what}": rng.integers(0, high, (count, *shape), dtype=np.uint8)

@@ -196,7 +196,7 @@ class _Watch:
         """Return |mu| / |sigma| in the first bottleneck for each of N images; None without a bottleneck.
 
         Args:
-            x: ... x C x H x W, normalised.
+            x: ... x C x H x W, normalized.
         """
         seen: list[Tensor] = []
 

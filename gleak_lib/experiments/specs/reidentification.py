@@ -82,15 +82,15 @@ def ranks(found: Tensor, truth: Tensor, candidates: Pixels) -> Tensor:
         found, truth: V x C x H x W in [0, 1].
         candidates: N images; the originals among them do not count against themselves.
     """
-    own = (standardised(found) * standardised(truth)).sum(1)
+    own = (standardized(found) * standardized(truth)).sum(1)
     more = torch.zeros(len(found), dtype=torch.long)
     for start in range(0, len(candidates), CHUNK):
-        likeness = standardised(found) @ standardised(candidates[start : start + CHUNK]).T
+        likeness = standardized(found) @ standardized(candidates[start : start + CHUNK]).T
         more += (likeness > own[:, None] + 1e-5).sum(1)
     return more + 1
 
 
-def standardised(images: Tensor) -> Tensor:
-    """Return N x CHW of mean 0 and length 1; an image of one colour is all zeros."""
+def standardized(images: Tensor) -> Tensor:
+    """Return N x CHW of mean 0 and length 1; an image of one color is all zeros."""
     flat = images.flatten(1)
     return torch.nn.functional.normalize(flat - flat.mean(1, keepdim=True), dim=1)

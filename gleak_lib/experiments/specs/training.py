@@ -188,7 +188,9 @@ class TrainingCell(Cell):
 
     def rows(self, figures: Mapping[str, Any], scaling: str) -> dict[str, Any]:
         """Return one row: `rounds_run` of the `rounds` planned, and the largest client's `epsilon`."""
-        found = super().rows(figures, scaling) | {"epsilon": max(figures.get("epsilon") or [None])}
+        found = super().rows(figures, scaling) | {
+            "epsilon": max(figures["epsilon"]) if figures.get("epsilon") else None
+        }
         return {"rounds_run" if name == "rounds" else name: value for name, value in found.items()}
 
     def run(self, context: Context) -> Output:

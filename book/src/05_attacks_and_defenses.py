@@ -35,7 +35,7 @@ profile: str = "quick"  # quick, cpu or paper
 dataset: str = "digits"  # where attacks and costs are compared
 datasets: list[str] = ["digits"]  # image sets of the tables
 model: str = "cnn"  # a model of gleak_lib.models.MODELS
-defences: list[str] = ["dp", "gc", "precode", "cvb"]  # kinds that are computed
+defenses: list[str] = ["dp", "gc", "precode", "cvb"]  # kinds that are computed
 precode_sizes: list[int] = [8, 32]  # K of PRECODE that are computed
 more: list[str] = []  # further settings, for instance compression(0.5)
 attacks: list[str] = ["idlg", "cpl", "ig"]  # compared with each other
@@ -64,12 +64,12 @@ from gleak_lib.chapters import open_store, parameters
 from gleak_lib.experiments import run, tables
 from IPython.display import Markdown
 
-from gleak_book import defences_report as report
+from gleak_book import defenses_report as report
 
-settings = parameters.check("05_attacks_and_defences", globals())
+settings = parameters.check("05_attacks_and_defenses", globals())
 
 # %% tags=["experiment", "remove-input"]
-from gleak_book import defences as plan
+from gleak_book import defenses as plan
 
 experiments = plan.cells(**settings)
 
@@ -232,7 +232,7 @@ tables.show(
 # Another strength, another image set, one kind of defense only:
 #
 # ```console
-# gleak run 05_attacks_and_defences --profile quick -p more "['gc 0.5']" --output tryout
-# gleak run 05_attacks_and_defences --profile quick -p defences "['dp', 'cvb']" --output tryout
-# gleak run 05_attacks_and_defences --profile cpu -p precode_sizes "[8, 512]"
+# gleak run 05_attacks_and_defenses --profile quick -p more "['gc 0.5']" --output tryout
+# gleak run 05_attacks_and_defenses --profile quick -p defenses "['dp', 'cvb']" --output tryout
+# gleak run 05_attacks_and_defenses --profile cpu -p precode_sizes "[8, 512]"
 # ```

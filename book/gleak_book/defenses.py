@@ -1,4 +1,4 @@
-"""Cells of the chapter "Attacks and defences side by side" (001 §VI-C, Tables IV and X)."""
+"""Cells of the chapter "Attacks and defenses side by side" (001 §VI-C, Tables IV and X)."""
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
@@ -43,14 +43,14 @@ def setting(text: str, dataset: str, model: str) -> Row:
 
 
 def computed(dataset: str, **chapter: Any) -> list[Row]:
-    """Return the rows that are computed: no defence, and those of `defences` and `precode_sizes`.
+    """Return the rows that are computed: no defense, and those of `defenses` and `precode_sizes`.
 
     Raises:
-        UnknownNameError: a kind of defence that there is not.
+        UnknownNameError: a kind of defense that there is not.
     """
-    kinds = ("none", *chapter["defences"])
+    kinds = ("none", *chapter["defenses"])
     if wrong := [kind for kind in kinds if kind not in SETTINGS]:
-        raise unknown("defence", wrong[0], SETTINGS)
+        raise unknown("defense", wrong[0], SETTINGS)
     asked = set(map(parse, chapter["more"]))
     sizes = set(chapter["precode_sizes"])
     return [

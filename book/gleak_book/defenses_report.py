@@ -1,4 +1,4 @@
-"""Tables and figures of the chapter "Attacks and defences side by side", ours beside 001 Table X."""
+"""Tables and figures of the chapter "Attacks and defenses side by side", ours beside 001 Table X."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -9,7 +9,7 @@ from gleak_lib.experiments.specs.base import Cell
 from gleak_lib.experiments.store.result import Result
 from gleak_lib.extras import require
 
-from gleak_book import defences, paper_cells
+from gleak_book import defenses, paper_cells
 from gleak_book.paper_rows import NAMES, Row
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ Results = Mapping[Cell, Result]
 
 PRIVACY_COLUMNS = {
     "dataset": "images",
-    "label": "defence",
+    "label": "defense",
     "ssim": "SSIM",
     "ssim_paper": "paper's SSIM",
     "ssim_mark": "SSIM is",
@@ -32,20 +32,20 @@ PRIVACY_COLUMNS = {
 }
 UTILITY_COLUMNS = {
     "dataset": "images",
-    "label": "defence",
+    "label": "defense",
     "accuracy": "accuracy %",
-    "gain": "against no defence",
+    "gain": "against no defense",
     "accuracy_paper": "paper's accuracy %",
-    "gain_paper": "against no defence (paper)",
+    "gain_paper": "against no defense (paper)",
     "epsilon": "ε",
 }
 COST_COLUMNS = {
-    "label": "defence",
+    "label": "defense",
     "parameters": "parameters",
     "kilobytes": "kB a gradient",
-    "relative_bytes": "times no defence",
+    "relative_bytes": "times no defense",
     "seconds": "s a round",
-    "relative_seconds": "times no defence ",  # two columns of one heading need two names
+    "relative_seconds": "times no defense ",  # two columns of one heading need two names
 }
 
 
@@ -53,15 +53,15 @@ def table(parameters: Mapping[str, Any], results: Results) -> "DataFrame":
     """Return Table X: a line an image set and setting, as far as we or the paper have figures for it.
 
     Returns:
-        What `paper_cells.table` gives, `family` (the kind of defence), `gain` and `gain_paper` (accuracy
-        minus that without defence, points), and `epsilon` as a text (the largest of the clients', of the
+        What `paper_cells.table` gives, `family` (the kind of defense), `gain` and `gain_paper` (accuracy
+        minus that without defense, points), and `epsilon` as a text (the largest of the clients', of the
         first seed; empty where nothing is private).
     """
     others = {name: value for name, value in parameters.items() if name != "dataset"}
-    scale = defences.scale_of(parameters)
+    scale = defenses.scale_of(parameters)
     frames = []
     for dataset in parameters["datasets"]:
-        rows = defences.lines(dataset, **others)
+        rows = defenses.lines(dataset, **others)
         frame = paper_cells.table(rows, scale, results, scaling=parameters["scaling"])
         for name in ("accuracy", "accuracy_paper"):
             frame[name.replace("accuracy", "gain")] = frame[name] - frame[name].iloc[0]
@@ -75,7 +75,7 @@ def table(parameters: Mapping[str, Any], results: Results) -> "DataFrame":
 def tradeoff(parameters: Mapping[str, Any], results: Results, value: str = "ssim") -> "DataFrame":
     """Return what `plots.tradeoff` takes: accuracy gained and the attack's `value`, ours and theirs.
 
-    Settings are named by what changes within their kind of defence.
+    Settings are named by what changes within their kind of defense.
 
     Args:
         parameters, results: of the chapter.
@@ -92,7 +92,7 @@ def tradeoff(parameters: Mapping[str, Any], results: Results, value: str = "ssim
 
 
 def attack_table(parameters: Mapping[str, Any], results: Results, value: str) -> "DataFrame":
-    """Return a line a defence and a column an attack, of one score.
+    """Return a line a defense and a column an attack, of one score.
 
     Args:
         parameters, results: of the chapter.
@@ -102,7 +102,7 @@ def attack_table(parameters: Mapping[str, Any], results: Results, value: str) ->
         Columns label and the attacks' names, with `<name>_std` for SSIM; NaN where an attack makes no sense.
     """
     lines: dict[Row, dict[str, Any]] = {}
-    for (row, name), cell in defences.matrix(**parameters).items():
+    for (row, name), cell in defenses.matrix(**parameters).items():
         scores = tables.attack_table(frame([results[cell]], scaling=parameters["scaling"]), "kind").iloc[0]
         line = lines.setdefault(row, {"label": row.label})
         line[name] = scores[value]
@@ -113,21 +113,21 @@ def attack_table(parameters: Mapping[str, Any], results: Results, value: str) ->
 
 def attack_columns(parameters: Mapping[str, Any]) -> dict[str, str]:
     """Return the headings of `attack_table` in order."""
-    names = dict.fromkeys(name for _, name in defences.matrix(**parameters))
-    return {"label": "defence"} | {name: name for name in names}
+    names = dict.fromkeys(name for _, name in defenses.matrix(**parameters))
+    return {"label": "defense"} | {name: name for name in names}
 
 
 def cost_table(parameters: Mapping[str, Any], results: Results) -> "DataFrame":
-    """Return a line a defence: what a client sends and how long a round took, also relative to no defence.
+    """Return a line a defense: what a client sends and how long a round took, also relative to no defense.
 
     Returns:
         Columns label, parameters, kilobytes (a gradient), seconds (a round: all clients one after another and
         the evaluation, of the first seed), relative_bytes, relative_seconds.
     """
-    scale = defences.scale_of(parameters)
+    scale = defenses.scale_of(parameters)
     lines = []
     for row in _computed(parameters):
-        figures = results[defences.cost(row, parameters)].figures
+        figures = results[defenses.cost(row, parameters)].figures
         trained = results[paper_cells.training(row, scale, scale.seed)]
         lines.append(
             {
@@ -145,7 +145,7 @@ def cost_table(parameters: Mapping[str, Any], results: Results) -> "DataFrame":
 
 def pictures(parameters: Mapping[str, Any], results: Results) -> "tuple[Tensor, dict[str, Tensor]]":
     """Return the stored originals, and the reconstructions at the ends of every family of settings."""
-    scale = defences.scale_of(parameters)
+    scale = defenses.scale_of(parameters)
     families: dict[str, list[Row]] = {}
     for row in _computed(parameters):
         families.setdefault(row.defense, []).append(row)
@@ -158,12 +158,12 @@ def pictures(parameters: Mapping[str, Any], results: Results) -> "tuple[Tensor, 
 def caption(parameters: Mapping[str, Any], what: str, dataset: str | None = None) -> str:
     """Return what belongs above a table of all image sets, or of one; see `paper_cells.caption`."""
     chapter = {**parameters, "datasets": [dataset] if dataset else parameters["datasets"]}
-    return paper_cells.caption(defences.scale_of(parameters), chapter, what)
+    return paper_cells.caption(defenses.scale_of(parameters), chapter, what)
 
 
 def cost_caption(parameters: Mapping[str, Any], results: Results) -> str:
     """Return what belongs above `cost_table`, the device included."""
-    scale = defences.scale_of(parameters)
+    scale = defenses.scale_of(parameters)
     trained = [results[paper_cells.training(row, scale, scale.seed)] for row in _computed(parameters)]
     devices = ", ".join(dict.fromkeys(str(r.provenance.get("device")) for r in trained))
     return (
@@ -173,12 +173,12 @@ def cost_caption(parameters: Mapping[str, Any], results: Results) -> str:
 
 
 def _computed(parameters: Mapping[str, Any]) -> list[Row]:
-    return defences.computed(**parameters)
+    return defenses.computed(**parameters)
 
 
 def _epsilon(row: Row, parameters: Mapping[str, Any], results: Results) -> str:
     """Epsilon of a row's training with three digits, nothing where there is none."""
-    scale = defences.scale_of(parameters)
+    scale = defenses.scale_of(parameters)
     found = results.get(paper_cells.training(row, scale, scale.seed))
     epsilon = None if found is None else found.figures.get("epsilon")
     return "" if epsilon is None else f"{max(epsilon):,.3g}"
