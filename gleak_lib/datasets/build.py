@@ -39,7 +39,7 @@ def build(
         arrays: split -> images (uint8, N x H x W or N x H x W x 3) and labels (integers, N or N x 1).
         source: where they come from; every message begins with it.
         num_classes: K; None takes it from the training labels.
-        channels: 3 replicates grey images (SPEC §2, as the CVB paper does); 1 keeps them grey.
+        channels: 3 replicates gray images (SPEC §2, as the CVB paper does); 1 keeps them gray.
         size: height and width that all images are resized to (bilinear, antialiased).
         statistics: `resized` takes mean and std of the training images after resizing, as models see them;
             `original` before, as the CVB paper's code does (MNIST 0.1307 / 0.3081: SPEC §13). Resizing
@@ -47,7 +47,7 @@ def build(
 
     Raises:
         DataError: a wrong shape, type, length or label, or no image at all.
-        ParameterError: colour images and `channels=1`.
+        ParameterError: color images and `channels=1`.
         UnknownNameError: another kind of statistics.
     """
     check_statistics(statistics)
@@ -133,7 +133,7 @@ def moments(images: Tensor, source: str) -> tuple[list[float], list[float]]:
     uint8 pixels are counted, so that the figures do not depend on the order of a sum.
 
     Raises:
-        DataError: a channel is constant, so that its deviation cannot normalise it.
+        DataError: a channel is constant, so that its deviation cannot normalize it.
     """
     means, stds = [], []
     for channel in images.unbind(1):
@@ -146,7 +146,7 @@ def moments(images: Tensor, source: str) -> tuple[list[float], list[float]]:
             means.append(channel.double().mean().item())
             stds.append(channel.double().std(correction=0).item())
     if min(stds) == 0:
-        raise DataError(f"{source}: the training images have a constant channel and cannot be normalised.")
+        raise DataError(f"{source}: the training images have a constant channel and cannot be normalized.")
     return means, stds
 
 
@@ -158,7 +158,7 @@ def show(images: Tensor, channels: int, source: str) -> Pixels:
 
 
 def repeat(values: Sequence[float], channels: int) -> tuple[float, ...]:
-    """Return one value a channel, where grey images have a single one."""
+    """Return one value a channel, where gray images have a single one."""
     return tuple(values) * channels if len(values) == 1 else tuple(values)
 
 

@@ -62,7 +62,7 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = Registry(
 )
 
 NORMS: dict[str, Callable[[int], nn.Module]] = Registry(
-    "normalisation",
+    "normalization",
     {
         "group": lambda channels: nn.GroupNorm(2, channels),
         "batch": nn.BatchNorm2d,
