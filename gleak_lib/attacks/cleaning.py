@@ -10,7 +10,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from gleak_lib.attacks.updates import alike
+from gleak_lib.attacks.check import alike
 from gleak_lib.defenses import Defense, Layout, SlicePerturbation
 from gleak_lib.defenses.spectrum import as_matrix, check_law, from_matrix, without_noise
 from gleak_lib.errors import ParameterError, unknown
