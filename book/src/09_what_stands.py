@@ -45,11 +45,11 @@ dataset: str = "digits"  # an image set, or your own archive
 model: str = "cnn"  # a model of gleak_lib.models.MODELS
 protections: list[str] = [
     "none",
-    "dp(noise_multiplier=1e-2)",
-    "compression(p=0.9)",
+    "dp(20, 1e-2)",
+    "compression(0.9)",
     "batch(2)",
     "cvb(1)",
-    "cvb(1) + average_noise(draws=2)",
+    "cvb(1) + average_noise(2)",
 ]  # compared with none
 trained: list[str] = ["cvb(1)"]  # attacked after training, too
 untrained: list[str] = []  # whose accuracy is not measured
