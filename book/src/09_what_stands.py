@@ -496,11 +496,16 @@ digits |= {"relative_kilobytes": 2, "relative_seconds": 2}
 tables.show(
     costs[costs["protection"].isin(first)],
     columns={
-        name: text for name, text in columns.items() if name != "kilobytes"
+        name: text
+        for name, text in columns.items()
+        if name not in ("kilobytes", "seconds")
     },
     digits=digits,
     caption=f"What protections cost: {trained_as}.",
 )
+
+# %% [markdown]
+# All protections, with kilobytes and seconds (folded):
 
 # %% tags=["hide-cell"]
 tables.show(
