@@ -14,7 +14,7 @@ PACKAGE = Path(gleak_lib.__file__).parent
 # a room may import what stands on its own line or above
 LAYERS = [
     {"errors", "extras", "fresh", "memory", "grammar", "registry", "typed", "received", "types", "pixels"},
-    {"norms", "graphs", "outer", "patches", "rules", "paths", "trial", "verify", "gradients"},
+    {"gradients"},
     {"bottlenecks", "models", "datasets", "metrics", "defenses"},
     {"attacks", "client_setup"},
     {"federated"},

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from gleak_lib import gradients as engine
 from gleak_lib.attacks.label_inference import linear_inputs
 from gleak_lib.errors import AttackError, GradientError, ParameterError, ShapeError
-from gleak_lib.outer import by_row
+from gleak_lib.gradients.factored import by_row
 from gleak_lib.typed import typed
 from gleak_lib.types import Observation, Reconstruction, VariationalModel
 

@@ -14,8 +14,8 @@ from gleak_lib.attacks.check import alike
 from gleak_lib.defenses import Defense, Layout, SlicePerturbation
 from gleak_lib.defenses.spectrum import as_matrix, check_law, from_matrix, without_noise
 from gleak_lib.errors import ParameterError, unknown
+from gleak_lib.gradients.factored import by_row
 from gleak_lib.grammar import Noun
-from gleak_lib.outer import by_row
 from gleak_lib.typed import typed
 from gleak_lib.types import Grads, Observation
 

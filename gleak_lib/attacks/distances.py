@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gleak_lib.outer import FactoredGrads, Outer, by_row, dense
+from gleak_lib.gradients.factored import FactoredGrads, Outer, by_row, dense
 from gleak_lib.registry import Registry
 from gleak_lib.types import Grads
 

@@ -13,8 +13,8 @@ from gleak_lib.attacks.part import Part, among
 from gleak_lib.bottlenecks import sample_noise
 from gleak_lib.defenses import Defense
 from gleak_lib.errors import ParameterError, unknown
+from gleak_lib.gradients.factored import FactoredGrads, Outer, by_row, dense
 from gleak_lib.models.base import before_decoder, parameter_groups
-from gleak_lib.outer import FactoredGrads, Outer, by_row, dense
 from gleak_lib.typed import typed
 from gleak_lib.types import Grads, Observation
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
-from gleak_lib.graphs import record
+from gleak_lib.gradients.cuda_graphs import record
 
 
 class Compiled:

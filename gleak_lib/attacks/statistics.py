@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from gleak_lib.gradients import forward
-from gleak_lib.norms import VictimBatchNorm
+from gleak_lib.gradients.norm_layers import VictimBatchNorm
 
 Statistics = dict[str, Tensor]
 """By layer: V x 2 x C, mean and (biased) variance of what each victim's batch sends into it."""

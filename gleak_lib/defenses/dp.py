@@ -13,8 +13,8 @@ from gleak_lib.defenses.noise import normal
 from gleak_lib.errors import ParameterError
 from gleak_lib.extras import require
 from gleak_lib.gradients import per_victim_gradients, prepare
-from gleak_lib.norms import takes_batch_statistics
-from gleak_lib.outer import by_row
+from gleak_lib.gradients.factored import by_row
+from gleak_lib.gradients.norm_layers import takes_batch_statistics
 from gleak_lib.typed import typed
 from gleak_lib.types import Grads
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from gleak_lib.defenses.risk import LeakageRisk, by_layer
 from gleak_lib.errors import GradientError, ParameterError
-from gleak_lib.outer import by_row
+from gleak_lib.gradients.factored import by_row
 from gleak_lib.typed import typed
 from gleak_lib.types import Grads
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from gleak_lib.defenses.base import Defense
 from gleak_lib.errors import ParameterError
-from gleak_lib.outer import by_row
+from gleak_lib.gradients.factored import by_row
 from gleak_lib.typed import typed
 from gleak_lib.types import Grads
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
+from gleak_lib.gradients.factored import by_row
 from gleak_lib.grammar import Noun
-from gleak_lib.outer import by_row
 from gleak_lib.types import Grads
 
 

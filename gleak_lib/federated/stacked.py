@@ -23,7 +23,7 @@ from gleak_lib.federated.local import Means, epochs
 from gleak_lib.federated.server import Federation, Round
 from gleak_lib.federated.weights import Layout, checked, tensors
 from gleak_lib.gradients import forward
-from gleak_lib.graphs import record
+from gleak_lib.gradients.cuda_graphs import record
 from gleak_lib.types import VariationalModel
 
 

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from gleak_lib.errors import GradientError
-from gleak_lib.outer import by_row
+from gleak_lib.gradients.factored import by_row
 from gleak_lib.types import Grads
 
 

@@ -48,7 +48,7 @@ class Tokens(nn.Module):
         return x if self.position is None else x + self.position
 
     def victim_gradients(self, x: Tensor, grad_output: Tensor, victims: int) -> Grads:
-        """Fast rule, see `gleak_lib.rules`: both parameters are only added, whatever the input."""
+        """Fast rule (`gradients.layer_rules`): both parameters are only added, whatever the input."""
         total = grad_output.reshape(victims, -1, *grad_output.shape[1:]).sum(1)
         grads = {"class_token": total[:, 0]}
         return grads if self.position is None else grads | {"position": total}

@@ -19,7 +19,7 @@ from gleak_lib.experiments.encoding import storable
 from gleak_lib.experiments.specs.attack import AttackCell
 from gleak_lib.experiments.specs.base import Cell, Output, Work
 from gleak_lib.experiments.specs.shapes import NUMBER, NUMBERS, TEXT
-from gleak_lib.outer import by_row
+from gleak_lib.gradients.factored import by_row
 from gleak_lib.pixels import normalize
 from gleak_lib.types import Grads, Observation
 

@@ -10,10 +10,10 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from gleak_lib import paths
 from gleak_lib.errors import GleakError, ParameterError, ShapeError
-from gleak_lib.norms import VictimBatchNorm
-from gleak_lib.outer import dense
+from gleak_lib.gradients import paths
+from gleak_lib.gradients.factored import dense
+from gleak_lib.gradients.norm_layers import VictimBatchNorm
 from gleak_lib.types import Grads, VariationalModel
 
 Path = Literal["fast", "vmap", "loop"]

@@ -17,13 +17,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.parameter import UninitializedParameter
 
-from gleak_lib import paths, verify
 from gleak_lib.errors import GradientError, ParameterError, ShapeError
-from gleak_lib.norms import per_victim
-from gleak_lib.outer import FactoredGrads, dense
-from gleak_lib.paths import forward
+from gleak_lib.gradients import paths, verify
+from gleak_lib.gradients.factored import FactoredGrads, dense
+from gleak_lib.gradients.norm_layers import per_victim
+from gleak_lib.gradients.paths import forward
+from gleak_lib.gradients.verify import path, trained
 from gleak_lib.types import Grads, Loss, Run
-from gleak_lib.verify import path, trained
 
 __all__ = [
     "Method",

@@ -10,9 +10,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from gleak_lib import attacks, gradients, models, verify
+from gleak_lib import attacks, gradients, models
 from gleak_lib.bottlenecks import PRECODE
 from gleak_lib.errors import GradientError, ParameterError, ShapeError
+from gleak_lib.gradients import verify
 
 SHAPE, CLASSES, VICTIMS = (3, 6, 6), 4, 3
 

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from gleak_lib.errors import GradientError
-from gleak_lib.trial import Path, tried
+from gleak_lib.gradients.trial import Path, tried
 
 Known = dict[Any, Path]
 """By C x H x W, dtype and kind of device; and parameter names."""

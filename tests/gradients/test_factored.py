@@ -7,8 +7,8 @@ from torch.nn import functional as F
 from gleak_lib import gradients
 from gleak_lib.attacks.distances import DISTANCES, squared_norm
 from gleak_lib.bottlenecks import CVB, PRECODE
-from gleak_lib.outer import Outer, dense, factors_pay
-from gleak_lib.patches import fold, patches_of
+from gleak_lib.gradients.factored import Outer, dense, factors_pay
+from gleak_lib.gradients.unfolding import fold, patches_of
 
 
 def factors(victims=3, products=2, outputs=4, shape=(4, 2, 3), seed=0):

@@ -1,7 +1,7 @@
 """Fast rules: each victim's weight gradient from a layer's input and the gradient of its output.
 
 A rule maps (module, input N x ..., gradient of the output N x ..., V) to the gradients of the module's own
-parameters, V x their shape or in factors (see `outer`): unfold + bmm for convolutions, outer products for
+parameters, V x their shape or in factors (see `factored`): unfold + bmm for convolutions, outer products for
 linear layers, closed forms for norms. A module of yours joins by having a method `victim_gradients`.
 """
 
@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gleak_lib.norms import VictimBatchNorm, normalized, takes_batch_statistics
-from gleak_lib.outer import FactoredGrads, Outer, factors_pay
-from gleak_lib.patches import patches_of
+from gleak_lib.gradients.factored import FactoredGrads, Outer, factors_pay
+from gleak_lib.gradients.norm_layers import VictimBatchNorm, normalized, takes_batch_statistics
+from gleak_lib.gradients.unfolding import patches_of
 
 Rule = Callable[[nn.Module, Tensor, Tensor, int], FactoredGrads]
 

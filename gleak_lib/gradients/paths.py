@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from gleak_lib.errors import ParameterError, ShapeError
-from gleak_lib.norms import ElementaryLayerNorms
-from gleak_lib.outer import FactoredGrads, Outer, dense
-from gleak_lib.rules import rule_of
+from gleak_lib.gradients.factored import FactoredGrads, Outer, dense
+from gleak_lib.gradients.layer_rules import rule_of
+from gleak_lib.gradients.norm_layers import ElementaryLayerNorms
 from gleak_lib.types import Grads, Loss, Run, VariationalModel
 
 
