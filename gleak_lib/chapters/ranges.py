@@ -102,7 +102,7 @@ def _between(values: Mapping[str, Any]) -> Iterator[str | None]:
     """Yield what is wrong between two parameters."""
     for name, other in AT_MOST.items():
         most = values.get(other)
-        if name in values and isinstance(most, int) and np.max(values[name]) > most:
+        if isinstance(most, int) and name in values and np.max(values[name], initial=0) > most:
             yield f"{name} must be at most {other} ({most}), got {shown(values[name])}."
     for name, other in PAIRED.items():
         if name in values and other in values and len(values[name]) != len(values[other]):

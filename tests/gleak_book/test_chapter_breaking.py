@@ -172,7 +172,7 @@ def test_what_makes_it_harder():
         ({"networks": [], "grid": []}, ParameterError, "Name at least one setting in: networks, grid"),
         ({"architecture_steps": []}, ParameterError, "need as many entries each, got 1, 1, 1, 0"),
         ({"grid": ["cvb 1 5"]}, ParameterError, "'cvb 1 5' is no setting. Write"),
-        ({"networks": ["nothing"]}, UnknownNameError, "Unknown protection 'nothing'"),
+        ({"networks": ["no_such"]}, UnknownNameError, "Unknown protection 'no_such'"),
     ],
 )
 def test_what_the_plan_refuses(changes, error, message):
