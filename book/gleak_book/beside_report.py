@@ -99,6 +99,16 @@ REASONS = (
         ("cifar10",),
     ),
     Reason(
+        ("asr",),
+        ("cnn",),
+        ("ig",),
+        ("gc",),
+        "Both means of the SSIM lie just below 0.5, from which on an attack counts as a success, and near "
+        "each other: with every SSIM of ours raised by their difference, nearly as many images count as in "
+        "the paper.",
+        ("cifar10",),
+    ),
+    Reason(
         ("ssim", "asr"),
         ("cnn",),
         ("ig",),
