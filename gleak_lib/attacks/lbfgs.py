@@ -55,10 +55,12 @@ class LBFGS(Optimizer):
 
     @property
     def searches(self) -> bool:
+        """Whether it searches along a line for each step's length."""
         return self.line_search != "none"
 
     @property
     def evaluations(self) -> int:
+        """Most evaluations of the loss in one step."""
         return self.inner_steps
 
     def waits(self, device: torch.device) -> bool:

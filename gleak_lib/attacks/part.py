@@ -2,8 +2,8 @@
 
 import dataclasses
 import math
-from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args, get_origin
+from collections.abc import Callable, Iterable, Mapping
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, TypeVar, get_args, get_origin
 
 from gleak_lib.errors import ParameterError, nearest, unknown
 from gleak_lib.grammar import Noun
@@ -25,9 +25,9 @@ class Part(Noun):
             value, name = getattr(self, f.name), self.leaves.get(f.name, f.name)
             if get_origin(f.type) is Literal:
                 among(get_args(f.type), **{name: value})
-            for holds, words in getattr(f.type, "__metadata__", ()):
-                if not holds(value):
-                    raise ParameterError(f"{name} must {words}, got {value}.")
+            for must in getattr(f.type, "__metadata__", ()):
+                if not must.holds(value):
+                    raise ParameterError(f"{name} must {must.words}, got {value}.")
             if isinstance(value, list):
                 object.__setattr__(self, f.name, tuple(value))
 
@@ -43,11 +43,21 @@ class Part(Noun):
         return dataclasses.replace(self, **changes)  # type: ignore[type-var]
 
 
-FINITE = (lambda v: v != math.inf, "be finite")
-Positive = Annotated[float, (lambda v: v > 0, "be positive"), FINITE]
-NotNegative = Annotated[float, (lambda v: v >= 0, "not be negative"), FINITE]
-Steps = Annotated[int, (lambda v: v >= 0, "not be negative")]
-AtLeastOne = Annotated[int, (lambda v: v >= 1, "be at least 1")]
+class Must(NamedTuple):
+    """A condition of a field's value, and how it is said."""
+
+    words: str
+    holds: Callable[[Any], bool]
+
+    def __repr__(self) -> str:
+        return repr(f"must {self.words}")
+
+
+FINITE = Must("be finite", lambda v: v != math.inf)
+Positive = Annotated[float, Must("be positive", lambda v: v > 0), FINITE]
+NotNegative = Annotated[float, Must("not be negative", lambda v: v >= 0), FINITE]
+Steps = Annotated[int, Must("not be negative", lambda v: v >= 0)]
+AtLeastOne = Annotated[int, Must("be at least 1", lambda v: v >= 1)]
 
 
 def fields_of(part: Any) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Annotated, NamedTuple
 import torch
 from torch import Tensor
 
-from gleak_lib.attacks.part import AtLeastOne, NotNegative, Part, Steps
+from gleak_lib.attacks.part import AtLeastOne, Must, NotNegative, Part, Steps
 from gleak_lib.errors import ParameterError
 from gleak_lib.typed import typed
 
@@ -40,7 +40,7 @@ class Schedule(Part):
 
     max_steps: AtLeastOne = 20_000
     drop_after: Steps = 400
-    lr_decay: Annotated[float, (lambda v: 0 < v <= 1, "be in (0, 1]")] = 0.1
+    lr_decay: Annotated[float, Must("be in (0, 1]", lambda v: 0 < v <= 1)] = 0.1
     drop_threshold: NotNegative = 1e-4
     milestones: tuple[float, ...] = ()
     stop_after: Steps = 4_000
