@@ -7,13 +7,13 @@ speak of the same experiments, and the chapter is the only place that names them
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from gleak_lib.chapters import parameters, sources
 from gleak_lib.errors import GleakError, ParameterError, StoreError
-from gleak_lib.experiments.specs.base import Cell
+from gleak_lib.experiments.specs.base import Cell, leaves
 
 TAG = re.compile(r"""^# %%[^\n]*tags=\[[^\]\n]*["']experiment["'][^\n]*\n(.*?)(?=^# %%|\Z)""", re.M | re.S)
 
@@ -44,20 +44,7 @@ def experiments(chapter: str, values: Mapping[str, Any], source: Path | None = N
         raise StoreError(f"{path.name}: a cell tagged `experiment` failed: {error!r}.") from error
     if "experiments" not in namespace:
         raise StoreError(f"{path.name}: its cells tagged `experiment` must set the variable `experiments`.")
-    return list(dict.fromkeys(flat(namespace["experiments"])))
-
-
-def flat(declared: Any) -> Iterable[Cell]:
-    """Yield the experiments in a list, a dict or any nesting of them.
-
-    Raises:
-        ParameterError: If there is anything else.
-    """
-    if isinstance(declared, Cell):
-        yield declared
-    elif isinstance(declared, Mapping):
-        yield from (cell for part in declared.values() for cell in flat(part))
-    elif isinstance(declared, Iterable) and not isinstance(declared, (str, bytes)):
-        yield from (cell for part in declared for cell in flat(part))
-    else:
-        raise ParameterError(f"experiments must hold experiments only, got {declared!r}.")
+    found = list(dict.fromkeys(leaves(namespace["experiments"])))
+    if wrong := [one for one in found if not isinstance(one, Cell)]:
+        raise ParameterError(f"{path.name}: experiments must hold experiments only, got {wrong[0]!r}.")
+    return found

@@ -48,7 +48,7 @@ def test_parameters_are_checked_first(tmp_path):
             StoreError,
             "toy.py: its cells tagged `experiment` must set the variable `experiments`",
         ),
-        ("experiments = [1]", ParameterError, "experiments must hold experiments only, got 1"),
+        ("experiments = [1]", ParameterError, "toy.py: experiments must hold experiments only, got 1"),
         ("experiments = unknown", StoreError, "toy.py: a cell tagged `experiment` failed: NameError"),
         (CODE.replace("digits", "../digits"), GleakError, "dataset"),
     ],

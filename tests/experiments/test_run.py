@@ -264,3 +264,9 @@ def test_without_any_images_nothing_is_tried(tmp_path):
     with pytest.raises(UnknownNameError, match="Unknown dataset 'no_such_set'"):
         run(cells, store, progress=False)
     assert not store.status(cells).failed
+
+
+def test_experiments_may_stand_in_a_dict(store):
+    asked = {"one": Toy(1.0), "more": [Toy(2.0), (Toy(3.0), Toy(1.0))]}
+    found = run(asked, store, progress=False)
+    assert [result.cell for result in found] == [Toy(1.0), Toy(2.0), Toy(3.0), Toy(1.0)]

@@ -20,7 +20,7 @@ from gleak_lib.experiments.runner.executors import Workers
 from gleak_lib.experiments.runner.executors import workers as hired
 from gleak_lib.experiments.runner.planner import Queue, Task, plan
 from gleak_lib.experiments.specs import trained_weights
-from gleak_lib.experiments.specs.base import Cell
+from gleak_lib.experiments.specs.base import Cell, leaves
 from gleak_lib.experiments.specs.fields import duration
 from gleak_lib.experiments.specs.trained_weights import path_of
 from gleak_lib.experiments.specs.training import TrainingCell
@@ -33,7 +33,7 @@ Found = dict[Cell, Result | None]
 
 
 def run(
-    cells: Iterable[Cell],
+    cells: Iterable[Any],
     store: Store,
     *,
     device: str = "auto",
@@ -55,7 +55,7 @@ def run(
     Where none of `executor`, `workers` and `scheduler` is given, this process computes, one cell at a time.
 
     Args:
-        cells: what to compute.
+        cells: what to compute: a list, a dict, or any nesting of them.
         store: where results are looked for and kept.
         device: "cpu", "cuda", or "auto" for CUDA where there is one; the workers of a cluster choose.
         executor: any `concurrent.futures` executor, to run several cells at once; processes must be spawned,
@@ -79,7 +79,7 @@ def run(
         ParameterError: If something is no cell, or the device is not there.
         MissingDependencyError: If a `scheduler` is given and dask.distributed is not installed.
     """
-    asked = list(cells)
+    asked = list(leaves(cells))
     for cell in asked:
         if not isinstance(cell, Cell):
             raise ParameterError(f"run takes cells, got {type(cell).__name__}: {cell!r}.")

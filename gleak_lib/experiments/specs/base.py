@@ -1,7 +1,7 @@
 """What every kind of cell shares."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -115,6 +115,17 @@ class Cell(ABC):
     @abstractmethod
     def run(self, context: Context) -> Output:
         """Compute the figures; the same ones on one machine with as many threads."""
+
+
+def leaves(nested: Any) -> Iterator[Any]:
+    """Yield what stands in a list, a dict, or any nesting of them, in order."""
+    if isinstance(nested, Mapping):
+        nested = nested.values()
+    elif isinstance(nested, (str, bytes)) or not isinstance(nested, Iterable):
+        yield nested
+        return
+    for part in nested:
+        yield from leaves(part)
 
 
 def from_json(data: Any) -> Cell:
