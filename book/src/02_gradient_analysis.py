@@ -15,7 +15,7 @@
 # and what they saw gave them the idea for an attack that gets around it. We repeat it on several images, and check
 # each thing that they read off the pictures by counting.
 
-# %% tags=["parameters"]
+# %% tags=["parameters", "hide-cell"]
 profile: str = "quick"  # quick, cpu or paper
 dataset: str = "digits"  # an image set, or your own archive
 model: str = "cnn"  # a model of gleak_lib.models.MODELS
@@ -41,7 +41,7 @@ from gleak_book import figures
 
 settings = parameters.check("02_gradient_analysis", globals())
 
-# %% tags=["experiment", "remove-input"]
+# %% tags=["experiment", "hide-cell"]
 from gleak_book import analysis
 
 experiments = analysis.cells(**settings)
@@ -74,7 +74,7 @@ Markdown(analysis.note(settings, found))
 # each step of the attack is a point, dark at the beginning and bright at the end. The cross marks where the client's
 # gradient is. First the plain model under IG, fresh weights, one row per image.
 
-# %%
+# %% tags=["hide-input"]
 figures.tracks(
     analysis.entry_tracks(settings, found, rounds[0], plain),
     caption=analysis.caption(settings, rounds[0]),
@@ -84,7 +84,7 @@ figures.tracks(
 # The points start anywhere and close in on the cross: the dummy's gradient approaches the client's. Now the same with PRECODE, for the layers
 # around the sampling:
 
-# %%
+# %% tags=["hide-input"]
 figures.tracks(
     analysis.entry_tracks(settings, found, rounds[0], ig),
     caption=analysis.caption(settings, rounds[0]),
@@ -101,7 +101,7 @@ figures.tracks(
 # 1 means the same direction, 0 that they have nothing in common. Lines are medians over the victims, bands span the
 # quartiles; the steps are on a log scale, because most happens early. Fresh weights again.
 
-# %%
+# %% tags=["hide-input"]
 figures.similarities(
     analysis.curves(settings, found, rounds[0]),
     caption=analysis.caption(settings, rounds[0]),
@@ -110,7 +110,7 @@ figures.similarities(
 # %% [markdown]
 # The median over many images smooths what a single attack does from step to step. Here are the first images by themselves, from the same runs:
 
-# %%
+# %% tags=["hide-input"]
 figures.similarities(
     analysis.image_curves(settings, found, rounds[0]),
     caption=analysis.caption(settings, rounds[0]),
@@ -119,7 +119,7 @@ figures.similarities(
 # %% [markdown]
 # And the median after some rounds of federated training:
 
-# %%
+# %% tags=["hide-input"]
 figures.similarities(
     analysis.curves(settings, found, rounds[-1]),
     caption=analysis.caption(settings, rounds[-1]),
@@ -136,7 +136,7 @@ figures.similarities(
 # in {doc}`03_ignore_attack`. An attacker who had found the image would see this similarity. The last column is the length of the dummy's gradient,
 # in units of the client's: a cosine does not see it.
 
-# %%
+# %% tags=["hide-input"]
 tables.show(
     analysis.table(settings, found, rounds[0]),
     columns=analysis.COLUMNS,
@@ -144,7 +144,7 @@ tables.show(
     digits=analysis.DIGITS,
 )
 
-# %%
+# %% tags=["hide-input"]
 tables.show(
     analysis.table(settings, found, rounds[-1]),
     columns=analysis.COLUMNS,
@@ -158,7 +158,7 @@ tables.show(
 # Each row is a statement of {cite:t}`scheliga2023cvb` (Section III-A and B) in a form that can be true or false for one
 # victim. The entries count the victims for which it holds; in brackets is what was measured, averaged over all victims.
 
-# %%
+# %% tags=["hide-input"]
 tables.show(
     analysis.claims(settings, found),
     columns=analysis.claim_columns(settings),
@@ -200,7 +200,7 @@ tables.show(
 # After training the true image has a signal of 0.75, and IG's dummy hardly more (0.87). Then both attacks end alike,
 # in similarity and in SSIM.
 
-# %%
+# %% tags=["hide-input"]
 tables.show(
     analysis.outcome_table(settings, found),
     columns=analysis.OUTCOME,
@@ -210,14 +210,14 @@ tables.show(
 # %% [markdown]
 # The first of these victims, and what each attack made of them, on fresh weights:
 
-# %%
+# %% tags=["hide-input"]
 originals, pictures = analysis.pictures(settings, found, rounds[0])
 plots.reconstructions(originals, pictures, scaling=scaling)
 
 # %% [markdown]
 # And on the trained ones:
 
-# %%
+# %% tags=["hide-input"]
 originals, pictures = analysis.pictures(settings, found, rounds[-1])
 plots.reconstructions(originals, pictures, scaling=scaling)
 

@@ -35,7 +35,7 @@
 # the CVB that is recommended here, on fresh weights. On trained weights the noise itself fades under the KL term of the paper's public code (last section).
 # ```
 
-# %% tags=["parameters"]
+# %% tags=["parameters", "hide-cell"]
 profile: str = "quick"  # quick, cpu or paper
 dataset: str = "digits"  # an image set, or your own archive
 model: str = "cnn"  # a model of gleak_lib.models.MODELS
@@ -72,7 +72,7 @@ from gleak_book import cvb_report, figures
 
 settings = parameters.check("04_cvb_hyperparameters", globals())
 
-# %% tags=["experiment", "remove-input"]
+# %% tags=["experiment", "hide-cell"]
 from gleak_book import cvb
 
 experiments = cvb.cells(**settings)
@@ -93,7 +93,7 @@ Markdown(tables.note(found.values(), profile))
 # This is Fig. 9 of the paper. Accuracies after a few rounds cannot be compared with accuracies after hundreds, but
 # what a setting gains or loses against the same network without bottleneck may be. So the left axes show that difference.
 
-# %%
+# %% tags=["hide-input"]
 figures.dual(
     cvb_report.sweep(settings, found),
     values={"gain": "accuracy gained, points", "ssim": "SSIM"},
@@ -117,7 +117,7 @@ figures.dual(
 # The mark says whether ours lies within 0.05 (SSIM) or 10 points (ASR) of the paper's figure. Only the full protocol, 128 victims and up to 20,000
 # steps, can reproduce it; from 16 victims and 2,000 steps on, ours "agrees\*" or "differs\*" (\* at a reduced scale).
 
-# %%
+# %% tags=["hide-input"]
 table = cvb_report.table(settings, found)
 tables.show(
     table,
@@ -145,7 +145,7 @@ Markdown(
 #
 # The reconstructions along the axis on which the paper's scores change most, beginning with no bottleneck:
 
-# %%
+# %% tags=["hide-input"]
 originals, pictures = cvb_report.pictures(settings, found, cvb.AXES[2])
 plots.reconstructions(originals, pictures, columns=examples, scaling=scaling)
 
@@ -155,7 +155,7 @@ plots.reconstructions(originals, pictures, columns=examples, scaling=scaling)
 # A bottleneck adds parameters and takes away precision. The paper reports that the wider and larger ones *gain* accuracy over
 # the plain network, by up to 6.4 points at $s_E=4$, and that one with a single channel ($s_E = \frac{1}{16}$) loses 6.9.
 
-# %%
+# %% tags=["hide-input"]
 tables.show(
     table,
     columns=cvb_report.UTILITY_COLUMNS,
@@ -182,7 +182,7 @@ tables.show(
 # that the clip allows, 0.007. One form pulls the noise up to 1, the other presses it towards nothing. Both are options here; the tables above use the one named by
 # the parameter `kl`, the public code's.
 
-# %%
+# %% tags=["hide-input"]
 tables.show(
     cvb_report.kl_table(settings, found),
     columns=cvb_report.KL_COLUMNS,

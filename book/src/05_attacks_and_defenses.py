@@ -30,7 +30,7 @@
 # only the entries sent against compression), find far more behind PRECODE, the CVB, weak DP and compression to a tenth.
 # ```
 
-# %% tags=["parameters"]
+# %% tags=["parameters", "hide-cell"]
 profile: str = "quick"  # quick, cpu or paper
 dataset: str = "digits"  # where attacks and costs are compared
 datasets: list[str] = ["digits"]  # image sets of the tables
@@ -68,7 +68,7 @@ from gleak_book import defenses_report as report
 
 settings = parameters.check("05_attacks_and_defenses", globals())
 
-# %% tags=["experiment", "remove-input"]
+# %% tags=["experiment", "hide-cell"]
 from gleak_book import defenses as plan
 
 experiments = plan.cells(**settings)
@@ -86,7 +86,7 @@ Markdown(tables.note(found.values(), profile))
 # up to 20,000 steps, can reproduce it; from 16 victims and 2,000 steps on, ours "agrees\*" or "differs\*" (\* at a reduced scale). A dash is a setting that this
 # profile does not compute.
 
-# %%
+# %% tags=["hide-input"]
 table = report.table(settings, found)
 tables.show(
     table,
@@ -126,7 +126,7 @@ Markdown(
 #
 # The first images, with the weakest and the strongest setting of each kind:
 
-# %%
+# %% tags=["hide-input"]
 originals, pictures = report.pictures(settings, found)
 plots.reconstructions(originals, pictures, columns=examples, scaling=scaling)
 
@@ -136,7 +136,7 @@ plots.reconstructions(originals, pictures, columns=examples, scaling=scaling)
 # IG is what the tables report. Are there defenses against which an older attack does better? Against the bottlenecks each attack ignores the
 # gradients behind the encoder, and the last column shows IG without this mask.
 
-# %%
+# %% tags=["hide-input"]
 attack_table = report.attack_table(settings, found, "ssim")
 tables.show(
     attack_table,
@@ -167,7 +167,7 @@ Markdown(
 # The defense is applied to the gradient of every local step of every client, as it must be if the server may see each of them.
 # Accuracies after a few rounds are no reproduction of accuracies after up to 300, so they carry no mark.
 
-# %%
+# %% tags=["hide-input"]
 tables.show(
     table,
     columns=report.UTILITY_COLUMNS,
@@ -191,7 +191,7 @@ tables.show(
 # A good defense stands at the bottom right: the attack finds nothing, and the accuracy is that of the plain network or better. The horizontal axis is
 # linear within one point of no defense, and logarithmic beyond. The dotted line is the SSIM from which an attack counts as a success.
 
-# %%
+# %% tags=["hide-input"]
 plots.tradeoff(
     report.tradeoff(settings, found),
     xlabel="accuracy gained, points",
@@ -206,7 +206,7 @@ plots.tradeoff(
 # stands furthest to the right, because it ends *above* the plain network, which three rounds cannot show. (After 20 rounds ours is above it by 1.4 points on CIFAR-10 and level with it on MNIST, with one seed each:
 # {doc}`Other architectures <06_other_architectures>`.) Against attackers who know the defense the picture changes: {doc}`09_what_stands`.
 
-# %%
+# %% tags=["hide-input"]
 tables.show(
     report.cost_table(settings, found),
     columns=report.COST_COLUMNS,

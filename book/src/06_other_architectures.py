@@ -22,7 +22,7 @@
 # CNN, and less on ResNet-18, {doc}`a search for the noise <08_breaking_the_bottleneck>` finds images where Ignore finds none.
 # ```
 
-# %% tags=["parameters"]
+# %% tags=["parameters", "hide-cell"]
 profile: str = "quick"  # quick, cpu or paper
 datasets: list[str] = ["digits"]  # image sets, or your own archives
 models: list[str] = ["cnn", "resnet18", "vit"]  # of Table XI
@@ -50,7 +50,7 @@ from gleak_book import architectures_report
 
 settings = parameters.check("06_other_architectures", globals())
 
-# %% tags=["experiment", "remove-input"]
+# %% tags=["experiment", "hide-cell"]
 from gleak_book import architectures
 
 experiments = architectures.cells(**settings)
@@ -84,7 +84,7 @@ Markdown(tables.note(found.values(), profile))
 #
 # The Ignore attack matches what stands before the first decoder. How large a part of the gradient that is differs from model to model:
 
-# %%
+# %% tags=["hide-input"]
 matched = architectures_report.matched_table(settings, found)
 tables.show(
     matched,
@@ -115,7 +115,7 @@ Markdown(
 # 0.01$ for everything; its public code runs 0.1 for the CNN and the ResNet and $10^{-4}$ for the ViT. How far the cosine
 # distance falls differs from model to model, so the same $\lambda$ need not suit all. Here is each of these weights on each model, without a bottleneck:
 
-# %%
+# %% tags=["hide-input"]
 last = datasets[-1]
 priors = architectures_report.prior_table(settings, found)
 tables.show(
@@ -159,7 +159,7 @@ Markdown(
 # The attack is IG on the model without a bottleneck and Ignore on the one with a CVB, as in the paper. Accuracies are those of the best round by validation
 # loss; a dash stands where the model is not trained at this profile.
 
-# %%
+# %% tags=["hide-input"]
 columns = {
     "label": "model, defense",
     "ssim": "SSIM",
@@ -207,7 +207,7 @@ Markdown(
 # Tables V and XI of the paper report the same experiment, the first in short, the second in full. For the ResNet-18 on MNIST they do not agree. Both are shown, with
 # ours where it was run:
 
-# %%
+# %% tags=["hide-input"]
 tables.show(
     architectures_report.two_tables(settings, found),
     columns={
@@ -231,7 +231,7 @@ tables.show(
 #
 # The first victims, below each original what was found behind each model (after Fig. 10).
 
-# %%
+# %% tags=["hide-input"]
 for dataset in datasets:
     originals, pictures = architectures_report.pictures(
         settings, found, dataset
@@ -252,7 +252,7 @@ for dataset in datasets:
 # Accuracy against $1 - \mathrm{SSIM}$, ours and the paper's (Fig. 11a). The best model would stand in the top right corner. The dotted line marks an SSIM of 0.5, the paper's threshold
 # for a successful attack: right of it the mean reconstruction fails, under IG or Ignore. Only models that were both attacked and trained have a point.
 
-# %%
+# %% tags=["hide-input"]
 plots.utility(architectures_report.tradeoff(settings, found))
 
 # %% [markdown]

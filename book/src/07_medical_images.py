@@ -29,7 +29,7 @@
 # retinas. And where an attack "fails" by the tables, the image it ends with can still narrow the search for its original, see below.
 # ```
 
-# %% tags=["parameters"]
+# %% tags=["parameters", "hide-cell"]
 profile: str = "quick"  # quick, cpu or paper
 datasets: list[str] = ["digits"]  # image sets, or your own archives
 model: str = "cnn"  # a model of gleak_lib.models.MODELS
@@ -59,7 +59,7 @@ from gleak_book import figures, medical_report
 
 settings = parameters.check("07_medical_images", globals())
 
-# %% tags=["experiment", "remove-input"]
+# %% tags=["experiment", "hide-cell"]
 from gleak_book import medical
 
 experiments = medical.cells(**settings)
@@ -75,14 +75,14 @@ Markdown(tables.note(found.values(), profile))
 # All images are 28×28 pixels, shown to the model as 3×32×32. Classes are as unequal as diseases are. Where only the attacked images are there, these are
 # counted. (Those of Blood are 16 of each class, which a draw at random, as the paper's text has it, would hardly give.)
 
-# %%
+# %% tags=["hide-input"]
 figures.classes(medical_report.classes_table(settings, found))
 
 # %% [markdown]
 # The paper searched $k_E \in \{3, 5\}$ and $\beta \in \{10^{-1}, 10^{-2}, 10^{-3}\}$ for each set and kept what gave the best accuracy. Privacy had
 # no say in that choice, and there is no value of either that is good for all.
 
-# %%
+# %% tags=["hide-input"]
 tables.show(
     medical_report.bottleneck_table(settings),
     columns={
@@ -98,7 +98,7 @@ tables.show(
 #
 # IG on the CNN without a bottleneck, Ignore on the one with a CVB behind its first stage, as in Table XII.
 
-# %%
+# %% tags=["hide-input"]
 scores = medical_report.scores_table(settings, found)
 tables.show(
     scores,
@@ -129,7 +129,7 @@ tables.show(
 #
 # The same attacks after some rounds of federated averaging, where there are images to train on.
 
-# %%
+# %% tags=["hide-input"]
 trained = medical_report.trained_table(settings, found)
 tables.show(
     trained,
@@ -170,7 +170,7 @@ Markdown(
 #
 # Below each original stands what the server found. Nothing was added: these are the pixels that the optimizer ended with.
 
-# %%
+# %% tags=["hide-input"]
 for dataset in datasets:
     originals, pictures = medical_report.pictures(settings, found, dataset)
     display(
@@ -191,7 +191,7 @@ for dataset in datasets:
 # That can be measured. Take a few reconstructions, correlate each with every training image of the set, and see at which place
 # its own original stands. By chance it would stand in the middle.
 
-# %%
+# %% tags=["hide-input"]
 links = medical_report.linkage_table(settings, found)
 tables.show(
     links,
@@ -238,7 +238,7 @@ Markdown(
 # AUC (the area under the ROC curve, for several classes the mean of one against the rest, as MedMNIST reports it). A balanced
 # accuracy of one over the number of classes, or an AUC of 0.5, is worth nothing.
 
-# %%
+# %% tags=["hide-input"]
 accuracies = medical_report.accuracy_table(settings, found)
 tables.show(
     accuracies,
@@ -274,7 +274,7 @@ Markdown(
 # the two rows of a set all the same, and in three columns instead of one. (For Derma its text speaks of a loss of 0.37 %, its
 # Tables VI and XII of 75.02 against 74.87, which is 0.15 points.)
 
-# %%
+# %% tags=["hide-input"]
 plots.utility(medical_report.tradeoff(settings, found))
 
 # %% [markdown]

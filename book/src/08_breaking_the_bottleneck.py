@@ -28,7 +28,7 @@
 # and batches.
 # ```
 
-# %% tags=["parameters"]
+# %% tags=["parameters", "hide-cell"]
 profile: str = "quick"  # quick, cpu or paper
 dataset: str = "digits"  # an image set, or your own archive
 model: str = "cnn"  # of all tables but those of larger models
@@ -73,7 +73,7 @@ from gleak_book import breaking_report as report
 
 settings = parameters.check("08_breaking_the_bottleneck", globals())
 
-# %% tags=["experiment", "remove-input"]
+# %% tags=["experiment", "hide-cell"]
 from gleak_book import breaking as plan
 
 experiments = plan.cells(**settings)
@@ -147,7 +147,7 @@ ATTACKS["joint"]
 #
 # ## Fresh weights
 
-# %%
+# %% tags=["hide-input"]
 first = report.first_table(settings, found)
 columns = {"label": "network", "method": "attack"} | report.SCORES
 tables.show(
@@ -158,7 +158,7 @@ tables.show(
     + f" Expectation: {grid_victims} victims each, {grid_steps:,} steps.",
 )
 
-# %%
+# %% tags=["hide-input"]
 plots.intervals(report.for_plot(first), xlabel="ASR %, with 95 % intervals")
 
 # %% tags=["remove-input"]
@@ -186,14 +186,14 @@ Markdown(
 # search ended at more than twice that. All searches that redraw the noise are stuck: their median losses are about 18 to 80 times that at the truth. But `joint` is stuck for two thirds as well: it succeeds
 # without arriving, so that more steps or restarts may find more.
 
-# %%
+# %% tags=["hide-input"]
 originals, pictures = report.pictures(plan.first(settings)[-1:], found)
 plots.reconstructions(originals, pictures, columns=examples, scaling=scaling)
 
 # %% [markdown]
 # ## Where, how wide, how strong
 
-# %%
+# %% tags=["hide-input"]
 grid_table = report.grid_table(settings, found)
 tables.show(
     grid_table,
@@ -202,7 +202,7 @@ tables.show(
     caption=report.caption(settings, grid_victims, grid_steps),
 )
 
-# %%
+# %% tags=["hide-input"]
 plots.intervals(
     report.for_plot(grid_table, "ssim"),
     xlabel="mean SSIM, with 95 % intervals",
@@ -237,7 +237,7 @@ Markdown(
 #
 # ## Variants
 
-# %%
+# %% tags=["hide-input"]
 tables.show(
     report.variants_table(settings, found),
     columns={"label": "joint"}
@@ -260,7 +260,7 @@ tables.show(
 #
 # Each with the CVB that the paper chose for it (Tables X and XII).
 
-# %%
+# %% tags=["hide-input"]
 if sets:
     sets_table = report.sets_table(settings, found)
     display(
@@ -293,7 +293,7 @@ if sets:
 #
 # A server attacks when it likes, and the weights that it sends are trained ones most of the time. Training moves $\mu$ and $\sigma$:
 
-# %%
+# %% tags=["hide-input"]
 tables.show(
     report.noise_table(settings, found),
     columns={
@@ -313,7 +313,7 @@ tables.show(
 # noise agree by 0.96. After 20 rounds it is 0.014, near the 0.007 that is the least its form allows ({doc}`04_cvb_hyperparameters`), and the gradients agree almost completely. The noise is still drawn, but it changes hardly anything. The exact KL term keeps
 # $\sigma$ at 0.89. PRECODE, which has the exact term too but a tenth of its weight, ends between: 0.26, and $\mu$ grows to 0.88.
 
-# %%
+# %% tags=["hide-input"]
 late = report.trained_table(settings, found)
 tables.show(
     late,
@@ -325,7 +325,7 @@ tables.show(
     caption=report.caption(settings, grid_victims, trained_steps),
 )
 
-# %%
+# %% tags=["hide-input"]
 plots.intervals(
     report.trained_plot(late),
     xlabel="ASR % on trained weights, with 95 % intervals",
@@ -351,7 +351,7 @@ plots.intervals(
 # Without a bottleneck 92 % are found on weights as old as these, by either distance. The noise table shows means over models, and losses are medians over victims, so that differences between models and between victims cannot be seen; the intervals count
 # victims as independent, although twelve each share a model.
 
-# %%
+# %% tags=["hide-input"]
 lines = plan.trained(settings)[max(rounds)]
 originals, pictures = report.pictures(lines, found)
 plots.reconstructions(originals, pictures, columns=examples, scaling=scaling)
@@ -366,7 +366,7 @@ plots.reconstructions(originals, pictures, columns=examples, scaling=scaling)
 # and whatever noise a bottleneck adds behind the embedding is already in $\Delta$. The leak through the position embedding is known from
 # {cite:t}`lu2022april`; that a variational bottleneck does not touch it is what is added here.
 
-# %%
+# %% tags=["hide-input"]
 tables.show(
     report.patches_table(settings, found),
     columns={
@@ -393,7 +393,7 @@ tables.show(
 # Searching works on them, too, as far as two cores allow. ResNet-18 gets 300 steps and a transformer as many, where the paper's attack takes up to 20,000. The
 # prior's weight for ResNet-18, 0.1, is the one that {doc}`Other architectures <06_other_architectures>` found best *without* a bottleneck, and all three attacks get it; the learning rates of `joint` were set on four other images.
 
-# %%
+# %% tags=["hide-input"]
 if architectures:
     display(
         tables.show(
@@ -424,7 +424,7 @@ if architectures:
 #
 # One image, a known label and 32 × 32 pixels are what the paper grants. How much of that do the attacks need?
 
-# %%
+# %% tags=["hide-input"]
 limits = report.limits_table(settings, found)
 tables.show(
     limits,

@@ -18,7 +18,7 @@
 # asks whether the image is really gone. The model is the one of that appendix, a multi-layer perceptron (MLP) with four hidden
 # layers, each with batch normalization (BatchNorm) and ReLU.
 
-# %% tags=["parameters"]
+# %% tags=["parameters", "hide-cell"]
 profile: str = "quick"  # quick, cpu or paper
 dataset: str = "digits"  # an image set, or your own archive
 width: int = 64  # features of each hidden layer; the paper has 1,024
@@ -49,7 +49,7 @@ from gleak_book import figures
 
 settings = parameters.check("10_closed_form_inversion", globals())
 
-# %% tags=["experiment", "remove-input"]
+# %% tags=["experiment", "hide-cell"]
 from gleak_book import closed_form
 
 experiments = closed_form.cells(**settings)
@@ -88,7 +88,7 @@ Markdown(tables.note(found.values(), profile))
 # The clients are in *evaluation mode* unless a row says otherwise: BatchNorm uses its stored averages. In training mode it takes
 # mean and variance from the batch, and of a single image nothing would be left. More on this below.
 
-# %%
+# %% tags=["hide-input"]
 scores = {"ssim": "SSIM", "psnr": "PSNR dB", "asr": "ASR %"}
 columns = {"precode": "PRECODE", "weights": "weights", **scores}
 tables.show(
@@ -97,7 +97,7 @@ tables.show(
     caption=closed_form.caption(settings, "inversion"),
 )
 
-# %%
+# %% tags=["hide-input"]
 rows = closed_form.inversions(**settings)
 shown = [row for row in rows if row.rounds == 0][:5:2]
 originals, pictures = closed_form.pictures(shown, found)
@@ -120,7 +120,7 @@ plots.reconstructions(originals, pictures, columns=examples, scaling=scaling)
 # The client adds Gaussian noise to every entry of its gradient. *Largest row* divides the one row whose bias gradient is largest, *least squares*
 # averages over all rows, so that their noise partly cancels.
 
-# %%
+# %% tags=["hide-input"]
 noise = closed_form.noise_table(settings, found)
 figures.levels(
     noise,
@@ -134,7 +134,7 @@ figures.levels(
 # %% [markdown]
 # The same runs as attack success rates in percent:
 
-# %%
+# %% tags=["hide-input"]
 summary = closed_form.noise_summary(settings, found)
 tables.show(
     summary,
@@ -146,7 +146,7 @@ tables.show(
 # %% [markdown]
 # And what least squares finds on fresh weights:
 
-# %%
+# %% tags=["hide-input"]
 originals, pictures = closed_form.noise_pictures(settings, found, 0)
 plots.reconstructions(originals, pictures, columns=examples, scaling=scaling)
 
@@ -165,7 +165,7 @@ plots.reconstructions(originals, pictures, columns=examples, scaling=scaling)
 # those of neurons that hardly respond, and the division does not need them. Then it cuts into the rows that are left, where it removes the pixels
 # closest to the average brightness of the training images.
 
-# %%
+# %% tags=["hide-input"]
 tables.show(
     closed_form.compression_table(settings, found),
     columns={"p": "pruned", "weights": "weights", "rows": "rows", **scores},
@@ -186,14 +186,14 @@ tables.show(
 # The server can tell these rows from the mixtures without seeing any image: mixtures differ from row to row, while all rows that belong to one
 # image agree. So this attack computes the quotient of every row and keeps those on which most rows agree, as many as the batch has images.
 
-# %%
+# %% tags=["hide-input"]
 tables.show(
     closed_form.batch_table(settings, found),
     columns={"batch": "batch", "mode": "mode", **scores},
     caption=closed_form.caption(settings, "batches"),
 )
 
-# %%
+# %% tags=["hide-input"]
 size = max([b for b in batch_sizes if b <= 8] or batch_sizes)
 originals, pictures = closed_form.batch_pictures(settings, found, size)
 print(f"one batch of {size} images")
@@ -216,7 +216,7 @@ plots.reconstructions(originals, pictures, columns=examples, scaling=scaling)
 # Without $b_i$ the number $g_i$ is missing, and Eq. 5 cannot be used. This is what the package answers, and what it says to a client that
 # tries to train on one image with BatchNorm in training mode:
 
-# %%
+# %% tags=["hide-input"]
 said = closed_form.refusals().items()
 Markdown("\n".join(f"- *{case}:* {answer}" for case, answer in said))
 
@@ -238,7 +238,7 @@ Markdown("\n".join(f"- *{case}:* {answer}" for case, answer in said))
 # says much about the sign already. With PRECODE the server does not know the noise. It averages the magnitudes over four draws of its own. Candidates
 # with pixels outside [0, 1] are penalized. This takes the label, and about a hundred forward and backward passes.
 
-# %%
+# %% tags=["hide-input"]
 removal = {"precode": "PRECODE", "norm": "norm", "weights": "weights"}
 removal |= {"route": "from", "psnr": "PSNR dB", "asr": "ASR %"}
 removal |= {"minmax_asr": "ASR %, min–max"}
@@ -248,7 +248,7 @@ tables.show(
     caption=closed_form.caption(settings, "removal"),
 )
 
-# %%
+# %% tags=["hide-input"]
 direction = [
     row
     for row in closed_form.removals(**settings)
@@ -282,7 +282,7 @@ plots.reconstructions(originals, pictures, columns=examples, scaling=scaling)
 # Table VII of the paper compares test accuracies with and without bias, with and without PRECODE. The text does not say where PRECODE stands in the MLP,
 # nor its $k$ and $\beta$. Here they are the parameters `precode_at`, `size` and `beta`.
 
-# %%
+# %% tags=["hide-input"]
 accuracy = closed_form.accuracy_table(settings, found)
 names = {"label": "model", "parameters": "parameters"}
 names |= {"accuracy": "accuracy %", "accuracy_paper": "paper's accuracy %"}

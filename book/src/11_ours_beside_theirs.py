@@ -14,7 +14,7 @@
 # in two rows of V, these come, too). It computes nothing: it looks through the stored results of all chapters for those that differ from a row in
 # their *scale* only, and takes the largest.
 
-# %% tags=["parameters"]
+# %% tags=["parameters", "hide-cell"]
 profile: str = "quick"  # it changes nothing: the best stored result is shown
 names: list[str] = [
     "I",
@@ -58,7 +58,7 @@ Markdown(beside_report.summary(frame))
 # The tolerances allow for chance: other weights, other dummies, other seeds. They were set before the results were there. Where the paper's authors have published
 # the images that they attacked (MNIST, CIFAR-10, DermaMNIST, BloodMNIST), the attacks at full protocol are on these.
 
-# %%
+# %% tags=["hide-input"]
 tables.show(
     beside_report.attack_counts(frame),
     columns={
@@ -87,7 +87,7 @@ tables.show(beside_report.counts(frame))
 #
 # Each point is a row. On the line, ours is the paper's; the band is the tolerance. Points of a smaller scale are drawn as well, but prove nothing.
 
-# %%
+# %% tags=["hide-input"]
 figures.agreement(
     beside_report.points(frame, "ssim"),
     by="mark",
@@ -96,7 +96,7 @@ figures.agreement(
     limits=(-0.05, 1.05),
 )
 
-# %%
+# %% tags=["hide-input"]
 figures.agreement(
     beside_report.points(frame, "asr"),
     by="mark",

@@ -27,7 +27,7 @@
 #   it is recorded once as a CUDA graph, and replayed. The host no longer launches hundreds of small kernels per step.
 # - **Compaction.** A victim that has stopped leaves the batch. As the cost is proportional to the number of victims (below), what it would have cost is saved.
 
-# %% tags=["parameters"]
+# %% tags=["parameters", "hide-cell"]
 profile: str = (
     "quick"  # it changes nothing: what the benchmarks stored is shown
 )
@@ -78,7 +78,7 @@ Markdown(
 # Set beforehand, for Inverting Gradients {cite:p}`geiping2020inverting` on the CNN. A figure is that of the fastest method in full precision; compiled steps
 # take half a minute to start, and so pay for long attacks only.
 
-# %%
+# %% tags=["hide-input"]
 columns = {
     "goal": "128 victims at once",
     "value": "goal",
@@ -99,7 +99,7 @@ tables.show(
 # The plain loop is what one writes for one victim with nothing but torch. Every method does the same arithmetic on the same gradients, in the
 # order in which the engine came to be what it is. "Times" compares with the loop on the same machine.
 
-# %%
+# %% tags=["hide-input"]
 columns = {
     "machine": "machine",
     "what": "method",
@@ -125,7 +125,7 @@ Markdown(speed.hardware(rows, "throughput"))
 # A step has a fixed cost, which the victims share, until the machine is full; from there on each victim costs the same, however many
 # there are. A line that rises would mean that something is done for pairs of victims, or that memory runs short.
 
-# %%
+# %% tags=["hide-input"]
 figures.scaling(
     speed.cost(steps),
     x="victims",
@@ -138,7 +138,7 @@ figures.scaling(
 # %% [markdown]
 # ## Every model and method
 
-# %%
+# %% tags=["hide-input"]
 columns = {
     "machine": "machine",
     "model": "model",
@@ -166,7 +166,7 @@ Markdown(speed.hardware(rows, "throughput"))
 #
 # A step of DLG, iDLG and CPL is one of L-BFGS with 20 evaluations; the loop uses torch's own L-BFGS.
 
-# %%
+# %% tags=["hide-input"]
 columns = {
     "machine": "machine",
     "model": "model",
@@ -192,7 +192,7 @@ Markdown(speed.hardware(rows, "attacks"))
 # the same number of steps; ours uses these settings, too. The SSIM of both says that the speed is not bought with worse images. (Images are
 # embedded digits, unscaled SSIM. The total variation of both differs at the border by one row of pixels.)
 
-# %%
+# %% tags=["hide-input"]
 columns = {
     "machine": "machine",
     "method": "method",
@@ -218,7 +218,7 @@ Markdown(speed.hardware(rows, "peer"))
 # On a processor `threads` gives each core a client of its own. It needs idle threads that *sleep* (`OMP_WAIT_POLICY=PASSIVE`, which
 # `gleak run` sets): those that spin, the default of the OpenMP library, take the cores away from the clients. So `method="auto"` takes it only then.
 
-# %%
+# %% tags=["hide-input"]
 columns = {
     "machine": "machine",
     "model": "model",
@@ -244,7 +244,7 @@ Markdown(speed.hardware(rows, "federated"))
 #
 # One attack of the CNN with no stop rule, in a process of its own. After the first steps memory must stay flat, however long the attack.
 
-# %%
+# %% tags=["hide-input"]
 columns = {
     "machine": "machine",
     "memory": "memory",
@@ -259,7 +259,7 @@ tables.show(
     digits={"settled": 1, "last": 1, "growth": 3},
 )
 
-# %%
+# %% tags=["hide-input"]
 figures.scaling(
     speed_tables.samples(rows),
     x="step",
