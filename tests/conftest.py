@@ -3,9 +3,14 @@
 from collections.abc import Callable
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from gleak_lib import models
 from gleak_lib.experiments import Store
+
+# a busy machine is no fault of a test
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 
 SMALL: dict[str, dict] = {
     "cnn": {"input_shape": (2, 29, 29)},

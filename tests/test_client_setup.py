@@ -4,7 +4,7 @@ import dataclasses
 from dataclasses import dataclass, field
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gleak_lib.bottlenecks import BOTTLENECKS, CVB, PRECODE, Bottleneck
@@ -135,14 +135,12 @@ SETUPS = st.builds(
 )
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a busy machine is no fault of it
 @given(SETUPS)
 def test_what_is_printed_reads_back(setup):
     assert parse(str(setup)) == setup
     assert setup.label and str(parse(str(setup))) == str(setup)
 
 
-@settings(deadline=None)
 @given(st.text(max_size=30) | st.text("cvbdp()+-*/[]{}.,=019e 'none", max_size=30))
 def test_any_text_is_read_or_refused_with_a_sentence(text):
     try:
