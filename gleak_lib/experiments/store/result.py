@@ -22,7 +22,7 @@ class Result:
 
     Attributes:
         cell: what was asked.
-        figures: plain numbers, rounded to six digits; see `experiments.figures`.
+        figures: plain numbers, rounded to six digits; see `specs.scores`.
         provenance: versions, device, images, seconds and date of the run.
         examples: a few images, uint8 N x C x H x W each (`truth`, `reconstruction`), or None.
     """
