@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any, TypeVar
 
 import torch
@@ -10,6 +11,7 @@ from torch.overrides import TorchFunctionMode
 
 from gleak_lib import memory
 from gleak_lib.errors import ParameterError
+from gleak_lib.global_generator import isolated
 
 Module = TypeVar("Module", bound=nn.Module)
 LEAST, MOST = -(2**63), 2**64 - 1  # seeds that torch takes
@@ -30,9 +32,7 @@ def fresh(make: Callable[[], Module], *, seed: int | None, what: str) -> Module:
     """
     if seed is not None and not LEAST <= seed <= MOST:
         raise ParameterError(f"seed must be in -2**63 ... 2**64 - 1, got {seed}.")
-    with torch.random.fork_rng(devices=[], enabled=seed is not None), _Asking(what):
-        if seed is not None:
-            torch.manual_seed(seed)
+    with nullcontext() if seed is None else isolated(seed=seed), _Asking(what):
         return make()
 
 

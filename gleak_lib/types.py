@@ -24,7 +24,7 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 """(logits N x K, labels N class indices or N x K probabilities) -> the loss of each image, N."""
 
 
-class Run(NamedTuple):
+class ForwardPass(NamedTuple):
     """One forward pass of a model that may contain variational bottlenecks."""
 
     logits: Tensor  # N x K
@@ -43,7 +43,7 @@ class VariationalModel(Protocol):
         x: Tensor,
         noise: Sequence[Tensor] | None = None,
         generator: torch.Generator | None = None,
-    ) -> Run: ...
+    ) -> ForwardPass: ...
 
 
 @runtime_checkable

@@ -13,7 +13,19 @@ PACKAGE = Path(gleak_lib.__file__).parent
 
 # a room may import what stands on its own line or above
 LAYERS = [
-    {"errors", "extras", "fresh", "memory", "grammar", "registry", "typed", "received", "types", "pixels"},
+    {
+        "errors",
+        "extras",
+        "fresh",
+        "global_generator",
+        "memory",
+        "grammar",
+        "registry",
+        "typed",
+        "received",
+        "types",
+        "pixels",
+    },
     {"gradients"},
     {"bottlenecks", "models", "datasets", "metrics", "defenses"},
     {"attacks", "client_setup"},

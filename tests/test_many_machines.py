@@ -12,7 +12,7 @@ import pytest
 
 from gleak_lib import cli
 from gleak_lib.experiments import Cell, Store, run
-from gleak_lib.experiments.specs.label_inference import LabelCell
+from gleak_lib.experiments.specs.label_inference import LabelInferenceCell
 from gleak_lib.experiments.specs.training import TrainingCell
 
 PAGE = (Path(__file__).parents[1] / "book/many_machines.md").read_text(encoding="utf-8")
@@ -73,7 +73,7 @@ def test_the_recipe_makes_a_cluster_that_computes(tmp_path):
         while not (address.exists() and address.read_text()):
             assert process.poll() is None and time.monotonic() < until
             time.sleep(0.1)
-        cell: Cell = LabelCell(TrainingCell("digits"), victims=2)
+        cell: Cell = LabelInferenceCell(TrainingCell("digits"), victims=2)
         store = Store(tmp_path / "results", tmp_path / "weights")
         (result,) = run([cell], store, scheduler=address.read_text(), progress=False)
     finally:

@@ -11,8 +11,8 @@ from gleak_lib.client_setup import parse
 from gleak_lib.errors import ParameterError, unknown
 from gleak_lib.experiments.specs.attack import AttackCell
 from gleak_lib.experiments.specs.base import Cell
-from gleak_lib.experiments.specs.gradient_tracks import TracksCell
-from gleak_lib.experiments.specs.noise_sensitivity import SpreadCell
+from gleak_lib.experiments.specs.gradient_tracks import GradientTracksCell
+from gleak_lib.experiments.specs.noise_sensitivity import NoiseSensitivityCell
 from gleak_lib.experiments.specs.training import TrainingCell
 from gleak_lib.experiments.store.result import Result
 from gleak_lib.extras import require
@@ -75,7 +75,7 @@ def watched(
     victim_seed: int,
     images: int,
     **chapter: Any,
-) -> dict[int, dict[str, TracksCell]]:
+) -> dict[int, dict[str, GradientTracksCell]]:
     """Return the three attacks of 001 Fig. 6 by round and name."""
     plain, protected = trainings(seed=seed, **chapter)
     name = parse(chapter["network"]).label.split()[0]
@@ -87,7 +87,7 @@ def watched(
     budget = {"max_steps": steps, "tv": tv, "drop_after": plateau, "stop_after": 0, "stop_below": 0.0}
     return {
         r: {
-            label: TracksCell(
+            label: GradientTracksCell(
                 AttackCell(
                     training,
                     rounds=r,
@@ -107,10 +107,13 @@ def watched(
 
 def spreads(
     *, rounds: Sequence[int], victims: int, seed: int, victim_seed: int, **chapter: Any
-) -> dict[int, SpreadCell]:
+) -> dict[int, NoiseSensitivityCell]:
     """Return by round how alike two gradients of the *true* image are that differ in the noise alone."""
     _, protected = trainings(seed=seed, **chapter)
-    return {r: SpreadCell(protected, r, victims=victims, victim_seed=victim_seed, seed=seed) for r in rounds}
+    return {
+        r: NoiseSensitivityCell(protected, r, victims=victims, victim_seed=victim_seed, seed=seed)
+        for r in rounds
+    }
 
 
 def cells(**parameters: Any) -> list[Cell]:

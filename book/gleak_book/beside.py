@@ -38,7 +38,7 @@ FIGURES = ("ssim", "asr", "accuracy")
 
 
 @dataclass(frozen=True)
-class Claim:
+class PaperRow:
     """One row of one table.
 
     Attributes:
@@ -64,7 +64,7 @@ class Claim:
 
 
 @dataclass(frozen=True)
-class Shelf:
+class BestResults:
     """Stored results by what they are at full scale: the best attack, and the best training's seeds."""
 
     attacks: Mapping[AttackCell, Result]
@@ -76,7 +76,7 @@ def cells(**_parameters: Any) -> list[Cell]:
     return []
 
 
-def claims(names: Sequence[str] = TABLES) -> list[Claim]:
+def claims(names: Sequence[str] = TABLES) -> list[PaperRow]:
     """Return the rows of some tables; one that is printed several times in a table comes once.
 
     Of Table V, which repeats Table XI in short, only the rows that disagree with it come.
@@ -87,13 +87,13 @@ def claims(names: Sequence[str] = TABLES) -> list[Claim]:
     if wrong := [name for name in names if name not in TABLES]:
         raise unknown("table", wrong[0], TABLES)
     special = {"I": _table_i, "II": _table_ii, "V": _table_v, "VII": _table_vii}
-    found: list[Claim] = []
+    found: list[PaperRow] = []
     for name in names:
         found += special[name]() if name in special else map(_of_row, paper_rows.read(name))
     return list(dict.fromkeys(found))
 
 
-def shelf(store: Store) -> Shelf:
+def shelf(store: Store) -> BestResults:
     """Return the best that a store has.
 
     Of attacks: those at the greater extent of the paper's protocol, then those nearest to the source's form,
@@ -114,7 +114,7 @@ def shelf(store: Store) -> Shelf:
     best = {
         key: max(same, key=lambda one: _training_rank(one, len(same[one]))) for key, same in groups.items()
     }
-    return Shelf(attacks, {key: groups[key][chosen] for key, chosen in best.items()})
+    return BestResults(attacks, {key: groups[key][chosen] for key, chosen in best.items()})
 
 
 def whole_attack(cell: AttackCell) -> AttackCell:
@@ -156,10 +156,10 @@ def _attack_of(result: Result) -> AttackCell:
     return result.cell
 
 
-def _of_row(row: paper_rows.Row) -> Claim:
+def _of_row(row: paper_rows.Row) -> PaperRow:
     trained = whole_training(paper_cells.training(row, FULL, 0)) if "accuracy" in row.paper else None
     names = (row.table, row.dataset, row.model, row.attack, row.defense)
-    return Claim(*names, row.setting, row.paper, whole_attack(paper_cells.attack(row, FULL)), trained)
+    return PaperRow(*names, row.setting, row.paper, whole_attack(paper_cells.attack(row, FULL)), trained)
 
 
 def _at_paper(chapter: str) -> dict[str, Any]:
@@ -174,7 +174,7 @@ def _attacks_on_precode() -> list[AttackCell]:
     return [cell for cell in found if isinstance(cell, AttackCell) and not cell.rounds]
 
 
-def _table_i() -> Iterator[Claim]:
+def _table_i() -> Iterator[PaperRow]:
     for cell in _attacks_on_precode():
         asr = table_i.asr(cell)
         if asr == asr:
@@ -182,10 +182,10 @@ def _table_i() -> Iterator[Claim]:
             attack = "ig" if has["layers"] == "all" and not has["exclude"] else "ignore"
             defense = "precode" if cell.training.bottlenecks else "none"
             row = f"{table_i.network(cell)}: {table_i.matched(cell)}"
-            yield Claim("I", "cifar10", "cnn", attack, defense, row, {"asr": asr}, whole_attack(cell))
+            yield PaperRow("I", "cifar10", "cnn", attack, defense, row, {"asr": asr}, whole_attack(cell))
 
 
-def _table_ii() -> Iterator[Claim]:
+def _table_ii() -> Iterator[PaperRow]:
     strongest = [
         cell
         for cell in _attacks_on_precode()
@@ -199,10 +199,10 @@ def _table_ii() -> Iterator[Claim]:
         figures = {name: float(line[name]) for name in FIGURES}
         cell = attacked["no bottleneck" if bare else str(line["position"])]
         trained = whole_training(dataclasses.replace(cell.training, protocol=Protocol()))
-        yield Claim("II", "cifar10", "cnn", attack, defense, setting, figures, whole_attack(cell), trained)
+        yield PaperRow("II", "cifar10", "cnn", attack, defense, setting, figures, whole_attack(cell), trained)
 
 
-def _table_v() -> Iterator[Claim]:
+def _table_v() -> Iterator[PaperRow]:
     more = {(row.dataset, row.model, row.defense): row for row in paper_rows.read("XI")}
     for line in paper.table("cvb_table_v").to_dict("records"):
         row = more[line["dataset"], line["model"], line["defense"]]
@@ -211,11 +211,11 @@ def _table_v() -> Iterator[Claim]:
             yield dataclasses.replace(_of_row(row), table="V", paper=figures)
 
 
-def _table_vii() -> Iterator[Claim]:
+def _table_vii() -> Iterator[PaperRow]:
     trained = closed_form.trainings(**_at_paper("10_closed_form_inversion"))
     for line in paper.table("cvb_table_vii").to_dict("records"):
         precode = line["model"].endswith("precode")
         for bias, column in ((True, "bias"), (False, "no_bias")):
             defense, setting = "precode" if precode else "none", "bias" if bias else "no bias"
             figures, cell = {"accuracy": float(line[column])}, whole_training(trained[precode, bias][0])
-            yield Claim("VII", "cifar10", "mlp", "–", defense, setting, figures, None, cell)
+            yield PaperRow("VII", "cifar10", "mlp", "–", defense, setting, figures, None, cell)

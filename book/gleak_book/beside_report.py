@@ -11,7 +11,7 @@ from gleak_lib.experiments.specs.training import TrainingCell
 from gleak_lib.extras import require
 
 from gleak_book.architectures import TITLES
-from gleak_book.beside import FIGURES, Claim, Shelf
+from gleak_book.beside import FIGURES, BestResults, PaperRow
 from gleak_book.paper_cells import (
     AGREES_SO_FAR,
     DIFFERS,
@@ -119,7 +119,7 @@ REASONS = (
 )
 
 
-def table(claims: Sequence[Claim], shelf: Shelf, *, scaling: str = "minmax") -> "DataFrame":
+def table(claims: Sequence[PaperRow], shelf: BestResults, *, scaling: str = "minmax") -> "DataFrame":
     """Return a line a row of the paper, with the best stored figures beside; NaN where there are none.
 
     Returns:
@@ -255,7 +255,7 @@ _ORDER = {name: place for place, name in enumerate((*MARKS, NO_FIGURE))}
 Found = tuple[dict[str, float], dict[str, Any], Extent]
 
 
-def _attacked(claim: Claim, shelf: Shelf, scaling: str) -> Found:
+def _attacked(claim: PaperRow, shelf: BestResults, scaling: str) -> Found:
     result = shelf.attacks.get(claim.attacked) if claim.attacked else None
     if result is None:
         return {}, {"victims": np.nan, "steps": np.nan, "attack_remark": ""}, "less"
@@ -267,7 +267,7 @@ def _attacked(claim: Claim, shelf: Shelf, scaling: str) -> Found:
     return found, scale, attack_extent(cell)
 
 
-def _trained(claim: Claim, shelf: Shelf) -> Found:
+def _trained(claim: PaperRow, shelf: BestResults) -> Found:
     results = shelf.trainings.get(claim.trained, ()) if claim.trained else ()
     if not results:
         return {}, {"rounds": np.nan, "seeds": np.nan, "training_remark": ""}, "less"

@@ -10,10 +10,10 @@ from gleak_lib.defenses import NO_DEFENSE, Clip, Compression, Defense, Gaussian,
 from gleak_lib.errors import ParameterError, unknown
 from gleak_lib.experiments.specs.attack import AttackCell
 from gleak_lib.experiments.specs.base import Cell
-from gleak_lib.experiments.specs.noise_sensitivity import SpreadCell
+from gleak_lib.experiments.specs.noise_sensitivity import NoiseSensitivityCell
 
 from gleak_book import medical, paper_rows
-from gleak_book.campaign import Campaign
+from gleak_book.replicates import Replicates
 
 IG, IG_LAYERWISE, IGNORE, EXPECTATION = "IG", "IG, layer by layer", "Ignore", "expectation"
 JOINT, LAYERWISE, KNOWN = "joint", "joint, layer by layer", "noise known"
@@ -82,7 +82,7 @@ def attack(name: str, steps: int, plateau: int) -> Attack:
 
 def first(chapter: Mapping[str, Any]) -> list[Line]:
     """Return the networks of the first table under every attack, fresh weights."""
-    campaign, lines = Campaign.of(chapter), []
+    replicates, lines = Replicates.of(chapter), []
     for text in chapter["networks"]:
         protection = parse(text)
         names = [IG, IGNORE, EXPECTATION, JOINT, LAYERWISE, KNOWN] if protection.bottlenecks else [IG, JOINT]
@@ -91,7 +91,9 @@ def first(chapter: Mapping[str, Any]) -> list[Line]:
             if name == EXPECTATION:  # four draws take four times as long
                 found |= _line(chapter, protection, [name]).attacks
             else:
-                found[name] = campaign.attack(protection, attack(name, chapter["steps"], chapter["plateau"]))
+                found[name] = replicates.attack(
+                    protection, attack(name, chapter["steps"], chapter["plateau"])
+                )
         lines.append(Line(protection.label, protection, found))
     return lines
 
@@ -123,13 +125,13 @@ def trained(chapter: Mapping[str, Any]) -> dict[int, list[Line]]:
     return found
 
 
-def sigmas(chapter: Mapping[str, Any]) -> dict[tuple[str, int], list[SpreadCell]]:
+def sigmas(chapter: Mapping[str, Any]) -> dict[tuple[str, int], list[NoiseSensitivityCell]]:
     """Return by (network, round) what measures sigma and mu, one cell a model; fresh weights are round 0."""
-    campaign, rounds = _grid(chapter), chapter["rounds"]
+    replicates, rounds = _grid(chapter), chapter["rounds"]
     looked_at = {text: [0, max(rounds)] for text in chapter["compared"]}
     looked_at |= {text: [0, *rounds] for text in chapter["trained"]}
     return {
-        (parse(text).label, r): campaign.spread(parse(text), r)
+        (parse(text).label, r): replicates.spread(parse(text), r)
         for text, some in looked_at.items()
         if parse(text).bottlenecks
         for r in dict.fromkeys(some)
@@ -150,11 +152,11 @@ def silent(chapter: Mapping[str, Any]) -> list[Line]:
 
 def variants(chapter: Mapping[str, Any]) -> dict[str, list[AttackCell]]:
     """Return variants of `joint` on the first table's last network, and several updates, by name."""
-    campaign, protection = _grid(chapter), parse(chapter["networks"][-1])
+    replicates, protection = _grid(chapter), parse(chapter["networks"][-1])
     steps = chapter["grid_steps"]
-    found = {n: campaign.attack(protection, a.replace(max_steps=steps)) for n, a in VARIANTS.items()}
+    found = {n: replicates.attack(protection, a.replace(max_steps=steps)) for n, a in VARIANTS.items()}
     several = {
-        name: campaign.attack(protection, _JOINT.replace(max_steps=steps), updates=count)
+        name: replicates.attack(protection, _JOINT.replace(max_steps=steps), updates=count)
         for name, count in REPEATED.items()
     }
     return found | several
@@ -209,25 +211,25 @@ def patches(chapter: Mapping[str, Any]) -> dict[tuple[str, int, str], list[Attac
         protection = parse(text)
         for r in chapter["patch_rounds"]:
             dataset = chapter["patch_training_set"] if r else chapter["dataset"]
-            campaign = Campaign.of(chapter, model="vit", dataset=dataset, training_rounds=r)
+            replicates = Replicates.of(chapter, model="vit", dataset=dataset, training_rounds=r)
             for name, defense in SHARED.items() if not r else [("as they are", NO_DEFENSE)]:
-                cells = campaign.attack(protection, ATTACKS["patches"], rounds=r, defense=defense)
+                cells = replicates.attack(protection, ATTACKS["patches"], rounds=r, defense=defense)
                 found[protection.label, r, name] = cells
     return found
 
 
 def limits(chapter: Mapping[str, Any]) -> dict[str, list[AttackCell]]:
     """Return `joint` where it is harder: batches, labels that are not known, images of other sizes."""
-    campaign, steps = _grid(chapter), chapter["grid_steps"]
+    replicates, steps = _grid(chapter), chapter["grid_steps"]
     joint, protection = _JOINT.replace(max_steps=steps), parse(chapter["networks"][-1])
-    found = {"one image of 32 × 32, label known": campaign.attack(protection, joint)}
-    found["label read off the gradient"] = campaign.attack(protection, joint, share_labels=False)
+    found = {"one image of 32 × 32, label known": replicates.attack(protection, joint)}
+    found["label read off the gradient"] = replicates.attack(protection, joint, share_labels=False)
     for batch in chapter["batch_sizes"]:
         for name, preset in ((JOINT, joint), (LAYERWISE, _LAYERWISE.replace(max_steps=steps))):
             label = f"batches of {batch}" + (", layer by layer" if name == LAYERWISE else "")
-            found[label] = campaign.attack(dataclasses.replace(protection, batch_size=batch), preset)
+            found[label] = replicates.attack(dataclasses.replace(protection, batch_size=batch), preset)
     for size in chapter["image_sizes"]:
-        other = campaign.replace(dataset=f"{campaign.dataset}@{size}")
+        other = replicates.replace(dataset=f"{replicates.dataset}@{size}")
         found[f"images of {size} × {size}"] = other.attack(protection, joint)
     return found
 
@@ -253,13 +255,13 @@ def cells(**chapter: Any) -> list[Cell]:
 
 
 def _line(chapter: Mapping[str, Any], protection: ClientSetup, names: Sequence[str], rounds: int = 0) -> Line:
-    campaign, attacks = _grid(chapter), {}
+    replicates, attacks = _grid(chapter), {}
     for name in names:
         one = attack(name, chapter["grid_steps"], chapter["plateau"])
         one = one.replace(**TUNED.get(chapter["model"], {}).get(name, {}))
-        attacks[name] = campaign.attack(protection, one, rounds=rounds)
+        attacks[name] = replicates.attack(protection, one, rounds=rounds)
     return Line(protection.label, protection, attacks)
 
 
-def _grid(chapter: Mapping[str, Any]) -> Campaign:
-    return Campaign.of(chapter, victims=chapter["grid_victims"])
+def _grid(chapter: Mapping[str, Any]) -> Replicates:
+    return Replicates.of(chapter, victims=chapter["grid_victims"])

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from gleak_lib.bottlenecks import Bottleneck
 from gleak_lib.errors import ParameterError, unknown
 from gleak_lib.experiments.specs.base import Cell
-from gleak_lib.experiments.specs.noise_sensitivity import SpreadCell
+from gleak_lib.experiments.specs.noise_sensitivity import NoiseSensitivityCell
 
 from gleak_book import paper_cells, paper_rows
 from gleak_book.paper_cells import Scale
@@ -101,7 +101,7 @@ def scale_of(chapter: Mapping[str, Any], kl: str | None = None) -> Scale:
     return Scale.of(chapter, kl=form)
 
 
-def sigmas(**chapter: Any) -> dict[tuple[str, Row, int], SpreadCell]:
+def sigmas(**chapter: Any) -> dict[tuple[str, Row, int], NoiseSensitivityCell]:
     """Return by (form of the KL term, row, round) the cell that measures sigma and mu.
 
     Raises:
@@ -111,7 +111,7 @@ def sigmas(**chapter: Any) -> dict[tuple[str, Row, int], SpreadCell]:
     if too_far := [r for r in chapter["sigma_rounds"] if not 0 <= r <= last]:
         raise ParameterError(f"sigma_rounds must be 0 to training_rounds ({last}), got {too_far}.")
     return {
-        (kl, row, r): SpreadCell(
+        (kl, row, r): NoiseSensitivityCell(
             paper_cells.training(row, scale_of(chapter, kl), chapter["seed"]),
             r,
             victims=chapter["victims"],

@@ -8,7 +8,7 @@ from gleak_lib.client_setup import parse
 from gleak_lib.errors import ParameterError, unknown
 from gleak_lib.experiments.specs.attack import AttackCell
 from gleak_lib.experiments.specs.base import Cell
-from gleak_lib.experiments.specs.communication_cost import TrafficCell
+from gleak_lib.experiments.specs.communication_cost import CommunicationCostCell
 
 from gleak_book import paper_cells, paper_rows
 from gleak_book.paper_cells import Scale
@@ -96,11 +96,13 @@ def matrix(
     }
 
 
-def cost(row: Row, chapter: Mapping[str, Any]) -> TrafficCell:
+def cost(row: Row, chapter: Mapping[str, Any]) -> CommunicationCostCell:
     """Return the cell that counts the bytes of one shared gradient."""
     scale = scale_of(chapter)
     training = paper_cells.training(row, scale, scale.seed)
-    return TrafficCell(training, victim_seed=scale.victim_seed, seed=scale.seed, defense=row.transformation())
+    return CommunicationCostCell(
+        training, victim_seed=scale.victim_seed, seed=scale.seed, defense=row.transformation()
+    )
 
 
 def cells(**chapter: Any) -> list[Cell]:

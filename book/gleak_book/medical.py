@@ -7,8 +7,8 @@ from typing import Any
 from gleak_lib.errors import ParameterError
 from gleak_lib.experiments.specs.attack import AttackCell
 from gleak_lib.experiments.specs.base import Cell
-from gleak_lib.experiments.specs.class_counts import CensusCell
-from gleak_lib.experiments.specs.reidentification import LinkageCell
+from gleak_lib.experiments.specs.class_counts import ClassCountsCell
+from gleak_lib.experiments.specs.reidentification import ReidentificationCell
 
 from gleak_book import paper_cells, paper_rows
 from gleak_book.paper_cells import Scale
@@ -67,7 +67,7 @@ def attacks(*, datasets: Sequence[str], rounds: Sequence[int], **chapter: Any) -
     }
 
 
-def links(*, link_images: int, **chapter: Any) -> dict[tuple[str, int, str], LinkageCell]:
+def links(*, link_images: int, **chapter: Any) -> dict[tuple[str, int, str], ReidentificationCell]:
     """Return by (image set, weights, defense) whether reconstructions point to their originals.
 
     Empty where `link_images` is 0. Victims-only sets are left out: they hold too few other images.
@@ -75,7 +75,7 @@ def links(*, link_images: int, **chapter: Any) -> dict[tuple[str, int, str], Lin
     if not link_images:
         return {}
     return {
-        (dataset, r, row.defense): LinkageCell(
+        (dataset, r, row.defense): ReidentificationCell(
             dataclasses.replace(cell, victims=min(link_images, cell.victims))
         )
         for (dataset, r), pairs in attacks(**chapter).items()
@@ -95,5 +95,5 @@ def cells(**parameters: Any) -> list[Cell]:
         for cell in paper_cells.trainings(row, scale_of(chapter))
     ]
     attacked: list[AttackCell] = [cell for pairs in attacks(**parameters).values() for _, cell in pairs]
-    census = [CensusCell(dataset) for dataset in datasets]
+    census = [ClassCountsCell(dataset) for dataset in datasets]
     return list(dict.fromkeys([*census, *trainings, *attacked, *links(**parameters).values()]))

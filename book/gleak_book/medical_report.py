@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from gleak_lib.experiments import frame, tables
-from gleak_lib.experiments.specs.class_counts import CensusCell
+from gleak_lib.experiments.specs.class_counts import ClassCountsCell
 from gleak_lib.extras import require
 
 from gleak_book import medical, paper_cells, paper_rows
@@ -36,7 +36,7 @@ def classes_table(parameters: Mapping[str, Any], results: Results) -> "DataFrame
     """Return images by class: columns dataset, class, count, of all splits together."""
     rows = []
     for dataset in parameters["datasets"]:
-        counts = results[CensusCell(dataset)].figures["counts"]
+        counts = results[ClassCountsCell(dataset)].figures["counts"]
         for number, count in enumerate(np.sum(list(counts.values()), axis=0)):
             rows.append({"dataset": title(dataset), "class": number, "count": int(count)})
     return require("pandas", "metrics").DataFrame(rows)
@@ -78,7 +78,7 @@ def accuracy_table(parameters: Mapping[str, Any], results: Results) -> "DataFram
     chapter, rows = _chapter(parameters), []
     settings = [(name, row) for name in parameters["datasets"] for row in medical.rows(name, **chapter)]
     for (dataset, row), line in zip(settings, scores.to_dict("records"), strict=True):
-        census = results[CensusCell(dataset)].figures["counts"]["test"]
+        census = results[ClassCountsCell(dataset)].figures["counts"]["test"]
         about = {
             "label": title(dataset),
             "defense": line["defense"],

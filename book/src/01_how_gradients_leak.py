@@ -138,7 +138,7 @@ assert ATTACKS["cpl"] == ATTACKS["idlg"].replace(
 
 # %% tags=["experiment"]
 from gleak_lib.attacks import ATTACKS, Inferred
-from gleak_lib.experiments import AttackCell, MovieCell, TrainingCell
+from gleak_lib.experiments import AnimationCell, AttackCell, TrainingCell
 from gleak_lib.federated import Protocol
 
 from gleak_book.source_form import statistics
@@ -170,7 +170,7 @@ ladder = {
     for label, attack in rungs.items()
 }
 few = min(movie_victims, victims)
-movie = MovieCell(plain, 0, ig, few, frames, **chosen)
+movie = AnimationCell(plain, 0, ig, few, frames, **chosen)
 experiments = [*ladder.values(), movie]
 
 # %%
@@ -581,12 +581,12 @@ assert torch.equal(attacks.infer(observation).flatten(), shared.argmin(dim=1))
 # each class is there {cite:p}`ma2023ilrg`.
 
 # %% tags=["experiment"]
-from gleak_lib.experiments import LabelCell
+from gleak_lib.experiments import LabelInferenceCell
 
 more = [size for size in batch_sizes if size > 1] + [16]  # than classes
 kinds = {"distinct": batch_sizes, "random": batch_sizes, "counts": more}
 labeled = {
-    (defense, kind, size): LabelCell(
+    (defense, kind, size): LabelInferenceCell(
         networks[dataset, defense],
         victims=label_batches,
         batch_size=size,

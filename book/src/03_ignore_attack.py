@@ -78,7 +78,7 @@ settings = parameters.check("03_ignore_attack", globals())
 
 # %% tags=["experiment"]
 from gleak_lib.bottlenecks import BOTTLENECKS
-from gleak_lib.experiments import SpreadCell, TrainingCell
+from gleak_lib.experiments import NoiseSensitivityCell, TrainingCell
 from gleak_lib.federated import Protocol
 
 networks = {"no bottleneck": ()}
@@ -94,7 +94,7 @@ trainings = {
 }
 chosen = {"victims": victims, "victim_seed": victim_seed}
 noise = {
-    (n, r): SpreadCell(trainings[n, seed], r, seed=seed, **chosen)
+    (n, r): NoiseSensitivityCell(trainings[n, seed], r, seed=seed, **chosen)
     for n in networks
     for r in rounds
     if networks[n]

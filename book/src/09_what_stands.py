@@ -88,8 +88,7 @@ settings = parameters.check("09_what_stands", globals())
 
 # %% tags=["experiment"]
 from gleak_lib.client_setup import parse
-from gleak_lib.experiments import TrainingCell
-from gleak_lib.experiments.specs import TrafficCell
+from gleak_lib.experiments import CommunicationCostCell, TrainingCell
 from gleak_lib.federated import Protocol
 
 setups = {parse(text).label: parse(text) for text in ["none", *protections]}
@@ -108,7 +107,9 @@ trainings = {
 }
 chosen = {"seed": seed, "victim_seed": victim_seed}
 sent = {
-    label: TrafficCell(trainings[label, 0], defense=s.defense, **chosen)
+    label: CommunicationCostCell(
+        trainings[label, 0], defense=s.defense, **chosen
+    )
     for label, s in setups.items()
 }
 

@@ -23,6 +23,7 @@ from gleak_lib.attacks.labels import if_possible
 from gleak_lib.attacks.match import Match
 from gleak_lib.attacks.part import Part, fields_of
 from gleak_lib.errors import ParameterError
+from gleak_lib.global_generator import isolated
 from gleak_lib.pixels import denormalize
 from gleak_lib.typed import typed
 from gleak_lib.types import Observation, Reconstruction
@@ -188,7 +189,7 @@ def _norm_behind(observation: Observation, name: str) -> str | None:
                         found.append(other)
 
                 hooks.callback(module.register_forward_pre_hook(note).remove)
-        hooks.enter_context(torch.random.fork_rng(devices=[like.device] if like.is_cuda else []))
+        hooks.enter_context(isolated(like.device))
         engine.forward(model, like.new_zeros(1, *observation.input_shape))
     return found[0] if found else None
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from gleak_lib.errors import ParameterError, ShapeError, unknown
+from gleak_lib.global_generator import isolated
 from gleak_lib.gradients import forward, prepare
 from gleak_lib.typed import typed
 from gleak_lib.types import Observation
@@ -192,9 +193,7 @@ def linear_inputs(
     seen: dict[str, Tensor] = {}
     model = prepare(observation.model, observation.batch_size)
     with ExitStack() as scope, torch.no_grad():
-        scope.enter_context(torch.random.fork_rng(devices=[x.device] if x.is_cuda else []))
-        if seed is not None:
-            torch.manual_seed(seed)
+        scope.enter_context(isolated(x.device, seed))
         for name, module in model.named_modules():
             if isinstance(module, nn.Linear):
 

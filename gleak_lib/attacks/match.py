@@ -13,6 +13,7 @@ from gleak_lib.attacks.part import Part, among
 from gleak_lib.bottlenecks import sample_noise
 from gleak_lib.defenses import Defense
 from gleak_lib.errors import ParameterError, unknown
+from gleak_lib.global_generator import isolated
 from gleak_lib.gradients.factored import FactoredGrads, Outer, by_row, dense
 from gleak_lib.models.base import before_decoder, parameter_groups
 from gleak_lib.typed import typed
@@ -52,7 +53,7 @@ def inverse_deviations(observation: Observation, names: Sequence[str]) -> dict[s
     model, rows = engine.prepare(observation.model, observation.batch_size), BATCHES * observation.batch_size
     stream = torch.Generator().manual_seed(SEED)
     images = torch.randn(rows, *observation.input_shape, generator=stream).to(like)
-    with torch.random.fork_rng(devices=[like.device] if like.is_cuda else []), torch.no_grad():
+    with isolated(like.device), torch.no_grad():
         classes = engine.forward(model, images).logits.shape[1]
     labels = torch.arange(rows, device=like.device) % classes
     first: dict[str, Tensor] = {}  # draws are summed relative to the first: without noise nothing is left

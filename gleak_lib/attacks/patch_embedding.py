@@ -22,6 +22,7 @@ from gleak_lib import gradients as engine
 from gleak_lib.attacks.closed_form import ClosedForm, require_shared, several_images, solved
 from gleak_lib.attacks.labels import if_possible
 from gleak_lib.errors import ParameterError
+from gleak_lib.global_generator import isolated
 from gleak_lib.typed import typed
 from gleak_lib.types import Observation, Reconstruction
 
@@ -99,7 +100,7 @@ def find(observation: Observation) -> Embedding:
     stream = torch.Generator().manual_seed(0)
     seen: dict[str, tuple[Tensor, Tensor]] = {}  # name -> pixels P x D, output P x F
     with ExitStack() as scope:
-        scope.enter_context(torch.random.fork_rng(devices=[like.device] if like.is_cuda else []))
+        scope.enter_context(isolated(like.device))
         scope.enter_context(torch.enable_grad())
         with torch.no_grad():  # a head of zeros would hide what belongs together
             for p in model.parameters():

@@ -17,7 +17,7 @@ from gleak_lib.attacks.part import NotNegative, Part
 from gleak_lib.attacks.statistics import Statistics, batch_statistics, statistics_distance
 from gleak_lib.errors import ParameterError
 from gleak_lib.typed import typed
-from gleak_lib.types import Observation, Run
+from gleak_lib.types import ForwardPass, Observation
 
 
 class Forward(NamedTuple):
@@ -27,7 +27,7 @@ class Forward(NamedTuple):
     images: Tensor  # N x C x H x W
     labels: Tensor  # N class indices or N x K probabilities
     noise: tuple[Tensor, ...]  # N x map each
-    run: Run
+    run: ForwardPass
     statistics: Statistics  # the clients'
     victims: int
 

@@ -10,7 +10,7 @@ from gleak_lib.bottlenecks.base import Bottleneck, VariationalBottleneck
 from gleak_lib.errors import ParameterError, ShapeError, unknown
 from gleak_lib.fresh import fresh
 from gleak_lib.typed import typed
-from gleak_lib.types import Run, VariationalModel
+from gleak_lib.types import ForwardPass, VariationalModel
 
 
 class Bottlenecked(nn.Module):
@@ -49,8 +49,8 @@ class Bottlenecked(nn.Module):
 
     def run(
         self, x: Tensor, noise: Sequence[Tensor] | None = None, generator: torch.Generator | None = None
-    ) -> Run:
-        """Forward pass with the KL term and the noise, see `gleak_lib.types.Run`.
+    ) -> ForwardPass:
+        """Forward pass with the KL term and the noise, see `gleak_lib.types.ForwardPass`.
 
         Raises:
             ShapeError: another number of noise tensors than of bottlenecks.
@@ -75,14 +75,14 @@ class Bottlenecked(nn.Module):
             if isinstance(self.base, VariationalModel):
                 inner = self.base.run(x, None if noise is None else noise[:count], generator)
             else:
-                inner = Run(self.base(x), x.new_zeros(x.shape[0]), ())
+                inner = ForwardPass(self.base(x), x.new_zeros(x.shape[0]), ())
         missing = [self.after[name] for name in self.after if name not in kl]
         if missing:
             raise ParameterError(f"The forward pass never ran {missing}: no bottleneck can stand there.")
         total = torch.stack(list(kl.values())).sum(0)
         if count:
             total = total + inner.kl
-        return Run(inner.logits, total, (*inner.noise, *(used[name] for name in self.after)))
+        return ForwardPass(inner.logits, total, (*inner.noise, *(used[name] for name in self.after)))
 
 
 @typed

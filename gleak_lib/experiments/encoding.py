@@ -10,7 +10,7 @@ import functools
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, get_type_hints
 
 from gleak_lib import attacks, grammar, typed
@@ -50,8 +50,17 @@ Spelled = Mapping[str, tuple[str, ...]]
 
 def storable(cls: T) -> T:
     """Let instances of a frozen dataclass stand in cells; a class decorator."""
-    TYPES[cls.__name__] = cls
-    return cls
+    return stored_as(cls.__name__)(cls)
+
+
+def stored_as(name: str) -> Callable[[T], T]:
+    """The same for a class that files call by another name than its own."""
+
+    def known(cls: T) -> T:
+        TYPES[name] = cls
+        return cls
+
+    return known
 
 
 CLEANINGS = (attacks.MuteSlices, attacks.CombineUpdates, attacks.CompensateUpdates)

@@ -19,6 +19,7 @@ from gleak_lib.federated.randomness import contained, streams
 from gleak_lib.federated.server import Federation
 from gleak_lib.federated.training_loop import begin, check_fit, side_by_side
 from gleak_lib.federated.weights import trained
+from gleak_lib.global_generator import isolated
 from gleak_lib.typed import typed
 
 STREAMS = ("partition", "participants", "shuffle", "noise", "val", "test", "other", "update")
@@ -153,7 +154,7 @@ def train_many(
         begin(federation, tests, keep, progress and number == 0)
         for number, federation in enumerate(federations)
     ]
-    with torch.random.fork_rng(devices=[images.labels.device] if images.labels.is_cuda else []):
+    with isolated(images.labels.device):
         for federation in federations:
             check_fit(federation.model, images, held, tests)
         run = engine(method, federations)

@@ -5,6 +5,8 @@ from contextlib import contextmanager
 
 import torch
 
+from gleak_lib.global_generator import isolated
+
 LARGEST_SEED = 2**62
 
 
@@ -29,10 +31,5 @@ def contained(seeds: torch.Generator, device: torch.device) -> Iterator[None]:
     For code that cannot be handed a generator, such as a model's dropout: it becomes reproducible.
     """
     seed = int(torch.randint(LARGEST_SEED, (), generator=seeds, device=seeds.device))
-    cuda = device.type == "cuda"
-    with torch.random.fork_rng(devices=[device] if cuda else []):
-        torch.default_generator.manual_seed(seed)
-        if cuda:
-            with torch.cuda.device(device):
-                torch.cuda.manual_seed(seed)
+    with isolated(device, seed):
         yield

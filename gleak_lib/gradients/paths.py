@@ -16,7 +16,7 @@ from gleak_lib.errors import ParameterError, ShapeError
 from gleak_lib.gradients.factored import FactoredGrads, Outer, dense
 from gleak_lib.gradients.layer_rules import rule_of
 from gleak_lib.gradients.norm_layers import ElementaryLayerNorms
-from gleak_lib.types import Grads, Loss, Run, VariationalModel
+from gleak_lib.types import ForwardPass, Grads, Loss, VariationalModel
 
 
 def forward(
@@ -24,7 +24,7 @@ def forward(
     x: Tensor,
     noise: Sequence[Tensor] | None = None,
     generator: torch.Generator | None = None,
-) -> Run:
+) -> ForwardPass:
     """Run any module: one with bottlenecks through its `run`, a plain one with no KL term and no noise.
 
     Raises:
@@ -42,7 +42,7 @@ def forward(
             f"The model must return its logits, one tensor N x K, and returned a {type(logits).__name__}: "
             "wrap it in a module whose forward picks them out."
         )
-    return Run(logits, x.new_zeros(x.shape[0]), ())
+    return ForwardPass(logits, x.new_zeros(x.shape[0]), ())
 
 
 def holders(model: nn.Module, names: Sequence[str]) -> list[tuple[nn.Module, dict[str, str]]]:
@@ -74,7 +74,7 @@ def fast(
     names: Sequence[str],
     create_graph: bool,
     loss: Loss,
-) -> tuple[FactoredGrads, Run]:
+) -> tuple[FactoredGrads, ForwardPass]:
     """One batched pass; each layer's rule makes the gradients, some of them in factors."""
     calls: list[tuple[Any, dict[str, str], Tensor, Tensor]] = []
 
@@ -130,7 +130,7 @@ class _Runner(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, x: Tensor, noise: tuple[Tensor, ...]) -> Run:
+    def forward(self, x: Tensor, noise: tuple[Tensor, ...]) -> ForwardPass:
         return forward(self.model, x, noise or None)
 
 

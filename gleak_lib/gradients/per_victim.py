@@ -23,7 +23,7 @@ from gleak_lib.gradients.factored import FactoredGrads, dense
 from gleak_lib.gradients.norm_layers import per_victim
 from gleak_lib.gradients.paths import forward
 from gleak_lib.gradients.verify import path, trained
-from gleak_lib.types import Grads, Loss, Run
+from gleak_lib.types import ForwardPass, Grads, Loss
 
 __all__ = [
     "Method",
@@ -119,7 +119,7 @@ def per_victim_gradients(
     method: Method = "auto",
     create_graph: bool = False,
     loss: Loss | None = None,
-) -> tuple[Grads, Run]:
+) -> tuple[Grads, ForwardPass]:
     """Gradient of each victim's mean loss with respect to the weights.
 
     A victim's loss is the mean over its B images of `loss` (the cross-entropy if None) + KL term (001 Eq. 3).
@@ -218,7 +218,7 @@ def factored_gradients(
     names: Sequence[str] | None = None,
     create_graph: bool = False,
     loss: Loss | None = None,
-) -> tuple[FactoredGrads, Run]:
+) -> tuple[FactoredGrads, ForwardPass]:
     """As `per_victim_gradients`, with weight gradients in factors (`outer.Outer`) where these are less work.
 
     Only the fast path knows factors; where a layer has no rule, every gradient is written out.

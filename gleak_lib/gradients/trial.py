@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from gleak_lib.errors import GleakError, ParameterError, ShapeError
+from gleak_lib.global_generator import isolated
 from gleak_lib.gradients import paths
 from gleak_lib.gradients.factored import dense
 from gleak_lib.gradients.norm_layers import VictimBatchNorm
@@ -70,8 +71,7 @@ def tried(model: nn.Module, like: Tensor, names: tuple[str, ...]) -> Trial:
         to = like.new_empty(0, dtype=torch.float64) if exact else like
         return _judge(twin.double() if exact else twin, x.to(to), [n.to(to) for n in noise], names)
 
-    devices = [like.device] if like.is_cuda else []
-    with torch.random.fork_rng(devices=devices), torch.autocast(like.device.type, enabled=False):
+    with isolated(like.device), torch.autocast(like.device.type, enabled=False):
         found = judged(exact=False)
         doubtful = bool(found.why) or isinstance(found.error, ParameterError)
         if not doubtful or like.dtype == torch.float64:

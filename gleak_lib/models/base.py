@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from gleak_lib.bottlenecks import Bottleneck, VariationalBottleneck
 from gleak_lib.errors import ParameterError, ShapeError
 from gleak_lib.models.layers import Init, initialize
-from gleak_lib.types import Run
+from gleak_lib.types import ForwardPass
 
 
 class StagedModel(nn.Module):
@@ -80,7 +80,7 @@ class StagedModel(nn.Module):
 
     def run(
         self, x: Tensor, noise: Sequence[Tensor] | None = None, generator: torch.Generator | None = None
-    ) -> Run:
+    ) -> ForwardPass:
         """Forward pass that also gives the KL term and the noise.
 
         Args:
@@ -111,7 +111,7 @@ class StagedModel(nn.Module):
                 out = bottleneck(x, None if noise is None else noise[len(used)], generator)
                 x, kl = out.features, kl + bottleneck.beta * out.kl
                 used.append(out.noise)
-        return Run(self.head(x), kl, tuple(used))
+        return ForwardPass(self.head(x), kl, tuple(used))
 
 
 def before_decoder(groups: Sequence[str]) -> tuple[str, ...]:

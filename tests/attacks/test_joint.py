@@ -29,7 +29,7 @@ from gleak_lib.attacks.unknowns import flatten, unflatten
 from gleak_lib.bottlenecks import CVB, PRECODE, insert
 from gleak_lib.defenses import AverageNoise
 from gleak_lib.errors import ParameterError, ShapeError, UnknownNameError
-from gleak_lib.types import Run
+from gleak_lib.types import ForwardPass
 
 JOINT = ATTACKS["joint"]
 TWO = (CVB(1, 3, beta=0.3), PRECODE(2, 3))
@@ -174,7 +174,7 @@ class _OwnNoise(nn.Module):
 
     def run(self, x, noise=None, generator=None):
         noise = (torch.randn(len(x), 4, generator=generator),) if noise is None else noise
-        return Run(self.head(x.flatten(1) + noise[0]), x.new_zeros(len(x)), tuple(noise))
+        return ForwardPass(self.head(x.flatten(1) + noise[0]), x.new_zeros(len(x)), tuple(noise))
 
 
 def test_samples_need_bottlenecks_that_are_known():

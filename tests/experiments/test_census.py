@@ -6,7 +6,7 @@ import pytest
 from gleak_lib import metrics
 from gleak_lib.errors import MissingDependencyError
 from gleak_lib.experiments import TrainingCell, frame, run, tables
-from gleak_lib.experiments.specs.class_counts import CensusCell
+from gleak_lib.experiments.specs.class_counts import ClassCountsCell
 from gleak_lib.federated import Protocol
 
 
@@ -24,7 +24,7 @@ def hospital(tmp_path, monkeypatch):
 
 
 def test_images_are_counted_by_class_and_split(store, hospital):
-    figures = run([CensusCell(hospital)], store)[0].figures
+    figures = run([ClassCountsCell(hospital)], store)[0].figures
     assert figures == {
         "num_classes": 2,
         "victims_only": False,

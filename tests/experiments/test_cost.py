@@ -10,13 +10,13 @@ from gleak_lib.bottlenecks import PRECODE
 from gleak_lib.experiments import AttackCell, Store, TrainingCell, run
 from gleak_lib.experiments.runner import cost
 from gleak_lib.experiments.runner.cost import Costs, Machine, Measured
-from gleak_lib.experiments.specs.animation import MovieCell
-from gleak_lib.experiments.specs.class_counts import CensusCell
-from gleak_lib.experiments.specs.communication_cost import TrafficCell
-from gleak_lib.experiments.specs.gradient_tracks import TracksCell
-from gleak_lib.experiments.specs.label_inference import LabelCell
-from gleak_lib.experiments.specs.noise_sensitivity import SpreadCell
-from gleak_lib.experiments.specs.reidentification import LinkageCell
+from gleak_lib.experiments.specs.animation import AnimationCell
+from gleak_lib.experiments.specs.class_counts import ClassCountsCell
+from gleak_lib.experiments.specs.communication_cost import CommunicationCostCell
+from gleak_lib.experiments.specs.gradient_tracks import GradientTracksCell
+from gleak_lib.experiments.specs.label_inference import LabelInferenceCell
+from gleak_lib.experiments.specs.noise_sensitivity import NoiseSensitivityCell
+from gleak_lib.experiments.specs.reidentification import ReidentificationCell
 from gleak_lib.federated import Protocol
 
 IMAGES = {"digits": 1000}
@@ -52,17 +52,20 @@ def costs(*cells, machine=HERE):
         (TrainingCell("digits", protocol=Protocol(rounds=3, clients=100, clients_per_round=10)), 300),
         (TrainingCell("digits", protocol=Protocol(rounds=0)), 1000),
         (TrainingCell("unheard_of"), None),
-        (LabelCell(TrainingCell("digits"), victims=8, batch_size=2), 16),
-        (SpreadCell(PRECODED, victims=8, draws=3), 24),
-        (MovieCell(TrainingCell("digits"), attack=IG, victims=2), 20),
+        (LabelInferenceCell(TrainingCell("digits"), victims=8, batch_size=2), 16),
+        (NoiseSensitivityCell(PRECODED, victims=8, draws=3), 24),
+        (AnimationCell(TrainingCell("digits"), attack=IG, victims=2), 20),
         (attack(victims=3, steps=10, training=TrainingCell("digits@64")), 120),
         (attack(victims=3, steps=10, training=TrainingCell("digits@32")), 30),
         (TrainingCell("digits@48", protocol=Protocol(rounds=2)), 4500),
-        (LabelCell(TrainingCell("digits@16"), victims=8), 2),
-        (SpreadCell(TrainingCell("digits@64", bottlenecks=(PRECODE(1, 8),)), victims=8, draws=3), 96),
-        (TrafficCell(TrainingCell("digits"), victims=2, batch_size=8), 16),
-        (LinkageCell(attack(victims=3, steps=10)), 30),
-        (CensusCell("digits"), 1),
+        (LabelInferenceCell(TrainingCell("digits@16"), victims=8), 2),
+        (
+            NoiseSensitivityCell(TrainingCell("digits@64", bottlenecks=(PRECODE(1, 8),)), victims=8, draws=3),
+            96,
+        ),
+        (CommunicationCostCell(TrainingCell("digits"), victims=2, batch_size=8), 16),
+        (ReidentificationCell(attack(victims=3, steps=10)), 30),
+        (ClassCountsCell("digits"), 1),
         (Toy(3.0), 1),
     ],
 )
@@ -132,7 +135,7 @@ def test_compiled_cells_tell_of_compiled_ones():
 
 
 def test_a_watched_attack_costs_what_the_attack_costs_until_one_was_measured():
-    cell = TracksCell(attack(victims=4, stop_after=0, stop_below=0), tail=2)
+    cell = GradientTracksCell(attack(victims=4, stop_after=0, stop_below=0), tail=2)
     assert costs(measured(cell.attacked, 6.0)).seconds(cell) == pytest.approx(6.0)
     assert costs(measured(cell.attacked, 6.0), measured(cell, 7.0)).seconds(cell) == pytest.approx(7.0)
 

@@ -11,10 +11,10 @@ from gleak_lib.bottlenecks import CVB, PRECODE
 from gleak_lib.errors import StoreError, UnknownNameError
 from gleak_lib.experiments import (
     AttackCell,
-    LabelCell,
+    LabelInferenceCell,
+    NoiseSensitivityCell,
     Result,
     Results,
-    SpreadCell,
     TrainingCell,
     frame,
     run,
@@ -108,7 +108,9 @@ def test_trainings_have_one_row_and_other_kinds_theirs():
     private = Result(private.cell, {**private.figures, "epsilon": [2.5, 7.0, 3.0]}, {})
     epsilon = frame([trained(), private])["epsilon"]
     assert np.isnan(epsilon[0]) and epsilon[1] == 7  # of the client who is promised least
-    labels = Result(LabelCell(PLAIN, victims=3), {"accuracy": [1.0, 0.5, 0.0], "classes": [1, 2, 1]}, {})
+    labels = Result(
+        LabelInferenceCell(PLAIN, victims=3), {"accuracy": [1.0, 0.5, 0.0], "classes": [1, 2, 1]}, {}
+    )
     assert frame([labels])["accuracy"].tolist() == [1.0, 0.5, 0.0]
     figures = {
         "groups": ["stage1", "head"],
@@ -116,7 +118,7 @@ def test_trainings_have_one_row_and_other_kinds_theirs():
         "sigma": [2.0],
         "mu": [3.0],
     }
-    spread = frame([Result(SpreadCell(NOISY, victims=2), figures, {})])
+    spread = frame([Result(NoiseSensitivityCell(NOISY, victims=2), figures, {})])
     assert spread["similarity"].tolist() == [0.1, 0.2, 0.3, 0.4]
     assert (
         spread["group"].tolist() == ["stage1"] * 2 + ["head"] * 2 and spread["victim"].tolist() == [0, 1] * 2

@@ -11,10 +11,10 @@ from gleak_lib.bottlenecks import CVB
 from gleak_lib.errors import ParameterError, UnknownNameError
 from gleak_lib.experiments.context import Context
 from gleak_lib.experiments.encoding import encode
-from gleak_lib.experiments.specs.animation import MovieCell, shown
+from gleak_lib.experiments.specs.animation import AnimationCell, shown
 from gleak_lib.experiments.specs.attack import AttackCell
 from gleak_lib.experiments.specs.base import from_json
-from gleak_lib.experiments.specs.label_inference import LabelCell
+from gleak_lib.experiments.specs.label_inference import LabelInferenceCell
 from gleak_lib.experiments.specs.training import TrainingCell
 
 ATTACK = ATTACKS["ig"].replace(max_steps=6)
@@ -23,7 +23,7 @@ ATTACK = ATTACKS["ig"].replace(max_steps=6)
 @pytest.mark.parametrize("bottlenecks", [(), (CVB(1),)])
 def test_a_movie_has_the_losses_of_invert(tmp_path, bottlenecks):
     training = TrainingCell("digits", bottlenecks=bottlenecks, seed=2)
-    cell = MovieCell(training, attack=ATTACK, victims=2, frames=20, seed=5)
+    cell = AnimationCell(training, attack=ATTACK, victims=2, frames=20, seed=5)
     assert from_json(encode(cell)) == cell
     output = cell.run(Context(tmp_path))
     assert output.figures["steps"] == list(range(7))
@@ -65,20 +65,24 @@ def test_frames_lie_closer_at_the_beginning():
 )
 def test_what_a_movie_refuses(values, message):
     with pytest.raises(ParameterError, match=message):
-        MovieCell(TrainingCell("digits"), **values)
+        AnimationCell(TrainingCell("digits"), **values)
 
 
 def test_rounds_do_not_change_the_attacked_weights_twice():
     training = TrainingCell("digits")
-    assert MovieCell(training).training == AttackCell(training).training == LabelCell(training).training
-    assert MovieCell(training).needs is None
+    assert (
+        AnimationCell(training).training
+        == AttackCell(training).training
+        == LabelInferenceCell(training).training
+    )
+    assert AnimationCell(training).needs is None
 
 
 @pytest.mark.parametrize("distinct", [True, False])
 @pytest.mark.parametrize("batch_size", [1, 4])
 def test_labels_found_are_as_many_as_there_are_classes(tmp_path, batch_size, distinct):
     training = TrainingCell("digits")
-    cell = LabelCell(training, victims=8, batch_size=batch_size, distinct=distinct, victim_seed=1)
+    cell = LabelInferenceCell(training, victims=8, batch_size=batch_size, distinct=distinct, victim_seed=1)
     assert from_json(encode(cell)) == cell
     figures = cell.run(Context(tmp_path)).figures
     _, labels = datasets.victims(
@@ -96,14 +100,16 @@ def test_labels_found_are_as_many_as_there_are_classes(tmp_path, batch_size, dis
 
 @pytest.mark.parametrize("batch_size", [4, 25])
 def test_labels_found_by_counts_whatever_the_batch(tmp_path, batch_size):
-    cell = LabelCell(TrainingCell("digits"), victims=8, batch_size=batch_size, victim_seed=1, rule="counts")
+    cell = LabelInferenceCell(
+        TrainingCell("digits"), victims=8, batch_size=batch_size, victim_seed=1, rule="counts"
+    )
     assert from_json(encode(cell)) == cell
     assert "by counts" in cell.describe()
     figures = cell.run(Context(tmp_path)).figures
     assert min(figures["classes"]) < batch_size, "labels repeat"
     assert sum(figures["accuracy"]) / 8 > 0.98
     with pytest.raises(UnknownNameError, match="label rule 'count'. Did you mean 'counts'"):
-        LabelCell(TrainingCell("digits"), rule="count")
+        LabelInferenceCell(TrainingCell("digits"), rule="count")
 
 
 def test_an_attack_stores_how_many_labels_of_a_large_batch_it_inferred(tmp_path):

@@ -10,10 +10,10 @@ from gleak_lib.bottlenecks import CVB, PRECODE
 from gleak_lib.errors import GleakError, MissingDependencyError, ParameterError, StoreError, UnknownNameError
 from gleak_lib.experiments import AttackCell, Context, Store, TrainingCell, atomic, run
 from gleak_lib.experiments.runner import estimate
-from gleak_lib.experiments.specs.animation import MovieCell
-from gleak_lib.experiments.specs.class_counts import CensusCell
-from gleak_lib.experiments.specs.label_inference import LabelCell
-from gleak_lib.experiments.specs.noise_sensitivity import SpreadCell
+from gleak_lib.experiments.specs.animation import AnimationCell
+from gleak_lib.experiments.specs.class_counts import ClassCountsCell
+from gleak_lib.experiments.specs.label_inference import LabelInferenceCell
+from gleak_lib.experiments.specs.noise_sensitivity import NoiseSensitivityCell
 from gleak_lib.federated import Protocol
 
 
@@ -33,11 +33,15 @@ TRAINING = TrainingCell("digits", protocol=Protocol(rounds=1))
         (lambda: TrainingCell("digits", seed=10**5000), ParameterError, "thousands of digits"),
         (lambda: TrainingCell("digits@99999"), ParameterError, "at most 4096"),
         (lambda: TrainingCell("../x"), UnknownNameError, "Unknown dataset '../x'"),
-        (lambda: CensusCell(3), UnknownNameError, "Unknown dataset 3"),
-        (lambda: SpreadCell(TRAINING, draws=0), ParameterError, "draws must be an integer of at least 1"),
-        (lambda: SpreadCell(TRAINING, victims=-1), ParameterError, "victims must be an integer of"),
-        (lambda: LabelCell(TRAINING, victims=2.0), ParameterError, "victims must be an integer of"),
-        (lambda: MovieCell(TRAINING, victim_seed=-1), ParameterError, "victim_seed must be an integer"),
+        (lambda: ClassCountsCell(3), UnknownNameError, "Unknown dataset 3"),
+        (
+            lambda: NoiseSensitivityCell(TRAINING, draws=0),
+            ParameterError,
+            "draws must be an integer of at least 1",
+        ),
+        (lambda: NoiseSensitivityCell(TRAINING, victims=-1), ParameterError, "victims must be an integer of"),
+        (lambda: LabelInferenceCell(TRAINING, victims=2.0), ParameterError, "victims must be an integer of"),
+        (lambda: AnimationCell(TRAINING, victim_seed=-1), ParameterError, "victim_seed must be an integer"),
         (lambda: PRECODE(beta=-1), ParameterError, "beta must be finite and not negative, got -1"),
         (lambda: CVB(beta=float("nan")), ParameterError, "beta must be finite and not negative, got nan"),
         (lambda: CVB(scale=float("inf")), ParameterError, "scale must be positive and finite, got inf"),
@@ -67,7 +71,7 @@ BAD_CELLS = {
         "digits has 1433 training",
     ),
     "labels beyond the set": (
-        LabelCell(TRAINING, victims=720, batch_size=2),
+        LabelInferenceCell(TRAINING, victims=720, batch_size=2),
         ParameterError,
         "has 1433 training",
     ),

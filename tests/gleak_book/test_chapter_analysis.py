@@ -7,8 +7,8 @@ from gleak_book import analysis, figures
 from gleak_lib.bottlenecks import CVB, PRECODE
 from gleak_lib.errors import ParameterError, UnknownNameError
 from gleak_lib.experiments import Result
-from gleak_lib.experiments.specs.gradient_tracks import TracksCell
-from gleak_lib.experiments.specs.noise_sensitivity import SpreadCell
+from gleak_lib.experiments.specs.gradient_tracks import GradientTracksCell
+from gleak_lib.experiments.specs.noise_sensitivity import NoiseSensitivityCell
 
 CHAPTER = {
     "profile": "cpu",
@@ -39,7 +39,7 @@ SCORES = {"minmax": {"ssim": [0.2, 0.4, 0.6, 0.8]}, "none": {"ssim": [0.0] * 4}}
 
 
 def made_up(cell, setting):
-    if isinstance(cell, SpreadCell):
+    if isinstance(cell, NoiseSensitivityCell):
         figures = {"groups": PROTECTED, "similarity": [[0.5, 0.7]] * 5 + [[0.1, 0.3]]}
         return Result(cell, figures, {"device": "none", "date": "2026-01-01"})
     groups = PLAIN if setting.startswith("no") else PROTECTED
@@ -82,7 +82,9 @@ def results():
 
 def test_cells_are_the_papers_three_attacks_on_both_weights():
     cells = analysis.cells(**CHAPTER)
-    assert [sum(isinstance(c, kind) for c in cells) for kind in (SpreadCell, TracksCell)] == [2, 6]
+    assert [
+        sum(isinstance(c, kind) for c in cells) for kind in (NoiseSensitivityCell, GradientTracksCell)
+    ] == [2, 6]
     assert len(set(cells)) == len(cells)
     settings = analysis.watched(**CHAPTER)[5]
     assert list(settings) == list(MEANS) == list(analysis.names(CHAPTER))
@@ -96,7 +98,7 @@ def test_cells_are_the_papers_three_attacks_on_both_weights():
 
 def test_the_chapter_runs_on_a_cvb_too():
     cells = analysis.cells(**CHAPTER | {"network": "cvb(1, kernel_size=3)"})
-    attacked = [c.attacked.training.bottlenecks for c in cells if isinstance(c, TracksCell)]
+    attacked = [c.attacked.training.bottlenecks for c in cells if isinstance(c, GradientTracksCell)]
     assert set(attacked) == {(), (CVB(1, 3),)}
 
 

@@ -13,7 +13,7 @@ from gleak_lib.defenses import Clip
 from gleak_lib.errors import ParameterError, UnknownNameError
 from gleak_lib.experiments import AttackCell, Result, from_json, tables
 from gleak_lib.experiments.encoding import encode
-from gleak_lib.experiments.specs.noise_sensitivity import SpreadCell
+from gleak_lib.experiments.specs.noise_sensitivity import NoiseSensitivityCell
 
 NAME = "08_breaking_the_bottleneck"
 CHOSEN = "CVB P=1, k=5, s=1/2, β=1e-1"
@@ -191,7 +191,7 @@ def ssim_of(cell):
 
 
 def made_up(cell):
-    if isinstance(cell, SpreadCell):
+    if isinstance(cell, NoiseSensitivityCell):
         figures = {"sigma": [0.5 + cell.seed], "mu": [4.0], "similarity": [[0.2, 0.4], [0.6, 0.8]]}
         return Result(cell, figures, {})
     if not isinstance(cell, AttackCell):

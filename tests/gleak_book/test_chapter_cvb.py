@@ -7,7 +7,7 @@ from gleak_book import cvb, cvb_report, paper_cells
 from gleak_lib.bottlenecks import CVB
 from gleak_lib.errors import ParameterError, UnknownNameError
 from gleak_lib.experiments import AttackCell, Result, TrainingCell
-from gleak_lib.experiments.specs.noise_sensitivity import SpreadCell
+from gleak_lib.experiments.specs.noise_sensitivity import NoiseSensitivityCell
 
 CHAPTER = {
     "profile": "cpu",
@@ -59,7 +59,9 @@ def test_other_values_and_images_have_no_figures_of_the_papers():
 
 def test_cells_are_rows_and_both_forms_of_the_kl_term():
     cells = cvb.cells(**CHAPTER)
-    kinds = [sum(isinstance(c, kind) for c in cells) for kind in (AttackCell, TrainingCell, SpreadCell)]
+    kinds = [
+        sum(isinstance(c, kind) for c in cells) for kind in (AttackCell, TrainingCell, NoiseSensitivityCell)
+    ]
     assert kinds == [20 + 2, 20 + 2, 2 * 2 * 2]
     exact = {c.bottlenecks for c in cells if isinstance(c, TrainingCell) and "exact" in str(c.bottlenecks)}
     assert exact == {(CVB(beta=0.1, kl="exact"),), (CVB(beta=0.001, kl="exact"),)}

@@ -7,7 +7,7 @@ from gleak_book import defenses, defenses_report, paper_cells, paper_rows
 from gleak_lib.defenses import DP, Compression
 from gleak_lib.errors import ParameterError, UnknownNameError
 from gleak_lib.experiments import AttackCell, Context, Result, TrainingCell
-from gleak_lib.experiments.specs.communication_cost import TrafficCell
+from gleak_lib.experiments.specs.communication_cost import CommunicationCostCell
 
 CHAPTER = {
     "profile": "cpu",
@@ -37,7 +37,9 @@ def test_all_thirty_rows_of_table_x_are_computed():
     rows = [r for d in CHAPTER["datasets"] for r in defenses.computed(**CHAPTER | {"dataset": d})]
     assert rows == paper_rows.read("X")
     cells = defenses.cells(**CHAPTER)
-    kinds = [sum(isinstance(c, kind) for c in cells) for kind in (AttackCell, TrainingCell, TrafficCell)]
+    kinds = [
+        sum(isinstance(c, kind) for c in cells) for kind in (AttackCell, TrainingCell, CommunicationCostCell)
+    ]
     assert kinds == [30 + 7, 30, 15]  # IG of three compared settings is a cell of the rows
     assert len(set(cells)) == len(cells)
     private = [c for c in cells if isinstance(c, AttackCell) and isinstance(c.defense, DP)]
@@ -183,7 +185,7 @@ def test_what_the_plan_refuses(changes, error, message):
 @pytest.mark.parametrize(("defense", "share"), [(None, 1.0), (Compression(0.9), 0.2)])
 def test_bytes_of_a_shared_gradient(tmp_path, defense, share):
     training = TrainingCell("digits")
-    cell = TrafficCell(training, victims=1, batch_size=8, defense=defense)
+    cell = CommunicationCostCell(training, victims=1, batch_size=8, defense=defense)
     figures = cell.run(Context(tmp_path)).figures
     assert figures["dense"] == 4 * figures["parameters"] == 4 * 65_962
     assert figures["bytes"] / figures["dense"] == pytest.approx(share, abs=0.001)  # 64 bits for 32
@@ -194,4 +196,4 @@ def test_bytes_of_a_shared_gradient(tmp_path, defense, share):
 @pytest.mark.parametrize("changes", [{"victims": 0}, {"batch_size": 0}, {"rounds": -1}, {"seed": 1.5}])
 def test_a_cost_cell_refuses(changes):
     with pytest.raises(ParameterError, match=next(iter(changes))):
-        TrafficCell(TrainingCell("digits"), **changes)
+        CommunicationCostCell(TrainingCell("digits"), **changes)

@@ -7,7 +7,7 @@ from gleak_book import paper, table_i
 from gleak_lib.bottlenecks import CVB, PRECODE
 from gleak_lib.chapters import experiments
 from gleak_lib.errors import ParameterError
-from gleak_lib.experiments import AttackCell, SpreadCell, TrainingCell
+from gleak_lib.experiments import AttackCell, NoiseSensitivityCell, TrainingCell
 
 CHAPTER = {"profile": "cpu", "dataset": "cifar10", "victims": 4, "steps": 10, "plateau": 400}
 CHAPTER |= {"training_rounds": 5, "rounds": [0, 5], "seeds": 2, "repeated": 2}
@@ -46,7 +46,9 @@ def test_masks_leave_out_what_they_say():
 
 def test_experiments_are_trainings_noise_and_attacks_without_repetition():
     cells = declared()
-    kinds = [sum(isinstance(c, kind) for c in cells) for kind in (TrainingCell, SpreadCell, AttackCell)]
+    kinds = [
+        sum(isinstance(c, kind) for c in cells) for kind in (TrainingCell, NoiseSensitivityCell, AttackCell)
+    ]
     assert kinds == [4 * 2, 3 * 2, 2 * (1 + 4 + 5 + 2) + (1 + 2 * 3)]  # the last: the second seed, trained
     assert {c.training.bottlenecks for c in cells if isinstance(c, AttackCell)} == {
         (), (PRECODE(3, 32),), (PRECODE(2, 16),), (PRECODE(1, 8),)

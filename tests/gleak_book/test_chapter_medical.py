@@ -11,8 +11,8 @@ from gleak_lib.bottlenecks import CVB
 from gleak_lib.datasets import Pixels
 from gleak_lib.errors import ParameterError
 from gleak_lib.experiments import AttackCell, Result, TrainingCell, run, tables
-from gleak_lib.experiments.specs.class_counts import CensusCell
-from gleak_lib.experiments.specs.reidentification import LinkageCell, ranks
+from gleak_lib.experiments.specs.class_counts import ClassCountsCell
+from gleak_lib.experiments.specs.reidentification import ReidentificationCell, ranks
 
 CHAPTER = {
     "profile": "cpu",
@@ -38,11 +38,11 @@ SMALL = {"victims": 2, "steps": 3, "plateau": 2, "training_rounds": 1, "rounds":
 
 
 def made_up(cell):
-    if isinstance(cell, CensusCell):
+    if isinstance(cell, ClassCountsCell):
         whole = not cell.dataset.endswith("_victims")
         counts = {"train": [30, 10], "val": [0, 0], "test": [6, 2] if whole else [0, 0]}
         return Result(cell, {"num_classes": 2, "victims_only": not whole, "counts": counts}, {})
-    if isinstance(cell, LinkageCell):
+    if isinstance(cell, ReidentificationCell):
         return Result(cell, {"ranks": [1, 1, 5], "candidates": 40}, {})
     if isinstance(cell, TrainingCell):
         figures = {"accuracy": 0.85, "balanced_accuracy": 0.7, "auc": 0.9, "rounds": 40, "best_round": 30}
@@ -81,7 +81,7 @@ def test_victims_only_sets_are_attacked_on_fresh_weights_and_never_trained():
     assert len(few) == 4 and {c.rounds for c in few} == {0}
     assert len([c for c in cells if isinstance(c, TrainingCell)]) == 2 * 2 * 2
     assert len([c for c in cells if isinstance(c, AttackCell)]) == 2 * 4 + 4
-    assert len([c for c in cells if isinstance(c, LinkageCell)]) == 2 * 4
+    assert len([c for c in cells if isinstance(c, ReidentificationCell)]) == 2 * 4
     assert len(set(cells)) == len(cells)
 
 
@@ -177,6 +177,6 @@ def test_the_rank_counts_what_is_more_alike():
 def test_linkage_needs_few_victims_of_one_image():
     cell = AttackCell(TrainingCell("digits"), victims=9)
     with pytest.raises(ParameterError, match="at most 8 victims of one image, got 9 of 1"):
-        LinkageCell(cell)
+        ReidentificationCell(cell)
     with pytest.raises(ParameterError, match="got 2 of 2"):
-        LinkageCell(dataclasses.replace(cell, victims=2, batch_size=2))
+        ReidentificationCell(dataclasses.replace(cell, victims=2, batch_size=2))

@@ -10,7 +10,7 @@ from gleak_lib.client_setup import parse
 from gleak_lib.errors import ParameterError, UnknownNameError
 from gleak_lib.experiments import AttackCell, TrainingCell, from_json
 from gleak_lib.experiments.encoding import encode
-from gleak_lib.experiments.specs import TrafficCell
+from gleak_lib.experiments.specs import CommunicationCostCell
 
 NAME, CHOSEN = "09_what_stands", "cvb(1)"
 CHAPTER = {"training_rounds": 2, "victims": 4, "steps": 30, "plateau": 5, "seeds": 1}
@@ -79,7 +79,9 @@ def test_every_protection_meets_the_attacks_made_for_it(text, trained, attacks):
 def test_experiments_are_attacks_trainings_and_bytes_without_repetition():
     texts = ["dp(noise_multiplier=1e-3)", "batch(2)", CHOSEN, f"{CHOSEN} + batch(2)"]
     cells = declared(object, protections=texts, trained=[CHOSEN], seeds=2)
-    kinds = [sum(isinstance(c, kind) for c in cells) for kind in (AttackCell, TrainingCell, TrafficCell)]
+    kinds = [
+        sum(isinstance(c, kind) for c in cells) for kind in (AttackCell, TrainingCell, CommunicationCostCell)
+    ]
     assert kinds == [2 * (5 * 3 + 1 + 3), 2 * 3, 3]  # without protection, too; batches change no training
     late = [c for c in cells if isinstance(c, AttackCell) and c.rounds]
     assert [(c.seed, c.training.seed, c.victim_seed) for c in late] == [(0, 0, 1), (1, 1, 2)] * 3

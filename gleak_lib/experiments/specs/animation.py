@@ -15,7 +15,7 @@ from gleak_lib.attacks.objective import Problem
 from gleak_lib.attacks.step import Step
 from gleak_lib.errors import ParameterError
 from gleak_lib.experiments.context import Context
-from gleak_lib.experiments.encoding import storable
+from gleak_lib.experiments.encoding import stored_as
 from gleak_lib.experiments.specs.base import Output, Work
 from gleak_lib.experiments.specs.fields import defended, integers
 from gleak_lib.experiments.specs.on_weights import WeightsCell, steps
@@ -27,9 +27,9 @@ from gleak_lib.types import Observation
 MOST = 8  # victims: each adds frames x C x H x W bytes to what is stored
 
 
-@storable
+@stored_as("MovieCell")
 @dataclass(frozen=True)
-class MovieCell(WeightsCell):
+class AnimationCell(WeightsCell):
     """The dummies, not the best iterates, of an attack on V images at up to `frames` of its steps.
 
     The steps are those that `attacks.invert` takes from the same seed.

@@ -7,14 +7,14 @@ import torch
 
 from gleak_lib.datasets.search import check_name
 from gleak_lib.experiments.context import Context
-from gleak_lib.experiments.encoding import storable
+from gleak_lib.experiments.encoding import stored_as
 from gleak_lib.experiments.specs.base import Cell, Output
 from gleak_lib.experiments.specs.shapes import NUMBER, NUMBERS, TRUTH
 
 
-@storable
+@stored_as("CensusCell")
 @dataclass(frozen=True)
-class CensusCell(Cell):
+class ClassCountsCell(Cell):
     """Images by class and split.
 
     Attributes:

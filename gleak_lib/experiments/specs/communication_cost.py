@@ -8,7 +8,7 @@ import torch
 from gleak_lib import attacks, datasets, models
 from gleak_lib.defenses import NO_DEFENSE, Defense, bytes_shared
 from gleak_lib.experiments.context import Context
-from gleak_lib.experiments.encoding import storable
+from gleak_lib.experiments.encoding import stored_as
 from gleak_lib.experiments.specs.base import Output
 from gleak_lib.experiments.specs.fields import defended, integers, one_defense, put
 from gleak_lib.experiments.specs.on_weights import WeightsCell
@@ -16,9 +16,9 @@ from gleak_lib.experiments.specs.shapes import NUMBER
 from gleak_lib.experiments.specs.training import TrainingCell
 
 
-@storable
+@stored_as("TrafficCell")
 @dataclass(frozen=True)
-class TrafficCell(WeightsCell):
+class CommunicationCostCell(WeightsCell):
     """Bytes of a gradient as it is shared, see `defenses.bytes_shared`; nothing is attacked.
 
     Attributes:

@@ -15,7 +15,7 @@ from gleak_lib.attacks.unknowns import Unknowns
 from gleak_lib.bottlenecks.base import VariationalBottleneck
 from gleak_lib.errors import ParameterError
 from gleak_lib.experiments.context import Context
-from gleak_lib.experiments.encoding import storable
+from gleak_lib.experiments.encoding import stored_as
 from gleak_lib.experiments.specs.attack import AttackCell
 from gleak_lib.experiments.specs.base import Cell, Output, Work
 from gleak_lib.experiments.specs.shapes import NUMBER, NUMBERS, TEXT
@@ -34,9 +34,9 @@ WATCHABLE = {
 """Settings that a watched attack must have: one gradient a step, and every victim runs through all steps."""
 
 
-@storable
+@stored_as("TracksCell")
 @dataclass(frozen=True)
-class TracksCell(Cell):
+class GradientTracksCell(Cell):
     """An attack, watched: the dummy's gradients beside the client's (001 §III-A, Figs. 5 and 6).
 
     The dummy's gradients are those that the attack itself sees, under the noise of that very step.
@@ -127,7 +127,7 @@ class TracksCell(Cell):
 class _Watch:
     """Called by the attack before each step; keeps what the cell stores."""
 
-    def __init__(self, observation: Observation, cell: TracksCell) -> None:
+    def __init__(self, observation: Observation, cell: GradientTracksCell) -> None:
         assert observation.labels is not None
         self.observation, self.labels = observation, observation.labels
         self.model = gradients.prepare(observation.model, observation.batch_size)

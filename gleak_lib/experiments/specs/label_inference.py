@@ -10,7 +10,7 @@ from gleak_lib import attacks, datasets
 from gleak_lib.attacks.label_inference import RULES
 from gleak_lib.errors import unknown
 from gleak_lib.experiments.context import Context
-from gleak_lib.experiments.encoding import storable
+from gleak_lib.experiments.encoding import stored_as
 from gleak_lib.experiments.specs.base import Output
 from gleak_lib.experiments.specs.fields import defended, integers
 from gleak_lib.experiments.specs.on_weights import WeightsCell
@@ -18,9 +18,9 @@ from gleak_lib.experiments.specs.shapes import NUMBERS
 from gleak_lib.experiments.specs.training import TrainingCell
 
 
-@storable
+@stored_as("LabelCell")
 @dataclass(frozen=True)
-class LabelCell(WeightsCell):
+class LabelInferenceCell(WeightsCell):
     """Accuracy of the label rules: the sign rule for one image, another for more.
 
     Attributes:

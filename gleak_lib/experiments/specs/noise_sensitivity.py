@@ -12,7 +12,7 @@ from gleak_lib import datasets, gradients, models
 from gleak_lib.attacks.distances import cosine
 from gleak_lib.bottlenecks import VariationalBottleneck, sample_noise
 from gleak_lib.experiments.context import Context
-from gleak_lib.experiments.encoding import storable
+from gleak_lib.experiments.encoding import stored_as
 from gleak_lib.experiments.specs.base import Output, Work
 from gleak_lib.experiments.specs.fields import defended, integers
 from gleak_lib.experiments.specs.on_weights import WeightsCell
@@ -21,9 +21,9 @@ from gleak_lib.experiments.specs.training import TrainingCell
 from gleak_lib.pixels import normalize
 
 
-@storable
+@stored_as("SpreadCell")
 @dataclass(frozen=True)
-class SpreadCell(WeightsCell):
+class NoiseSensitivityCell(WeightsCell):
     """Cosine similarity, group by group, of gradients at the true image that differ in the noise alone.
 
     1 means that the noise does not matter to these gradients, 0 that they point anywhere (001 §III-A).

@@ -10,7 +10,7 @@ from torch import Tensor
 from gleak_lib.datasets import Pixels
 from gleak_lib.errors import ParameterError
 from gleak_lib.experiments.context import Context
-from gleak_lib.experiments.encoding import storable
+from gleak_lib.experiments.encoding import stored_as
 from gleak_lib.experiments.specs.attack import AttackCell
 from gleak_lib.experiments.specs.base import Cell, Output, Work
 from gleak_lib.experiments.specs.scores import EXAMPLES
@@ -19,9 +19,9 @@ from gleak_lib.experiments.specs.shapes import NUMBER, NUMBERS
 CHUNK = 4096  # candidates at once; as floats they take 50 MB
 
 
-@storable
+@stored_as("LinkageCell")
 @dataclass(frozen=True)
-class LinkageCell(Cell):
+class ReidentificationCell(Cell):
     """The rank of each victim's own image among all training images, by likeness to its reconstruction.
 
     Likeness is the correlation of the pixels, which brightness and contrast do not change. It is what

@@ -8,13 +8,13 @@ from typing import Any
 from gleak_lib.attacks import Attack, Given, Inversion
 from gleak_lib.client_setup import ClientSetup
 from gleak_lib.experiments.specs.attack import AttackCell
-from gleak_lib.experiments.specs.noise_sensitivity import SpreadCell
+from gleak_lib.experiments.specs.noise_sensitivity import NoiseSensitivityCell
 from gleak_lib.experiments.specs.training import TrainingCell
 from gleak_lib.federated import Protocol
 
 
 @dataclass(frozen=True)
-class Campaign:
+class Replicates:
     """How many models and victims a statement stands on.
 
     Model number i has the seed `seed` + i; its victims are drawn with `victim_seed` + i.
@@ -36,12 +36,12 @@ class Campaign:
     training_rounds: int = 0
 
     @classmethod
-    def of(cls, chapter: Mapping[str, Any], **changes: Any) -> "Campaign":
+    def of(cls, chapter: Mapping[str, Any], **changes: Any) -> "Replicates":
         """Return what a chapter's parameters of the same names say, with changes."""
         known = {f.name for f in dataclasses.fields(cls)}
         return cls(**{name: value for name, value in chapter.items() if name in known} | changes)
 
-    def replace(self, **changes: Any) -> "Campaign":
+    def replace(self, **changes: Any) -> "Replicates":
         """Return a copy with other values."""
         return dataclasses.replace(self, **changes)
 
@@ -89,9 +89,11 @@ class Campaign:
             for i, training in enumerate(self.trainings(protection, (rounds,) if rounds else ()))
         ]
 
-    def spread(self, protection: ClientSetup, rounds: int) -> list[SpreadCell]:
+    def spread(self, protection: ClientSetup, rounds: int) -> list[NoiseSensitivityCell]:
         """Return what measures sigma, mu and the likeness of gradients under other noise, one a model."""
         return [
-            SpreadCell(training, rounds, self.victims, victim_seed=self.victim_seed + i, seed=self.seed + i)
+            NoiseSensitivityCell(
+                training, rounds, self.victims, victim_seed=self.victim_seed + i, seed=self.seed + i
+            )
             for i, training in enumerate(self.trainings(protection, (rounds,) if rounds else ()))
         ]
