@@ -21,7 +21,7 @@ from gleak_lib.experiments import encoding, paths
 from gleak_lib.experiments.atomic import read_json, write_atomically
 from gleak_lib.experiments.specs.base import Cell
 from gleak_lib.experiments.store import Store, pictures
-from gleak_lib.experiments.store.store import intact, text
+from gleak_lib.experiments.store.document import intact, text
 
 TELL = "from gleak_lib.experiments.store import result; print(*result.SHOWN, sep='\\n')"
 
@@ -62,7 +62,7 @@ def _asked_for(source: Path, values: dict[str, Any], folder: Path, cells: Collec
 
 
 def keep(folder: Path, results: Collection[str]) -> None:
-    """Take the pictures of all other results out of a folder; those that stay become PNG files.
+    """Take the pictures of all other results out of a folder.
 
     Args:
         folder: of the results.
@@ -79,14 +79,11 @@ def keep(folder: Path, results: Collection[str]) -> None:
         raise StoreError(f"{changed[0]} was changed after it was stored: it would be believed again.")
     kept = {}
     for path, entry in stored.items():
-        name = f"{path.parent.name}/{path.stem}"
-        kept[path] = (
-            pictures.save(folder, pictures.load(path, entry["examples"]) or {}) if name in results else {}
-        )
+        shown = f"{path.parent.name}/{path.stem}" in results
+        kept[path] = entry["examples"] if shown and pictures.load(path, entry["examples"]) else {}
     for path, entry in stored.items():
         if kept[path] != entry["examples"]:
             write_atomically(path, text(entry | {"examples": kept[path]}))
-        path.with_suffix(".npz").unlink(missing_ok=True)
     used = {pictures.file(folder, one["picture"]) for entry in kept.values() for one in entry.values()}
     for path in (folder / pictures.FOLDER).glob("*.png"):
         if path not in used:

@@ -119,6 +119,15 @@ def test_weights_after_r_rounds_depend_on_what_happens_until_then_only():
     assert len({cell(), cell(lr=0.1), cell(clients=5), cell(local_epochs=2), cell(halve_lr_after=2)}) == 5
 
 
+def test_weights_depend_on_evaluations_only_where_they_halve_the_learning_rate():
+    often = dataclasses.replace(TRAINING, protocol=Protocol(rounds=9, evaluate_every=1))
+    seldom = dataclasses.replace(TRAINING, protocol=Protocol(rounds=12, evaluate_every=4))
+    assert often.at(3) == seldom.at(3)
+    halved = {"rounds": 12, "halve_lr_after": 4}
+    pair = [dataclasses.replace(TRAINING, protocol=Protocol(evaluate_every=e, **halved)) for e in (1, 4)]
+    assert pair[0].at(3) != pair[1].at(3)
+
+
 def test_keep_is_no_part_of_a_training():
     kept = dataclasses.replace(TRAINING, keep=(1, 2))
     assert kept == TRAINING and kept.key == TRAINING.key and "keep" not in encoding.encode(kept)

@@ -13,7 +13,7 @@ from gleak_lib.chapters import open_store
 from gleak_lib.errors import StoreError, UnknownNameError
 from gleak_lib.experiments import DamagedResultWarning, Store, paths
 from gleak_lib.experiments.store import pictures
-from gleak_lib.experiments.store.store import rounded
+from gleak_lib.experiments.store.document import rounded
 
 CELL = Toy(2.5)
 FIGURES = {

@@ -12,7 +12,7 @@ from gleak_lib.chapters import profiles
 from gleak_lib.errors import StoreError
 from gleak_lib.experiments import AttackCell, Cell, TrainingCell
 from gleak_lib.experiments.store import pictures
-from gleak_lib.experiments.store.store import CHECKSUM, intact
+from gleak_lib.experiments.store.document import CHECKSUM, intact
 
 NOISE = np.random.default_rng(0).integers(0, 256, (8, 3, 16, 16), np.uint8)
 FIGURES = {"a": [1 / 3, None, 2], "b": {"c": "inf", "d": 1e-9}}
@@ -58,12 +58,9 @@ def test_a_changed_result_is_not_given_a_new_checksum(filled):
 
 @pytest.fixture
 def filled(store):
-    """Three results on the same originals, the second in the form of earlier versions."""
+    """Three results on the same originals."""
     for number in (1, 2, 3):
         store.put(Toy(number), FIGURES, {}, {"truth": NOISE, "reconstruction": NOISE ^ number})
-    path = store.path(Toy(2))
-    path.write_text(json.dumps(_values(path) | {"examples": ["reconstruction", "truth"]}))
-    np.savez(path.with_suffix(".npz"), truth=NOISE, reconstruction=NOISE ^ 2)
     return store
 
 
@@ -71,7 +68,6 @@ def test_only_what_is_shown_keeps_its_pictures(filled):
     before = _values(filled.path(Toy(3)))
     tidy.keep(filled.folder, {_name(Toy(2))})
     assert len(_pictures(filled)) == 2  # the originals, and what was found
-    assert not list(filled.folder.rglob("*.npz"))
     for number in (1, 2, 3):
         result = filled.get(Toy(number))
         assert result.figures["b"]["c"] == float("inf") and result.figures["a"] == [0.333333, None, 2]
@@ -86,7 +82,8 @@ def test_only_what_is_shown_keeps_its_pictures(filled):
 
 
 def test_nothing_is_taken_out_where_something_shown_is_damaged(filled):
-    filled.path(Toy(2)).with_suffix(".npz").write_bytes(b"")
+    digest = json.loads(filled.path(Toy(2)).read_text())["examples"]["reconstruction"]["picture"]
+    pictures.file(filled.folder, digest).write_bytes(b"")
     before = {path: path.read_bytes() for path in filled.folder.rglob("*.*")}
     with pytest.raises(StoreError, match="missing or damaged"):
         tidy.keep(filled.folder, {_name(Toy(1)), _name(Toy(2))})

@@ -23,11 +23,13 @@ from gleak_lib.experiments.specs.base import Cell, Output, Work
 from gleak_lib.experiments.specs.fields import count, defended, integers, one_defense, put
 from gleak_lib.experiments.specs.shapes import MAYBE, NUMBER, NUMBERS, TRUTH
 from gleak_lib.federated import Client, Protocol, clients_of
+from gleak_lib.global_generator import isolated
 
 SECONDS = ("train_seconds", "eval_seconds")
 
 # Fresh weights, and dropout in training, come from torch's global generator: one thread at a time.
-GLOBAL_GENERATOR = threading.RLock()
+WEIGHTS = threading.RLock()
+"""Held while weights are looked for and trained: a second thread finds what the first has trained."""
 
 
 @storable
@@ -97,27 +99,27 @@ class TrainingCell(Cell):
     def at(self, rounds: int) -> "TrainingCell":
         """Return the training that ends with the weights of this one after `rounds` rounds.
 
-        How many rounds were planned and when to stop early changes no round that was reached: weights
-        after r rounds are the same whatever the protocol says about that, and so is their key. Fresh
-        weights depend neither on the protocol nor on the defense.
+        How many rounds were planned, when to stop early and how often to evaluate changes no round that was
+        reached: weights after r rounds are the same whatever the protocol says about that, and so is their
+        key; only `halve_lr_after` looks at evaluations. Fresh weights depend neither on the protocol nor on
+        the defense.
         """
         if not rounds:
             return dataclasses.replace(self, protocol=Protocol(rounds=0), keep=(), defense=NO_DEFENSE)
-        return dataclasses.replace(
-            self, protocol=self.protocol.replace(rounds=rounds, patience=None), keep=()
-        )
+        every = 1 if self.protocol.halve_lr_after is None else self.protocol.evaluate_every
+        same = self.protocol.replace(rounds=rounds, patience=None, evaluate_every=every)
+        return dataclasses.replace(self, protocol=same, keep=())
 
     def build(self, dataset: ImageDataset) -> nn.Module:
         """Return the model with fresh weights."""
-        with GLOBAL_GENERATOR:
-            return models.build(
-                self.model,
-                input_shape=dataset.input_shape,
-                num_classes=dataset.num_classes,
-                bottlenecks=self.bottlenecks,
-                seed=self.seed,
-                **dict(self.options),
-            )
+        return models.build(
+            self.model,
+            input_shape=dataset.input_shape,
+            num_classes=dataset.num_classes,
+            bottlenecks=self.bottlenecks,
+            seed=self.seed,
+            **dict(self.options),
+        )
 
     def check(self, dataset: ImageDataset) -> None:
         """Refuse a training on victims only, and a model that cannot be built for these images."""
@@ -205,7 +207,7 @@ class TrainingCell(Cell):
         """
         model = self.build(context.dataset(self.dataset, self.statistics))
         if self.protocol.rounds:
-            with GLOBAL_GENERATOR:  # a second thread finds what the first has trained
+            with WEIGHTS:
                 state = trained_weights.load(self, context, model)
                 if state is None:
                     trained_weights.check_writable(context)  # a training whose weights cannot be kept is lost
@@ -233,20 +235,19 @@ def train(cells: Sequence[TrainingCell], context: Context) -> list[Output]:
     if dataset.victims_only and not first.protocol.rounds:
         return [Output(scores.untrained(model)) for model in models]
     dataset.require_training()
-    with GLOBAL_GENERATOR:
-        histories = federated.train_many(
-            models,
-            dataset.train,
-            first.protocol,
-            generators=[torch.Generator().manual_seed(cell.seed) for cell in cells],
-            val=dataset.val if first.protocol.validation == "split" else None,
-            test=dataset.test,
-            mean=dataset.mean,
-            std=dataset.std,
-            defense=[first.defense.prepare(model, dataset) for model in models] if first.defense else None,
-            keep=sorted({rounds for cell in cells for rounds in cell.keep}),
-            progress=context.progress,
-        )
+    histories = federated.train_many(
+        models,
+        dataset.train,
+        first.protocol,
+        generators=[torch.Generator().manual_seed(cell.seed) for cell in cells],
+        val=dataset.val if first.protocol.validation == "split" else None,
+        test=dataset.test,
+        mean=dataset.mean,
+        std=dataset.std,
+        defense=[first.defense.prepare(model, dataset) for model in models] if first.defense else None,
+        keep=sorted({rounds for cell in cells for rounds in cell.keep}),
+        progress=context.progress,
+    )
     for cell, history in zip(cells, histories, strict=True):
         kept = {r: s for r, s in history.snapshots.items() if r in cell.keep}
         for rounds, state in {**kept, history.rounds: history.last_state}.items():
@@ -261,7 +262,7 @@ def train(cells: Sequence[TrainingCell], context: Context) -> list[Output]:
 @functools.cache
 def _try(training: TrainingCell, shape: tuple[int, int, int], classes: int, mode: str, size: int) -> None:
     """Run a model forward on torch's device of shapes: nothing is computed, and no memory is taken."""
-    with GLOBAL_GENERATOR, torch.device("meta"), torch.no_grad():
+    with isolated(), torch.device("meta"), torch.no_grad():
         model = models.build(
             training.model,
             input_shape=shape,

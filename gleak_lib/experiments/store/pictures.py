@@ -8,7 +8,7 @@ import hashlib
 import io
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +50,7 @@ def load(path: Path, kept: Any) -> dict[str, np.ndarray] | None:
 
     Args:
         path: the result's file, `<kind>/<key>.json` in the store's folder.
-        kept: what it says of its examples. A list of names stands for the `.npz` file beside it, as earlier
-            versions stored them.
+        kept: what it says of its examples.
 
     Raises:
         StoreError: a file is missing, damaged or of other images, or the reference is none.
@@ -59,7 +58,7 @@ def load(path: Path, kept: Any) -> dict[str, np.ndarray] | None:
     if not kept:
         return None
     if not isinstance(kept, dict):
-        return _archive(path.with_suffix(".npz"), kept)
+        raise StoreError(f"{path} is damaged: its examples are {kept!r}.")
     return {str(name): _picture(path, entry) for name, entry in kept.items()}
 
 
@@ -115,16 +114,3 @@ def _digest(images: np.ndarray) -> str:
     return hashlib.sha256(f"{images.shape}".encode() + np.ascontiguousarray(images).tobytes()).hexdigest()[
         :16
     ]
-
-
-def _archive(path: Path, names: Iterable[Any]) -> dict[str, np.ndarray]:
-    try:
-        regular(path)
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as archive:
-            found = {str(name): archive[str(name)] for name in names}
-    except Exception as error:
-        raise StoreError(f"{path} is missing or damaged ({type(error).__name__}: {error}).") from error
-    for name, images in found.items():
-        if images.dtype != np.uint8 or images.ndim != 4:
-            raise StoreError(f"{path} is damaged: {name} is no uint8 N x C x H x W.")
-    return found

@@ -1,9 +1,6 @@
 """Finished cells as small JSON files that people can read and compare; nothing is ever unpickled."""
 
 import contextlib
-import hashlib
-import json
-import math
 import traceback
 import warnings
 from collections.abc import Iterable, Iterator
@@ -19,16 +16,12 @@ from gleak_lib.experiments.specs import shapes
 from gleak_lib.experiments.specs.base import Cell, from_json
 from gleak_lib.experiments.specs.finite import require_finite
 from gleak_lib.experiments.store import pictures
+from gleak_lib.experiments.store.document import intact, plain, rounded, text
 from gleak_lib.experiments.store.frames import frame
 from gleak_lib.experiments.store.result import Result
 
 if TYPE_CHECKING:
     from pandas import DataFrame
-
-DIGITS = 6  # significant ones
-CHECKSUM = "checksum"  # of everything else in the file
-NAMES = {CHECKSUM, "key", "about", "cell", "figures", "provenance", "examples"}  # in a file
-INFINITE = {"inf": math.inf, "-inf": -math.inf}  # JSON has no word for them; NaN is null
 
 
 class DamagedResultWarning(UserWarning):
@@ -51,8 +44,6 @@ class Status(NamedTuple):
 
 class Store:
     """A folder with one file a finished cell: `<kind>/<key>.json`, and example images in `pictures/`.
-
-    Examples that earlier versions stored, as `<kind>/<key>.npz`, are read as well.
 
     Files are written atomically, so that a killed run leaves whole files only, and several writers of one
     cell do not disturb each other.
@@ -147,7 +138,6 @@ class Store:
         if problem := _misfit(cell, stored["figures"], stored["provenance"]):
             raise StoreError(f"{cell.describe()} gave what cannot be stored: {problem}.")
         write_atomically(path, text(stored))
-        path.with_suffix(".npz").unlink(missing_ok=True)
         self._failure(cell).unlink(missing_ok=True)
         found = self._read(cell)
         assert found is not None
@@ -206,41 +196,13 @@ class Store:
         if problem or not whole:
             problem = problem or "it was changed after it was stored, its checksum differs"
             raise StoreError(f"{path} is damaged: {problem}.")
-        return Result(cell, _plain(figures), _plain(provenance), pictures.load(path, kept))
+        return Result(cell, plain(figures), plain(provenance), pictures.load(path, kept))
 
 
 def _misfit(cell: Cell, figures: Any, provenance: Any) -> str | None:
     return shapes.misfit(figures, cell.shapes, "figures") or shapes.misfit(
         provenance, shapes.PROVENANCE, "provenance"
     )
-
-
-def checksum(stored: dict[str, Any]) -> str:
-    """Return 16 hexadecimal digits that stand for a stored file's values, however they are written down.
-
-    Args:
-        stored: what the file holds; a checksum in it is not looked at.
-    """
-    values = {name: value for name, value in stored.items() if name != CHECKSUM}
-    canonical = json.dumps(_alike(values), sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
-
-
-def intact(stored: dict[str, Any]) -> bool:
-    """Return whether a file is as it was stored, so far as it has a checksum; older ones have none.
-
-    A name that no file has is a changed one, be it that of the checksum.
-    """
-    return stored.keys() <= NAMES and stored.get(CHECKSUM) in (None, checksum(stored))
-
-
-def _alike(value: Any) -> Any:
-    """Write numbers that are equal alike, 2.0 and 2."""
-    if isinstance(value, dict):
-        return {name: _alike(part) for name, part in value.items()}
-    if isinstance(value, list):
-        return [_alike(part) for part in value]
-    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 @contextlib.contextmanager
@@ -250,54 +212,3 @@ def _damage(path: Path, what: str = "is damaged") -> Iterator[None]:
         yield
     except Exception as error:
         raise StoreError(f"{path} {what} ({type(error).__name__}: {error}).") from error
-
-
-def rounded(value: Any) -> Any:
-    """Return plain JSON data with floats of six significant digits; NaN as None, infinity as text."""
-    if isinstance(value, (np.floating, np.integer, np.bool_)):
-        value = value.item()
-    if isinstance(value, float):
-        if math.isfinite(value):
-            return float(f"{value:.{DIGITS}g}")
-        return None if math.isnan(value) else "inf" if value > 0 else "-inf"
-    if isinstance(value, dict):
-        return {str(name): rounded(part) for name, part in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [rounded(part) for part in value]
-    if value is None or isinstance(value, (bool, int, str)):
-        return value
-    raise StoreError(f"Figures must be plain numbers, texts, lists and dicts, got {type(value).__name__}.")
-
-
-def _plain(value: Any) -> Any:
-    """Undo what `rounded` did to infinities."""
-    if isinstance(value, dict):
-        return {name: _plain(part) for name, part in value.items()}
-    if isinstance(value, list):
-        return [_plain(part) for part in value]
-    return INFINITE.get(value, value) if isinstance(value, str) else value
-
-
-def text(stored: dict[str, Any]) -> bytes:
-    """Return a stored file's content and checksum: sorted keys, one line a value or a list of numbers."""
-    summed = stored | {CHECKSUM: checksum(stored)}
-    found = json.dumps(_one_line_lists(summed), sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False)
-    return (_unquote(found) + "\n").encode()
-
-
-def _one_line_lists(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _one_line_lists(part) for name, part in value.items()}
-    if isinstance(value, list):
-        if value and all(v is None or isinstance(v, (int, float)) for v in value):
-            return _MARK + json.dumps(value) + _MARK
-        return [_one_line_lists(part) for part in value]
-    return value
-
-
-_MARK = "\x00"
-
-
-def _unquote(text: str) -> str:
-    mark = json.dumps(_MARK)[1:-1]
-    return text.replace(f'"{mark}', "").replace(f'{mark}"', "")

@@ -1,0 +1,94 @@
+"""A stored result as text: floats of six digits, a checksum, one line for each value or list of numbers."""
+
+import hashlib
+import json
+import math
+from typing import Any
+
+import numpy as np
+
+from gleak_lib.errors import StoreError
+
+DIGITS = 6  # significant ones
+CHECKSUM = "checksum"  # of everything else in the file
+NAMES = {CHECKSUM, "key", "about", "cell", "figures", "provenance", "examples"}  # in a file
+INFINITE = {"inf": math.inf, "-inf": -math.inf}  # JSON has no word for them; NaN is null
+
+
+def checksum(stored: dict[str, Any]) -> str:
+    """Return 16 hexadecimal digits that stand for a stored file's values, however they are written down.
+
+    Args:
+        stored: what the file holds; a checksum in it is not looked at.
+    """
+    values = {name: value for name, value in stored.items() if name != CHECKSUM}
+    canonical = json.dumps(_alike(values), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+def intact(stored: dict[str, Any]) -> bool:
+    """Return whether a file is as it was stored, so far as it has a checksum; older ones have none.
+
+    A name that no file has is a changed one, be it that of the checksum.
+    """
+    return stored.keys() <= NAMES and stored.get(CHECKSUM) in (None, checksum(stored))
+
+
+def _alike(value: Any) -> Any:
+    """Write numbers that are equal alike, 2.0 and 2."""
+    if isinstance(value, dict):
+        return {name: _alike(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_alike(part) for part in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def rounded(value: Any) -> Any:
+    """Return plain JSON data with floats of six significant digits; NaN as None, infinity as text."""
+    if isinstance(value, (np.floating, np.integer, np.bool_)):
+        value = value.item()
+    if isinstance(value, float):
+        if math.isfinite(value):
+            return float(f"{value:.{DIGITS}g}")
+        return None if math.isnan(value) else "inf" if value > 0 else "-inf"
+    if isinstance(value, dict):
+        return {str(name): rounded(part) for name, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [rounded(part) for part in value]
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    raise StoreError(f"Figures must be plain numbers, texts, lists and dicts, got {type(value).__name__}.")
+
+
+def plain(value: Any) -> Any:
+    """Undo what `rounded` did to infinities."""
+    if isinstance(value, dict):
+        return {name: plain(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [plain(part) for part in value]
+    return INFINITE.get(value, value) if isinstance(value, str) else value
+
+
+def text(stored: dict[str, Any]) -> bytes:
+    """Return a stored file's content and checksum: sorted keys, one line a value or a list of numbers."""
+    summed = stored | {CHECKSUM: checksum(stored)}
+    found = json.dumps(_one_line_lists(summed), sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False)
+    return (_unquote(found) + "\n").encode()
+
+
+def _one_line_lists(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _one_line_lists(part) for name, part in value.items()}
+    if isinstance(value, list):
+        if value and all(v is None or isinstance(v, (int, float)) for v in value):
+            return _MARK + json.dumps(value) + _MARK
+        return [_one_line_lists(part) for part in value]
+    return value
+
+
+_MARK = "\x00"
+
+
+def _unquote(text: str) -> str:
+    mark = json.dumps(_MARK)[1:-1]
+    return text.replace(f'"{mark}', "").replace(f'{mark}"', "")
