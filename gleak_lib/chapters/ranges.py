@@ -78,8 +78,10 @@ def _read(path: Path) -> dict[str, Range]:
     return found
 
 
-AT_MOST = {"repeated": "seeds", "rounds": "training_rounds"}  # where a chapter has both, and both are numbers
+# where a chapter has both
+AT_MOST = {"repeated": "seeds", "rounds": "training_rounds", "sigma_rounds": "training_rounds"}
 PAIRED = {"sizes": "positions"}  # lists of one length
+PAIRED |= dict.fromkeys(("victims", "steps", "plateau", "training_rounds", "tv", "tv_victims"), "models")
 
 
 def misfits(values: Mapping[str, Any], chapter: str) -> list[str]:
@@ -101,9 +103,8 @@ def misfits(values: Mapping[str, Any], chapter: str) -> list[str]:
 def _between(values: Mapping[str, Any]) -> Iterator[str | None]:
     """Yield what is wrong between two parameters."""
     for name, other in AT_MOST.items():
-        most = values.get(other)
-        if isinstance(most, int) and name in values and np.max(values[name], initial=0) > most:
-            yield f"{name} must be at most {other} ({most}), got {shown(values[name])}."
+        if name in values and np.max(values[name], initial=0) > np.min(values.get(other, np.inf)):
+            yield f"{name} must be at most {other} ({shown(values[other])}), got {shown(values[name])}."
     for name, other in PAIRED.items():
         if name in values and other in values and len(values[name]) != len(values[other]):
             there, here = shown(values[other]), shown(values[name])

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from gleak_lib import datasets, gradients, models
 from gleak_lib.attacks.distances import cosine
 from gleak_lib.bottlenecks import VariationalBottleneck, sample_noise
+from gleak_lib.errors import ParameterError
 from gleak_lib.experiments.context import Context
 from gleak_lib.experiments.encoding import stored_as
 from gleak_lib.experiments.specs.base import Output, Work
@@ -31,6 +32,9 @@ class NoiseSensitivityCell(WeightsCell):
     Attributes:
         training, rounds, victims, victim_seed, seed: as in `AttackCell`.
         draws: pairs of noise draws that are compared for each victim.
+
+    Raises:
+        ParameterError: If the model has no bottleneck.
     """
 
     kind: ClassVar[str] = "spread"
@@ -50,6 +54,8 @@ class NoiseSensitivityCell(WeightsCell):
 
     def __post_init__(self) -> None:
         integers(self, rounds=0, victims=1, draws=1, victim_seed=0, seed=None)
+        if not self.training.bottlenecks:
+            raise ParameterError(f"{self.training.architecture} has no bottleneck, and so no noise to draw.")
         object.__setattr__(self, "training", self.training.at(self.rounds))
 
     def describe(self) -> str:
@@ -68,7 +74,7 @@ class NoiseSensitivityCell(WeightsCell):
         """Return a row per group of gradients and victim.
 
         `before_decoder` says whether the group stands before the first one; sigma and mu are the first
-        bottleneck's.
+        bottleneck's, where the stored result is not older than they are.
         """
         values = [
             (group, victim, value)
@@ -79,7 +85,7 @@ class NoiseSensitivityCell(WeightsCell):
         early = models.before_decoder(figures["groups"])
         found = {"group": groups, "victim": victims, "similarity": similarity}
         found["before_decoder"] = [group in early for group in groups]
-        return found | {name: figures[name][0] for name in ("sigma", "mu")}
+        return found | {name: figures[name][0] for name in ("sigma", "mu") if name in figures}
 
     def run(self, context: Context) -> Output:
         """Return groups, the victims' mean similarity for each, and the size of sigma and mu."""
