@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from gleak_lib.attacks import Attack, Inversion
-from gleak_lib.errors import unknown
 from gleak_lib.experiments import frame, tables
 from gleak_lib.experiments.specs.attack import AttackCell
 from gleak_lib.experiments.specs.base import Cell
@@ -51,7 +50,6 @@ class Scale:
         victim_seed: which images are attacked.
         rounds: the attacked weights; 0, fresh ones, is what the paper's public code attacks.
         tv: weight of the prior; None takes that of the model, see `Row.attacker`.
-        kl: form of the KL term; None takes each bottleneck's default.
         as_source: whether the paper's image sets are prepared as its public code does (see `source_form`),
             else as all others.
     """
@@ -66,7 +64,6 @@ class Scale:
     victim_seed: int = 0
     rounds: int = 0
     tv: float | None = None
-    kl: str | None = None
     as_source: bool = True
 
     @classmethod
@@ -86,7 +83,7 @@ def training(row: Row, scale: Scale, seed: int) -> TrainingCell:
     return TrainingCell(
         row.dataset,
         row.model,
-        bottlenecks=row.bottlenecks(scale.kl),
+        bottlenecks=row.bottlenecks(),
         protocol=protocol,
         seed=seed,
         keep=(scale.rounds,) if scale.rounds else (),
@@ -231,38 +228,6 @@ def full_budget(attack: Inversion) -> Inversion:
 def training_extent(rounds: int, seeds: int) -> Extent:
     """Return `full` for the protocol of 001 §V-A: an accuracy after fewer rounds is another figure."""
     return "full" if rounds >= FULL_ROUNDS and seeds >= FULL_SEEDS else "less"
-
-
-def caption(scale: Scale, chapter: Mapping[str, Any], what: str) -> str:
-    """Return what belongs above a table of these rows, the paper's scale included.
-
-    Args:
-        scale: how much was run.
-        chapter: its parameters `profile`, `dataset` (or `datasets`) and `scaling`.
-        what: `privacy` (the attacks) or `utility` (the trainings).
-
-    Raises:
-        UnknownNameError: neither of the two.
-    """
-    images = ", ".join(chapter.get("datasets") or [chapter["dataset"]])
-    head = f"Profile {chapter['profile']}, {images}: "
-    if what == "privacy":
-        weights = f"weights after {scale.rounds} rounds" if scale.rounds else "fresh weights"
-        scaled = (
-            "each image min–max scaled" if chapter["scaling"] == "minmax" else "images scored as they are"
-        )
-        return (
-            f"{head}{scale.victims} victims, {weights}, at most {scale.steps:,} steps, {scaled}. "
-            "The paper: 128 victims, at most 20,000 steps."
-        )
-    if what == "utility":
-        rounds = f"{scale.training_rounds} federated round{'s' if scale.training_rounds > 1 else ''}"
-        seeds = f"{scale.seeds} seed{'s' if scale.seeds > 1 else ''}"
-        return (
-            f"{head}best of at most {rounds} by validation loss, {seeds}. "
-            "The paper: at most 300 rounds, three seeds."
-        )
-    raise unknown("kind of caption", what, ("privacy", "utility"))
 
 
 def _figures(row: Row, scale: Scale, results: Results, scaling: str) -> dict[str, float]:

@@ -5,16 +5,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING
 
 from gleak_lib.attacks import ATTACKS, Attack, Resample
 from gleak_lib.bottlenecks import CVB, PRECODE, Bottleneck
 from gleak_lib.client_setup import ClientSetup
 from gleak_lib.defenses import DP, NO_DEFENSE, Compression, Defense
 from gleak_lib.errors import ParameterError, unknown
-from gleak_lib.grammar import literal
+from gleak_lib.extras import require
 
 from gleak_book import paper
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 TABLES = ("VIII", "IX", "X", "XI", "XII")
 NAMES = {"none": "none", "dp": "DP", "gc": "GC", "precode": "PRECODE", "cvb": "CVB"}
@@ -26,6 +29,7 @@ SETTINGS = {
     "cvb": ("P", "k", "s", "beta"),
 }
 SYMBOLS = {"sigma": "σ", "beta": "β"}
+MODELS = {"cnn": "CNN", "resnet18": "ResNet-18", "vit": "ViT"}
 FIGURES = ("ssim", "asr", "psnr", "mse", "lpips", "accuracy")
 PRECODE_BETA = 0.01  # 001 §VI-C
 CODED_CPL = {"label_form": "paper-code", "label_weight": 0.1}  # the CVB paper's code, behind Table IX
@@ -74,33 +78,6 @@ class Row:
             )
         _ = self.bottlenecks(), self.transformation()  # numbers are refused here, not when a cell runs
 
-    @classmethod
-    def of(cls, setup: ClientSetup, table: str, dataset: str, model: str) -> "Row":
-        """Return the row of a setting that the paper need not have, under the attack that its tables report.
-
-        Raises:
-            ParameterError: If the tables have nothing of the kind.
-        """
-        one = setup.bottlenecks[0] if setup.bottlenecks else setup.defense
-        positions = "+".join(str(bottleneck.position) for bottleneck in setup.bottlenecks)
-        defense, values = "none", {}
-        if isinstance(one, CVB):
-            scale = Fraction(one.scale).limit_denominator(64)
-            defense = "cvb"
-            values = {"P": positions, "k": one.kernel_size, "s": scale, "beta": literal(one.beta)}
-        elif isinstance(one, PRECODE):
-            defense, values = "precode", {"P": positions, "K": one.k}
-        elif isinstance(one, DP):
-            defense, values = "dp", {"C": literal(one.max_grad_norm), "sigma": literal(one.noise_multiplier)}
-        elif isinstance(one, Compression):
-            defense, values = "gc", {"p": literal(one.p)}
-        attack = "ig+ignore" if setup.bottlenecks else "ig"
-        params = ";".join(f"{name}={value}" for name, value in values.items())
-        row = cls(table, dataset, model, attack, defense, params=params)
-        if row.setup() != setup:
-            raise ParameterError(f"The tables' rows cannot say {str(setup)!r}.")
-        return row
-
     @property
     def settings(self) -> dict[str, str]:
         """Settings by name, as they are written."""
@@ -117,22 +94,19 @@ class Row:
         """The settings for people."""
         return ", ".join(f"{SYMBOLS.get(name, name)}={value}" for name, value in self.settings.items())
 
-    def bottlenecks(self, kl: str | None = None) -> tuple[Bottleneck, ...]:
-        """Return the bottlenecks, one a position.
+    def bottlenecks(self) -> tuple[Bottleneck, ...]:
+        """Return the bottlenecks, one a position, each with its default form of the KL term.
 
-        Args:
-            kl: form of the KL term; None takes each bottleneck's default (the public code's for the CVB, the
-                exact one for PRECODE, of which there is no public code).
+        That is the public code's for the CVB, and the exact one for PRECODE, which has no public code.
         """
-        more: dict[str, Any] = {} if kl is None else {"kl": kl}
         if self.defense not in ("precode", "cvb"):
             return ()
         positions = [int(self._number(part)) for part in self.settings["P"].split("+")]
         if self.defense == "precode":
             size = int(self._number(self.settings["K"]))
-            return tuple(PRECODE(p, k=size, beta=PRECODE_BETA, **more) for p in positions)
+            return tuple(PRECODE(p, k=size, beta=PRECODE_BETA) for p in positions)
         size, scale, beta = (self._number(self.settings[name]) for name in ("k", "s", "beta"))
-        return tuple(CVB(p, kernel_size=int(size), scale=scale, beta=beta, **more) for p in positions)
+        return tuple(CVB(p, kernel_size=int(size), scale=scale, beta=beta) for p in positions)
 
     def setup(self) -> ClientSetup:
         """Return what a client of this row protects itself with."""
@@ -227,3 +201,22 @@ def read(*names: str, dataset: str | None = None, model: str | None = None) -> l
         texts = (str(line[name]) for name in ("table", "dataset", "model", "attack", "defense"))
         found.append(Row(*texts, params=params, paper=figures))
     return found
+
+
+def theirs(*names: str, dataset: str | None = None, model: str | None = None) -> "DataFrame":
+    """Return the lines of some tables for `paper.beside`, each once.
+
+    Args:
+        names, dataset, model: as for `read`.
+
+    Returns:
+        Columns dataset, model, label (of the setting, as `ClientSetup.label` has it), and the paper's figures
+        with their deviations, NaN where it has none.
+    """
+    lines = [
+        {"dataset": row.dataset, "model": row.model, "label": row.setup().label, **row.paper}
+        for row in dict.fromkeys(read(*names, dataset=dataset, model=model))
+    ]
+    figures = [column for name in FIGURES for column in (name, f"{name}_std")]
+    found = require("pandas", "metrics").DataFrame(lines, columns=["dataset", "model", "label", *figures])
+    return found.astype(dict.fromkeys(figures, float))

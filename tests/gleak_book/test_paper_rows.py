@@ -47,6 +47,16 @@ def test_figures_are_those_of_the_line():
         line.paper["ssim"] = 1.0
 
 
+def test_the_tables_stand_beside_ours_by_the_label_of_their_setting():
+    frame = paper_rows.theirs("X", dataset="cifar10", model="cnn").set_index("label")
+    assert len(frame) == 15 and frame.loc["compression p=0.9", "asr"] == pytest.approx(46.88)
+    assert frame.loc["DP σ=1e-2", ["ssim", "ssim_std"]].tolist() == [0.03, 0.02]
+    assert len(paper_rows.theirs("VIII")) == len(dict.fromkeys(paper_rows.read("VIII")))  # each once
+    assert paper_rows.theirs("IX")["accuracy"].isna().all()
+    nothing = paper_rows.theirs("X", dataset="digits")
+    assert nothing.empty and list(nothing) == list(frame.reset_index()[list(nothing)])
+
+
 def test_repeated_lines_are_equal():
     assert len(dict.fromkeys(paper_rows.read("VIII"))) == 1 + 7 + 3 + 5 + 4
     assert len(paper_rows.read()) == sum(COUNTS.values())
@@ -55,8 +65,8 @@ def test_repeated_lines_are_equal():
 
 def test_settings_become_bottlenecks_and_defenses():
     assert row("cvb", "P=1;k=5;s=1/16;beta=5e-5").bottlenecks() == (CVB(1, 5, 1 / 16, beta=5e-5),)
-    several = row("cvb", "P=1+2+3;k=1;s=1/2;beta=1e-1").bottlenecks(kl="exact")
-    assert several == tuple(CVB(p, 1, 0.5, beta=0.1, kl="exact") for p in (1, 2, 3))
+    several = row("cvb", "P=1+2+3;k=1;s=1/2;beta=1e-1").bottlenecks()
+    assert several == tuple(CVB(p, 1, 0.5, beta=0.1) for p in (1, 2, 3))
     assert row("precode", "P=1;K=8").bottlenecks() == (PRECODE(1, k=8, beta=0.01),)
     assert row("gc", "p=0.99").transformation() == Compression(0.99)
     assert row("dp", "C=20;sigma=1e-3").transformation() == DP(noise_multiplier=1e-3)
@@ -112,7 +122,7 @@ def test_what_rows_refuse(make, error, message):
 
 def test_a_scale_is_read_off_a_chapters_parameters():
     chapter = {"victims": 5, "steps": 7, "seeds": 1, "dataset": "digits", "rounds": [0, 2], "tv": 0.01}
-    assert Scale.of(chapter, kl="exact") == Scale(victims=5, steps=7, seeds=1, tv=0.01, kl="exact")
+    assert Scale.of(chapter, rounds=2) == Scale(victims=5, steps=7, seeds=1, tv=0.01, rounds=2)
     assert Scale() == Scale(128, 20_000, 400, 2_000, 300, 3)
 
 
