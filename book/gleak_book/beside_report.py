@@ -10,7 +10,7 @@ from gleak_lib.experiments.specs.attack import AttackCell
 from gleak_lib.experiments.specs.training import TrainingCell
 from gleak_lib.extras import require
 
-from gleak_book.architectures import TITLES
+from gleak_book import paper_rows
 from gleak_book.beside import FIGURES, BestResults, PaperRow
 from gleak_book.paper_cells import (
     AGREES_SO_FAR,
@@ -134,7 +134,7 @@ def table(claims: Sequence[PaperRow], shelf: BestResults, *, scaling: str = "min
             name: getattr(claim, name)
             for name in ("table", "dataset", "model", "attack", "defense", "setting")
         }
-        line["label"] = f"{claim.dataset}, {TITLES.get(claim.model, claim.model.upper())}"
+        line["label"] = f"{claim.dataset}, {paper_rows.MODELS.get(claim.model, claim.model.upper())}"
         attacked, attack_scale, of_attack = _attacked(claim, shelf, scaling)
         trained, training_scale, of_training = _trained(claim, shelf)
         line |= attack_scale | training_scale
