@@ -2,24 +2,18 @@
 
 from gleak_book.figures.agreement import agreement
 from gleak_book.figures.classes import classes
-from gleak_book.figures.dual import dual
 from gleak_book.figures.groups import groups
 from gleak_book.figures.levels import levels
 from gleak_book.figures.scaling import scaling
-from gleak_book.figures.similarities import similarities
 from gleak_book.figures.sweep import sweep
-from gleak_book.figures.tracks import tracks
 from gleak_book.figures.window import window
 
 __all__ = [
     "agreement",
     "classes",
-    "dual",
     "groups",
     "levels",
     "scaling",
-    "similarities",
     "sweep",
-    "tracks",
     "window",
 ]
