@@ -40,7 +40,6 @@ TRAINING = TrainingCell("digits", protocol=Protocol(rounds=1))
             "draws must be an integer of at least 1",
         ),
         (lambda: NoiseSensitivityCell(TRAINING, victims=-1), ParameterError, "victims must be an integer of"),
-        (lambda: NoiseSensitivityCell(TRAINING), ParameterError, "cnn has no bottleneck, and so no noise"),
         (lambda: LabelInferenceCell(TRAINING, victims=2.0), ParameterError, "victims must be an integer of"),
         (lambda: AnimationCell(TRAINING, victim_seed=-1), ParameterError, "victim_seed must be an integer"),
         (lambda: PRECODE(beta=-1), ParameterError, "beta must be finite and not negative, got -1"),

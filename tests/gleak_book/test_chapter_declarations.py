@@ -130,7 +130,7 @@ def test_each_architecture_has_its_own_budget():
     ("name", "changes", "error", "message"),
     [
         (ANALYSIS, {"network": "precod(1)"}, UnknownNameError, "Did you mean 'precode'"),
-        (ANALYSIS, {"network": "dp()"}, ParameterError, "cnn has no bottleneck, and so no noise"),
+        (ANALYSIS, {"network": "dp()"}, StoreError, r"network needs a bottleneck, as in precode\(3\)"),
         (ANALYSIS, {"tail": 2001}, ParameterError, "tail must be 2 to 2000"),
         (ANALYSIS, {"images": 17}, ParameterError, "shown 1 to 16, the number of victims"),
         (CVBS, {"kernel_sizes": [2]}, ParameterError, "kernel_size must be odd"),

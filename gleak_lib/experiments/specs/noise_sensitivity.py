@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from gleak_lib import datasets, gradients, models
 from gleak_lib.attacks.distances import cosine
 from gleak_lib.bottlenecks import VariationalBottleneck, sample_noise
-from gleak_lib.errors import ParameterError
 from gleak_lib.experiments.context import Context
 from gleak_lib.experiments.encoding import stored_as
 from gleak_lib.experiments.specs.base import Output, Work
@@ -32,9 +31,6 @@ class NoiseSensitivityCell(WeightsCell):
     Attributes:
         training, rounds, victims, victim_seed, seed: as in `AttackCell`.
         draws: pairs of noise draws that are compared for each victim.
-
-    Raises:
-        ParameterError: If the model has no bottleneck.
     """
 
     kind: ClassVar[str] = "spread"
@@ -54,8 +50,6 @@ class NoiseSensitivityCell(WeightsCell):
 
     def __post_init__(self) -> None:
         integers(self, rounds=0, victims=1, draws=1, victim_seed=0, seed=None)
-        if not self.training.bottlenecks:
-            raise ParameterError(f"{self.training.architecture} has no bottleneck, and so no noise to draw.")
         object.__setattr__(self, "training", self.training.at(self.rounds))
 
     def describe(self) -> str:
