@@ -88,6 +88,7 @@ from gleak_lib.client_setup import parse
 from gleak_lib.experiments import TrainingCell
 
 setup = parse(network)
+assert setup.bottlenecks, "network needs a bottleneck, as in precode(3)"
 plain = TrainingCell(dataset, model, seed=seed)
 hidden = TrainingCell(dataset, model, (), setup.bottlenecks, seed=seed)
 name = setup.label.partition(" ")[0]
