@@ -9,8 +9,25 @@
 # %% [markdown]
 # # Breaking the bottleneck
 #
+# ```{admonition} In short
+# :class: tip
+# **Question.** PRECODE and the CVB hide images behind noise. Do they still, if the server searches for that noise?
+#
+# **Answer.** Not on fresh weights: behind {glue:text}`recovered-network` the published attack finds {glue:text}`recovered-published` % of {glue:text}`recovered-images` images, a search for image and noise
+# {glue:text}`recovered-joint` %. After {glue:text}`rounds-last` rounds of training that noise is nearly gone, and {glue:text}`late-layerwise` % are found. Some settings resist this search. A low success rate under an attack
+# that redraws the noise is no protection. (95 % intervals.)
+# ```
+#
+# ```{glue:figure} recovered
+# :name: fig-recovered
+#
+# Behind the {glue:text}`recovered-network`: originals, what the published attack makes of their gradients, and what a search for image and noise makes of the same
+# gradients. The first images of the first model, none picked out; fresh weights, {glue:text}`recovered-dataset`, profile {glue:text}`recovered-profile`. Of {glue:text}`recovered-images` images on
+# {glue:text}`recovered-models` the first finds {glue:text}`recovered-published` % and the second {glue:text}`recovered-joint` % (95 % intervals).
+# ```
+#
 # PRECODE and the CVB put noise into a network, and with it into its gradients. An attacker who draws noise of their own cannot match
-# them, and one who looks only at what stands before the noise has little to match. So far so good: with the CVB at the
+# them, and one who looks only at what stands before the noise has little to match. So with the CVB at the
 # first position {cite:t}`scheliga2023cvb` report an attack success rate (ASR) of 0 % on CIFAR-10.
 #
 # But the noise is not lost. The client drew one $\varepsilon$, and *that* one shaped every gradient behind the decoder. This chapter treats it as what it is to
@@ -27,6 +44,23 @@
 # We know of no precedent for what this chapter and the next add: the CVB, trained weights and what becomes of $\sigma$, the layer-by-layer form, averaged noise, a transformer with a bottleneck,
 # and batches.
 # ```
+#
+# ## What is claimed
+#
+# Nothing here is worth much if it attacks something that nobody said. So, in the papers' words:
+#
+# - the abstract of {cite:t}`scheliga2023cvb`: all architectures "are susceptible to gradient leakage attacks, which can be prevented by our
+#   proposed CVB"; Sec. VI-C: the CVB "reduces ASR to 0.78% and 0%" on MNIST and CIFAR-10;
+# - its Sec. II-A, on the attacker: an "honest-but-curious server", who "has knowledge of the training loss function $\mathcal{L}$, the
+#   model $F$, the model weights $\theta$, and the exchanged clients training gradients";
+# - its Sec. V-B, on what is granted: "We aim to facilitate reconstruction for the attacker in order to identify an upper bound for privacy
+#   leakage"; one image an update; labels "generally known irrespective of the defense mechanism"; and its public code attacks weights that were never trained.
+#
+# The attacks of this chapter stay inside that, but for the section on its limits: the same server, the same knowledge, one image, known labels, the weights that the server
+# sent. What they add is the question which noise would explain the gradient. Two things differ from the paper's attack. They match *all* gradients, the
+# stochastic ones included. And they take 1,000 to 2,000 steps with a fixed schedule instead of up to 20,000.
+# Their settings were chosen on CIFAR-10: those of `joint` on fresh weights and on images drawn apart from those below; those of the layer-by-layer form on eight images, also drawn apart, but in part on
+# weights that are attacked here, the first model's.
 
 # %% tags=["parameters", "hide-cell"]
 profile: str = "quick"  # quick, cpu or paper
@@ -60,82 +94,25 @@ victim_seed: int = 1  # which images are attacked
 scaling: str = "minmax"  # or none: images scored as they are
 examples: int = 4  # images in the figures, at most 8
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 from functools import partial
 
+import pandas
 from gleak_lib import plots
 from gleak_lib.chapters import open_store, parameters
+from gleak_lib.client_setup import short
 from gleak_lib.experiments import run, tables
 from IPython.display import Markdown, display
 from myst_nb import glue
 
-from gleak_book import breaking_report as report
-
 settings = parameters.check("08_breaking_the_bottleneck", globals())
-
-# %% tags=["experiment", "hide-cell"]
-from gleak_book import breaking as plan
-
-experiments = plan.cells(**settings)
-
-# %% tags=["remove-input"]
 store = open_store(profile)
-found = dict(zip(experiments, run(experiments, store), strict=True))
-Markdown(tables.note(found.values(), profile))
-
-# %% tags=["hide-input"]
-originals, rows, numbers = report.headline(settings, found)
-recovered = plots.picture(
-    plots.reconstructions(originals, rows, columns=4, scaling=scaling),
-    "Three rows of small images: the originals; below them what the published attack finds behind the bottleneck, "
-    "blotches without likeness; and what the search for the noise recovers.",
-)
-glue("recovered", recovered, display=False)
-for name, text in numbers.items():
-    glue(f"recovered-{name}", text, display=False)
 
 # %% [markdown]
-# ```{glue:figure} recovered
-# :name: fig-recovered
+# ## The experiment
 #
-# Behind the {glue:text}`recovered-network`: originals, what the published attack makes of their gradients, and what a search for image and noise makes of the same
-# gradients. The first images of the first model, none picked out; fresh weights, {glue:text}`recovered-dataset`, profile {glue:text}`recovered-profile`. Of {glue:text}`recovered-images` images on
-# {glue:text}`recovered-models` the first finds {glue:text}`recovered-published` % and the second {glue:text}`recovered-joint` % (95 % intervals).
-# ```
+# A network is a line of text, for instance `cvb(1)` or `precode(1)`; every statement below stands on several models of it, each attacked with images of its own.
 #
-# ## What is claimed
-#
-# Nothing here is worth much if it attacks something that nobody said. So, in the papers' words:
-#
-# - the abstract of {cite:t}`scheliga2023cvb`: all architectures "are susceptible to gradient leakage attacks, which can be prevented by our
-#   proposed CVB"; Sec. VI-C: the CVB "reduces ASR to 0.78% and 0%" on MNIST and CIFAR-10;
-# - its Sec. II-A, on the attacker: an "honest-but-curious server", who "has knowledge of the training loss function $\mathcal{L}$, the
-#   model $F$, the model weights $\theta$, and the exchanged clients training gradients";
-# - its Sec. V-B, on what is granted: "We aim to facilitate reconstruction for the attacker in order to identify an upper bound for privacy
-#   leakage"; one image an update; labels "generally known irrespective of the defense mechanism"; and its public code attacks weights that were never trained.
-#
-# The attacks of this chapter stay inside that, but for the section on its limits: the same server, the same knowledge, one image, known labels, the weights that the server
-# sent. What they add is the question which noise would explain the gradient. Two things differ from the paper's attack. They match *all* gradients, the
-# stochastic ones included. And they take 1,000 to 2,000 steps with a fixed schedule instead of up to 20,000.
-# Their settings were chosen on CIFAR-10: those of `joint` on fresh weights and on images drawn apart from those below; those of the layer-by-layer form on eight images, also drawn apart, but in part on
-# weights that are attacked here, the first model's.
-#
-# ## One unknown more
-#
-# With a CVB at $P=1$ of the CNN, the noise is a map of 8 × 14 × 14 = 1,568 numbers. Together with the 3,072 of the image that makes 4,640
-# unknowns, and the client shares 72,490 gradient entries. Counting alone does not prove that they can be solved for, but nothing speaks against trying:
-#
-# $$ \min_{x', \varepsilon'} \; 1 - \cos\big(\nabla \mathcal{L}(F(x', \varepsilon'), y),\, G_C\big) + \lambda\, \mathrm{TV}(x')
-#    + \gamma\, \Big|\tfrac{1}{d} \lVert \varepsilon' \rVert^2 - 1\Big|. $$
-#
-# The last term says that $d$ standard normal numbers have a mean square near one. The loss includes the KL term with its weight, which the server knows.
-
-# %%
-from gleak_lib.attacks import ATTACKS
-
-ATTACKS["joint"]
-
-# %% [markdown]
 # | attack | the noise of the dummy's bottleneck | gradients that are matched |
 # |---|---|---|
 # | IG {cite:p}`geiping2020inverting` | drawn anew at each step | all |
@@ -144,30 +121,241 @@ ATTACKS["joint"]
 # | **joint** | searched for, with the image | all |
 # | joint, layer by layer | searched for | all, each tensor's cosine counting alike |
 # | noise known | told by an oracle: no attack, but a yardstick for `joint` (no bound, since its search can fail as well) | all |
+
+# %% tags=["experiment"]
+from gleak_lib.attacks import ATTACKS
+from gleak_lib.client_setup import parse
+from gleak_lib.experiments import TrainingCell
+from gleak_lib.federated import Protocol
+
+named = [*networks, *grid, *trained, *compared]
+setups = {parse(text).label: parse(text) for text in named}
+protocol = Protocol(rounds=training_rounds)
+trainings = {
+    (network, i): TrainingCell(
+        dataset, model, (), s.bottlenecks, protocol, seed + i, defense=s.defense
+    )
+    for network, s in setups.items()
+    for i in range(seeds)
+}
+attackers = {
+    "IG": ATTACKS["ig"].replace(drop_after=plateau),
+    "Ignore": ATTACKS["ignore"].replace(drop_after=plateau),
+    "expectation": ATTACKS["expectation"],
+    "joint": ATTACKS["joint"],
+    "joint, layer by layer": ATTACKS["layerwise"],
+    "noise known": ATTACKS["oracle"],
+}
+
+# %% [markdown]
+# Each attack on each of these networks, fresh, is an experiment. Those on `networks` get more victims and steps and are the first results; the grid of positions and sizes comes after
+# them. Later sections take one of these experiments and change one thing of it.
+
+# %% tags=["experiment"]
+from dataclasses import replace
+
+from gleak_lib.experiments import AttackCell
+
+small = {
+    (network, name, i): AttackCell(
+        training,
+        0,
+        attack.replace(max_steps=grid_steps),
+        max(1, grid_victims // setups[network].batch_size),
+        setups[network].batch_size,
+        victim_seed + i,
+        share_noise=name == "noise known",
+        seed=seed + i,
+        defense=setups[network].defense,
+    )
+    for (network, i), training in trainings.items()
+    for name, attack in attackers.items()
+}
+
+# %% tags=["experiment"]
+shown = [parse(text).label for text in networks]
+fresh = {
+    (network, name, i): small[network, name, i]
+    for network in shown
+    for name in (attackers if setups[network].bottlenecks else ("IG", "joint"))
+    for i in range(seeds)
+}
+for (network, name, i), cell in fresh.items():
+    if name != "expectation":  # whose four draws take four times as long
+        count = max(1, victims // cell.batch_size)
+        more = attackers[name].replace(max_steps=steps)
+        fresh[network, name, i] = replace(cell, attack=more, victims=count)
+placed = {
+    (network, name, i): small[network, name, i]
+    for network in [parse(text).label for text in grid]
+    for name in ("Ignore", "joint", "noise known")
+    for i in range(seeds)
+}
+experiments = [fresh, placed]
+
+# %%
+results = run(experiments, store)
+
+# %% [markdown]
+# ## One unknown more
 #
+# With {glue:text}`recovered-network`, the noise is a map of {glue:text}`noise-shape` = {glue:text}`noise-count` numbers. Together with the {glue:text}`pixel-count` of the image that makes {glue:text}`unknown-count`
+# unknowns, and the client shares {glue:text}`entry-count` gradient entries. Counting alone does not prove that they can be solved for, but nothing speaks against trying:
+#
+# $$ \min_{x', \varepsilon'} \; 1 - \cos\big(\nabla \mathcal{L}(F(x', \varepsilon'), y),\, G_C\big) + \lambda\, \mathrm{TV}(x')
+#    + \gamma\, \Big|\tfrac{1}{d} \lVert \varepsilon' \rVert^2 - 1\Big|. $$
+#
+# The last term says that $d$ standard normal numbers have a mean square near one. The loss $\mathcal{L}$ includes the KL term with its weight, which the server knows.
+# Four digits behind a CVB show it. The client's noise is kept here for the comparison; the server gets none:
+
+# %%
+from dataclasses import replace
+
+import torch
+from gleak_lib import attacks, datasets, metrics, models
+from gleak_lib.attacks import ATTACKS
+from gleak_lib.bottlenecks import CVB
+
+digits = datasets.load("digits")
+images, labels = datasets.victims(digits, 4, 0)
+pixels = {"mean": digits.mean, "std": digits.std}
+shape, spec = digits.input_shape, CVB(1, kernel_size=5)
+network = models.build("cnn", input_shape=shape, bottlenecks=spec, seed=0)
+generator = torch.Generator().manual_seed(0)
+client = attacks.observe(
+    network, images, labels, share_noise=True, generator=generator, **pixels
+)
+server = replace(client, noise=None)
+
+
+# %% [markdown]
+# The formula, written out for one image $x$ (normalized) and its noise. At the client's own image and noise it gives what the library's attack gives:
+
+
+# %% tags=["by-hand"]
+def objective(x, noise, theirs, y):
+    out = network.run(x, noise=noise)
+    loss = torch.nn.functional.cross_entropy(out.logits, y) + out.kl.mean()
+    ours = torch.autograd.grad(loss, network.parameters(), create_graph=True)
+    ours = torch.cat([g.flatten() for g in ours])
+    match = 1 - torch.cosine_similarity(ours, theirs, dim=0)
+    smooth = x.diff(dim=2).abs().mean() + x.diff(dim=3).abs().mean()
+    usual = (noise[0].square().mean() - 1).abs()
+    return match + 1e-3 * smooth + 1e-4 * usual
+
+
+x, (noise,) = metrics.normalize(images, **pixels), client.noise
+for v in range(4):
+    received = [g[v].flatten() for g in server.gradients.values()]
+    one, y = slice(v, v + 1), labels[v : v + 1]
+    value = objective(x[one], [noise[one]], torch.cat(received), y)
+    library = attacks.loss_at_truth(
+        server, ATTACKS["joint"], images, labels, client.noise
+    )
+    torch.testing.assert_close(value, library[v], atol=1e-6, rtol=1e-3)
+
+# %% [markdown]
+# `joint` is IG with this objective: a dummy and its noise, both changed by the same optimizer. Beside it Ignore, on the same observation (SSIM of each digit):
+
+# %%
+print(ATTACKS["joint"])
+for name in ("ignore", "joint"):
+    attack = ATTACKS[name].replace(max_steps=300)
+    found = attacks.invert(server, attack, generator=generator)
+    print(name, metrics.score(found, images)["ssim"].round(2).tolist())
+
+# %% [markdown]
 # ## Fresh weights
 
 # %% tags=["hide-input"]
-first = report.first_table(settings, found)
-columns = {"label": "network", "method": "attack"} | report.SCORES
+scaled = (
+    "each image min–max scaled" if scaling == "minmax" else "images as they are"
+)
+
+
+about = {
+    most: f"{count * seeds} victims from {dataset} on {seeds} models ({count} each), fresh weights, {most:,} steps, {scaled}, profile {profile}"
+    for most, count in {grid_steps: grid_victims, steps: victims}.items()
+}
+brackets = "In brackets 95 % intervals over the victims."
+first = tables.attack_table(
+    results.frame(fresh, scaling=scaling, label=("network", "method", "i")),
+    ["network", "method"],
+)
+scores = {
+    "ssim_text": "SSIM",
+    "asr_text": "ASR %",
+    "loss": "loss",
+    "loss_at_truth": "loss at the truth",
+    "stuck": "stuck %",
+    "noise_correlation": "noise recovered (r)",
+}
+expectation = f"Expectation: {grid_victims} victims each, {grid_steps:,} steps."
 tables.show(
-    first,
-    columns=columns | report.OPTIMIZED | report.RECOVERED,
-    digits={"stuck": 0},
-    caption=report.caption(settings, victims, steps)
-    + f" Expectation: {grid_victims} victims each, {grid_steps:,} steps.",
+    first[first["network"] == shown[-1]],
+    columns={"method": "attack"} | scores,
+    caption=f"Attacks on {shown[-1]}: {about[steps]}. {expectation} {brackets}",
+)
+
+# %% [markdown]
+# *SSIM* is a mean, *ASR* the share of images with an SSIM of at least 0.5, *loss* a median. *Loss at the truth* is what an attack's loss would be at the client's own image and noise; *stuck* is the share of victims whose
+# search ended at more than twice that. *Noise recovered* is the correlation of the noise that was found with the client's. The other networks (folded):
+
+# %% tags=["hide-cell"]
+tables.show(
+    first[first["network"] != shown[-1]],
+    columns={"network": "network", "method": "attack"} | scores,
+    caption=f"Attacks on the other networks: {about[steps]}. {expectation} {brackets}",
 )
 
 # %% tags=["hide-input"]
-plots.intervals(report.for_plot(first), xlabel="ASR %, with 95 % intervals")
+as_asr = {"asr": "value", "asr_low": "low", "asr_high": "high"}
+figure = plots.intervals(
+    first.rename(columns={"network": "label"} | as_asr),
+    xlabel="ASR %, with 95 % intervals",
+)
+alt = "One line per network and one point per attack. Without a bottleneck all lie near 100; behind the bottlenecks IG, Ignore and expectation lie near 0, and the searches for the noise near 100 with the noise known."
+glue("fresh", plots.picture(figure, alt), display=False)
+last = {
+    n: cell for (s, n, i), cell in fresh.items() if (s, i) == (shown[-1], 0)
+}
+pictures = {n: results[c].images("reconstruction") for n, c in last.items()}
+fewest = min(map(len, pictures.values()))
+originals = results[last["joint"]].images("truth")[:fewest]
+rows = {n: images[:fewest] for n, images in pictures.items()}
+figure = plots.reconstructions(
+    originals, rows, columns=examples, scaling=scaling
+)
+alt = f"Rows of small images behind {shown[-1]}: the originals, and what each attack found. IG, Ignore and expectation give blotches, the two forms of joint and the attack that knows the noise the pictures."
+glue("fresh-pictures", plots.picture(figure, alt), display=False)
+published = "Ignore" if "Ignore" in last else "IG"
+titles = {published: f"“protected”: {published}", "joint": "recovered: joint"}
+figure = plots.reconstructions(
+    results[last["joint"]].images("truth"),
+    {title: pictures[name] for name, title in titles.items()},
+    columns=4,
+    scaling=scaling,
+)
+alt = (
+    "Three rows of small images: the originals; below them what the published attack finds behind the bottleneck, "
+    "blotches without likeness; and what the search for the noise recovers."
+)
+glue("recovered", plots.picture(figure, alt), display=False)
 
-# %% tags=["remove-input"]
+# %% [markdown]
+# ```{glue:figure} fresh
+# :name: fig-breaking-fresh
+#
+# Images found by each attack, with 95 % intervals: {glue:text}`about-fresh`.
+# ```
+
+# %% tags=["hide-input"]
 lines = [
     f"- {network}: Ignore {said(method='Ignore')} %, `joint` {said(method='joint')} %, layer by layer {said(method='joint, layer by layer')} %, told the noise "
-    f"{said(method='noise known')} %; recovered noise correlates with the client's by {tables.quote(first, 'noise_correlation', label=network, method='joint')}"
-    for network in first["label"].unique()
-    for said in [partial(tables.quote, first, "asr_text", label=network)]
-    if network != "none"
+    f"{said(method='noise known')} %; recovered noise correlates with the client's by {tables.quote(first, 'noise_correlation', network=network, method='joint')}"
+    for network in shown
+    for said in [partial(tables.quote, first, "asr_text", network=network)]
+    if setups[network].bottlenecks
 ]
 Markdown(
     f"Images found in this run (profile {profile}, 95 % intervals in brackets):\n\n"
@@ -175,49 +363,86 @@ Markdown(
 )
 
 # %% [markdown]
-# In the published run the search for the noise changes the result. Behind the CVB, IG, Ignore and the expectation find none of the images, as the paper says of the first two; `joint` finds nearly all, behind
-# PRECODE as well. The noise comes along, the CVB's 1,568 numbers less well than the eight of PRECODE.
+# In the published run (profile `cpu`) the search for the noise changes the result. Behind the CVB, IG, Ignore and the expectation find none of the images, as the paper says of the first two; `joint` finds nearly all, behind
+# PRECODE as well. The noise comes along, the CVB's {glue:text}`noise-count` numbers less well than the eight of PRECODE.
 #
 # The oracle, which is told the noise, finds no more: the intervals overlap. So on fresh weights no cost of a hidden $\varepsilon$ to the attacker can be seen here. It
 # did cost the published attacks nearly everything: they match gradients that another draw has shaped, or leave out those behind the decoder. With Ignore's mask `joint` finds neither
 # image nor noise (see the variants below). So it is the "stochastic" gradients that give the noise away.
 #
-# Two columns keep us honest. *Loss at the truth* is what an attack's loss would be at the client's own image and noise. *Stuck* is the share of victims whose
-# search ended at more than twice that. All searches that redraw the noise are stuck: their median losses are about 18 to 80 times that at the truth. But `joint` is stuck for two thirds as well: it succeeds
+# Two columns keep us honest. All searches that redraw the noise are stuck: their median losses are {glue:text}`stuck-times` times that at the truth. But `joint` is stuck for {glue:text}`stuck-joint` % of the victims as well: it succeeds
 # without arriving, so that more steps or restarts may find more.
+#
+# ```{glue:figure} fresh-pictures
+# :name: fig-breaking-pictures
+#
+# What each attack makes of the first images of the first model, SSIM below each: {glue:text}`recovered-network`; {glue:text}`about-fresh`.
+# ```
+#
+# ## Where, how wide, how strong
+#
+# The grid: the share of images found by three attacks, and how much of the noise `joint` recovers.
 
 # %% tags=["hide-input"]
-originals, pictures = report.pictures(plan.first(settings)[-1:], found)
-plots.reconstructions(originals, pictures, columns=examples, scaling=scaling)
+grid_table = tables.attack_table(
+    results.frame(placed, scaling=scaling, label=("network", "method", "i")),
+    ["network", "method"],
+)
+found = grid_table.pivot(index="network", columns="method", values="asr_text")
+joint_rows = grid_table[grid_table["method"] == "joint"].set_index("network")
+found = found.join(joint_rows[["ssim_text", "noise_correlation", "stuck"]])
+found = found.reindex(dict.fromkeys(grid_table["network"])).reset_index()
+columns = {
+    "network": "network",
+    "Ignore": "ASR %, Ignore",
+    "joint": "ASR %, joint",
+    "noise known": "ASR %, noise known",
+    "ssim_text": "SSIM, joint",
+    "stuck": "stuck %, joint",
+    "noise_correlation": "noise recovered (r)",
+}
+tables.show(
+    found[:10],
+    columns=columns,
+    caption=f"Positions, sizes and KL terms: {about[grid_steps]}. {brackets}",
+)
 
 # %% [markdown]
-# ## Where, how wide, how strong
+# Every attack on every setting, with its losses (folded):
 
-# %% tags=["hide-input"]
-grid_table = report.grid_table(settings, found)
+# %% tags=["hide-cell"]
 tables.show(
     grid_table,
-    columns=columns | report.OPTIMIZED | report.RECOVERED,
-    digits={"stuck": 0},
-    caption=report.caption(settings, grid_victims, grid_steps),
+    columns={"network": "network", "method": "attack"} | scores,
+    caption=f"Positions, sizes and KL terms, attack by attack: {about[grid_steps]}. {brackets}",
 )
 
 # %% tags=["hide-input"]
-plots.intervals(
-    report.for_plot(grid_table, "ssim"),
+as_ssim = {"ssim": "value", "ssim_low": "low", "ssim_high": "high"}
+figure = plots.intervals(
+    grid_table.rename(columns={"network": "label"} | as_ssim),
     xlabel="mean SSIM, with 95 % intervals",
     threshold=0.5,
 )
+alt = "One line per setting with the mean SSIM of Ignore, joint and the attack that knows the noise. Mostly joint lies beside the last and above 0.5; with kernels of one pixel, a single kernel and three bottlenecks it lies below."
+glue("grid", plots.picture(figure, alt), display=False)
 
-# %% tags=["remove-input"]
-resisting = grid_table[
-    (grid_table["method"] == "joint") & (grid_table["asr"] < 50)
-]
+# %% [markdown]
+# ```{glue:figure} grid
+# :name: fig-breaking-grid
+#
+# Mean SSIM by setting and attack, with 95 % intervals; the dotted line marks a success: {glue:text}`about-grid`.
+# ```
+
+# %% tags=["hide-input"]
+resisting = joint_rows[joint_rows["asr"] < 50]
 lines = [
-    f"- {row.label}: `joint` {row.asr_text} %, at an SSIM of {row.ssim:.2f}; Ignore {said(method='Ignore')} %, told the noise {said(method='noise known')} %; "
+    f"- {row.Index}: `joint` {row.asr_text} %, at an SSIM of {row.ssim:.2f}; Ignore {said(method='Ignore')} %, told the noise {said(method='noise known')} %; "
     f"the noise that `joint` finds correlates by {row.noise_correlation:.2f}"
     for row in resisting.itertuples()
-    for said in [partial(tables.quote, grid_table, "asr_text", label=row.label)]
+    for said in [
+        partial(tables.quote, grid_table, "asr_text", network=row.Index)
+    ]
 ]
 Markdown(
     f"Settings of which `joint` finds less than half in this run (profile {profile}):\n\n"
@@ -225,138 +450,313 @@ Markdown(
 )
 
 # %% [markdown]
-# In the published run PRECODE is broken at every position and width of the grid, and the CVB with kernels of five pixels at every single position: 92 % at the first, 86 at the second, 89 at the
-# third, where Ignore alone finds 86. On fresh weights the form of the KL term makes no difference that shows.
+# In the published run PRECODE is broken at every position and width of the grid, and the CVB with kernels of five pixels at every single position: {glue:text}`grid-first` % at the first, {glue:text}`grid-second` % at the second, {glue:text}`grid-third` % at the
+# third, where Ignore alone finds {glue:text}`grid-third-ignore` %. On fresh weights the form of the KL term makes no difference that shows.
 #
-# Three settings resist `joint`: kernels of one pixel, a bottleneck of a single kernel ($s = 1/16$), and bottlenecks at all three positions. None of their 36 images is found by it. That is not the same as nothing
-# being found: at all three positions *Ignore* finds 11 %, more than `joint` (the intervals overlap), and there the oracle, which knows the noise, finds a third. Knowing the noise tells the three apart. With kernels of one pixel 81 % are found then, so there it is the noise that
-# protects. How well it is recovered does not say so: the correlation is 0.83, and with kernels of five pixels, where `joint` finds nearly all, it is 0.84. At three positions and with the single
+# Three settings resist `joint`: kernels of one pixel, a bottleneck of a single kernel ($s = 1/16$), and bottlenecks at all three positions. None of their {glue:text}`grid-images` images each is found by it. That is not the same as nothing
+# being found: at all three positions *Ignore* finds {glue:text}`grid-all-ignore` %, more than `joint` (the intervals overlap), and there the oracle, which knows the noise, finds {glue:text}`grid-all-known` %. Knowing the noise tells the three apart. With kernels of one pixel {glue:text}`grid-pixel-known` % are found then, so there it is the noise that
+# protects. How well it is recovered does not say so: the correlation is {glue:text}`grid-pixel-r`, and with kernels of five pixels, where `joint` finds nearly all, it is {glue:text}`grid-first-r`. At three positions and with the single
 # kernel even the oracle finds a minority: these networks' gradients seem to say less about the
 # image, noise or not. At three positions, moreover, the search ends *below* the loss of the truth. It has found another image and
 # other noise that explain the gradient as well, and an attacker would not know. For the paper's choice, `joint` finds as many as the oracle, within the intervals.
 #
 # ## Variants
+#
+# Each row changes one part of `joint`, or sends several updates of the same image:
+
+# %% tags=["experiment"]
+joint, layerwise = ATTACKS["joint"], ATTACKS["layerwise"]
+forms = {
+    "as above": joint,
+    "prior ½‖ε‖²": joint.replace(noise_prior="map"),
+    "z = μ + σε is the unknown": joint.replace(noise_form="z"),
+    "layers weighted by their variance over ε": joint.replace(
+        weighting="variance"
+    ),
+    "layer by layer": layerwise,
+    "Ignore's layers only": joint.replace(layers="before-decoder"),
+}
+ours = {i: small[parse(networks[-1]).label, "joint", i] for i in range(seeds)}
+variants = {
+    (name, i): replace(cell, attack=form.replace(max_steps=grid_steps))
+    for name, form in forms.items()
+    for i, cell in ours.items()
+} | {
+    (f"{word} updates of the same image", i): replace(cell, updates=count)
+    for word, count in {"two": 2, "four": 4}.items()
+    for i, cell in ours.items()
+}
+experiments.append(variants)
 
 # %% tags=["hide-input"]
+results = run(experiments, store)
+variants_table = tables.attack_table(
+    results.frame(variants, scaling=scaling, label=("variant", "i")), "variant"
+)
 tables.show(
-    report.variants_table(settings, found),
-    columns={"label": "joint"}
-    | report.SCORES
-    | report.OPTIMIZED
-    | report.RECOVERED,
-    digits={"stuck": 0},
-    caption=report.caption(settings, grid_victims, grid_steps),
+    variants_table,
+    columns={"variant": "joint"} | scores,
+    caption=f"Variants of joint on {shown[-1]}: {about[grid_steps]}. {brackets}",
 )
 
 # %% [markdown]
-# In the published run the choices in the formula matter little for the success rate: but for the mask, all its intervals overlap. The other prior finds the noise better (0.92) and the image no better. In mean SSIM the layer-by-layer form
+# In the published run the choices in the formula matter little for the success rate: but for the mask, all its intervals overlap. The other prior finds the noise better ({glue:text}`variant-prior-r`) and the image no better. In mean SSIM the layer-by-layer form
 # is behind the others on fresh weights, by more than the intervals, and taking $z$ for the unknown is ahead, by less. One choice matters a great deal: joined with Ignore's mask, the search finds nothing. The gradients behind the
 # decoder are what pins the noise down.
 #
 # A client that sends several gradients of the same image under the same weights helps the attacker. Each brings unknown noise of its own, but the image is shared: with
-# two updates, all 36 are found (92 % with one; the intervals overlap).
+# two updates {glue:text}`variant-two` % are found ({glue:text}`variant-one` % with one; the intervals overlap).
 #
 # ## Other image sets
 #
 # Each with the CVB that the paper chose for it (Tables X and XII).
 
+# %% tags=["experiment"]
+from gleak_book import paper_rows
+
+elsewhere = {}
+for images_of in sets:
+    name = images_of.removesuffix("_victims")  # a set of victims only
+    printed = paper_rows.read("X", "XII", dataset=name, model=model)
+    cvbs = [row.setup() for row in printed if row.defense == "cvb"]
+    chosen = (cvbs or [parse(networks[-1])])[0]
+    for method in ("Ignore", "joint"):
+        for i in range(seeds):
+            cell = small[parse(networks[-1]).label, method, i]
+            training = replace(
+                cell.training,
+                dataset=images_of,
+                bottlenecks=chosen.bottlenecks,
+            )
+            other = replace(cell, training=training)
+            elsewhere[images_of, method, i] = other
+experiments.append(elsewhere)
+
 # %% tags=["hide-input"]
-if sets:
-    sets_table = report.sets_table(settings, found)
+by = ["images", "method"]
+sets_table = pandas.DataFrame(columns=by)
+if elsewhere:
+    results = run(experiments, store)
+    label = (*by, "i")
+    found = results.frame(elsewhere, scaling=scaling, label=label)
+    sets_table = tables.attack_table(found, by).drop(columns="psnr_std")
+    found = results.frame(elsewhere, scaling="none", label=label)
+    medians = found.groupby(by, sort=False)["psnr"].median()
+    sets_table["psnr"] = medians.to_numpy()
+    columns = {"images": "images", "method": "attack"}
+    columns |= {"psnr": "PSNR dB (median)"} | scores
     display(
         tables.show(
-            sets_table,
+            sets_table.drop(columns=["loss", "loss_at_truth"]),
             columns={
-                "label": "images",
-                "method": "attack",
-                "psnr": "PSNR dB (median)",
-            }
-            | report.SCORES
-            | {"stuck": "stuck %"}
-            | report.RECOVERED,
-            digits={"psnr": 1, "stuck": 0},
-            caption=report.caption(
-                settings | {"dataset": "fresh weights"},
-                grid_victims,
-                grid_steps,
-            ),
+                name: text
+                for name, text in columns.items()
+                if "loss" not in name
+            },
+            digits={"psnr": 1},
+            caption=f"Image sets: {about[grid_steps].replace(dataset, 'each')}; a name with _victims has the paper's 128 images. {brackets}",
         )
     )
 
 # %% [markdown]
-# In the published run Ignore finds nothing on any of them. `joint` finds all of the X-rays, nearly all digits, most blood cells, 61 % of the skin lesions and 36 % of the retinas.
+# In the published run Ignore finds nothing on any of them. `joint` finds all of the X-rays (`pneumoniamnist`), nearly all digits, most blood cells, {glue:text}`sets-derma` % of the skin lesions (`dermamnist`) and {glue:text}`sets-retina` % of the retinas.
 # The last three sets are those on which it is stuck on more than nine victims of ten; on the blood cells it succeeds all the same. Of the skin lesions the PSNR is that of the digits and blood cells, where far
 # more images pass the threshold, perhaps because on smooth images the same error costs more SSIM. The retinas' PSNR is lower, too. The settings of `joint` were tuned on other CIFAR-10 images, and
 # on no other set.
 #
 # ## After training
 #
-# A server attacks when it likes, and the weights that it sends are trained ones most of the time. Training moves $\mu$ and $\sigma$:
+# A server attacks when it likes, and the weights that it sends are trained ones most of the time. Training moves $\mu$ and $\sigma$, which is measured first:
+
+# %% tags=["experiment"]
+from gleak_lib.experiments import NoiseSensitivityCell
+
+ends = {parse(text).label: [0, rounds[-1]] for text in compared}
+ends |= {parse(text).label: [0, *rounds] for text in trained}
+noise_of = {
+    (network, r, i): NoiseSensitivityCell(
+        trainings[network, i],
+        r,
+        grid_victims,
+        victim_seed=victim_seed + i,
+        seed=seed + i,
+    )
+    for network, some in ends.items()
+    if setups[network].bottlenecks
+    for r in dict.fromkeys(some)
+    for i in range(seeds)
+}
+experiments.append(noise_of)
 
 # %% tags=["hide-input"]
+by = ["network", "rounds"]
+noise_table = pandas.DataFrame(columns=by)
+if noise_of:
+    results = run(experiments, store)
+    measured = results.frame(noise_of, label=(*by, "i"))
+    noise_table = measured.groupby(by, sort=False)[
+        ["sigma", "mu", "similarity"]
+    ].mean()
+    noise_table["ratio"] = noise_table["mu"] / noise_table["sigma"]
+    noise_table = noise_table.reset_index()
+    display(
+        tables.show(
+            noise_table,
+            columns={
+                "network": "network",
+                "rounds": "rounds",
+                "sigma": "mean σ",
+                "mu": "RMS μ",
+                "ratio": "RMS μ / mean σ",
+                "similarity": "similarity of gradients under other noise",
+            },
+            digits={"sigma": 3, "mu": 2, "ratio": 1, "similarity": 2},
+            caption=f"What training makes of the noise: means over {seeds} models, {grid_victims} images from {dataset} each, profile {profile}.",
+        )
+    )
+
+# %% [markdown]
+# In the published run one round suffices: with the KL term of the paper's public code, $\sigma$ of the CVB falls from {glue:text}`sigma-fresh` to {glue:text}`sigma-one` and the gradients of an image under two draws of
+# noise agree by {glue:text}`similar-one`. After {glue:text}`rounds-last` rounds it is {glue:text}`sigma-last`, near the {glue:text}`sigma-least` that is the least its form allows ({doc}`04_cvb_hyperparameters`), and the gradients agree almost completely. The noise is still drawn, but it changes hardly anything. The exact KL term keeps
+# $\sigma$ at {glue:text}`sigma-exact`. PRECODE, which has the exact term too but a tenth of its weight, ends between: {glue:text}`sigma-precode`, and $\mu$ grows to {glue:text}`mu-precode`.
+#
+# The attacks on these weights: IG, and the two that let each layer's cosine count alike, once with the noise drawn anew and once with it searched for. As yardsticks one is told the noise, and in another the clients draw none.
+
+# %% tags=["experiment"]
+from gleak_lib.attacks import Resample
+
+told = ATTACKS["oracle"].replace(distance="layerwise", priors=layerwise.priors)
+late = {
+    "IG": ATTACKS["ig"].replace(drop_after=plateau),
+    "IG, layer by layer": layerwise.replace(noise=Resample()),
+    "joint, layer by layer": layerwise,
+    "noise known, layer by layer": told,
+    "no noise at all": told,
+}
+plain = list(late)[:2]  # without a bottleneck there is no noise
+asked = [(parse(text).label, r) for r in rounds for text in trained]
+asked += [(parse(text).label, rounds[-1]) for text in compared]
+met = {
+    (network, r, name): attack.replace(max_steps=trained_steps)
+    for network, r in asked
+    for name, attack in late.items()
+    if setups[network].bottlenecks or name in plain
+    if name != "no noise at all" or r == rounds[-1]
+}
+
+# %% tags=["experiment"]
+attacked = {
+    (network, r, name, i): replace(
+        small[network, "joint", i],
+        training=trainings[network, i],
+        rounds=r,
+        attack=attack,
+        share_noise=late[name] is told,
+        noise_scale=0.0 if name == "no noise at all" else 1.0,
+    )
+    for (network, r, name), attack in met.items()
+    for i in range(seeds)
+}
+experiments.append(attacked)
+
+# %% tags=["hide-input"]
+results = run(experiments, store)
+by = ["network", "rounds", "method"]
+trained_table = tables.attack_table(
+    results.frame(attacked, scaling=scaling, label=(*by, "i")), by
+)
+found = trained_table.pivot(index=by[:2], columns="method", values="asr_text")
+found = found.reindex(asked).reset_index()
+end = rounds[-1]
+after = f"{grid_victims * seeds} victims from {dataset} on {seeds} models ({grid_victims} each), {trained_steps:,} steps, {scaled}, profile {profile}"
 tables.show(
-    report.noise_table(settings, found),
-    columns={
-        "label": "network",
-        "rounds": "rounds",
-        "sigma": "mean σ",
-        "mu": "RMS μ",
-        "ratio": "RMS μ / mean σ",
-        "similarity": "similarity of gradients under other noise",
-    },
-    digits={"sigma": 3, "mu": 2, "ratio": 1, "similarity": 2},
-    caption=f"Profile {profile}, {dataset}: means over {seeds} models.",
+    found[:10],
+    columns={"network": "network", "rounds": "rounds"}
+    | {name: name for name in late if name in found},
+    caption=f"ASR % on trained weights, by attack: {after}. {brackets}",
 )
 
 # %% [markdown]
-# In the published run one round suffices: with the KL term of the paper's public code, $\sigma$ of the CVB falls from 0.68 to 0.10 and the gradients of an image under two draws of
-# noise agree by 0.96. After 20 rounds it is 0.014, near the 0.007 that is the least its form allows ({doc}`04_cvb_hyperparameters`), and the gradients agree almost completely. The noise is still drawn, but it changes hardly anything. The exact KL term keeps
-# $\sigma$ at 0.89. PRECODE, which has the exact term too but a tenth of its weight, ends between: 0.26, and $\mu$ grows to 0.88.
+# With SSIM, losses and the recovered noise (folded):
 
-# %% tags=["hide-input"]
-late = report.trained_table(settings, found)
+# %% tags=["hide-cell"]
 tables.show(
-    late,
-    columns={"label": "network", "rounds": "rounds", "method": "attack"}
-    | report.SCORES
-    | report.OPTIMIZED
-    | report.RECOVERED,
-    digits={"stuck": 0},
-    caption=report.caption(settings, grid_victims, trained_steps),
+    trained_table,
+    columns={"network": "network", "rounds": "rounds", "method": "attack"}
+    | scores,
+    caption=f"Attacks on trained weights: {after}. {brackets}",
 )
 
 # %% tags=["hide-input"]
-plots.intervals(
-    report.trained_plot(late),
+lines = trained_table.rename(columns=as_asr)
+lines["label"] = [
+    f"{row.network}\nafter {row.rounds} round{'s' * (row.rounds > 1)}"
+    for row in lines.itertuples()
+]
+places = list(dict.fromkeys(lines["network"]))
+lines["place"] = [places.index(network) for network in lines["network"]]
+figure = plots.intervals(
+    lines.sort_values(["place", "rounds"], kind="stable"),
     xlabel="ASR % on trained weights, with 95 % intervals",
 )
+alt = "One line per network and round and one point per attack. The network without a bottleneck lies near 90. The CVB falls under IG from above 60 after one round to near 0 after twenty, where the layer-by-layer attacks rise to about 70; with the exact KL term joint stays below 10."
+glue("trained", plots.picture(figure, alt), display=False)
+for name, texts in {"trained": trained, "compared": compared}.items():
+    labels_ = [parse(text).label for text in texts]
+    names = dict(zip(labels_, short(labels_), strict=True))
+    those = {
+        f"{names[network]}: {method}": results[cell]
+        for (network, r, method, i), cell in attacked.items()
+        if network in names and (r, i) == (end, 0)
+        if method != "no noise at all"
+    }
+    if those:
+        originals = next(iter(those.values())).images("truth")
+        rows = {n: one.images("reconstruction") for n, one in those.items()}
+        figure = plots.reconstructions(
+            originals, rows, columns=examples, scaling=scaling
+        )
+        alt = f"Rows of small images, weights after {end} rounds: the originals, and below them what was found by {'; '.join(rows)}."
+        glue(f"{name}-pictures", plots.picture(figure, alt), display=False)
 
 # %% [markdown]
+# ```{glue:figure} trained
+# :name: fig-breaking-trained
+#
+# Images found on trained weights, with 95 % intervals: {glue:text}`about-trained`.
+# ```
+#
 # Four things can be read off the published run.
 #
-# **After one round the CVB is open to plain IG.** The attack that found nothing on fresh weights now finds 64 % of the images (48 to 78), because hardly any noise is left. Searching
-# for the noise even hurts here (19 %): the loss ends *below* that of the truth, so that the search explains with noise what is wrong with the image.
+# **After one round the CVB is open to plain IG.** The attack that found nothing on fresh weights now finds {glue:text}`late-one-ig` % of the images, because hardly any noise is left. Searching
+# for the noise even hurts here ({glue:text}`late-one-joint` %): the loss ends *below* that of the truth, so that the search explains with noise what is wrong with the image.
 #
-# **After 20 rounds IG fails, but not because of the noise.** It finds one image of 36. The same attack with every layer's cosine counting alike and a stronger image prior
-# finds 69 % (53 to 82), whether it redraws the noise or searches for it. Knowing the noise gives 75 %, and a client without any noise 83 %, within the intervals. So what stopped IG
+# **After {glue:text}`rounds-last` rounds IG fails, but not because of the noise.** It finds {glue:text}`late-ig` %. The same attack with every layer's cosine counting alike and a stronger image prior
+# finds {glue:text}`late-layerwise` %, whether it redraws the noise or searches for it. Knowing the noise gives {glue:text}`late-known` %, and a client without any noise {glue:text}`late-silent` %, within the intervals. So what stopped IG
 # is its distance and its prior (our guess: trained layers' gradients differ in length, and the cosine over all of them looks at the longest). IG is stuck for
-# every victim. A failed optimizer is no privacy.
+# {glue:text}`late-stuck` % of the victims. A failed optimizer is no privacy.
 #
-# **PRECODE keeps some of its noise, and loses it to the search:** 25 % with IG, 58 % (42 to 73) with `joint` layer by layer, 61 % with the noise known, 67 % without noise.
+# **PRECODE keeps some of its noise, and loses it to the search:** {glue:text}`late-precode-ig` % with IG, {glue:text}`late-precode-joint` % with `joint` layer by layer, {glue:text}`late-precode-known` % with the noise known, {glue:text}`late-precode-silent` % without noise.
 #
-# **The exact KL term does protect, at a price.** `joint` finds 8 % (3 to 22), with the noise known it is 36 %, and without noise 33 %. So there are two effects. The trained
-# network itself takes the 92 % of the one without bottleneck down to 33: its gradients tell less even when nothing is random. The noise takes these down to 8;
-# the search finds it less well (correlation 0.66), and here the intervals still touch. What it costs in accuracy stands in {doc}`What stands <09_what_stands>`.
+# **The exact KL term does protect, at a price.** `joint` finds {glue:text}`late-exact-joint` %, with the noise known it is {glue:text}`late-exact-known` %, and without noise {glue:text}`late-exact-silent` %. So there are two effects. The trained
+# network itself takes the {glue:text}`late-none-ig` % of the one without bottleneck down to {glue:text}`late-exact-silent` %: its gradients tell less even when nothing is random. The noise takes these down to {glue:text}`late-exact-joint` %;
+# the search finds it less well (correlation {glue:text}`late-exact-r`), and here the intervals still touch. What it costs in accuracy stands in {doc}`What stands <09_what_stands>`.
 #
-# Without a bottleneck 92 % are found on weights as old as these, by either distance. The noise table shows means over models, and losses are medians over victims, so that differences between models and between victims cannot be seen; the intervals count
-# victims as independent, although twelve each share a model.
-
-# %% tags=["hide-input"]
-lines = plan.trained(settings)[max(rounds)]
-originals, pictures = report.pictures(lines, found)
-plots.reconstructions(originals, pictures, columns=examples, scaling=scaling)
-
-# %% [markdown]
+# Without a bottleneck {glue:text}`late-none-ig` % are found on weights as old as these, by either distance. The noise table shows means over models, and losses are medians over victims, so that differences between models and between victims cannot be seen; the intervals count
+# victims as independent, although those of one model share it.
+#
+# ```{glue:figure} trained-pictures
+# :name: fig-breaking-trained-pictures
+#
+# What the attacks make of the first images of the first model behind {glue:text}`trained-networks` after {glue:text}`rounds-last` rounds, SSIM below each: {glue:text}`about-trained`.
+# ```
+#
+# ```{glue:figure} compared-pictures
+# :name: fig-breaking-compared-pictures
+#
+# The same images, from {glue:text}`compared-networks`.
+# ```
+#
 # (vit-closed-form)=
 # ## A vision transformer needs no search
 #
@@ -364,25 +764,92 @@ plots.reconstructions(originals, pictures, columns=examples, scaling=scaling)
 # in the update, the gradient of that position embedding *is* the error signal at each patch, $\Delta$ ($P \times F$), and the
 # gradient of the patch embedding is $G = \Delta^\top X$. Both are shared. So $X$ follows by least squares, without labels, without a single step,
 # and whatever noise a bottleneck adds behind the embedding is already in $\Delta$. The leak through the position embedding is known from
-# {cite:t}`lu2022april`; that a variational bottleneck does not touch it is what is added here.
+# {cite:t}`lu2022april`; that a variational bottleneck does not touch it is what is added here. Clients may also disturb what they share:
+
+# %% tags=["experiment"]
+from gleak_lib.defenses import (
+    NO_DEFENSE,
+    Clip,
+    Compression,
+    Gaussian,
+    Quantize,
+)
+
+disturbed = {
+    "as they are": NO_DEFENSE,
+    "Gaussian noise 1e-4": Gaussian(std=1e-4),
+    "Gaussian noise 1e-3": Gaussian(std=1e-3),
+    "quantized to 8 bits": Quantize(bits=8),
+    "compressed, p=0.9": Compression(p=0.9),
+    "clipped to length 1": Clip(bound=1.0),
+}
+
+# %% tags=["experiment"]
+patched = {}
+for text in patch_networks:
+    for r in patch_rounds:
+        many = f"weights after {r} rounds on {patch_training_set}"
+        for name, defense in (
+            disturbed.items() if not r else [(many, NO_DEFENSE)]
+        ):
+            for i in range(seeds):
+                training = TrainingCell(
+                    patch_training_set if r else dataset,
+                    "vit",
+                    bottlenecks=parse(text).bottlenecks,
+                    protocol=Protocol(rounds=r),
+                    seed=seed + i,
+                )
+                patched[parse(text).label, name, i] = AttackCell(
+                    training,
+                    r,
+                    ATTACKS["patches"],
+                    victims,
+                    victim_seed=victim_seed + i,
+                    seed=seed + i,
+                    defense=defense,
+                )
+experiments.append(patched)
 
 # %% tags=["hide-input"]
+results = run(experiments, store)
+by = ["network", "shared"]
+label = (*by, "i")
+patch_table = tables.attack_table(
+    results.frame(patched, scaling=scaling, label=label), by
+).drop(columns="psnr_std")
+found = results.frame(patched, scaling="none", label=label)
+patch_table["psnr"] = found.groupby(by, sort=False)["psnr"].median().to_numpy()
+on_vit = f"ViT, {victims * seeds} victims on {seeds} models, {scaled}, profile {profile}"
+found = patch_table.pivot(index="shared", columns="network", values="asr_text")
+places = dict.fromkeys(patch_table["network"])
 tables.show(
-    report.patches_table(settings, found),
+    found.reindex(dict.fromkeys(patch_table["shared"])).reset_index(),
+    columns={"shared": "shared gradients"} | {n: f"ASR %, {n}" for n in places},
+    caption=f"The closed form by what clients share: {on_vit}. {brackets}",
+)
+
+# %% [markdown]
+# With PSNR (images as they are) and SSIM (folded):
+
+# %% tags=["hide-cell"]
+tables.show(
+    patch_table,
     columns={
-        "label": "network",
+        "network": "network",
         "shared": "shared gradients",
         "psnr": "PSNR dB (median)",
-    }
-    | report.SCORES,
+        "ssim_text": "SSIM",
+        "asr_text": "ASR %",
+    },
     digits={"psnr": 1},
-    caption=f"Profile {profile}, ViT: {victims * seeds} victims on {seeds} models. In brackets 95 % intervals.",
+    caption=f"The closed form in full: {on_vit}. {brackets}",
 )
 
 # %% [markdown]
 # In the published run every image comes back, to the precision of float32, from fresh weights and after two rounds of training on Retina, through PRECODE and through the CVB. Clipping only
 # scales $G$ and $\Delta$ alike. What hurts is what disturbs $\Delta$: behind a bottleneck noise of 1e-4 and eight bits still leave nearly perfect images, and noise of
-# 1e-3 images of which most are found; compression to a tenth leaves 2 % behind PRECODE and none behind the CVB. The plain transformer is the *least* exposed of the
+# 1e-3 images of which most are found; compression to a tenth leaves {glue:text}`patch-precode` % behind PRECODE and {glue:text}`patch-cvb` % behind the CVB. The plain transformer is the *least* exposed of the
 # three to every disturbance but clipping (a likely reason, not measured here: its patches' error signals are the most alike, so that least squares amplify the noise most). So in this run a bottleneck
 # behind the embedding does not only fail to protect; it makes the leak more robust.
 #
@@ -393,79 +860,277 @@ tables.show(
 # Searching works on them, too, as far as two cores allow. ResNet-18 gets 300 steps and a transformer as many, where the paper's attack takes up to 20,000. The
 # prior's weight for ResNet-18, 0.1, is the one that {doc}`Other architectures <06_other_architectures>` found best *without* a bottleneck, and all three attacks get it; the learning rates of `joint` were set on four other images.
 
+# %% tags=["experiment"]
+larger = {}
+for name, text, count, most in zip(
+    architectures,
+    architecture_networks,
+    architecture_victims,
+    architecture_steps,
+    strict=True,
+):
+    tuned = {"tv": 0.1} if name == "resnet18" else {}
+    fast = {"lr": 1.0, "noise_lr": 0.2} if tuned else {}
+    tenth = {"drop_after": max(1, most // 10)}
+    for method, own in {"IG": tenth, "Ignore": tenth, "joint": fast}.items():
+        attack = attackers[method].replace(max_steps=most, **tuned, **own)
+        setup = parse("none" if method == "IG" else text)
+        for i in range(seeds):
+            cell = TrainingCell(
+                dataset, name, (), setup.bottlenecks, seed=seed + i
+            )
+            larger[name, setup.label, method, i] = AttackCell(
+                cell, 0, attack, count, 1, victim_seed + i, seed=seed + i
+            )
+experiments.append(larger)
+
 # %% tags=["hide-input"]
-if architectures:
+by = ["model", "network", "method"]
+larger_table = pandas.DataFrame(columns=by)
+if larger:
+    results = run(experiments, store)
+    found = results.frame(larger, scaling=scaling, label=(*by, "i"))
+    larger_table = tables.attack_table(found, by)
+    larger_table["row"] = larger_table[by].agg(", ".join, axis=1)
+    counts = zip(
+        architectures, architecture_victims, architecture_steps, strict=True
+    )
+    each = "; ".join(
+        f"{n}: {count} victims on each, {most} steps"
+        for n, count, most in counts
+    )
     display(
         tables.show(
-            report.architectures_table(settings, found),
-            columns=columns | report.OPTIMIZED | report.RECOVERED,
-            digits={"stuck": 0},
-            caption=f"Profile {profile}, {dataset}, {seeds} models each. "
-            + "; ".join(
-                f"{name}: {number} victims a model, {most} steps"
-                for name, number, most in zip(
-                    architectures,
-                    architecture_victims,
-                    architecture_steps,
-                    strict=True,
-                )
-            ),
+            larger_table,
+            columns={"row": "model, network, attack"} | scores,
+            caption=f"Larger networks: {dataset}, fresh weights, {seeds} models ({each}), {scaled}, profile {profile}. {brackets}",
         )
     )
 
 # %% [markdown]
-# In the published run `joint` finds all 33 images behind the transformer's CVB; Ignore finds none. (IG on the plain transformer is no yardstick
+# In the published run `joint` finds {glue:text}`larger-vit-joint` % of the images behind the transformer's CVB; Ignore {glue:text}`larger-vit-ignore` %. (IG on the plain transformer is no yardstick
 # here: with the prior's weight of the paper's text, 0.01, its loss ends *below* that of the truth, in an image that is too smooth.)
 #
-# ResNet-18 is hard for every attack here in so few steps. Without a bottleneck IG finds about a quarter. Behind the CVB Ignore finds none, and `joint` four images of 33.
+# ResNet-18 is hard for every attack here in so few steps. Without a bottleneck IG finds {glue:text}`larger-resnet-ig` %. Behind the CVB Ignore finds {glue:text}`larger-resnet-ignore` %, and `joint` {glue:text}`larger-resnet-joint` %.
 # It is stuck on every victim, above the loss of the truth. So the CVB does not bring this network's ASR to zero either, and how much it protects cannot be told from 300 steps.
 #
-# ## The limits of these attacks
+# ## Harder for the attacker
 #
-# One image, a known label and 32 × 32 pixels are what the paper grants. How much of that do the attacks need?
+# One image, a known label and 32 × 32 pixels are what the paper grants. How much of that do the attacks need? Once more, each row changes one thing of `joint` on the last of `networks`:
+
+# %% tags=["experiment"]
+harder = {}
+for i, cell in ours.items():
+    harder["one image of 32 × 32, label known", i] = cell
+    inferred = replace(cell, share_labels=False)
+    harder["label read off the gradient", i] = inferred
+for batch in batch_sizes:
+    for name, more in {
+        "joint": "",
+        "joint, layer by layer": ", layer by layer",
+    }.items():
+        for i in range(seeds):
+            cell = small[parse(networks[-1]).label, name, i]
+            some = max(1, grid_victims // batch)
+            cell = replace(cell, victims=some, batch_size=batch)
+            harder[f"batches of {batch}{more}", i] = cell
+for size in image_sizes:
+    for i, cell in ours.items():
+        resized = replace(cell.training, dataset=f"{dataset}@{size}")
+        cell = replace(cell, training=resized)
+        harder[f"images of {size} × {size}", i] = cell
+experiments.append(harder)
 
 # %% tags=["hide-input"]
-limits = report.limits_table(settings, found)
+results = run(experiments, store)
+harder_table = tables.attack_table(
+    results.frame(harder, scaling=scaling, label=("what", "i")), "what"
+)
 tables.show(
-    limits,
-    columns={"label": "joint on the last network above"}
-    | report.SCORES
-    | {"labels": "labels right %"}
-    | report.OPTIMIZED
-    | report.RECOVERED,
-    digits={"stuck": 0, "labels": 0},
-    caption=report.caption(settings, grid_victims, grid_steps),
+    harder_table,
+    columns={"what": "joint"} | scores,
+    caption=f"Joint where it is harder, on {shown[-1]}: {about[grid_steps]}. {brackets}",
 )
 
+# %% tags=["hide-input"]
+inferred = [
+    results[cell].figures["label_accuracy"]
+    for (what, _), cell in harder.items()
+    if not cell.share_labels
+]
+share = f"{100 * max(inferred):.0f}" if inferred else "–"
+model_of = partial(models.build, model, num_classes=10, seed=0)
+one = results[last["joint"]].images("truth")[0]
+noisy = model_of(
+    input_shape=tuple(one.shape), bottlenecks=setups[shown[-1]].bottlenecks
+)
+maps = [" × ".join(map(str, s)) for s in getattr(noisy, "noise_shapes", ())]
+count = sum(torch.Size(s).numel() for s in getattr(noisy, "noise_shapes", ()))
+cvb, precode = "CVB P=1, k=5, s=1/2, β=1e-1", "PRECODE P=1, K=8"
+redrawn = first[
+    first["method"].isin(["IG", "Ignore", "expectation"])
+    & first["network"].map(lambda n: bool(setups[n].bottlenecks))
+]
+times = redrawn["loss"] / redrawn["loss_at_truth"]
+entries = first.loc[first["network"] == shown[-1], "entries"].iloc[-1]
+in_first = partial(tables.quote, first, network=shown[-1])
+in_grid = partial(tables.quote, grid_table, "asr_text")
+in_noise = partial(tables.quote, noise_table)
+at_end = partial(tables.quote, trained_table, "asr_text", rounds=end)
+at_one = partial(tables.quote, trained_table, "asr_text", rounds=1, network=cvb)
+all_three, of_pixel = cvb.replace("P=1", "P=1+2+3"), cvb.replace("k=5", "k=1")
+exact, on_cvb = f"{cvb}, exact KL", {"network": cvb, "method": "joint"}
+layered = "joint, layer by layer"
+told_ = "noise known, layer by layer"
+in_variants = partial(tables.quote, variants_table)
+in_larger = partial(tables.quote, larger_table, "asr_text")
+in_harder = partial(tables.quote, harder_table, "asr_text")
+numbers = {
+    "recovered-network": shown[-1],
+    "recovered-dataset": dataset,
+    "recovered-profile": profile,
+    "recovered-images": f"{victims * seeds}",
+    "recovered-models": f"{seeds} model{'s' * (seeds > 1)}",
+    "recovered-published": in_first("asr_text", method=published),
+    "recovered-joint": in_first("asr_text", method="joint"),
+    "noise-shape": " + ".join(maps),
+    "noise-count": f"{count:,}",
+    "pixel-count": f"{one.numel():,}",
+    "unknown-count": f"{count + one.numel():,}",
+    "entry-count": f"{entries:,}",
+    "stuck-times": f"{times.min():.0f} to {times.max():.0f}",
+    "stuck-joint": in_first("stuck", method="joint"),
+    "about-fresh": about[steps],
+    "about-grid": about[grid_steps],
+    "about-trained": after,
+    "rounds-last": f"{end}",
+    "grid-images": f"{grid_victims * seeds}",
+    "grid-first": in_grid(**on_cvb),
+    "grid-second": in_grid(network=cvb.replace("P=1", "P=2"), method="joint"),
+    "grid-third": in_grid(network=cvb.replace("P=1", "P=3"), method="joint"),
+    "grid-third-ignore": in_grid(
+        network=cvb.replace("P=1", "P=3"), method="Ignore"
+    ),
+    "grid-all-ignore": in_grid(network=all_three, method="Ignore"),
+    "grid-all-known": in_grid(network=all_three, method="noise known"),
+    "grid-pixel-known": in_grid(network=of_pixel, method="noise known"),
+    "grid-pixel-r": tables.quote(
+        grid_table, "noise_correlation", network=of_pixel, method="joint"
+    ),
+    "grid-first-r": tables.quote(grid_table, "noise_correlation", **on_cvb),
+    "variant-prior-r": in_variants("noise_correlation", variant="prior ½‖ε‖²"),
+    "variant-one": in_variants("asr_text", variant="as above"),
+    "variant-two": in_variants(
+        "asr_text", variant="two updates of the same image"
+    ),
+    "sets-derma": tables.quote(
+        sets_table, "asr_text", images="dermamnist_victims", method="joint"
+    ),
+    "sets-retina": tables.quote(
+        sets_table, "asr_text", images="retinamnist", method="joint"
+    ),
+    "sigma-fresh": in_noise("sigma", 2, network=cvb, rounds=0),
+    "sigma-one": in_noise("sigma", 2, network=cvb, rounds=1),
+    "similar-one": in_noise("similarity", 2, network=cvb, rounds=1),
+    "sigma-last": in_noise("sigma", 3, network=cvb, rounds=end),
+    "sigma-least": f"{torch.nn.functional.softplus(torch.tensor(-5.0)):.3f}",
+    "sigma-exact": in_noise("sigma", 2, network=exact, rounds=end),
+    "sigma-precode": in_noise("sigma", 2, network=precode, rounds=end),
+    "mu-precode": in_noise("mu", 2, network=precode, rounds=end),
+    "late-one-ig": at_one(method="IG"),
+    "late-one-joint": at_one(method=layered),
+    "late-ig": at_end(network=cvb, method="IG"),
+    "late-layerwise": at_end(network=cvb, method=layered),
+    "late-known": at_end(network=cvb, method=told_),
+    "late-silent": at_end(network=cvb, method="no noise at all"),
+    "late-stuck": tables.quote(
+        trained_table, "stuck", network=cvb, rounds=end, method="IG"
+    ),
+    "late-exact-r": tables.quote(
+        trained_table,
+        "noise_correlation",
+        network=exact,
+        rounds=end,
+        method=layered,
+    ),
+    "late-none-ig": at_end(network="none", method="IG"),
+    "trained-networks": " and ".join(parse(t).label for t in trained),
+    "compared-networks": "; ".join(parse(t).label for t in compared),
+    "patch-precode": tables.quote(
+        patch_table, "asr_text", network=precode, shared="compressed, p=0.9"
+    ),
+    "patch-cvb": tables.quote(
+        patch_table,
+        "asr_text",
+        network=cvb.replace("k=5", "k=3"),
+        shared="compressed, p=0.9",
+    ),
+    "larger-vit-joint": in_larger(
+        model="vit", network=cvb.replace("k=5", "k=3"), method="joint"
+    ),
+    "larger-vit-ignore": in_larger(
+        model="vit", network=cvb.replace("k=5", "k=3"), method="Ignore"
+    ),
+    "larger-resnet-ig": in_larger(model="resnet18", method="IG"),
+    "larger-resnet-ignore": in_larger(model="resnet18", method="Ignore"),
+    "larger-resnet-joint": in_larger(model="resnet18", method="joint"),
+    "labels-right": share,
+    "harder-two": in_harder(what="batches of 2"),
+    "harder-two-layered": in_harder(what="batches of 2, layer by layer"),
+    "harder-four": in_harder(what="batches of 4"),
+    "harder-four-layered": in_harder(what="batches of 4, layer by layer"),
+    "harder-large": in_harder(what="images of 48 × 48"),
+}
+for name, network in {"precode": precode, "exact": exact}.items():
+    numbers |= {
+        f"late-{name}-ig": at_end(network=network, method="IG"),
+        f"late-{name}-joint": at_end(network=network, method=layered),
+        f"late-{name}-known": at_end(network=network, method=told_),
+        f"late-{name}-silent": at_end(
+            network=network, method="no noise at all"
+        ),
+    }
+for key, text in numbers.items():
+    glue(key, text, display=False)
+Markdown(f"All experiments of this page: {tables.note(results, profile)}.")
+
 # %% [markdown]
-# In the published run the label costs nothing: it was read off the gradient of all 36 images without an error. Batches cost a great deal. With two images in an
-# update about half are still found, with four one image of 36 at best, where without a bottleneck about 60 % are ({doc}`What stands <09_what_stands>`). Larger images have more
-# unknowns: at 48 × 48 pixels and the same number of steps `joint` finds 11 %. In all of these rows most searches are stuck, so that more steps
+# In the published run the label costs nothing: {glue:text}`labels-right` % were read off the gradients without an error. Batches cost a great deal. With two images in an
+# update {glue:text}`harder-two` % are still found, layer by layer {glue:text}`harder-two-layered` %; with four {glue:text}`harder-four` % and {glue:text}`harder-four-layered` %, where without a bottleneck {glue:text}`09_what_stands.ipynb::range-four:s` % are ({doc}`What stands <09_what_stands>`). Larger images have more
+# unknowns: at 48 × 48 pixels and the same number of steps `joint` finds {glue:text}`harder-large` %. In all of these rows most searches are stuck, so that more steps
 # or better attacks may find more. They are limits of our attack, and no proof that the bottleneck holds.
 #
-# Not measured here: ResNet-18 with more than 300 steps, of which each takes many times as long as the CNN's ({doc}`Speed <12_benchmarks>`), or on trained weights; more than 20 rounds; and what clients send after several local steps, which is no gradient any more
-# ({cite:t}`dimitrov2022fedavg` attack that).
+# ## Limits
 #
-# ## What follows
+# - Not measured: ResNet-18 with more than 300 steps, of which each takes many times as long as the CNN's ({doc}`Speed <12_benchmarks>`), or on trained weights; more than {glue:text}`rounds-last` rounds; and what clients send after several local steps, which is no gradient any more
+#   ({cite:t}`dimitrov2022fedavg` attack that).
+# - Three settings resisted `joint` on fresh weights: kernels of one pixel, a single kernel, and bottlenecks at all three positions. In the first it is the noise that protects, in the others
+#   a gradient that says little besides; and at all three positions Ignore finds {glue:text}`grid-all-ignore` %, so that "resist" is about one attack. A bottleneck *can* hide an image from our search, if the search cannot solve for it; we know of no proof of
+#   which bottlenecks those are, and a better search may have more luck.
+# - The intervals count images as independent; those of one model share its weights.
 #
-# "ASR 0 %" is a statement about attacks that draw the noise anew. Against a server that searches for it, and that needs nothing that the paper does not grant it,
-# the CVB as recommended hid hardly any image of an untrained CNN here, PRECODE none to speak of, and on a transformer with one image in an update there is not even
-# anything to search for.
+# ## Take-away
 #
-# On trained weights the CVB's noise as its code trains it is nearly gone after a round. What is left is a network that is harder to invert, and it took no more than another distance and a stronger prior to
-# find most images. Of the bottlenecks trained here only the one with the exact KL term at the CVB's weight kept its noise.
+# "ASR 0 %" is a statement about attacks that draw the noise anew: against a server that searches for it, with nothing that the paper does not grant, the CVB as recommended hid hardly any image of an untrained CNN, PRECODE none to speak of, and on a
+# transformer there is not even anything to search for. Training takes the CVB's noise away, and another distance with a stronger prior finds most images; of the bottlenecks trained here only the one with the exact KL term at the CVB's weight kept
+# its noise. What that is worth next to other defenses, and at what cost, is the question of {doc}`What stands <09_what_stands>`.
 #
-# Three networks resisted `joint` with fresh weights: kernels of one pixel, a single kernel, and bottlenecks at all three positions. In the first it is the noise that protects, in the others
-# a gradient that says little besides; and at all three positions Ignore finds one image in nine, so that "resist" is about one attack. A bottleneck *can* hide an image from our search, if the search cannot solve for it; we know of no proof of
-# which bottlenecks those are, and a better search may have more luck. What that is worth next to
-# other defenses, and at what cost, is the question of {doc}`What stands <09_what_stands>`.
+# ## Exercises
 #
-# ## Try it
+# **1.** In the attack by hand, take Ignore's mask into `joint`: `ATTACKS["joint"].replace(layers="before-decoder")`. What becomes of the digits, and why?
 #
-# Another bottleneck, other images, more steps:
+# ```{admonition} Solution
+# :class: dropdown
+# They are lost, as in the table of variants: before the decoder the noise leaves its trace only in what is back-propagated, and that does not pin it down. The gradients that the paper calls stochastic are those that give the noise away.
+# ```
 #
+# **2.** Attack another bottleneck, other images.
+#
+# ````{admonition} Solution
+# :class: dropdown
 # ```console
 # gleak run 08_breaking_the_bottleneck --profile quick -p networks "['none', 'precode(2, k=16)']" --output tryout
 # gleak run 08_breaking_the_bottleneck --profile quick -p grid "['cvb(1, kernel_size=3, scale=1, beta=1e-2, kl=\"exact\")', 'cvb(1) + cvb(2)']" --output tryout
 # gleak run 08_breaking_the_bottleneck --profile cpu -p dataset fashionmnist -p sets "[]"
 # ```
+# ````

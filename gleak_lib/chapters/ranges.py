@@ -82,6 +82,7 @@ def _read(path: Path) -> dict[str, Range]:
 AT_MOST = {"repeated": "seeds", "rounds": "training_rounds", "sigma_rounds": "training_rounds"}
 PAIRED = {"sizes": "positions"}  # lists of one length
 PAIRED |= dict.fromkeys(("victims", "steps", "plateau", "training_rounds", "tv", "tv_victims"), "models")
+PAIRED |= {f"architecture_{part}": "architectures" for part in ("networks", "victims", "steps")}
 
 
 def misfits(values: Mapping[str, Any], chapter: str) -> list[str]:

@@ -97,6 +97,19 @@ def test_medians_are_over_victims_whatever_their_batches():
     assert row["ssim"] == pytest.approx(np.mean([0.2, 0.6, 0.1, 0.3, 0.5]))
 
 
+def test_a_row_says_its_intervals_and_how_many_searches_are_stuck():
+    first, second = attacked([0.9] * 4), attacked([0.9] * 3 + [0.4], seed=1)
+    first.figures["loss_at_truth"] = [None, 0.3, 0.2, 0.2]  # losses are 0.5; what is missing is not stuck
+    second.figures["loss_at_truth"] = [0.2] * 4
+    (row,) = tables.attack_table(frame({"a": [first, second]})).to_dict("records")
+    assert row["asr_text"] == "88 (53–98)"  # Wilson: (7.92 ± 2.52) / 11.84
+    assert row["ssim_text"] == "0.84 (0.69–0.99)"  # 0.8375 ± 2.365 · 0.1768 / √8
+    assert row["stuck"] == pytest.approx(75)
+    del second.figures["loss_at_truth"]
+    assert np.isnan(tables.attack_table(frame({"a": [first, second]})).iloc[0]["stuck"])
+    assert np.isnan(tables.attack_table(frame({"a": second})).iloc[0]["stuck"])
+
+
 PAPER = pandas.DataFrame(
     {"label": ["a", "z"], "ssim": [0.4, 0.9], "ssim_std": [0.1, 0.1], "asr": [50.0, 99.0]}
 )

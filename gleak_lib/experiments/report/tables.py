@@ -22,18 +22,20 @@ if TYPE_CHECKING:
     from pandas.io.formats.style import Styler
 
 DIGITS = {"mse": 4, "ssim": 2, "psnr": 2, "lpips": 2, "asr": 1, "loss": 4}
-DIGITS |= {"loss_at_truth": 4, "noise_correlation": 2}
+DIGITS |= {"loss_at_truth": 4, "noise_correlation": 2, "stuck": 0}
 DIGITS |= {"accuracy": 2, "balanced_accuracy": 2, "auc": 3}
 HEADINGS = {
     "asr": "ASR %",
     "loss_at_truth": "loss at the truth",
     "noise_correlation": "noise recovered (r)",
     "psnr": "PSNR dB",
+    "stuck": "stuck %",
     "accuracy": "accuracy %",
     "balanced_accuracy": "balanced accuracy %",
 }
 MIDDLES = dict.fromkeys(("loss", "steps", "loss_at_truth"), np.median) | {"noise_correlation": np.mean}
 SIZES = {"matched": "entries_matched", "entries": "entries_total", "parameters": "parameters"}
+STUCK = 2.0
 RANGE = re.compile(r"(?<=\d)–(?=[\d−])")  # a narrow column may break a line before it, and not within
 
 
@@ -51,8 +53,9 @@ def attack_table(frame: "DataFrame", by: str | Sequence[str] = "label") -> "Data
         Columns `by`, attack, dataset, rounds, victims, seeds, ssim, ssim_std, ssim_low, ssim_high, psnr,
         psnr_std, mse, mse_std, lpips, lpips_std (NaN unless all results have it, see `scores.perceptual`),
         asr, asr_low, asr_high, loss, steps (medians), loss_at_truth (median: what the attack's loss is at the
-        true images and noise) and noise_correlation (mean, of attacks that recover the noise), both NaN where
-        a stored result is older than they are; matched, entries, parameters.
+        true images and noise), stuck (percent of victims whose loss is above `STUCK` times that) and
+        noise_correlation (mean, of attacks that recover the noise), these three NaN where a stored result is
+        older than they are; matched, entries, parameters; ssim_text and asr_text, with their intervals.
 
     Raises:
         StoreError: If the frame has other rows than those of attacks, or none.
@@ -71,9 +74,20 @@ def attack_table(frame: "DataFrame", by: str | Sequence[str] = "label") -> "Data
         row |= {name: 100 * value for name, value in zip(("asr", "asr_low", "asr_high"), bounds, strict=True)}
         for name, middle in MIDDLES.items():
             row[name] = float(middle(victims[name].to_numpy(float))) if name in victims else np.nan
+        row["stuck"] = _stuck(victims)
         row |= {name: common(images[found]) for name, found in SIZES.items()}
+        for name, digits in {"ssim": 2, "asr": 0}.items():
+            row[f"{name}_text"] = intervals.said(
+                *(row[f"{name}{end}"] for end in ("", "_low", "_high")), digits
+            )
         rows.append(place | row)
     return require("pandas", "metrics").DataFrame(rows)
+
+
+def _stuck(victims: "DataFrame") -> float:
+    if "loss_at_truth" not in victims or not victims.groupby("key")["loss_at_truth"].count().all():
+        return np.nan
+    return 100 * float((victims["loss"] > STUCK * victims["loss_at_truth"]).mean())
 
 
 def means(frame: "DataFrame", values: Sequence[str], by: str | Sequence[str]) -> "DataFrame":
