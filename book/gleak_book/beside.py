@@ -10,9 +10,9 @@ VII are is decided by the profile `paper` of the chapters that reproduce them.
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TypeVar
 
-from gleak_lib.chapters import experiments, parameters, profiles
+from gleak_lib.chapters import experiments, profiles
 from gleak_lib.errors import unknown
 from gleak_lib.experiments.specs.attack import AttackCell
 from gleak_lib.experiments.specs.base import Cell
@@ -22,8 +22,6 @@ from gleak_lib.experiments.store.store import Store
 from gleak_lib.federated import Protocol
 
 from gleak_book import (
-    closed_form,
-    medical,
     paper,
     paper_cells,
     paper_rows,
@@ -35,6 +33,7 @@ from gleak_book.paper_cells import Scale
 TABLES = ("I", "II", "V", "VII", *paper_rows.TABLES)
 FULL = Scale()
 FIGURES = ("ssim", "asr", "accuracy")
+_Kind = TypeVar("_Kind", bound=Cell)
 
 
 @dataclass(frozen=True)
@@ -69,11 +68,6 @@ class BestResults:
 
     attacks: Mapping[AttackCell, Result]
     trainings: Mapping[TrainingCell, Sequence[Result]]
-
-
-def cells(**_parameters: Any) -> list[Cell]:
-    """Return nothing: the chapter collects what others have stored."""
-    return []
 
 
 def claims(names: Sequence[str] = TABLES) -> list[PaperRow]:
@@ -120,7 +114,7 @@ def shelf(store: Store) -> BestResults:
 def whole_attack(cell: AttackCell) -> AttackCell:
     """Return the same attack at full scale, on the images of the whole set, however they were prepared."""
     training = cell.training
-    name = training.dataset.removesuffix(medical.VICTIMS)
+    name = training.dataset.removesuffix(source_form.VICTIMS)
     return dataclasses.replace(
         cell,
         training=dataclasses.replace(training, dataset=name, seed=0, statistics="resized"),
@@ -162,16 +156,15 @@ def _of_row(row: paper_rows.Row) -> PaperRow:
     return PaperRow(*names, row.setting, row.paper, whole_attack(paper_cells.attack(row, FULL)), trained)
 
 
-def _at_paper(chapter: str) -> dict[str, Any]:
-    """The parameters with which a chapter runs the paper's protocol."""
-    return parameters.validate(parameters.of_chapter(chapter), profiles.load(chapter, "paper"), chapter)
+def _at_paper(chapter: str, kind: type[_Kind]) -> list[_Kind]:
+    """The experiments of a kind that a chapter declares for the paper's protocol."""
+    found = experiments(chapter, profiles.load(chapter, "paper"))
+    return [cell for cell in found if isinstance(cell, kind)]
 
 
 def _attacks_on_precode() -> list[AttackCell]:
-    """The attacks of Table I on fresh weights, as the chapter on Ignore declares them."""
-    name = "03_ignore_attack"
-    found = experiments(name, profiles.load(name, "paper"))
-    return [cell for cell in found if isinstance(cell, AttackCell) and not cell.rounds]
+    """The attacks of Table I on fresh weights."""
+    return [cell for cell in _at_paper("03_ignore_attack", AttackCell) if not cell.rounds]
 
 
 def _table_i() -> Iterator[PaperRow]:
@@ -212,10 +205,13 @@ def _table_v() -> Iterator[PaperRow]:
 
 
 def _table_vii() -> Iterator[PaperRow]:
-    trained = closed_form.trainings(**_at_paper("10_closed_form_inversion"))
+    trained = {
+        (bool(cell.bottlenecks), dict(cell.options)["bias"]): cell
+        for cell in _at_paper("10_closed_form_inversion", TrainingCell)
+    }
     for line in paper.table("cvb_table_vii").to_dict("records"):
         precode = line["model"].endswith("precode")
         for bias, column in ((True, "bias"), (False, "no_bias")):
             defense, setting = "precode" if precode else "none", "bias" if bias else "no bias"
-            figures, cell = {"accuracy": float(line[column])}, whole_training(trained[precode, bias][0])
+            figures, cell = {"accuracy": float(line[column])}, whole_training(trained[precode, bias])
             yield PaperRow("VII", "cifar10", "mlp", "–", defense, setting, figures, None, cell)

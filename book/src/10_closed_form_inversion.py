@@ -663,16 +663,16 @@ for key, text in numbers.items():
 #
 # ## Exercises
 #
-# **1.** In the division by hand, take row 0 instead of the row with the largest bias gradient (`i = torch.zeros(4, dtype=torch.long)`). Which digits are lost, and why?
+# **1.** In the division by hand, take row 0 instead of the row with the largest bias gradient: `i = torch.zeros(4, dtype=torch.long)`, and print `x.isnan().any(dim=1)`. Which digits are lost, and why?
 #
 # ```{admonition} Solution
 # :class: dropdown
-# Those for which the neuron of this row does not answer: behind the ReLU its $g_0$ is zero, weight and bias gradient with it, and the quotient is not a number. Print `db[:, 0]`. Any other row gives the same image.
+# The second and the third. The neuron of this row does not answer to them: behind the ReLU its $g_0$ is zero (`db[:, 0]`), the weight gradient's row with it, and zero by zero is no number. The others come out as before.
 # ```
 #
-# **2.** Attack a batch: `attacks.observe(mlp, images[None], labels[None], …)` shares the four digits as one update. What do `LinearInversion()` and `LinearInversion(rows="repeated")` say?
+# **2.** Share the four digits as one update: `attacks.observe(mlp, images[None], labels[None], **pixels)`. What do `LinearInversion()` and `LinearInversion(rows="repeated")` make of it?
 #
 # ```{admonition} Solution
 # :class: dropdown
-# The first refuses: the gradient is a sum over four images. The second looks for quotients on which several rows agree; with 64 neurons few answer to a single digit, so that it may find only some of the four. With `width=1024` there are more of them.
+# The first refuses: the gradient is a sum over four images. The second looks for quotients on which several rows agree, and finds all four digits (`metrics.score(found, images[None], scaling="none")`): each has neurons that answer to it alone.
 # ```

@@ -3,7 +3,6 @@
 from gleak_book.figures.agreement import agreement
 from gleak_book.figures.classes import classes
 from gleak_book.figures.groups import groups
-from gleak_book.figures.levels import levels
 from gleak_book.figures.scaling import scaling
 from gleak_book.figures.sweep import sweep
 from gleak_book.figures.window import window
@@ -12,7 +11,6 @@ __all__ = [
     "agreement",
     "classes",
     "groups",
-    "levels",
     "scaling",
     "sweep",
     "window",
