@@ -69,17 +69,6 @@ def test_tradeoff_places_and_fills_its_markers():
         plots.utility(MODELS.iloc[:0])
 
 
-def test_classes_fill_a_bar():
-    frame = pd.DataFrame({"dataset": ["x", "x", "y"], "class": [0, 1, 0], "count": [99, 1, 7]})
-    axes = figures.classes(frame).axes[0]
-    assert [bar.get_width() for bar in axes.patches] == pytest.approx([0.99, 0.01, 1.0])
-    assert [text.get_text() for text in axes.texts] == ["99", "7"]  # the small part has no room
-    with pytest.raises(ParameterError, match="missing: images"):
-        figures.classes(frame.assign(count=0))
-    with pytest.raises(ParameterError, match="missing: count"):
-        figures.classes(frame.drop(columns="count"))
-
-
 @pytest.mark.parametrize("channels", [1, 3])
 def test_window_frames_what_the_ssim_counts(channels):
     original, found = torch.rand(2, channels, 20, 24, generator=torch.Generator().manual_seed(0))

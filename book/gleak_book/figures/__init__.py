@@ -1,7 +1,6 @@
 """Kinds of figures that one chapter draws; each returns a matplotlib figure and shows nothing."""
 
 from gleak_book.figures.agreement import agreement
-from gleak_book.figures.classes import classes
 from gleak_book.figures.groups import groups
 from gleak_book.figures.scaling import scaling
 from gleak_book.figures.sweep import sweep
@@ -9,7 +8,6 @@ from gleak_book.figures.window import window
 
 __all__ = [
     "agreement",
-    "classes",
     "groups",
     "scaling",
     "sweep",
