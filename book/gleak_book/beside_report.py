@@ -165,7 +165,7 @@ def counts(frame: "DataFrame") -> "DataFrame":
 
 
 def points(frame: "DataFrame", name: str) -> "DataFrame":
-    """Return one figure of all rows for `figures.agreement`: columns ours, paper, mark."""
+    """Return one figure of all rows: columns ours, paper, mark."""
     columns = {name: "ours", f"{name}_paper": "paper", f"{name}_mark": "mark"}
     shown = frame.loc[:, list(columns)].rename(columns, axis="columns")
     return shown.sort_values("mark", key=lambda m: m.map(_ORDER), kind="stable", ignore_index=True)
@@ -240,13 +240,13 @@ def summary(frame: "DataFrame") -> str:
     figures, rows = counts(frame).iloc[-1], attack_counts(frame).iloc[-1]
     trained = [m for m in frame["accuracy_mark"] if m in (REPRODUCED, DIFFERS)]
     return (
-        f"**Of {rows['rows']} rows that report an attack {rows['full']} were run at the paper's full "
+        f"Of {rows['rows']} rows that report an attack {rows['full']} were run at the paper's full "
         f"protocol; {rows[REPRODUCED]} of these are reproduced and {rows[DIFFERS]} differ. {rows['smaller']} "
         f"were run at a smaller scale, {rows['missing']} not at all. Of the accuracies {len(trained)} were "
         f"measured at the full protocol, and {trained.count(REPRODUCED)} are reproduced. Figure by figure "
         f"({figures['figures']} in all): {figures[REPRODUCED]} reproduced, {figures[DIFFERS]} differ, at a "
         f"reduced scale {figures[AGREES_SO_FAR]} agree and {figures[DIFFERS_SO_FAR]} differ, "
-        f"{figures[TOO_SMALL]} too small to compare, {figures[NOT_RUN]} not run.**"
+        f"{figures[TOO_SMALL]} too small to compare, {figures[NOT_RUN]} not run."
     )
 
 

@@ -13,7 +13,6 @@ from gleak_lib.experiments.store.benchmarks import BENCHMARKS, Row, latest, read
 from gleak_lib.extras import require
 
 from gleak_book import paper
-from gleak_book.speed import machine
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -124,6 +123,13 @@ def hardware(rows: Sequence[Row]) -> str:
         ours = " to ".join(str(row.machine[name]) for name in ("begun", "commit") if row.machine.get(name))
         lines.append(f"{where}, {str(row.machine['date'])[:10]}; ours {ours}, {theirs}")
     return "Run on: " + ("; ".join(dict.fromkeys(lines)) + "." if lines else "nothing yet.")
+
+
+def machine(row: Row) -> str:
+    """Return a machine's name: the device, on a CPU with its threads."""
+    threads = row.machine["threads"]
+    cores = "1 thread" if threads == 1 else f"{threads} threads"
+    return f"{row.machine['device']}, {cores}" if row.machine["kind"] == "cpu" else row.machine["device"]
 
 
 def _line(row: Row, time: tuple[float, float, bool]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import dataclasses
 
 import pandas
 import pytest
-from gleak_book import beside, beside_report, figures, paper, paper_cells, paper_rows
+from gleak_book import beside, beside_report, paper, paper_cells, paper_rows
 
 from gleak_lib.attacks import ATTACKS
 from gleak_lib.bottlenecks import CVB, PRECODE
@@ -83,10 +83,10 @@ def test_an_empty_store_leaves_every_row_to_be_run(store):
     assert counts["figures"] == counts["not run"] > 200
     rows = beside_report.attack_counts(frame).iloc[-1]
     assert rows["full"] == 0 and rows["rows"] == rows["missing"] > 85
-    expected = f"**Of {rows['rows']} rows that report an attack 0 were run"
+    expected = f"Of {rows['rows']} rows that report an attack 0 were run"
     assert beside_report.summary(frame).startswith(expected)
     points = beside_report.points(frame, "ssim")
-    figures.agreement(points, by="mark", quantity="SSIM", tolerance=0.05, limits=(0, 1))
+    assert list(points) == ["ours", "paper", "mark"] and points["ours"].isna().all()
     assert beside_report.differences(frame).empty
     tables.show(beside_report.differences(frame))
 

@@ -23,25 +23,6 @@ def legend(figure):
     return [text.get_text() for text in figure.legends[0].get_texts()]
 
 
-def test_agreement_draws_what_has_both_figures():
-    frame = pd.DataFrame(
-        {"ours": [0.8, np.nan, 0.2], "paper": [0.9, 0.5, 0.2], "mark": ["differs", "differs", "reproduced"]}
-    )
-    figure = figures.agreement(frame, by="mark", quantity="SSIM", tolerance=0.05, limits=(0, 1))
-    assert legend(figure) == ["differs (1)", "reproduced (1)"]
-    points = [line.get_xydata().tolist() for line in figure.axes[0].lines[1:]]
-    assert points == [[[0.9, 0.8]], [[0.2, 0.2]]]
-    assert figure.axes[0].get_xlabel() == "SSIM, paper"
-
-
-def test_agreement_works_without_a_point():
-    frame = pd.DataFrame({"ours": [np.nan], "paper": [0.9], "mark": ["not yet"]})
-    figure = figures.agreement(frame, by="mark", quantity="SSIM", tolerance=0.05, limits=(0, 1))
-    assert figure.axes[0].texts[0].get_text() == "no row has both figures yet"
-    with pytest.raises(ParameterError, match="This figure lacks ours, mark; it has paper"):
-        figures.agreement(frame[["paper"]], by="mark", quantity="", tolerance=1, limits=(0, 1))
-
-
 MODELS = pd.DataFrame(
     {
         "panel": ["ours", "ours", "paper"],

@@ -1,15 +1,11 @@
 """Kinds of figures that one chapter draws; each returns a matplotlib figure and shows nothing."""
 
-from gleak_book.figures.agreement import agreement
 from gleak_book.figures.groups import groups
-from gleak_book.figures.scaling import scaling
 from gleak_book.figures.sweep import sweep
 from gleak_book.figures.window import window
 
 __all__ = [
-    "agreement",
     "groups",
-    "scaling",
     "sweep",
     "window",
 ]
