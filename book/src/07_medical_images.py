@@ -544,6 +544,7 @@ tables.show(
 )
 
 # %% tags=["hide-input"]
+known = both[both["accuracy"].notna()]
 known = known.assign(above=known["accuracy"] - known["largest"].astype(float))
 above = [
     f"{row.images}, {row.defense}: {f'{row.above:+.1f}'.replace('-', '−')}"
@@ -572,7 +573,6 @@ figure = plots.utility(
     pandas.DataFrame(points).astype({"ssim": float, "accuracy": float})
 )
 alt = "Two panels, ours and the paper's: accuracy over one minus the mean SSIM, one color per image set. Empty markers, without a bottleneck, lie on the left, full ones with the CVB on the right, at nearly the same height."
-glue("utility", plots.picture(figure, alt), display=False)
 glue("utility", plots.picture(figure, alt), display=False)
 
 # %% [markdown]
