@@ -250,8 +250,8 @@ def _signed(value: float) -> str:
 
 
 def _power(value: float) -> str:
-    """Return a number as TeX, with a power of ten."""
+    """Return a number with a power of ten."""
     if value == 0:
         return "0"
     digits, exponent = f"{value:.1e}".split("e")
-    return f"${digits} \\cdot 10^{{{int(exponent)}}}$"
+    return f"{digits} · 10{str(int(exponent)).translate(str.maketrans('-0123456789', '⁻⁰¹²³⁴⁵⁶⁷⁸⁹'))}"

@@ -14,7 +14,7 @@
 # **Question.** {cite:t}`scheliga2023cvb` print twelve tables. Which of their figures come out?
 #
 # **Answer.** Of {glue:text}`rows` rows that report an attack {glue:text}`full` were run at the paper's full protocol; {glue:text}`reproduced` of these are reproduced and {glue:text}`differ` differ, on gray images mostly.
-# {glue:text}`smaller` ran at a smaller scale, where most agree so far, {glue:text}`missing` not at all. Of the accuracies {glue:text}`trained` were trained in full. That a row is reproduced does not make its defense good.
+# {glue:text}`smaller` ran at a smaller scale ({glue:text}`agree-so-far` figures agree so far, {glue:text}`differ-so-far` do not), {glue:text}`missing` not at all. Of the accuracies {glue:text}`trained` were trained in full. That a row is reproduced does not make its defense good.
 # ```
 #
 # ```{glue:figure} seen
@@ -63,7 +63,7 @@ from gleak_book import beside, beside_report
 printed = beside.claims(names)
 row = [row for row in printed if row.table == "X"][-1:]
 for one in row:
-    print(dict(one.paper))
+    print(one.paper["ssim"], one.paper["asr"], one.paper["accuracy"])
     print(one.attacked.describe())
 
 # %% [markdown]
@@ -270,6 +270,7 @@ tables.show(
 
 # %% tags=["hide-input"]
 fates = beside_report.attack_counts(frame).iloc[-1]
+figures = beside_report.counts(frame).iloc[-1]
 judged = [m for m in frame["accuracy_mark"] if m in ("reproduced", "differs")]
 numbers = {
     "rows": fates["rows"],
@@ -278,6 +279,8 @@ numbers = {
     "differ": fates["differs"],
     "smaller": fates["smaller"],
     "missing": fates["missing"],
+    "agree-so-far": figures["agrees*"],
+    "differ-so-far": figures["differs*"],
     "trained": len(judged) or "none",
 }
 for key, value in numbers.items():

@@ -72,7 +72,7 @@ def test_a_difference_from_the_table_is_told_from_one_from_the_code():
     theirs_not = parity.report(parity.table([end()]))
     theirs = f"{(OURS + NOISE).mean():.2f}"
     assert f"code gives {theirs}, ours 0.84, the paper's table says 0.95. So it is the" in theirs_not
-    assert "no row tells ours from theirs" in theirs_not and "3.8 \\cdot 10^{-9}" in theirs_not
+    assert "no row tells ours from theirs" in theirs_not and "3.8 · 10⁻⁹" in theirs_not
     ours_not = parity.report(parity.table([end(theirs=np.full(16, 0.95))]))
     assert "The code gives the table's figure." in ours_not and "Below 0.05: MNIST, cnn, IG" in ours_not
     neither = parity.report(parity.table([end(ours=OURS / 2)]))

@@ -85,7 +85,9 @@ def attack_table(frame: "DataFrame", by: str | Sequence[str] = "label") -> "Data
 
 
 def _stuck(victims: "DataFrame") -> float:
-    if "loss_at_truth" not in victims or not victims.groupby("key")["loss_at_truth"].count().all():
+    if "loss_at_truth" not in victims:
+        return np.nan
+    if 0 in victims.groupby("key")["loss_at_truth"].count().tolist():  # older than that figure
         return np.nan
     return 100 * float((victims["loss"] > STUCK * victims["loss_at_truth"]).mean())
 
