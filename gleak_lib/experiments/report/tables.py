@@ -77,9 +77,8 @@ def attack_table(frame: "DataFrame", by: str | Sequence[str] = "label") -> "Data
         row["stuck"] = _stuck(victims)
         row |= {name: common(images[found]) for name, found in SIZES.items()}
         for name, digits in {"ssim": 2, "asr": 0}.items():
-            row[f"{name}_text"] = intervals.said(
-                *(row[f"{name}{end}"] for end in ("", "_low", "_high")), digits
-            )
+            value, low, high = (row[f"{name}{end}"] for end in ("", "_low", "_high"))
+            row[f"{name}_text"] = intervals.said(value, low, high, digits)
         rows.append(place | row)
     return require("pandas", "metrics").DataFrame(rows)
 
