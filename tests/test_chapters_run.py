@@ -122,6 +122,13 @@ TINY = {
     },
     "11_ours_beside_theirs": {},
     "12_benchmarks": {},
+    "13_slice_perturbation": {
+        "victims": 2,
+        "steps": 2,
+        "lbfgs_steps": 1,
+        "training_rounds": 1,
+        "long_rounds": 1,
+    },
 }
 
 COLLECTING = {"11_ours_beside_theirs", "12_benchmarks"}  # they compute nothing

@@ -1,11 +1,15 @@
 """Kinds of figures that one chapter draws; each returns a matplotlib figure and shows nothing."""
 
 from gleak_book.figures.groups import groups
+from gleak_book.figures.levels import levels
+from gleak_book.figures.spectra import spectra
 from gleak_book.figures.sweep import sweep
 from gleak_book.figures.window import window
 
 __all__ = [
     "groups",
+    "levels",
+    "spectra",
     "sweep",
     "window",
 ]

@@ -1,0 +1,204 @@
+"""The chapter "Slice perturbation": Wang et al.'s figures (2022) in our names, the mean image, verdicts."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from gleak_lib import datasets, metrics
+from gleak_lib.errors import ParameterError
+from gleak_lib.experiments.report import intervals
+from gleak_lib.experiments.store.benchmarks import Row
+from gleak_lib.extras import require
+
+from gleak_book import paper
+from gleak_book.speed import machine
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+NAMES = {
+    "ours": "slices",
+    "gc": "GC",
+    "dp-gaussian": "DP-G",
+    "dp-laplace": "DP-L",
+    "pld": "PLD",
+    "pld-muted": "PLD, muted",
+}
+MEAN_IMAGE = "mean image"
+AVERAGED = 5_000  # training images that the mean image is the mean of, at most
+
+
+def table_ii() -> "DataFrame":
+    """Return Table II: against (DGA, GIA), images, protection, psnr, ssim, accuracy, round_time (percent).
+
+    "none" has the accuracy without a defense, and nothing else.
+    """
+    theirs = paper.table("slices_table_ii").rename(
+        {"dataset": "images", "round_time_increase_percent": "round_time"}, axis="columns"
+    )
+    theirs["against"] = theirs.pop("attack").str.upper()
+    theirs["protection"] = theirs.pop("defense").map(NAMES)
+    none = theirs.drop_duplicates(["against", "images"])[["against", "images", "accuracy_without_defense"]]
+    none = none.rename({"accuracy_without_defense": "accuracy"}, axis="columns").assign(protection="none")
+    return require("pandas", "metrics").concat([none, theirs.drop(columns="accuracy_without_defense")])
+
+
+def table_iii(part: str) -> "DataFrame":
+    """Return a part, A to E, of Table III: images, setting (what stands behind the equals sign), figures."""
+    theirs = paper.table("slices_table_iii").rename({"dataset": "images"}, axis="columns")
+    theirs["setting"] = theirs["setting"].str.rpartition("=")[2]
+    return theirs[theirs["part"] == part].drop(columns="part").reset_index(drop=True)
+
+
+def mean_image(names: Sequence[str], victims: int, victim_seed: int, scaling: str) -> "DataFrame":
+    """Return what an attacker scores who sends back the mean training image: images, victim, psnr, ssim."""
+    parts = []
+    for name in names:
+        dataset = datasets.load(name)
+        truth, _ = datasets.victims(dataset, victims, victim_seed)
+        guess = dataset.train.images[:AVERAGED].mean(0).expand_as(truth)
+        scores = metrics.score(guess, truth, scaling=scaling)  # type: ignore[arg-type]
+        parts.append(scores.assign(images=name, victim=range(victims)))
+    return require("pandas", "metrics").concat(parts)
+
+
+def scored(frame: "DataFrame", by: Sequence[str], values: Sequence[str] = ("psnr", "ssim")) -> "DataFrame":
+    """Return one row per value of `by`: means `v` over the victims, and `v_text` with the 95 % interval.
+
+    Several runs on one victim, with other noise, count as one: their mean.
+    """
+    keys = [*by, "victim"]
+    each = frame.groupby(keys, sort=False, dropna=False)[list(values)].mean().reset_index()
+    rows = []
+    for place, those in each.groupby(list(by), sort=False, dropna=False):
+        row: dict[str, Any] = dict(zip(by, place, strict=True))  # type: ignore[arg-type]
+        for name in values:
+            found = those[name].to_numpy(float)
+            row[name] = float(found.mean())
+            low, high = intervals.mean(found)
+            row[f"{name}_text"] = intervals.said(row[name], low, high, 2 if name == "ssim" else 1)
+        rows.append(row)
+    return require("pandas", "metrics").DataFrame(rows)
+
+
+def wide(ours: "DataFrame", theirs: "DataFrame", value: str, digits: int) -> "DataFrame":
+    """Return a line a protection, and for each image set our `value` with its interval beside theirs.
+
+    Args:
+        ours: from `scored`: images, protection, `value`_text.
+        theirs: images, protection, `value`; rows of other images or protections are left out.
+        value: name of the column.
+        digits: decimals of theirs.
+    """
+    known = {(row["images"], row["protection"]): row[value] for row in theirs.to_dict("records")}
+    lines: dict[str, dict[str, str]] = {}
+    for row in ours.to_dict("records"):
+        line = lines.setdefault(row["protection"], {"protection": row["protection"]})
+        paper_value = known.get((row["images"], row["protection"]), math.nan)
+        line[row["images"]] = row[f"{value}_text"]
+        line[f"{row['images']}, theirs"] = intervals.said(paper_value, math.nan, math.nan, digits)
+    return require("pandas", "metrics").DataFrame(list(lines.values())).fillna(intervals.MISSING)
+
+
+def differences(
+    frame: "DataFrame", one: str, other: str, value: str, *, column: str, each: Sequence[str]
+) -> np.ndarray:
+    """Return `value` of the rows `one` minus that of the rows `other`, pair by pair.
+
+    Args:
+        frame: a row per victim or training.
+        one, other: values of `column`.
+        value: name of the compared column.
+        column: the column that tells both apart.
+        each: columns that make a pair; several rows of one are averaged.
+
+    Raises:
+        ParameterError: If there is no pair.
+    """
+    means = [frame[frame[column] == name].groupby(list(each))[value].mean() for name in (one, other)]
+    found = (means[0] - means[1]).dropna().to_numpy(float)
+    if not len(found):
+        raise ParameterError(f"No rows of {one!r} and {other!r} in {column} belong together.")
+    return found
+
+
+def verdict(low: float, high: float, at_least: float = -math.inf, at_most: float = math.inf) -> str:
+    """Return `holds` where the whole interval lies in the claimed range, `does not` where none of it does.
+
+    Else, and without an interval, `undecided`.
+    """
+    if math.isnan(low) or math.isnan(high):
+        return "undecided"
+    if low >= at_least and high <= at_most:
+        return "holds"
+    return "does not" if high < at_least or low > at_most else "undecided"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A sentence of the source, and the range in which the mean of our values must lie for it to hold.
+
+    Attributes:
+        text: the sentence, with the range.
+        theirs: what the source's tables give.
+        values: our values by the column in which they are shown; none is a dash.
+        at_least, at_most: the range.
+    """
+
+    text: str
+    theirs: str
+    values: Mapping[str, np.ndarray]
+    at_least: float = -math.inf
+    at_most: float = math.inf
+
+
+def judged(claims: Sequence[Claim], digits: int = 1) -> "DataFrame":
+    """Return a line a claim: claim, theirs, and by column our mean with its interval and the verdict."""
+    columns = list(dict.fromkeys(name for claim in claims for name in claim.values))
+    lines = []
+    for claim in claims:
+        line = {"claim": claim.text, "theirs": claim.theirs}
+        for name in columns:
+            values = claim.values.get(name)
+            line[name] = line[f"{name}: verdict"] = intervals.MISSING
+            if values is not None:
+                low, high = intervals.mean(values)
+                line[name] = intervals.said(float(np.mean(values)), low, high, digits)
+                line[f"{name}: verdict"] = verdict(low, high, claim.at_least, claim.at_most)
+        lines.append(line)
+    return require("pandas", "metrics").DataFrame(lines)
+
+
+def round_times(rows: Sequence[Row]) -> "DataFrame":
+    """Return the measured round times; there is no row where nothing was measured.
+
+    Returns:
+        Columns machine, clients (of a round), protection, milliseconds, more, low, high (percent more than
+        without a defense, with its interval), text (these three) and theirs (the range over Table II).
+    """
+    theirs = table_ii().groupby("protection")["round_time"].agg(["min", "max"])
+    lines = []
+    for row in rows:
+        if row.benchmark == "defended_rounds" and "seconds" in row.figures:
+            name, figures = row.settings["method"], row.figures
+            more = [100 * (figures[key] - 1) for key in ("relative", "low", "high")]
+            known = theirs.loc[name] if name in theirs.index else None
+            lines.append(
+                {
+                    "machine": machine(row),
+                    "clients": row.settings["a_round"],
+                    "protection": name,
+                    "milliseconds": 1000 * figures["seconds"],
+                    "more": more[0],
+                    "low": more[1],
+                    "high": more[2],
+                    "text": intervals.said(*more) if name != "none" else intervals.MISSING,
+                    "theirs": intervals.MISSING
+                    if known is None or math.isnan(known["min"])
+                    else f"{known['min']:.1f} to {known['max']:.1f}",
+                }
+            )
+    columns = ["machine", "clients", "protection", "milliseconds", "more", "low", "high", "text", "theirs"]
+    return require("pandas", "metrics").DataFrame(lines, columns=columns)

@@ -1,0 +1,1085 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Slice perturbation and compensation
+#
+# ```{admonition} In short
+# :class: tip
+# **Question.** Can a client hide its image with noise on a few random slices of its update, and can the server then take the noise out of the average, so that nothing is lost?
+#
+# **Answer.** Against one gradient and GIA on {glue:text}`first-set`, the slices leave {glue:text}`short-slices` dB, noise on everything {glue:text}`short-dp` dB, no defense {glue:text}`short-none` dB, and the mean image, which
+# needs no attack, {glue:text}`short-mean` dB. Who sees {glue:text}`about-updates` updates of one image finds {glue:text}`short-median` dB. Compensation {glue:text}`short-compensation`.
+# ```
+#
+# ```{glue:figure} seen
+# :name: fig-slices-seen
+#
+# As Table I of {cite:t}`wang2022protect`: originals, and what DGA finds without a defense, behind slice perturbation, behind a pruned layer (PLD), and when the attacker leaves that layer out. {glue:text}`about-seen`.
+# ```
+#
+# {cite:t}`wang2022protect` start from a weakness of defenses that protect one layer: an attacker leaves that layer out, and nothing is protected. Their own defense adds noise in places that change from update to update:
+#
+# 1. **Risk.** For each layer, how much does its gradient change with the image? $R_l = \frac1k \sum_i \lVert \partial g_l / \partial X_i \rVert$ on a few public images $X_i$, the *root set*.
+# 2. **Slices.** The gradient, written as one row, is cut into $s$ slices that carry equal risk. Where the risk is high, slices are short.
+# 3. **Noise.** Each client draws $d = \max(1, \lfloor s\gamma \rfloor)$ slices anew for each update, and adds $N(0, \sigma^2)$ to them: 20 % of the slices against DGA, 30 % against GIA, with $\sigma^2 = 10^{-2}$.
+# 4. **Compensation.** The server averages, writes the average as a matrix with $Q$ rows per column, and removes the directions whose eigenvalues are those that pure noise would have (the law of {cite:t}`marchenko1967`).
+#
+# Noise also hits a server that wants to compensate a *single* update to see the image; against that the client clips its gradient first, so that noise is large beside it.
+#
+# ```{admonition} One number, two readings
+# :class: warning
+# "Variance $10^{-2}$" says nothing until it is said of what. A client sends $\Delta\theta$, the change of its weights after a few steps of length $\eta = 10^{-2}$; an attacker inverts a gradient, which is $\Delta\theta / \eta$. On $\Delta\theta$ the noise is a hundred times as
+# large beside the signal as on $\Delta\theta/\eta$. The paper does not say which it means. Both are computed here, for privacy *and* for accuracy, and only figures of one reading belong together.
+# ```
+
+# %% tags=["parameters", "hide-cell"]
+profile: str = "quick"  # quick, cpu or paper
+datasets: list[str] = ["digits"]  # attacked; the first is studied further
+trained: list[str] = ["digits"]  # of these, trained federatedly
+adaptive: list[str] = ["digits"]  # of these, attacked by who knows the defense
+model: str = "lenet4"  # attacked by DGA, and trained
+gia_model: str = "lenet4"  # attacked by GIA
+activation: str = "tanh"  # of both
+init: str = "xavier_normal"  # weights of both
+clients: int = 20  # non-IID, see the text
+clients_per_round: int = 3  # drawn at random
+samples: int = 10  # at most, of each of a client's two classes
+local_batch: int = 20  # images at most
+training_rounds: int = 2  # federated rounds
+long_rounds: int = 4  # of two trainings that go on
+evaluate_every: int = 1  # rounds
+variances: list[float] = [1e-6, 1e-2]  # between the two readings
+aspects: list[float] = [1.0, 6.0]  # Q, of the server's matrix
+slices: int = 10  # s
+root: int = 10  # public images
+root_sizes: list[int] = [5, 20]  # compared with root
+biases: list[float] = [0.1, 1.0]  # share of one class in a root set
+clip: float = 1.0  # B, bound of a gradient's norm
+updates: int = 4  # of one image, combined by an attacker
+participants: list[int] = [
+    1,
+    10,
+    100,
+]  # whose updates are averaged in the spectrum
+victims: int = 3  # attacked images
+lbfgs_steps: int = 2  # of DGA
+steps: int = 8  # of attacks with Adam
+draws: int = 1  # of the noise, in the studies of slices
+probes: int = 2  # of the attacked PLD, 0 computes it exactly
+seeds: int = 2  # trainings of each kind
+seed: int = 0  # of the first training, of dummies and noise
+victim_seed: int = 1  # which images are attacked
+scaling: str = "none"  # images as they are; or minmax
+examples: int = 3  # images in the figures, at most 8
+
+# %% tags=["hide-input"]
+import pandas
+from gleak_lib import plots
+from gleak_lib.chapters import open_store, parameters
+from gleak_lib.experiments import intervals, run, tables
+from IPython.display import Markdown
+from myst_nb import glue
+
+from gleak_book import figures, speed
+from gleak_book import slices as wang
+
+settings = parameters.check("13_slice_perturbation", globals())
+
+# %% [markdown]
+# ## The experiment
+#
+# ### Trainings
+#
+# The clients are many and tiny, and no two hold alike data: each has one to ten images of each of two classes (of CIFAR-10 one to twenty), a tenth of the clients takes part in a round (of CIFAR-10 a fifth), and makes two passes of SGD over its images. What is not
+# said in the paper is chosen here: the network has tanh and weights after {cite:t}`glorot2010xavier`, because DGA needs a smooth network and SGD one with gradients (a sigmoid gives DGA smoothness, and SGD nothing); $s = 10$ slices; blocks of eight entries, because the greatest
+# common divisor of the layers' sizes, which the paper takes, is two for this network; the Frobenius norm for the risk.
+#
+# First the protections, with the noise in both readings. Noise and compression act on the shared update; PLD needs the images of a step.
+
+# %% tags=["experiment"]
+from gleak_lib.datasets import RootSet
+from gleak_lib.defenses import (
+    NO_DEFENSE,
+    PLD,
+    Compression,
+    Gaussian,
+    Laplace,
+    SlicePerturbation,
+)
+
+lr, variance = 1e-2, 1e-2  # of the clients' SGD, and of the noise
+readings = {"Δθ": variance, "Δθ/η": variance * lr**2}  # variance on an update
+public = {name: RootSet(name, root) for name in {*datasets, *trained}}
+cut = {"slices": slices, "block": 8}
+shared = {
+    (name, reading): {
+        "slices": SlicePerturbation(0.2, v, root=public[name], **cut),
+        "DP-G": Gaussian(v**0.5, on="update"),
+        "DP-L": Laplace((v / 2) ** 0.5, on="update"),
+    }
+    for name in trained
+    for reading, v in readings.items()
+}
+
+# %% tags=["experiment"]
+from gleak_lib.federated import Compensation, Protocol
+
+few = Protocol(
+    training_rounds,
+    clients,
+    clients_per_round,
+    local_epochs=2,
+    batch_size=local_batch,
+    optimizer="sgd",
+    lr=lr,
+    val_fraction=0,
+    patience=None,
+    partition="by_class",
+    samples_per_class=(1, samples),
+    evaluate_every=evaluate_every,
+)
+many = few.replace(
+    clients=10 * clients,
+    clients_per_round=20 * clients_per_round,
+    batch_size=2 * local_batch,
+    samples_per_class=(1, 2 * samples),
+)
+protocols = {name: many if name == "cifar10" else few for name in trained}
+
+# %% [markdown]
+# Each protection is trained with several seeds, the slices with and without compensation, clipped, and (on the first set) with other $Q$:
+
+# %% tags=["experiment"]
+plain = {"none": NO_DEFENSE, "GC": Compression(0.8, on="update")}
+plain |= {"PLD": PLD(0.6, probes=4)}
+kinds = {(n, "–", k): (d, None) for n in trained for k, d in plain.items()}
+for (name, reading), protections in shared.items():
+    for label, defense in protections.items():
+        kinds[name, reading, label] = defense, None
+    one = protections["slices"]
+    kinds[name, reading, "slices, not compensated"] = one, None
+    kinds[name, reading, "slices"] = one, Compensation(one.entry_variance)
+    for q in aspects if name == trained[0] else []:
+        if q != 6:
+            server = Compensation(one.entry_variance, q)
+            kinds[name, reading, f"slices, Q={q:g}"] = one, server
+    if reading == "Δθ/η":
+        bound = {"root": one.root, "clip": clip * lr}
+        one = SlicePerturbation(0.2, variance, **bound, **cut)
+        server = Compensation(one.entry_variance)
+        kinds[name, reading, "slices, clipped"] = one, server
+
+# %% tags=["experiment"]
+from gleak_lib.experiments import TrainingCell
+
+network = {"activation": activation, "init": init}
+trainings = {
+    (*kind, i): TrainingCell(
+        kind[0],
+        model,
+        network,
+        protocol=protocols[kind[0]].replace(aggregation=server)
+        if server
+        else protocols[kind[0]],
+        seed=seed + i,
+        defense=defense,
+    )
+    for kind, (defense, server) in kinds.items()
+    for i in range(seeds)
+}
+
+# %% [markdown]
+# Between the two readings lie four powers of ten. One seed for each of them, and two trainings that go on for longer:
+
+# %% tags=["experiment"]
+import dataclasses
+
+first = trained[0]
+levels = {}
+for v in variances:
+    noisy = SlicePerturbation(0.2, v, root=public[first], **cut)
+    server = Compensation(noisy.entry_variance)
+    tried = {
+        "slices": (noisy, few.replace(aggregation=server)),
+        "slices, not compensated": (noisy, few),
+        "DP-G": (Gaussian(v**0.5, on="update"), few),
+    }
+    for label, (defense, by) in tried.items():
+        levels[v, label] = TrainingCell(
+            first, model, network, protocol=by, seed=seed, defense=defense
+        )
+more = {"rounds": long_rounds, "evaluate_every": 5 * evaluate_every}
+ends = {"none": ("–", "none"), "slices": ("Δθ", "slices")}
+longer = {
+    label: dataclasses.replace(cell, protocol=cell.protocol.replace(**more))
+    for label, kind in ends.items()
+    for cell in [trainings[(first, *kind, 0)]]
+}
+
+# %% [markdown]
+# ### Attacks
+#
+# The worst case for the client, as in the paper: the gradient of a single image on fresh weights, the label known. DGA matches gradients by the squared distance with L-BFGS, GIA by the cosine with Adam on the sign. Here noise of variance $10^{-2}$ is on the gradient, the reading $\Delta\theta/\eta$;
+# the last row is the other reading.
+
+# %% tags=["experiment"]
+from gleak_lib.attacks import ATTACKS
+
+methods = {
+    "DGA": ATTACKS["dga"].replace(max_steps=lbfgs_steps),
+    "GIA": ATTACKS["gia"].replace(max_steps=steps),
+}
+used = {"DGA": (0.2, 0.8, 0.6), "GIA": (0.3, 0.9, 0.8)}  # share, GC's p, PLD's
+private = {
+    (against, name): {
+        "none": NO_DEFENSE,
+        "slices": SlicePerturbation(g, variance, root=public[name], **cut),
+        "GC": Compression(p, on="update"),
+        "DP-G": Gaussian(variance**0.5, on="update"),
+        "DP-L": Laplace((variance / 2) ** 0.5, on="update"),
+        "PLD": PLD(pruned, probes=probes or None),
+        "PLD, muted": PLD(pruned, probes=probes or None),
+        "slices, on Δθ": SlicePerturbation(
+            g, variance / lr**2, root=public[name], **cut
+        ),
+    }
+    for against, (g, p, pruned) in used.items()
+    for name in datasets
+}
+
+# %% tags=["experiment"]
+from gleak_lib.experiments import AttackCell
+
+attacked_models = {"DGA": model, "GIA": gia_model}
+fresh = {
+    (against, name): TrainingCell(
+        name, attacked_models[against], network, seed=seed
+    )
+    for against, name in private
+}
+chosen = {"victims": victims, "victim_seed": victim_seed, "mode": "eval"}
+attacked = {
+    (against, name, label): AttackCell(
+        fresh[against, name],
+        attack=methods[against].replace(exclude=("last",))
+        if label == "PLD, muted"
+        else methods[against],
+        defense=defense,
+        seed=seed,
+        **chosen,
+    )
+    for (against, name), protections in private.items()
+    for label, defense in protections.items()
+}
+
+# %% [markdown]
+# How the slices are cut: by size only, or by the risk on root sets of different sizes and bias. The paper does not say what a *bias probability* is; here it is the share of one class in the root set (with ten classes, 0.1 is no bias).
+
+# %% tags=["experiment"]
+origins = {(name, "slicing", "layer-size"): None for name in datasets}
+origins |= {(n, "slicing", "sensitivity"): public[n] for n in datasets}
+main = datasets[0]
+sizes = sorted({root, *root_sizes})
+origins |= {(main, "root", str(n)): RootSet(main, n) for n in sizes}
+origins |= {(main, "bias", str(b)): RootSet(main, root, bias=b) for b in biases}
+gia = methods["GIA"]
+studied = {
+    (*key, i): AttackCell(
+        fresh["GIA", key[0]],
+        attack=gia,
+        defense=SlicePerturbation(used["GIA"][0], variance, root=images, **cut),
+        seed=seed + i,
+        **chosen,
+    )
+    for key, images in origins.items()
+    for i in range(draws)
+}
+
+# %% [markdown]
+# Attackers who know the defense: a stronger prior, as against any noise; slices with noise found and left out (told which they are; by their statistics where the layout is known; by runs of entries where only the variance is known); the server's compensation on the client's own update;
+# and what a client sends of *one* image several times, combined.
+
+# %% tags=["experiment"]
+from gleak_lib.attacks import CombineUpdates, CompensateUpdates, MuteSlices
+
+together, middle = CombineUpdates("mean"), CombineUpdates("median")
+denoised = CompensateUpdates(updates=updates)
+mute = gia.replace(estimate="sparsity")
+strategies = {
+    "GIA": (gia, (), 1),
+    "stronger prior": (ATTACKS["joint"].replace(tv=0.03), (), 1),
+    "layer by layer": (ATTACKS["layerwise"], (), 1),
+    "muted, told which": (mute, (MuteSlices("choice"),), 1),
+    "muted, layout known": (mute, (MuteSlices("layout"),), 1),
+    "muted, variance known": (mute, (MuteSlices("variance"),), 1),
+    "compensated": (gia, (CompensateUpdates(),), 1),
+    "mean": (gia, (together,), updates),
+    "mean, compensated": (gia, (together, denoised), updates),
+    "median": (gia, (middle,), updates),
+}
+general = [*strategies][:3]
+met = {"none": general, "DP-G": [*general, "mean"]}
+
+# %% tags=["experiment"]
+known = {}
+for name in adaptive:
+    tried = {k: private["GIA", name][k] for k in ("none", "slices", "DP-G")}
+    tried["slices, clipped"] = dataclasses.replace(tried["slices"], clip=clip)
+    for label, defense in tried.items():
+        for strategy in met.get(label, strategies):
+            attack, cleaning, count = strategies[strategy]
+            known[name, label, strategy] = AttackCell(
+                fresh["GIA", name],
+                attack=attack.replace(max_steps=steps),
+                defense=defense,
+                cleaning=cleaning,
+                updates=count,
+                seed=seed,
+                **chosen,
+            )
+
+# %% [markdown]
+# And the choice of the network, which the paper leaves open: three activations with weights that suit them. Last, the risk itself.
+
+# %% tags=["experiment"]
+from gleak_lib.experiments import LeakageRiskCell
+
+forms = {"tanh": "xavier_normal", "sigmoid": "dlg", "relu": "default"}
+networks = {
+    (form, against, label): AttackCell(
+        TrainingCell(
+            main, model, {"activation": form, "init": weights}, seed=seed
+        ),
+        attack=methods[against],
+        defense=private[against, main][label],
+        seed=seed,
+        **chosen,
+    )
+    for form, weights in forms.items()
+    for against in methods
+    for label in ("none", "slices")
+}
+risks = {n: LeakageRiskCell(fresh["DGA", n], public[n]) for n in datasets}
+groups = (attacked, risks, trainings, levels, known, studied, networks, longer)
+cells = [cell for group in groups for cell in group.values()]
+experiments = list(dict.fromkeys(cells))
+
+# %%
+results = run(experiments, open_store(profile))
+Markdown(tables.note(results, profile))
+
+# %% [markdown]
+# ## By hand
+#
+# ### Drawing slices
+#
+# Algorithm 1 of the paper is reservoir sampling {cite:p}`vitter1985reservoir`: the first $d$ slices fill a reservoir, and slice number $i$ takes the place of a random one with probability $d/(i+1)$. In a single pass every slice has the same chance:
+
+# %% tags=["by-hand"]
+import torch
+
+generator = torch.Generator().manual_seed(0)
+
+
+def drawn(s, d):
+    chosen = list(range(d))
+    for i in range(d, s):
+        j = int(torch.randint(0, i + 1, (), generator=generator))
+        if j < d:
+            chosen[j] = i
+    return chosen
+
+
+often = torch.tensor([drawn(10, 2) for _ in range(3000)]).flatten().bincount()
+[round(float(n) / 3000, 2) for n in often]
+
+# %% [markdown]
+# Each is near $d/s = 0.2$. `gleak_lib.defenses.slices.reservoir` does the same.
+#
+# ### The server's view: eigenvalues
+#
+# Participant $i$ adds $b\,n$ to an entry, $n$ from $N(0, \sigma^2)$ and $b = 1$ in a share $d/s$ of the draws. That has variance $\frac ds \sigma^2$, and in the average with weights $\varepsilon_i$
+#
+# $$ \hat\sigma^2 = \frac ds \, \sigma^2 \sum_i \varepsilon_i^2 , $$
+#
+# which the source prints garbled. For $\varepsilon_i = 1/m$ it falls as $1/m$. If the entries were independent, the eigenvalues of the noise's covariance would lie between $\hat\sigma^2 (1 \mp 1/\sqrt Q)^2$. Everything outside counts as data. Here are one round's true
+# average $Z$ of all clients, noise of $m$ participants on it, $C = Z + R$, and the compensation $Z^*$:
+
+# %%
+from gleak_lib import datasets as image_sets
+from gleak_lib import federated, models
+from gleak_lib.defenses.spectrum import as_matrix, marchenko_pastur, spectrum
+
+data = image_sets.load(first)
+shape, pixels = data.input_shape, {"mean": data.mean, "std": data.std}
+net = models.build(model, input_shape=shape, seed=seed, **network)
+once = few.replace(rounds=1, clients_per_round=None)
+history = federated.train(net, data.train, once, generator=generator, **pixels)
+start, end = dict(net.named_parameters()), history.last_state
+Z = as_matrix({n: p.detach() - end[n] for n, p in start.items()}, 6)
+every, seen, eigenvalues = variances[:: max(1, len(variances) // 2)], [], {}
+for v, m in [(v, m) for v in every for m in participants]:
+    slicing = SlicePerturbation(0.2, v, root=public[first], **cut)
+    slicing = slicing.prepare(net, data)
+    blank = {n: torch.zeros(m, *p.shape) for n, p in start.items()}
+    noise = slicing(blank, generator=generator)
+    R = as_matrix({n: r.mean(0) for n, r in noise.items()}, 6)
+    alone, (values, P) = spectrum(R)[0], spectrum(Z + R)
+    low, high = marchenko_pastur(slicing.entry_variance / m, 6)
+    P = P[:, (values < low) | (values > high)].float()  # the data's directions
+    cleaned, inside = (Z + R) @ P @ P.T, (low <= alone) & (alone <= high)
+    sizes = [x.norm() / Z.norm() for x in (R, cleaned - Z, Z @ P)]
+    seen.append([v, m, inside.double().mean(), *sizes])
+    eigenvalues[v, m] = [
+        x * m / slicing.entry_variance for x in (alone, values)
+    ]
+
+# %% tags=["hide-input"]
+columns = ["variance", "m", "inside", "before", "after", "kept"]
+errors = pandas.DataFrame(seen, columns=columns).astype(float)
+errors["m"] = errors["m"].astype(int)
+errors["inside"] *= 100
+errors["kept"] = 100 * errors["kept"] ** 2
+errors["noise"] = [f"{v:.0e}" for v in errors["variance"]]
+tables.show(
+    errors,
+    columns={
+        "noise": "variance on Δθ",
+        "m": "participants",
+        "inside": "pure noise inside the interval, %",
+        "before": "error of the average",
+        "after": "error after compensation",
+        "kept": "signal's energy kept, %",
+    },
+    digits={"inside": 0, "before": 2, "after": 2, "kept": 0},
+    caption=f"What compensation makes of one round on {first}: norms of the error relative to the norm of the true average, so that 1 is the error of an empty update. Q = 6, {slices} slices.",
+)
+
+# %% tags=["hide-input"]
+panels = {
+    f"{name}, {m:,} participant{'s' * (m > 1)}": eigenvalues[every[0], m][place]
+    for m in (participants[0], participants[-1])
+    for place, name in enumerate(("noise alone", "update with noise"))
+}
+figure = figures.spectra(panels, aspect=6)
+alt = "Four histograms of eigenvalues with the Marchenko-Pastur density over them, for the fewest and the most participants. With one participant the noise's eigenvalues are spread more widely than the density, with the most they follow it. An update with noise has eigenvalues far beyond."
+glue("spectra", plots.picture(figure, alt), display=False)
+
+# %% [markdown]
+# ```{glue:figure} spectra
+# :name: fig-slices-spectra
+#
+# Eigenvalues of an aggregated update in units of the noise's variance, and the density that independent noise would have (noise on $\Delta\theta/\eta$, {glue:text}`first-set`, $Q = 6$).
+# ```
+
+# %% tags=["remove-input"]
+one, all_ = (
+    errors[errors["m"] == m] for m in (participants[0], participants[-1])
+)
+weak, loud = (
+    errors[(errors["variance"] == v) & (errors["m"] == participants[1])].iloc[0]
+    for v in (every[0], every[-1])
+)
+Markdown(
+    f"""Two things can be read off.
+
+- **The law is an approximation, and needs participants.** All entries of a slice share its fate, and so the noise of one participant is no independent noise: {one["inside"].min():.0f} to {one["inside"].max():.0f} % of its eigenvalues lie inside the interval, and {all_["inside"].min():.0f} to {all_["inside"].max():.0f} % with {participants[-1]:,} participants.
+- **Compensation removes signal together with noise.** With noise on $\\Delta\\theta$ and {participants[1]} participants the error falls from {loud["before"]:.1f} to {loud["after"]:.1f} times the signal, still far above 1, and {loud["kept"]:.0f} % of the signal's energy is left. With noise on $\\Delta\\theta/\\eta$ it goes from {weak["before"]:.2f} to {weak["after"]:.2f}, with {weak["kept"]:.0f} % left: there was not much to take away."""
+)
+
+# %% [markdown]
+# ### What convergence needs
+#
+# The paper's bound on the mean squared gradient over $T$ rounds has three terms,
+#
+# $$ \frac1T \sum_t \mathbb E \lVert \nabla f(x_t) \rVert^2 \le \frac{\varphi}{\sqrt{mT}} + \frac1T + \Bigl(\frac{\psi}{T}\Bigr)^{2/3} , $$
+#
+# where $\varphi^2$ bounds the variance of the clients' gradients and $\psi^2$ the error that noise and compensation leave in the step, in units of a gradient. Both can be measured. Here $\varphi$ is that of the clients' whole gradients on fresh weights, and $\psi$ the error of one round after compensation (the
+# bound assumes that errors do not add up from round to round, which is not measured):
+
+# %%
+from gleak_lib.pixels import normalize
+from torch.nn import functional as F
+
+pulls = []
+for client in history.clients:
+    x = normalize(data.train.images[client.train], data.mean, data.std)
+    loss = F.cross_entropy(net(x), data.train.labels[client.train])
+    parts = torch.autograd.grad(loss, list(net.parameters()))
+    pulls.append(torch.cat([g.flatten() for g in parts]))
+pulls = torch.stack(pulls)
+spread = (pulls - pulls.mean(0)).square().sum(1).mean().sqrt()  # φ
+T, m = 2000, participants[1]
+left = errors[errors["m"] == m].assign(
+    psi=lambda e: e["after"] * float(Z.norm()) / lr,
+    first=float(spread) / (m * T) ** 0.5,
+    second=1 / T,
+    third=lambda e: (e["psi"] / T) ** (2 / 3),
+)
+
+# %% tags=["hide-input"]
+tables.show(
+    left,
+    columns={
+        "noise": "variance on Δθ",
+        "psi": "ψ",
+        "first": "φ/√(mT)",
+        "second": "1/T",
+        "third": "(ψ/T)^(2/3)",
+    },
+    digits={"psi": 2, "first": 4, "second": 4, "third": 4},
+    caption=f"Terms of the bound, T = {T:,}, m = {m}, {first}, φ = {float(spread):.2f}; the mean gradient's squared norm at the start is {float(pulls.mean(0).square().sum()):.2f}.",
+)
+
+# %% [markdown]
+# ## Risk of the layers
+
+# %% tags=["hide-input"]
+risk = results.frame(risks, label="images")
+risk["share"] = risk["risk"] / risk.groupby("images")["risk"].transform("sum")
+risk["per_entry"] = risk["risk"] / risk["size"]
+bars = risk.assign(
+    method=risk["images"],
+    label=risk["layer"],
+    value=risk["risk"],
+    low=risk["risk"] - 1.96 * risk["error"],
+    high=risk["risk"] + 1.96 * risk["error"],
+)
+figure = plots.intervals(
+    bars, xlabel="risk of the layer, Frobenius norm of the Jacobian"
+)
+alt = f"One line per layer, from the first convolution to the classifier, with a point per image set. The risk of {bars.loc[bars['risk'].idxmax(), 'layer']} is largest."
+glue("risks", plots.picture(figure, alt), display=False)
+
+# %% [markdown]
+# ```{glue:figure} risks
+# :name: fig-slices-risks
+#
+# Leakage risk of each layer on fresh weights, with the 95 % interval of its estimate (eight random probes on {glue:text}`root-size` images).
+# ```
+
+# %% [markdown]
+# ## What the attacks find
+#
+# PSNR of images as they are, in dB; in brackets the 95 % interval of the mean over the images. *Theirs* are the figures of {cite:t}`wang2022protect`, Table II. The last line needs no attack: it is what the mean of the training images scores as a guess for every victim. Ten dB, of which the paper's tables
+# are full, is *worse* than that guess.
+
+# %% tags=["hide-input"]
+by = ["against", "images", "protection"]
+found = results.frame(attacked, scaling=scaling, label=by)
+guess = wang.mean_image(datasets, victims, victim_seed, scaling)
+guess = guess.assign(protection=wang.MEAN_IMAGE)
+kept = [*by[1:], "victim", "psnr", "ssim"]
+theirs = wang.table_ii()
+scale = "images as they are" if scaling == "none" else "min–max scaled"
+about = {
+    "DGA": f"{lbfgs_steps:,} steps of L-BFGS on {model}",
+    "GIA": f"{steps:,} steps of Adam on {gia_model}",
+}
+shown, private_scores = {}, {}
+for against in methods:
+    rows = pandas.concat(
+        [found[found["against"] == against][kept], guess[kept]]
+    )
+    private_scores[against] = wang.scored(rows, by[1:])
+    source = theirs[theirs["against"] == against]
+    for value, digits in {"psnr": 1, "ssim": 2}.items():
+        table = wang.wide(private_scores[against], source, value, digits)
+        shown[against, value] = tables.show(
+            table,
+            columns=list(table),
+            caption=f"{value.upper()} against {against}, {about[against]} (fresh weights, {activation}), {victims} images of each set, {scale}, profile {profile}.",
+        )
+shown["DGA", "psnr"]
+
+# %% tags=["hide-input"]
+shown["GIA", "psnr"]
+
+# %% [markdown]
+# The SSIM of the same images (folded):
+
+# %% tags=["hide-cell"]
+from IPython.display import display
+
+display(shown["DGA", "ssim"], shown["GIA", "ssim"])
+
+# %% tags=["hide-input"]
+few_examples = min(examples, 3)
+pictured = {
+    "none": "none",
+    "slices": "slices",
+    "PLD": "PLD",
+    "PLD, muted": "PLD, muted",
+}
+rows = {
+    name: [
+        results[attacked["DGA", n, label]].images("reconstruction")[
+            :few_examples
+        ]
+        for n in datasets
+    ]
+    for name, label in pictured.items()
+}
+originals = [
+    results[attacked["DGA", n, "none"]].images("truth")[:few_examples]
+    for n in datasets
+]
+figure = plots.reconstructions(
+    torch.cat(originals),
+    {name: torch.cat(images) for name, images in rows.items()},
+    columns=few_examples * len(datasets),
+    scaling=scaling,
+)
+alt = "Rows of small images: originals, and what DGA finds without a defense, with slice perturbation, with a pruned layer, and with that layer left out."
+glue("seen", plots.picture(figure, alt), display=False)
+
+# %% [markdown]
+# ## Attackers who know the defense
+#
+# All against GIA's setting (30 % of the slices).
+
+# %% tags=["hide-input"]
+label = ["images", "protection", "strategy"]
+knowing = results.frame(known, scaling=scaling, label=label)
+strong = wang.scored(knowing, label)
+strong["column"] = strong["images"] + ": " + strong["protection"]
+kept = [
+    c
+    for c in dict.fromkeys(strong["column"])
+    if not c.endswith("none") or c.startswith(adaptive[0])
+]
+table = strong[strong["images"] == adaptive[0]].pivot(
+    index="strategy", columns="protection", values="psnr_text"
+)
+order = ["none", "DP-G", "slices", "slices, clipped"]
+table = table.reindex(index=list(strategies), columns=order).reset_index()
+tables.show(
+    table,
+    columns=list(table),
+    caption=f"PSNR of attackers who know the defense on {adaptive[0]}, {victims} images, {steps:,} steps, {updates} updates of one image where several are combined, clipping at B = {clip:g}, profile {profile}. In brackets 95 % intervals over the images.",
+)
+
+# %% tags=["hide-cell"]
+for name in adaptive[1:]:
+    table = strong[strong["images"] == name].pivot(
+        index="strategy", columns="protection", values="psnr_text"
+    )
+    table = table.reindex(index=list(strategies), columns=order).reset_index()
+    display(
+        tables.show(table, columns=list(table), caption=f"The same on {name}.")
+    )
+
+# %% [markdown]
+# ## How the slices are cut
+#
+# Table III A to C of the paper. One victim's images under several draws of the noise count as one.
+
+# %% tags=["hide-input"]
+label = ["images", "study", "setting"]
+slicing = results.frame(studied, scaling=scaling, label=[*label, "draw"])
+cuts = wang.scored(slicing, label)
+source = pandas.concat(
+    [
+        wang.table_iii(part).assign(study=study)
+        for part, study in {"A": "slicing", "B": "root", "C": "bias"}.items()
+    ]
+)
+cuts = cuts.merge(
+    source[[*label, "psnr", "ssim"]],
+    on=label,
+    how="left",
+    suffixes=("", "_theirs"),
+)
+tables.show(
+    cuts,
+    columns={
+        "images": "images",
+        "study": "study",
+        "setting": "setting",
+        "psnr_text": "PSNR dB",
+        "psnr_theirs": "theirs",
+        "ssim_text": "SSIM",
+        "ssim_theirs": "theirs ",
+    },
+    digits={"psnr_theirs": 1, "ssim_theirs": 2},
+    caption=f"GIA on slices that are cut in different ways: {victims} images under {draws} draw{'s' * (draws > 1)} of the noise each, {steps:,} steps, profile {profile}. Root sets of {root} images unless the line says otherwise. In brackets 95 % intervals.",
+)
+
+# %% [markdown]
+# ## The network decides, too
+#
+# "LeNet with four convolutions" leaves the activation open, and DGA is sensitive to it:
+
+# %% tags=["hide-input"]
+label = ["activation", "against", "protection"]
+nets = results.frame(networks, scaling=scaling, label=label)
+nets = wang.scored(nets, label)
+nets["column"] = nets["against"] + ", " + nets["protection"]
+table = nets.pivot(index="activation", columns="column", values="psnr_text")
+table = table.reindex(list(forms)).reset_index()
+table["weights"] = [forms[name] for name in table["activation"]]
+order = [f"{a}, {k}" for a in methods for k in ("none", "slices")]
+table = table[["activation", "weights", *order]]
+tables.show(
+    table,
+    columns=list(table),
+    caption=f"PSNR in dB by activation and initial weights of {model}: {main}, {victims} images, {lbfgs_steps:,} steps of DGA, {steps:,} of GIA, profile {profile}. In brackets 95 % intervals.",
+)
+
+# %% [markdown]
+# ## What it costs
+
+# %% tags=["hide-input"]
+label = ["images", "reading", "protection", "victim"]
+learned = results.frame(trainings, label=label)
+learned["accuracy"] *= 100
+accuracy = wang.scored(learned, label[:3], ["accuracy"])
+kept = accuracy.to_dict("records")
+text = {
+    (r["images"], r["reading"], r["protection"]): r["accuracy_text"]
+    for r in kept
+}
+value = {
+    (r["images"], r["reading"], r["protection"]): r["accuracy"] for r in kept
+}
+source = theirs[theirs["against"] == "DGA"].set_index(["images", "protection"])[
+    "accuracy"
+]
+lines = {}
+for name, reading, protection in text:
+    line = lines.setdefault(protection, {"protection": protection})
+    for one in readings if reading == "–" else [reading]:
+        line[f"{name}, {one}"] = text[name, reading, protection]
+    known_ = source.get((name, protection), float("nan"))
+    line[f"{name}, theirs"] = intervals.said(
+        known_, float("nan"), float("nan"), 1
+    )
+costs = pandas.DataFrame(list(lines.values())).fillna("–")
+costs = costs[
+    [
+        "protection",
+        *[f"{n}, {end}" for n in trained for end in [*readings, "theirs"]],
+    ]
+]
+tables.show(
+    costs,
+    columns=list(costs),
+    caption=f"Test accuracy after {training_rounds:,} rounds, percent; in brackets 95 % intervals over {seeds} trainings. {clients} clients, {clients_per_round} a round, {model} with {activation}; noise of variance {variance:g} on Δθ or on Δθ/η, profile {profile}. Theirs: Table II A, 2,000 rounds.",
+)
+
+# %% tags=["hide-input"]
+rises = {
+    "none": ("–", "none"),
+    "slices, Δθ": ("Δθ", "slices"),
+    "slices, Δθ, not compensated": ("Δθ", "slices, not compensated"),
+    "slices, Δθ/η": ("Δθ/η", "slices"),
+    "slices, Δθ/η, not compensated": ("Δθ/η", "slices, not compensated"),
+}
+points = [
+    {"training": name, "round": r, "accuracy": 100 * curve[r]}
+    for name, kind in rises.items()
+    for i in range(seeds)
+    for curve in [
+        results[trainings[(first, *kind, i)]].figures["test_accuracy"]
+    ]
+    for r in range(0, len(curve), evaluate_every)
+]
+curves = tables.means(
+    pandas.DataFrame(points), ["accuracy"], ["training", "round"]
+)
+figure = figures.levels(
+    curves,
+    level="round",
+    value="accuracy",
+    by="training",
+    xlabel="round",
+    ylabel="test accuracy %",
+    log=False,
+)
+alt = "Test accuracy over the rounds without a defense and with slices, compensated or not, in both readings of the noise."
+glue("rises", plots.picture(figure, alt), display=False)
+
+# %% [markdown]
+# ```{glue:figure} rises
+# :name: fig-slices-rises
+#
+# As Fig. 2 of {cite:t}`wang2022protect`: accuracy over rounds on {glue:text}`first-trained`, with and without compensation; bars are deviations over {glue:text}`about-seeds` seeds.
+# ```
+
+# %% tags=["hide-input"]
+swept = results.frame(levels, label=["level", "protection"])
+swept["accuracy"] *= 100
+bare = value[first, "–", "none"]
+flat = pandas.DataFrame(
+    [{"level": v, "protection": "none", "accuracy": bare} for v in variances]
+)
+figure = figures.levels(
+    pandas.concat([swept[["level", "protection", "accuracy"]], flat]),
+    level="level",
+    value="accuracy",
+    by="protection",
+    xlabel="variance of the noise on Δθ",
+    ylabel="test accuracy %",
+)
+alt = "Test accuracy against the variance of the noise: slices without compensation and DP-G stay near that of no defense and then fall to chance, compensated slices fall earlier and less."
+glue("levels", plots.picture(figure, alt), display=False)
+
+# %% [markdown]
+# ```{glue:figure} levels
+# :name: fig-slices-levels
+#
+# Accuracy after {glue:text}`about-rounds` rounds against the variance of the noise on $\Delta\theta$, {glue:text}`first-trained`, one seed. The left end is the reading $\Delta\theta/\eta$, the right end $\Delta\theta$.
+# ```
+
+# %% tags=["hide-input"]
+label = ["Q", *readings]
+qs = pandas.DataFrame(
+    [
+        {
+            "Q": f"{q:g}",
+            **{
+                r: text[first, r, "slices" if q == 6 else f"slices, Q={q:g}"]
+                for r in readings
+            },
+        }
+        for q in sorted({6.0, *aspects})
+    ]
+)
+source = wang.table_iii("D")
+source = source[source["images"] == first].set_index("setting")["accuracy"]
+qs["theirs"] = [source.get(q, float("nan")) for q in qs["Q"]]
+tables.show(
+    qs,
+    columns=list(qs),
+    digits={"theirs": 1},
+    caption=f"Accuracy by Q, rows per column of the server's matrix: {first}, {training_rounds:,} rounds, {seeds} trainings, profile {profile}. Theirs: Table III D, after 2,000 rounds of their ConvNet.",
+)
+
+# %% [markdown]
+# ### Time
+
+# %% tags=["hide-input"]
+times = wang.round_times(speed.stored())
+small = times[times["clients"] == times["clients"].min()]
+tables.show(
+    small,
+    columns={
+        "protection": "protection",
+        "milliseconds": "ms a round",
+        "text": "% more than none",
+        "theirs": "theirs",
+    },
+    digits={"milliseconds": 0},
+    caption=f"A round of {clients_per_round} tiny clients without evaluation ({' and '.join(small['machine'].unique()) or 'not measured'}): processor time, 95 % intervals over interleaved rounds. Theirs: range over Table II.",
+)
+
+# %% [markdown]
+# ## Claims and verdicts
+
+# %% tags=["hide-input"]
+pair = {"column": "protection", "each": ["images", "victim"]}
+gaps = {
+    (a, one, other): wang.differences(
+        found[found["against"] == a], one, other, "psnr", **pair
+    )
+    for a in methods
+    for one, other in [
+        ("PLD, muted", "PLD"),
+        ("slices", "DP-G"),
+        ("slices", "GC"),
+    ]
+}
+each = {
+    k: {a: gaps[(a, *k)] for a in methods} for k in [key[1:] for key in gaps]
+}
+alike = {"column": "setting", "each": ["images", "victim"]}
+study = {
+    name: {
+        "GIA": wang.differences(
+            slicing[slicing["study"] == kind], one, other, "psnr", **alike
+        )
+    }
+    for name, kind, one, other in [
+        ("cut", "slicing", "layer-size", "sensitivity"),
+        ("small", "root", str(min(sizes)), str(root)),
+        ("large", "root", str(root), str(max(sizes))),
+        ("bias", "bias", str(biases[-1]), str(biases[0])),
+    ]
+}
+denoise = knowing[knowing["strategy"] == "compensated"]
+study["clip"] = {
+    "GIA": wang.differences(
+        denoise, "slices", "slices, clipped", "psnr", **pair
+    )
+}
+claims = [
+    wang.Claim(
+        "Muted PLD leaks at least 5 dB more than PLD",
+        "8.9 to 16.3",
+        each["PLD, muted", "PLD"],
+        5,
+    ),
+    wang.Claim(
+        "Slices are within 1 dB of DP-G",
+        "0.05 to 0.25",
+        each["slices", "DP-G"],
+        -1,
+        1,
+    ),
+    wang.Claim(
+        "Slices are not above GC",
+        "−0.1 to −0.2",
+        each["slices", "GC"],
+        at_most=0,
+    ),
+    wang.Claim(
+        "Cut by size leaks at least 3.8 dB more than by risk",
+        "3.8 to 4.9",
+        study["cut"],
+        3.8,
+    ),
+    wang.Claim(
+        f"A root set of {min(sizes)} leaks more than one of {root}",
+        "1.6 to 1.8",
+        study["small"],
+        0,
+    ),
+    wang.Claim(
+        f"{root} images do as well as {max(sizes)}, within 0.5 dB",
+        "0.1 to 0.2",
+        study["large"],
+        -0.5,
+        0.5,
+    ),
+    wang.Claim(
+        f"Bias {biases[-1]:g} leaks more than {biases[0]:g}",
+        "3.3 to 3.8",
+        study["bias"],
+        0,
+    ),
+    wang.Claim(
+        "Clipping takes at least 2.4 dB from who compensates",
+        "2.4 to 2.7",
+        study["clip"],
+        2.4,
+    ),
+]
+privacy = wang.judged(claims)
+tables.show(
+    privacy,
+    columns=list(privacy),
+    caption=f"Claims about privacy, differences of PSNR in dB, image by image: {victims} images of each set, profile {profile}. In brackets 95 % intervals.",
+)
+
+# %% tags=["hide-input"]
+each = {"column": "protection", "each": ["images", "victim"]}
+lost = {
+    (one, other): {
+        r: wang.differences(
+            learned[learned["reading"].isin([r, "–"])],
+            one,
+            other,
+            "accuracy",
+            **each,
+        )
+        for r in readings
+        if len(
+            learned[
+                (learned["reading"].isin([r, "–"]))
+                & (learned["protection"] == other)
+            ]
+        )
+    }
+    for one, other in [
+        ("none", "slices"),
+        ("none", "GC"),
+        ("slices", "PLD"),
+        ("slices", "slices, not compensated"),
+        ("slices", "slices, clipped"),
+        ("slices", f"slices, Q={aspects[0]:g}"),
+    ]
+}
+chance = {
+    k: {
+        r: learned[(learned["reading"] == r) & (learned["protection"] == k)][
+            "accuracy"
+        ].to_numpy()
+        for r in readings
+    }
+    for k in ("DP-G", "DP-L")
+}
+claims = [
+    wang.Claim(
+        "Slices cost at most 2.6 points",
+        "1.3 to 2.5",
+        lost["none", "slices"],
+        at_most=2.6,
+    ),
+    wang.Claim(
+        "Compensation raises the accuracy",
+        "Fig. 2",
+        lost["slices", "slices, not compensated"],
+        0,
+    ),
+    wang.Claim(
+        "DP-G is at chance (at most 15 %)",
+        "10.1 to 10.4",
+        chance["DP-G"],
+        at_most=15,
+    ),
+    wang.Claim(
+        "DP-L is at chance (at most 15 %)",
+        "10.0 to 10.2",
+        chance["DP-L"],
+        at_most=15,
+    ),
+    wang.Claim(
+        "GC at 80 % costs at least 20 points",
+        "24 to 59",
+        lost["none", "GC"],
+        20,
+    ),
+    wang.Claim(
+        "PLD costs more than slices", "2.6 to 2.9", lost["slices", "PLD"], 0
+    ),
+    wang.Claim(
+        "Q = 6 is at least 4 points above Q = 1",
+        "4.0",
+        lost["slices", f"slices, Q={aspects[0]:g}"],
+        4,
+    ),
+    wang.Claim(
+        "Clipping costs less than 1 point",
+        "0.6 to 0.8",
+        lost["slices", "slices, clipped"],
+        at_most=1,
+    ),
+]
+utility = wang.judged(claims)
+tables.show(
+    utility,
+    columns=list(utility),
+    caption=f"Claims about accuracy, in points or percent, training by training: {', '.join(trained)}, {training_rounds:,} rounds, {seeds} seeds, noise on Δθ or on Δθ/η, profile {profile}. In brackets 95 % intervals.",
+)
+
+# %% tags=["remove-input"]
+verdicts = pandas.concat(
+    [privacy.filter(like="verdict"), utility.filter(like="verdict")]
+)
+counted = verdicts.stack().value_counts()
+decided = {
+    k: int(counted.get(k, 0)) for k in ("holds", "does not", "undecided")
+}
+long_ = {
+    k: 100 * results[c].figures["test_accuracy"][-1] for k, c in longer.items()
+}
+Markdown(
+    f"Of the {sum(decided.values())} statements (a claim in one column each) {decided['holds']} hold, {decided['does not']} do not, and {decided['undecided']} stay undecided at this scale. "
+    f"Trained for {long_rounds:,} rounds, one seed, compensated slices with noise on $\\Delta\\theta$ reach {long_['slices']:.1f} %, no defense {long_['none']:.1f} %."
+)

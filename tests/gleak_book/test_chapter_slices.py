@@ -1,0 +1,146 @@
+"""The chapter "Slice perturbation": experiments, the source's figures, baselines, verdicts, its figure."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from gleak_book import figures, slices
+
+from gleak_lib.chapters import PROFILES, experiments, profiles
+from gleak_lib.datasets import load, victims
+from gleak_lib.errors import ParameterError
+from gleak_lib.experiments import AttackCell, TrainingCell, from_json, intervals
+from gleak_lib.experiments.encoding import encode
+from gleak_lib.experiments.store.benchmarks import Row
+from gleak_lib.federated import Compensation, WeightedMean
+
+NAME = "13_slice_perturbation"
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_the_experiments_of_every_profile(profile):
+    values = profiles.load(NAME, profile)
+    cells = experiments(NAME, values)
+    assert len({c.key for c in cells}) == len(cells)
+    assert all(from_json(encode(c)) == c for c in cells)
+    assert {c.training.dataset for c in cells if isinstance(c, AttackCell)} == set(values["datasets"])
+
+
+def test_every_compensation_knows_the_variance_of_its_own_noise():
+    cells = [c for c in experiments(NAME, profiles.load(NAME, "quick")) if isinstance(c, TrainingCell)]
+    trained = [c for c in cells if c.protocol.rounds]
+    compensated = [c for c in trained if isinstance(c.protocol.aggregation, Compensation)]
+    assert compensated and len(compensated) < len(trained)
+    for cell in compensated:
+        assert cell.protocol.aggregation.variance == cell.defense.entry_variance
+    plain = [c.protocol.aggregation for c in trained if c not in compensated]
+    assert all(one == WeightedMean() for one in plain)
+
+
+def test_clients_of_cifar10_are_ten_times_as_many_as_in_the_source():
+    values = profiles.load(NAME, "paper")
+    cells = [c for c in experiments(NAME, values) if isinstance(c, TrainingCell) and c.dataset == "cifar10"]
+    for protocol in {c.protocol.replace(aggregation=WeightedMean()) for c in cells}:
+        assert (protocol.clients, protocol.clients_per_round, protocol.batch_size) == (1000, 200, 40)
+        assert (protocol.rounds, protocol.samples_per_class) == (2000, (1, 20))
+        assert (protocol.lr, protocol.local_epochs, protocol.optimizer) == (1e-2, 2, "sgd")
+
+
+def test_the_tables_are_the_source_s():
+    two = slices.table_ii()
+    assert len(two) == 36 + 6
+    row = two[(two["against"] == "GIA") & (two["images"] == "cifar10")].set_index("protection")
+    assert row.loc["PLD, muted", "psnr"] == 27.04 and math.isnan(row.loc["PLD, muted", "accuracy"])
+    assert row.loc["slices", "round_time"] == 9.33 and row.loc["none", "accuracy"] == 49.31
+    assert set(row.index) == {"none", *slices.NAMES.values()}
+    five = slices.table_iii("D")
+    assert five["setting"].tolist() == ["1", "6", "12", "20"] * 2
+    assert [len(slices.table_iii(part)) for part in "ABCE"] == [6, 10, 10, 6]
+
+
+@pytest.mark.parametrize("scaling", ["none", "minmax"])
+def test_the_mean_image_is_scored_as_a_guess_for_every_victim(scaling):
+    found = slices.mean_image(["digits"], 3, 5, scaling)
+    digits = load("digits")
+    truth, _ = victims(digits, 3, 5)
+    guess = digits.train.images[:5000].mean(0)
+    if scaling == "none":
+        errors = (truth - guess).square().mean((1, 2, 3))
+        assert found["psnr"].tolist() == pytest.approx((-10 * errors.log10()).tolist(), rel=1e-4)
+    assert found["victim"].tolist() == [0, 1, 2] and set(found["images"]) == {"digits"}
+
+
+def frame():
+    rows = [("a", 0, 1.0), ("a", 0, 3.0), ("a", 1, 6.0), ("b", 0, 1.5), ("b", 1, 2.0), ("b", 2, 9.0)]
+    return pd.DataFrame(rows, columns=["protection", "victim", "psnr"]).assign(ssim=0.5, images="digits")
+
+
+def test_several_runs_on_a_victim_count_once():
+    found = slices.scored(frame(), ["images", "protection"]).set_index("protection")
+    assert found["psnr"].to_dict() == {"a": 4.0, "b": pytest.approx(12.5 / 3)}
+    low, high = intervals.mean(np.array([2.0, 6.0]))
+    assert found.loc["a", "psnr_text"] == intervals.said(4.0, low, high, 1)
+    pairs = slices.differences(frame(), "a", "b", "psnr", column="protection", each=["images", "victim"])
+    assert pairs.tolist() == [0.5, 4.0]  # victim 2 has no partner
+    with pytest.raises(ParameterError, match="No rows of 'a' and 'c' in protection belong together"):
+        slices.differences(frame(), "a", "c", "psnr", column="protection", each=["images", "victim"])
+
+
+def test_theirs_stand_beside_ours():
+    theirs = pd.DataFrame({"images": ["digits"], "protection": ["b"], "psnr": [9.41]})
+    table = slices.wide(slices.scored(frame(), ["images", "protection"]), theirs, "psnr", 1)
+    assert list(table) == ["protection", "digits", "digits, theirs"]
+    assert table["digits, theirs"].tolist() == ["–", "9.4"]
+
+
+@pytest.mark.parametrize(
+    ("interval", "bounds", "said"),
+    [
+        ((5.1, 7), {"at_least": 5}, "holds"),
+        ((4.9, 7), {"at_least": 5}, "undecided"),
+        ((3, 4.9), {"at_least": 5}, "does not"),
+        ((-0.5, 0.9), {"at_least": -1, "at_most": 1}, "holds"),
+        ((-3, 3), {"at_least": -1, "at_most": 1}, "undecided"),
+        ((1.2, 3), {"at_least": -1, "at_most": 1}, "does not"),
+        ((math.nan, math.nan), {"at_most": 1}, "undecided"),
+    ],
+)
+def test_a_verdict_needs_the_whole_interval(interval, bounds, said):
+    assert slices.verdict(*interval, **bounds) == said
+
+
+def test_claims_are_judged_column_by_column():
+    values = {"DGA": np.array([9.0, 9.1, 9.2]), "GIA": np.array([0.0])}
+    table = slices.judged([slices.Claim("first", "9", values, 5), slices.Claim("second", "1", {}, 5)])
+    assert list(table) == ["claim", "theirs", "DGA", "DGA: verdict", "GIA", "GIA: verdict"]
+    assert table["DGA: verdict"].tolist() == ["holds", "–"]
+    assert table["GIA: verdict"].tolist() == ["undecided", "–"] and table["GIA"][0] == "0.0"
+
+
+def test_round_times_are_percent_of_the_undefended_loop():
+    machine = {"kind": "cpu", "device": "Some CPU", "threads": 1, "date": "2026-01-01"}
+    figures_ = {"seconds": 0.1, "relative": 1.2, "low": 1.1, "high": 1.3}
+    rows = [
+        Row("defended_rounds", {"a_round": 10, "method": name}, figures_, machine) for name in ("none", "PLD")
+    ]
+    found = slices.round_times([*rows, rows[0]._replace(benchmark="attacks")]).set_index("protection")
+    assert found.loc["PLD", "text"].replace("\u2060", "") == "20 (10–30)"
+    assert found.loc["PLD", "theirs"] == "13.2 to 16.4" and found.loc["none", "theirs"] == "–"
+    assert found["milliseconds"].tolist() == [100, 100]
+    assert slices.round_times([]).empty
+
+
+def test_spectra_are_densities_beside_the_law():
+    values = torch.linspace(0.4, 1.9, 90, dtype=torch.float64)
+    outside = torch.full((10,), 50.0, dtype=torch.float64)
+    figure = figures.spectra({"one": values, "two": torch.cat([values, outside])}, aspect=6)
+    first, second = (ax for ax in figure.axes if ax.lines)
+    areas = [sum(bar.get_width() * bar.get_height() for bar in ax.patches) for ax in (first, second)]
+    assert areas == pytest.approx([1, 0.9])
+    x, y = first.lines[0].get_data()
+    assert np.trapezoid(y, x) == pytest.approx(1, abs=0.02)
+    assert [ax.texts[0].get_text() for ax in (first, second)] == ["0 of 90 beyond", "10 of 100 beyond"]
+    with pytest.raises(ParameterError, match="needs at least one panel"):
+        figures.spectra({}, aspect=6)
