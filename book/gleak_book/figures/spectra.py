@@ -50,7 +50,9 @@ def spectra(panels: Mapping[str, torch.Tensor], *, aspect: float) -> "Figure":
             )
         for ax in axes.flat[len(panels) :]:
             ax.set_axis_off()
-        figure.supxlabel("eigenvalue / variance of the noise", fontsize=10)
-        figure.supylabel("density", fontsize=10)
+        for ax in axes[-1]:
+            ax.set_xlabel("eigenvalue / variance of the noise")
+        for ax in axes[:, 0]:
+            ax.set_ylabel("density")
         figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
         return figure
