@@ -13,7 +13,7 @@ from gleak_lib.experiments.store.benchmarks import Row
 from gleak_lib.extras import require
 
 from gleak_book import paper
-from gleak_book.speed import machine
+from gleak_book.parity import machine
 
 if TYPE_CHECKING:
     from pandas import DataFrame

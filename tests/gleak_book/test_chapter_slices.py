@@ -144,3 +144,29 @@ def test_spectra_are_densities_beside_the_law():
     assert [ax.texts[0].get_text() for ax in (first, second)] == ["0 of 90 beyond", "10 of 100 beyond"]
     with pytest.raises(ParameterError, match="needs at least one panel"):
         figures.spectra({}, aspect=6)
+
+
+def test_levels_draws_a_line_for_each_kind():
+    frame = pd.DataFrame(
+        {"std": [1e-2, 1e-3, 1e-2], "psnr": [10.0, 20.0, 5.0], "psnr_std": [1.0] * 3, "line": ["a", "a", "b"]}
+    )
+    figure = figures.levels(frame, level="std", value="psnr", by="line", xlabel="noise", ylabel="PSNR")
+    axes = figure.axes[0]
+    assert axes.get_xscale() == "log"
+    lines = {c.get_label(): c.lines[0] for c in axes.containers}
+    assert lines["a"].get_xdata().tolist() == [1e-3, 1e-2] and lines["a"].get_ydata().tolist() == [20, 10]
+    assert lines["b"].get_ydata().tolist() == [5]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("frame", "message"),
+    [
+        (pd.DataFrame({"std": [1], "psnr": [1]}), "missing: line"),
+        (pd.DataFrame({"std": [], "psnr": [], "line": []}), "missing: rows"),
+        (pd.DataFrame({"std": [0.0], "psnr": [1], "line": ["a"]}), "levels above 0, got 0: pass log=False"),
+    ],
+)
+def test_levels_refuses(frame, message):
+    with pytest.raises(ParameterError, match=message):
+        figures.levels(frame, level="std", value="psnr", by="line", xlabel="", ylabel="")
