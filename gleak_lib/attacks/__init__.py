@@ -5,6 +5,7 @@ from gleak_lib.attacks.check import check, join
 from gleak_lib.attacks.choose import best, gradient_distance
 from gleak_lib.attacks.cleaning import Cleaning, CombineUpdates, CompensateUpdates, MuteSlices
 from gleak_lib.attacks.closed_form import LinearInversion
+from gleak_lib.attacks.conditioning import Conditioning, conditioning
 from gleak_lib.attacks.distances import DISTANCES
 from gleak_lib.attacks.evaluate import evaluate
 from gleak_lib.attacks.evaluation import loss_at_truth
@@ -43,6 +44,7 @@ __all__ = [
     "Cleaning",
     "CombineUpdates",
     "CompensateUpdates",
+    "Conditioning",
     "Fixed",
     "Given",
     "Inferred",
@@ -64,6 +66,7 @@ __all__ = [
     "Variables",
     "best",
     "check",
+    "conditioning",
     "count_labels",
     "evaluate",
     "gradient_distance",

@@ -1,5 +1,6 @@
 """Gradients of every victim at once: a fast path, a generic one and a loop, and the choice between them."""
 
+from gleak_lib.gradients.jacobian import jacobian_products
 from gleak_lib.gradients.per_victim import (
     Method,
     check,
@@ -20,6 +21,7 @@ __all__ = [
     "cross_entropy",
     "factored_gradients",
     "forward",
+    "jacobian_products",
     "path",
     "per_victim_gradients",
     "prepare",
