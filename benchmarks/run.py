@@ -20,6 +20,7 @@ from common import ROOT, add_options
 
 # share of the time: about the minutes that each takes on two cores
 BENCHMARKS = {"throughput": 3.2, "peer": 0.9, "federated": 1.3, "memory": 0.9, "attacks": 1.4}
+BENCHMARKS["together"] = 0.8
 GRACE = 3.0  # minutes after its share in which a benchmark ends its last case, or is stopped
 
 

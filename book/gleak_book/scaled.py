@@ -1,12 +1,11 @@
 """Models whose weights are multiplied by one number: what scale does, with everything else the same."""
 
-from torch import nn
-
 from gleak_lib import models
+from torch import nn
 
 
 def scaled(*, model: str, gain: float, **options) -> nn.Module:
-    """Return a model of the registry, or `module:function`, with all weights times `gain`, biases as they are.
+    """Return a model of the registry, or `module:function`, with all weights times `gain`; biases stay.
 
     Args:
         model: its name.

@@ -17,7 +17,8 @@ models: list[str] = ["mcmahan_cnn"]  # of MODELS, or module:function
 batch_sizes: list[int] = [1, 2]  # images in an update
 pruning: list[float] = [0.0, 0.2]  # share of small entries set to zero
 few: list[str] = []  # models with fewer runs: not pruned,
-few_batches: list[int] = [1]  # and with these batch sizes
+few_batches: list[int] = [1]  # with these batch sizes,
+few_victims: int = 1  # and with so many images of a run
 inits: list[str] = ["xavier_normal", "kaiming_normal"]  # schemes
 activations: list[str] = ["relu", "sigmoid"]  # own: leave it to the model
 norm_models: list[str] = []  # models with BatchNorm, attacked in both modes
@@ -25,7 +26,7 @@ norm_batches: list[int] = [2]  # with these batch sizes
 between: list[str] = ["gelu"]  # activations beside ReLU and sigmoid
 gains: list[float] = [1.0, 2.0]  # factors on the weights of a ReLU network
 label_batches: int = 4  # batches whose labels are read
-victims: int = 2  # images of a run; one batch at least
+victims: int = 2  # images of a run, one batch at least
 steps: int = 15  # of each attack
 long_steps: int = 30  # of a few runs that go on
 seeds: int = 2  # weights, each with images of their own
@@ -34,9 +35,7 @@ scaling: str = "none"  # or minmax: images scored after stretching
 examples: int = 4  # images in the figures, at most 8
 
 # %% tags=["hide-input"]
-from gleak_lib.chapters import open_store, parameters
-from gleak_lib.experiments import run, tables
-from IPython.display import Markdown
+from gleak_lib.chapters import parameters
 
 settings = parameters.check("14_weight_initialization", globals())
 
@@ -77,7 +76,14 @@ plain = Attack(
 size = {b: max(1, victims // b) for b in (1, *batch_sizes, *norm_batches)}
 grid = {
     (m, i, a, b, p, s): AttackCell(
-        w, 0, plain, size[b], b, s, seed=s, mode="eval",
+        w,
+        0,
+        plain,
+        few_victims if m in few else size[b],
+        b,
+        s,
+        seed=s,
+        mode="eval",
         defense=PruneSmall(p) if p else NO_DEFENSE,
     )
     for (m, i, a, s), w in fresh.items()
@@ -88,9 +94,7 @@ grid = {
 
 # %% tags=["experiment"]
 modes = {
-    (m, i, a, b, mode, s): AttackCell(
-        w, 0, plain, size[b], b, s, seed=s, mode=mode
-    )
+    (m, i, a, b, mode, s): AttackCell(w, 0, plain, 1, b, s, seed=s, mode=mode)
     for (m, i, a, s), w in fresh.items()
     for b in norm_batches
     for mode in ("eval", "train")
@@ -122,18 +126,50 @@ for (m, i, a, s), w in fresh.items():
             b = int(name.partition("B=")[2] or 1)
             images = name.partition("set ")[2] or dataset
             varied[name, i, a, s] = AttackCell(
-                replace(w, dataset=images), 0, attack, size[b], b, s, seed=s,
-                mode="eval", share_labels=not name.startswith("labels"),
+                replace(w, dataset=images),
+                0,
+                attack,
+                size[b],
+                b,
+                s,
+                seed=s,
+                mode="eval",
+                share_labels=not name.startswith("labels"),
             )
 
 # %% tags=["experiment"]
-from gleak_lib.experiments.specs import LabelInferenceCell
+from gleak_lib.experiments import ConditioningCell
 
-smooth = {
-    (i, a, s): AttackCell(w, 0, plain, size[1], 1, s, seed=s, mode="eval")
-    for (m, i, a, s), w in fresh.items()
-    if m == models[0] and i in inits[:2]
+scaled = {
+    (g, s): replace(
+        fresh[models[0], inits[:2][-1], "relu", s],
+        model="gleak_book.scaled:scaled",
+        options={"model": models[0], "gain": g}
+        | dict(fresh[models[0], inits[:2][-1], "relu", s].options),
+    )
+    for g in gains
+    for s in range(seed, seed + seeds)
 }
+looked_at = {
+    (i, a, 1.0, s): w
+    for (m, i, a, s), w in fresh.items()
+    if m == models[0] and (a in activations or i in inits[:2])
+}
+looked_at |= {("scaled", "relu", g, s): w for (g, s), w in scaled.items()}
+found_in = {
+    place: AttackCell(
+        w, 0, plain, size[1], 1, place[-1], seed=place[-1], mode="eval"
+    )
+    for place, w in looked_at.items()
+}
+conditions = {
+    place: ConditioningCell(w, 0, size[1], place[-1], seed=place[-1])
+    for place, w in looked_at.items()
+}
+
+# %% tags=["experiment"]
+from gleak_lib.experiments import LabelInferenceCell
+
 labels_read = {
     (i, a, b, s): LabelInferenceCell(
         w, 0, label_batches, b, False, s, s, "counts"
@@ -142,7 +178,5 @@ labels_read = {
     for b in batch_sizes
     if m == models[0] and i in inits[:2] and a in activations
 }
-
-# %% tags=["experiment"]
-parts = [grid, modes, varied, smooth, labels_read]
+parts = [grid, modes, varied, found_in, conditions, labels_read]
 experiments = list(dict.fromkeys(c for part in parts for c in part.values()))

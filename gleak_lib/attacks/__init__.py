@@ -22,6 +22,7 @@ from gleak_lib.attacks.presets import ATTACKS
 from gleak_lib.attacks.priors import BatchStatistics, LabelDistance, TotalVariation, total_variation
 from gleak_lib.attacks.rank_one import RankOne
 from gleak_lib.attacks.schedule import Schedule
+from gleak_lib.attacks.together import invert_together
 from gleak_lib.attacks.variables import Pixels, Variables
 
 PARTS = (
@@ -74,6 +75,7 @@ __all__ = [
     "infer_batch",
     "infer_single",
     "invert",
+    "invert_together",
     "join",
     "label_accuracy",
     "loss_at_truth",

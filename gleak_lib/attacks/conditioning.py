@@ -91,8 +91,12 @@ def conditioning(
         traces, found = _traces(grads, x, length, list(_directions(x, probes, generator)), probes is None)
         rank = traces[0] ** 2 / traces[1] if traces[1] > 0 else torch.ones(())
         rows.append((length, (traces[0] / x.numel()).sqrt(), rank, flat, found))
-    columns = [torch.stack([torch.as_tensor(v).double().cpu() for v in part]) for part in list(zip(*rows))[:4]]
-    return Conditioning(*columns, torch.stack([row[4] for row in rows]) if probes is None else None)
+    lengths, rms, ranks, flats, values = zip(*rows, strict=True)
+    return Conditioning(
+        *(torch.stack(column).cpu() for column in (lengths, rms, ranks)),
+        flat=torch.tensor(flats, dtype=torch.double),
+        singular_values=torch.stack([v.cpu() for v in values]) if probes is None else None,
+    )
 
 
 def _directions(x: Tensor, probes: int | None, generator: torch.Generator | None) -> Iterator[Tensor]:
@@ -108,7 +112,7 @@ def _directions(x: Tensor, probes: int | None, generator: torch.Generator | None
 def _traces(
     grads: dict[str, Tensor], x: Tensor, length: Tensor, directions: list[Tensor], exact: bool
 ) -> tuple[Tensor, Tensor]:
-    """Return estimates of tr(J'J) and tr((J'J)^2), and all singular values if the directions are a basis."""
+    """Return estimates of tr(J'J) and tr((J'J)^2), and, of all directions, the singular values."""
     unit = {name: g.detach().double() / length for name, g in grads.items()}
     outputs = [name for name, g in grads.items() if g.requires_grad]
     pulled = []
@@ -123,7 +127,7 @@ def _traces(
         pulled.append(row.detach().double().flatten() / length)
     square = torch.stack(pulled)
     count = 1 if exact else len(directions)
-    values = torch.linalg.eigvalsh((square + square.T) / 2).flip(0).clamp_min(0).sqrt() if exact else None
+    values = torch.linalg.eigvalsh((square + square.T) / 2).flip(0).clamp_min(0).sqrt() if exact else square
     return torch.stack([total, square.square().sum()]) / count, values
 
 

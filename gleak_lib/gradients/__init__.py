@@ -14,6 +14,7 @@ from gleak_lib.gradients.per_victim import (
     trained,
     wanted,
 )
+from gleak_lib.gradients.stacked import stack
 
 __all__ = [
     "Method",
@@ -25,6 +26,7 @@ __all__ = [
     "path",
     "per_victim_gradients",
     "prepare",
+    "stack",
     "supports_fast",
     "trained",
     "wanted",

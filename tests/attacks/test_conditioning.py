@@ -17,13 +17,17 @@ LABELS = torch.tensor([1, 2])
 
 
 def network(activation="sigmoid"):
-    return models.build("lenet", input_shape=SHAPE, num_classes=3, convs=1, activation=activation, seed=0).double()
+    return models.build(
+        "lenet", input_shape=SHAPE, num_classes=3, convs=1, activation=activation, seed=0
+    ).double()
 
 
 def direction(model, x, label):
     """The gradient of plain autograd, of length one."""
     loss = nn.functional.cross_entropy(model(x[None]), label[None])
-    flat = torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(model.parameters()), create_graph=True)])
+    flat = torch.cat(
+        [g.flatten() for g in torch.autograd.grad(loss, list(model.parameters()), create_graph=True)]
+    )
     return flat / flat.norm(), flat.norm()
 
 
@@ -62,7 +66,8 @@ def test_flat_activations_are_counted(activation, share):
     found = attacks.conditioning(model, IMAGES, LABELS, probes=1, **PIXELS).flat
     if share is None:
         share = (model.stage1((IMAGES - 0.4) / 0.3) == 0).double().flatten(1).mean(1)
-        assert 0 < share.min() and share.max() < 1
+        assert share.min() > 0
+        assert share.max() < 1
     torch.testing.assert_close(found, torch.as_tensor(share).expand(2).double())
 
 
@@ -88,7 +93,9 @@ def test_products_are_those_of_a_written_out_jacobian():
 
 
 def test_refuses_what_has_no_answer():
-    with pytest.raises(ShapeError, match=r"images must be V x C x H x W with V class indices, got \(2, 1, 8, 8\)"):
+    with pytest.raises(
+        ShapeError, match=r"images must be V x C x H x W with V class indices, got \(2, 1, 8, 8\)"
+    ):
         attacks.conditioning(network(), IMAGES, LABELS[:1])
     with pytest.raises(ParameterError, match="probes must be at least 1, or None for all directions, got 0"):
         attacks.conditioning(network(), IMAGES, LABELS, probes=0)

@@ -45,7 +45,9 @@ class TestRun:
         folder, _ = stored
         rows = benchmarks.read(folder)
         peer = importlib.util.find_spec("breaching") is not None
-        expected = {"throughput", "attacks", "federated", "memory"} | ({"peer"} if peer else set())
+        expected = {"throughput", "attacks", "federated", "memory", "together"} | (
+            {"peer"} if peer else set()
+        )
         assert {row.benchmark for row in rows} == expected
         assert {row.machine["device"] for row in rows} == {device_name("cpu")}
         for row in rows:

@@ -59,7 +59,11 @@ def test_gives_the_functions_model_with_weights_from_the_seed(module):
         ("no_such_module:f", {}, "no_such_module cannot be imported .*put its folder into PYTHONPATH"),
         ("hospital:large", {}, "The module hospital has no function 'large'"),
         ("hospital:number", {}, "The module hospital has no function 'number'"),
-        ("hospital:small", {"activatoin": "relu"}, "takes no argument 'activatoin'. Did you mean 'activation'"),
+        (
+            "hospital:small",
+            {"activatoin": "relu"},
+            "takes no argument 'activatoin'. Did you mean 'activation'",
+        ),
         ("hospital:text", {}, "hospital:text must return an nn.Module, got 'no model'"),
     ],
 )

@@ -11,7 +11,7 @@ from gleak_lib.errors import unknown
 from gleak_lib.experiments.context import Context
 from gleak_lib.experiments.encoding import storable
 from gleak_lib.experiments.specs.base import Output
-from gleak_lib.experiments.specs.fields import integers, put
+from gleak_lib.experiments.specs.fields import count, integers, put
 from gleak_lib.experiments.specs.on_weights import WeightsCell
 from gleak_lib.experiments.specs.shapes import NUMBERS
 from gleak_lib.experiments.specs.training import TrainingCell
@@ -52,8 +52,8 @@ class ConditioningCell(WeightsCell):
         """Return one line for people."""
         how = f"{self.probes} probes" if self.probes else "all directions"
         return (
-            f"conditioning of {self.victims} images from {self.training.images}, {self.training.architecture}, "
-            f"after {self.rounds} rounds, {how}, seed {self.seed}"
+            f"conditioning of {count(self.victims, 'image')} from {self.training.images}, "
+            f"{self.training.architecture}, after {count(self.rounds, 'round')}, {how}, seed {self.seed}"
         )
 
     def rows(self, figures: Mapping[str, Any], scaling: str) -> dict[str, Any]:
