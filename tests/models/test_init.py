@@ -46,7 +46,7 @@ def layers_of(name, scheme):
 @pytest.mark.parametrize("kind", ["normal", "uniform"])
 @pytest.mark.parametrize("scheme", ["xavier", "kaiming"])
 def test_every_layer_has_the_deviation_and_bound_of_002(name, count, kind, scheme):
-    """Kaiming: gain/sqrt(fan), gain sqrt(3/fan), gain sqrt(2); Xavier: sqrt(2/(in + out)), sqrt(6/(in + out))."""
+    """Kaiming: gain/sqrt(fan), gain sqrt(3/fan); Xavier: sqrt(2/(in + out)), sqrt(6/(in + out))."""
     found = list(layers_of(name, f"{scheme}_{kind}"))
     assert len(found) == count
     for weight, fan_in, fan_out in found:
