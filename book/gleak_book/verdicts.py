@@ -1,24 +1,24 @@
-"""Claims of a source as effects on the same images, with intervals over seeds and a verdict each."""
+"""Claims of a source as effects on the same batches, with intervals over seeds and a verdict each."""
 
 from collections.abc import Mapping
 
 import pandas
 from gleak_lib.experiments import intervals
 
-UNIT = ["batch_size", "seed", "victim", "image"]
+UNIT = ["batch_size", "seed", "victim"]  # images of one batch are found or missed together
 
 
 def effect(frame: pandas.DataFrame, one: str, other: str, of: str = "", value: str = "psnr") -> pandas.Series:
-    """Return by how much an image's score is higher under one set of settings than under another.
+    """Return by how much a batch's mean score is higher under one set of settings than under another.
 
     Args:
-        frame: a row per image and setting, with columns batch_size, seed, victim, image and those asked for.
-        one, other: conditions on columns, as for `DataFrame.query`; scores of one image are averaged.
+        frame: a row per image and setting, with columns batch_size, seed, victim and those asked for.
+        one, other: conditions on columns, as for `DataFrame.query`; all scores of a batch are averaged.
         of: a condition on both.
         value: the score's column.
 
     Returns:
-        A value per image that both have, indexed by batch_size, seed, victim and image.
+        A value per batch that both have, indexed by batch_size, seed and victim.
     """
     rows = frame.query(of) if of else frame
     means = [rows.query(text).groupby(UNIT)[value].mean() for text in (one, other)]

@@ -14,8 +14,8 @@
 # **Question.** Does it matter for privacy how the weights of a fresh network were drawn, and which activation it has?
 #
 # **Answer.** Yes. Under one and the same attack, single images come back at {glue:text}`short-best` dB from the best combination and at {glue:text}`short-worst` dB from the worst ({glue:text}`about-short`).
-# Sigmoid leaks more than ReLU: {glue:text}`short-relu` dB. But ReLU does not protect because it loses information: scaling the weights of a ReLU network, which changes nothing that is lost, moves the result by
-# {glue:text}`short-gain` dB.
+# Sigmoid leaks more than ReLU: {glue:text}`short-relu` dB. But ReLU does not protect because it loses information: scaling the weights of a ReLU network, which changes nothing that is lost, moves it by
+# {glue:text}`short-gain` dB. What orders the settings is the number of directions in which the gradient tells the image (rank correlation {glue:text}`rank-effective_rank`).
 # ```
 #
 # ```{glue:figure} seen
@@ -336,7 +336,8 @@ rows = []
 for (m, b, a, scheme), part in scored.query("pruning == 0").groupby(
     ["model", "batch_size", "activation", "scheme"], sort=False
 ):
-    low, high = intervals.nested(part["psnr"], part["seed"])
+    batches = part.groupby(["seed", "victim"])["psnr"].mean().reset_index()
+    low, high = intervals.nested(batches["psnr"], batches["seed"])
     mean = part.groupby("seed")["psnr"].mean().mean()
     rows.append(
         (
@@ -370,13 +371,13 @@ tables.show(
             strict=True,
         )
     ),
-    caption=f"Without pruning, in parentheses 95 % intervals (bootstrap over seeds, images within them): {about}.",
+    caption=f"Without pruning, in parentheses 95 % intervals (bootstrap over seeds, batches within them): {about}.",
 )
 
 # %% [markdown]
 # ## The claims, one by one
 #
-# Each claim becomes a difference between two sets of runs that saw the *same* images: an effect in dB per image, its mean over the seeds, and a bootstrap interval that draws seeds anew and images within them. "Holds" means that the interval lies on the claimed side of zero and every single seed agrees;
+# Each claim becomes a difference between two sets of runs that saw the *same* images: an effect in dB per batch, its mean over the seeds, and a bootstrap interval that draws seeds anew and batches within them. Where no batch size is named, all count that both sets have. "Holds" means that the interval lies on the claimed side of zero and every single seed agrees;
 # for "no difference", that the interval lies within one decibel of zero. With few seeds such an interval is too narrow, which is why the seeds are asked as well.
 
 # %% tags=["hide-input"]
@@ -471,7 +472,7 @@ tables.show(
 # %% [markdown]
 # "The opposite" is said where interval and every seed lie on the other side: {glue:text}`verdict-holds` of {glue:text}`verdict-all` claims hold here, {glue:text}`verdict-opposite` come out the other way round.
 #
-# In the published run (profile `cpu`) the order under ReLU is reversed: Xavier leaks more than Kaiming. Why it should, says the section after next. Pruning a fifth of the entries does *nothing* to a ReLU network: {glue:text}`off` of its units are off, so that more than a fifth of the gradient's
+# In the published run (profile `cpu`) the order under ReLU is reversed: Xavier leaks more than Kaiming. Why it should, says the section after next. ResNet-18 leaks less here, not more; but that is one image per seed after few steps, and a deeper network needs more of them. Pruning a fifth of the entries does *nothing* to a ReLU network: {glue:text}`off` of its units are off, so that more than a fifth of the gradient's
 # entries are zero already, and only these are "pruned". What pruning costs is due to sigmoid: {glue:text}`pruned-xavier` dB under Xavier and {glue:text}`pruned-kaiming` dB under Kaiming. A pruning by magnitude has to be compared at equal numbers of entries that are really lost.
 #
 # ## Larger batches, and their labels
@@ -529,11 +530,11 @@ tables.show(
     wide.reset_index(),
     columns={"variant": "attack"} | {name: name for name in wide.columns},
     digits=dict.fromkeys(wide.columns, 1),
-    caption=f"Mean PSNR in dB of other attacks on {main} without pruning: {about} ({long_steps} with more steps).",
+    caption=f"Mean PSNR in dB of other attacks on {main} without pruning, single images where no B is named: {about}.",
 )
 
 # %% [markdown]
-# In the published run neither the squared error nor signed steps with clipping and smoothing change the order of the four columns for ReLU, and the prior of the latter hurts where the plain attack had nearly converged: with sigmoid units the cosine distance is tiny, and a prior of fixed weight outweighs it. Labels that are read are as good as known ones.
+# In the published run neither the squared error nor signed steps with clipping and smoothing change the order of the four columns for ReLU, and the prior of the latter hurts where the plain attack had nearly converged: with sigmoid units the cosine distance is tiny, and a prior of fixed weight outweighs it. Labels that are read are as good as known ones at these sizes; in batches of 16 some are missed under Kaiming and ReLU.
 #
 # ## Why: information, or scale?
 #
@@ -550,19 +551,17 @@ measures = ["gradient_norm", "flat", "rms", "effective_rank"]
 measured = cond.groupby(places, sort=False)[measures].mean().reset_index()
 joined = means.merge(measured, on=places)
 by_gain = joined[joined["init"] == "scaled"]
-line = (
-    tables.means(by_gain, ["psnr", *measures], ["gain"]) if gains else by_gain
-)
 if gains:
-    figure = figures.levels(
-        line.assign(network=f"{main}, {two[-1].replace('_', ' ')}, ReLU"),
-        level="gain",
-        value="psnr",
-        by="network",
-        xlabel="factor on all weights",
-        ylabel="PSNR, dB",
+    line = []
+    for g, part in tried[tried["init"] == "scaled"].groupby("gain"):
+        low, high = intervals.nested(part["psnr"], part["seed"])
+        mean = part.groupby("seed")["psnr"].mean().mean()
+        line.append((f"× {g:g}", "ReLU", mean, low, high))
+    names = ["label", "method", "value", "low", "high"]
+    figure = plots.intervals(
+        pandas.DataFrame(line, columns=names), xlabel="PSNR, dB"
     )
-    alt = "PSNR over the factor on the weights, one line with deviations over seeds."
+    alt = "One line per factor on the weights, a point and its interval each: the smaller the factor, the higher the PSNR."
     glue("gains", plots.picture(figure, alt), display=False)
 else:
     glue("gains", Markdown("no factors were tried"), display=False)
@@ -571,7 +570,7 @@ else:
 # ```{glue:figure} gains
 # :name: fig-init-gains
 #
-# PSNR of single images against the factor on the weights, mean and deviation over seeds: {glue:text}`about`. The share of units that are off is {glue:text}`gain-flat` at every factor.
+# PSNR of single images by the factor on the weights, mean and 95 % interval: {glue:text}`about`. The share of units that are off is {glue:text}`gain-flat` at every factor.
 # ```
 #
 # **Information, with the same weights.** Other activations in place of ReLU. Softplus, leaky ReLU, sigmoid and tanh can be inverted and lose nothing; GELU cannot, but unlike ReLU it is smooth.
@@ -636,6 +635,9 @@ tables.show(
 )
 
 # %% [markdown]
+# In the published run the effective rank orders the settings as PSNR does ({glue:text}`rank-effective_rank`, in every seed), whatever the activation; the norm of the gradient nearly as well with the opposite sign ({glue:text}`rank-gradient_norm`), although the attack's distance does not depend on it: it grows with the scale of the weights.
+# Units that are off say much less ({glue:text}`rank-flat`). A large scale concentrates what the gradient says in few directions of the image, and the attack has to find the others by hardly any change of its loss.
+#
 # ## BatchNorm: evaluation or training mode
 #
 # In evaluation mode fresh BatchNorm layers change nothing, since their running means are 0 and their variances 1. In training mode they normalize each feature by the client's own batch, so that images of one batch meet in every layer.
@@ -749,6 +751,10 @@ numbers = {
     "off": f"{cond.query(relu)['flat'].mean():.0%}",
     "seeds": f"{seeds}",
 }
+for row in ranked.to_dict("records"):
+    text = f"{row['r']:.2f}".replace("-", "−")
+    key = next(m for m in measures if headings[m] == row["measure"])
+    numbers[f"rank-{key}"] = text
 for scheme in formulas:
     of = f"{mine} and {sigmoid} and scheme == '{scheme}'"
     lost = verdicts.effect(scored, intact, cut, of).mean()
@@ -771,7 +777,7 @@ for key, text in numbers.items():
 #
 # ## Take-away
 #
-# How the weights were drawn decides how much this attack finds in a fresh network, and sigmoid leaks more than ReLU. The loss of information in `max()` is not the reason: networks that lose the same information leak differently when only their scale differs. None of it is a protection; choose schemes for training, and protections from {doc}`09_what_stands`.
+# How the weights were drawn decides how much this attack finds in a fresh network, and sigmoid leaks more than ReLU. The loss of information in `max()` is not the reason: networks that lose the same information leak differently when only their scale differs, and the effective rank of a Jacobian tells more than the number of dead units. None of it is a protection; choose schemes for training, and protections from {doc}`09_what_stands`.
 #
 # ## Exercises
 #
