@@ -98,7 +98,7 @@ fresh = {
 
 # %% [markdown]
 # The attack, and which combinations meet it. Every seed has weights, images and dummies of its own, and all settings of one seed see the same images. Batches of one image are attacked in evaluation mode, since BatchNorm cannot
-# normalize a single image by itself. Source and this chapter say "small" of the pruning: here the smallest fifth of all entries is set to zero.
+# normalize a single image by itself. The source calls its pruning "small" and says no more; here the smallest fifth of all entries is set to zero.
 
 # %% tags=["experiment"]
 from gleak_lib.attacks import Adam, Attack, Match, Pixels, Schedule
@@ -367,7 +367,15 @@ tables.show(
     columns=dict(
         zip(
             names[:7],
-            ["model", "B", "activation", "scheme", "images", "PSNR dB", "SSIM"],
+            [
+                "model",
+                "B",
+                "activation",
+                "scheme",
+                "reconstructions",
+                "PSNR dB",
+                "SSIM",
+            ],
             strict=True,
         )
     ),
@@ -736,7 +744,7 @@ numbers = {
     "main": main,
     "about": about,
     "about-short": f"{main}, {about}",
-    "about-seen": f"{main}, {about}, seed {seed}",
+    "about-seen": f"{main}, {dataset}, fresh weights of seed {seed}, {steps} steps, profile {profile}",
     "short-best": ordered[-1][1],
     "short-worst": ordered[0][1],
     "short-relu": tables.quote(judged, "effect", claim=claim),
