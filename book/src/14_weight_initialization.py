@@ -502,7 +502,7 @@ tables.show(
 )
 
 # %% [markdown]
-# And the attack with labels that it has read itself, among other variants of it. Every column is on the same weights and, except for the last, on the same images:
+# And the attack with labels that it has read itself, among other variants of it. All rows are of the same weights, and, but for other sets and batches, of the same images:
 
 # %% tags=["hide-input"]
 changed = results.frame(
