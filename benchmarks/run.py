@@ -26,6 +26,7 @@ BENCHMARKS = {
     "defended_rounds": 1.2,
     "memory": 0.9,
     "attacks": 1.4,
+    "together": 0.8,
 }
 GRACE = 3.0  # minutes after its share in which a benchmark ends its last case, or is stopped
 

@@ -129,6 +129,17 @@ TINY = {
         "training_rounds": 1,
         "long_rounds": 1,
     },
+    "14_weight_initialization": {
+        "models": ["lenet"],
+        "victims": 2,
+        "steps": 3,
+        "long_steps": 4,
+        "label_batches": 2,
+        "large": [3],
+        "few": ["cnn"],
+        "norm_models": ["convnet8"],
+        "examples": 2,
+    },
 }
 
 COLLECTING = {"11_ours_beside_theirs", "12_benchmarks"}  # they compute nothing

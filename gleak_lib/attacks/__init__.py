@@ -5,6 +5,7 @@ from gleak_lib.attacks.check import check, join
 from gleak_lib.attacks.choose import best, gradient_distance
 from gleak_lib.attacks.cleaning import Cleaning, CombineUpdates, CompensateUpdates, MuteSlices
 from gleak_lib.attacks.closed_form import LinearInversion
+from gleak_lib.attacks.conditioning import Conditioning, conditioning
 from gleak_lib.attacks.distances import DISTANCES
 from gleak_lib.attacks.evaluate import evaluate
 from gleak_lib.attacks.evaluation import loss_at_truth
@@ -21,6 +22,7 @@ from gleak_lib.attacks.presets import ATTACKS
 from gleak_lib.attacks.priors import BatchStatistics, LabelDistance, TotalVariation, total_variation
 from gleak_lib.attacks.rank_one import RankOne
 from gleak_lib.attacks.schedule import Schedule
+from gleak_lib.attacks.together import invert_together
 from gleak_lib.attacks.variables import Pixels, Variables
 
 PARTS = (
@@ -43,6 +45,7 @@ __all__ = [
     "Cleaning",
     "CombineUpdates",
     "CompensateUpdates",
+    "Conditioning",
     "Fixed",
     "Given",
     "Inferred",
@@ -64,6 +67,7 @@ __all__ = [
     "Variables",
     "best",
     "check",
+    "conditioning",
     "count_labels",
     "evaluate",
     "gradient_distance",
@@ -71,6 +75,7 @@ __all__ = [
     "infer_batch",
     "infer_single",
     "invert",
+    "invert_together",
     "join",
     "label_accuracy",
     "loss_at_truth",

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
 from gleak_lib.attacks import engine
 from gleak_lib.attacks.inversion import Inversion
 from gleak_lib.attacks.parts import Parts
@@ -43,5 +45,7 @@ class Attack(Parts, Inversion):
     def matched(self, observation: Observation) -> tuple[str, ...]:
         return self.match.names(observation)
 
-    def run(self, observation: Observation, **options: Any) -> Reconstruction:
-        return engine.run(observation, self, **options)
+    def run(
+        self, observation: Observation, *, generator: torch.Generator | None = None, **options: Any
+    ) -> Reconstruction:
+        return engine.run([observation], self, generators=[generator], **options)

@@ -45,6 +45,7 @@ def check(observation: Observation) -> None:
         _check_noise(one)
         _check_statistics(one)
     alike(updates)
+    same_labels(updates)
     zero = ~torch.stack([by_row(g).any(1) for one in updates for g in one.gradients.values()]).any(0)
     if zero.all():
         raise GradientError("The gradients are zero everywhere: there is nothing to match.")
@@ -87,11 +88,12 @@ def join(observations: Sequence[Observation]) -> Observation:
         raise ParameterError("There are no updates to join: pass at least one observation.")
     first, *others = (part for one in observations for part in (one, *one.later))
     alike((first, *others))
+    same_labels((first, *others))
     return dataclasses.replace(first, later=tuple(dataclasses.replace(one, later=()) for one in others))
 
 
-def alike(updates: Sequence[Observation]) -> None:
-    """Refuse updates that are not of the same victims on the same images, with a `ParameterError`."""
+def alike(observations: Sequence[Observation], what: str = "Updates can be joined") -> None:
+    """Refuse observations whose victims, batches or parameters differ, with a `ParameterError`."""
     same = {
         "victims": lambda one: one.victims,
         "batch size": lambda one: one.batch_size,
@@ -99,14 +101,19 @@ def alike(updates: Sequence[Observation]) -> None:
         "pixel statistics": lambda one: (one.mean, one.std),
         "parameters": lambda one: list(one.gradients),
     }
-    first, *others = updates
+    first, *others = observations
     for one in others:
-        for what, of in same.items():
+        for noun, of in same.items():
             if of(one) != of(first):
                 raise ParameterError(
-                    f"Updates can be joined only if they agree in their {what}, "
-                    f"got {of(first)} and {of(one)}."
+                    f"{what} only if they agree in their {noun}, got {of(first)} and {of(one)}."
                 )
+
+
+def same_labels(updates: Sequence[Observation]) -> None:
+    """Refuse updates that are not of the same images, with a `ParameterError`."""
+    first, *others = updates
+    for one in others:
         if one.labels is not None and first.labels is not None and not torch.equal(one.labels, first.labels):
             raise ParameterError(
                 "Updates can be joined only if they are of the same images, and these have other labels, "

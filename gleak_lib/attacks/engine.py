@@ -1,5 +1,8 @@
 """The engine: one loop that runs any iterative attack for all victims at once."""
 
+import dataclasses
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -21,46 +24,66 @@ ROOM = 100_000  # steps that the trace has room for at first: who allows more ma
 
 
 def run(
-    observation: Observation,
+    observations: Sequence[Observation],
     attack: Parts,
     *,
-    generator: torch.Generator | None = None,
+    generators: Sequence[torch.Generator | None],
     progress: bool = False,
     compile: bool = False,
     precision: Precision = "float32",
     callback: Callback | None = None,
 ) -> Reconstruction:
-    """Run an attack with all of its restarts; see `invert`."""
-    names = attack.match.names(observation)
-    labels = attack.labels.before(observation)
+    """Run an attack with all of its restarts; see `invert`.
+
+    Several observations, of models that differ in their weights, are attacked side by side; their victims
+    stand one behind the other in what is found.
+    """
+    names = attack.match.names(observations[0])
+    labels = [attack.labels.before(one) for one in observations]
     for term in attack.priors:
         if isinstance(term, Term):
-            term.check(observation, attack.match)
+            for one in observations:
+                term.check(one, attack.match)
+    whole, models = merge(observations), [one.model for one in observations]
     best: Reconstruction | None = None
     for _ in range(attack.restarts):
         with arithmetic(precision):
-            step = Step(observation, attack, names, compile=compile, precision=precision)
-            found = _once(observation, attack, step, labels, generator, progress, callback)
+            step = Step(whole, attack, names, compile=compile, precision=precision, models=models)
+            streams = [on_device(generator, whole.like.device) for generator in generators]
+            parts = list(zip(observations, labels, streams, strict=True))
+            found = _once(whole, parts, attack, step, progress, callback)
         best = found if best is None else _lower(best, found)
     assert best is not None
     return best
 
 
+def merge(observations: Sequence[Observation]) -> Observation:
+    """Return one observation with the victims of several; all else in it is the first's."""
+    first, *others = observations
+    if not others:
+        return first
+    gradients = {name: torch.cat([one.gradients[name] for one in observations]) for name in first.gradients}
+    return dataclasses.replace(first, gradients=gradients)
+
+
 def _once(
     observation: Observation,
+    parts: Sequence[tuple[Observation, Tensor, torch.Generator]],
     attack: Parts,
     step: Step,
-    labels: Tensor,
-    generator: torch.Generator | None,
     show: bool,
     callback: Callback | None,
 ) -> Reconstruction:
     victims, device = observation.victims, observation.like.device
     max_steps = attack.schedule.max_steps
-    stream = on_device(generator, device)
-    start = attack.variables.start(observation, stream) | attack.labels.start(observation, stream)
-    problem = Problem.of(observation, labels.to(device, torch.long), step.objective.names, attack.match)
-    draw_noise = noises.drawing(observation, attack.noise.samples * step.draws, stream)
+    start = unknowns.join(
+        [attack.variables.start(o, stream) | attack.labels.start(o, stream) for o, _, stream in parts]
+    )
+    problem = unknowns.join(
+        [Problem.of(o, of.to(device, torch.long), step.objective.names, attack.match) for o, of, _ in parts]
+    )
+    labels = torch.cat([of for _, of, _ in parts])
+    draw_noise = noises.drawing(observation, attack.noise.samples * step.draws, parts[0][-1])
     state = step.start(step.objective.with_noise(start, draw_noise))
     noise = attack.noise.source(observation, draw_noise)
 

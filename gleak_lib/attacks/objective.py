@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gleak_lib import gradients as per_victim
 from gleak_lib.attacks.distances import squared_norm
@@ -44,17 +44,31 @@ class Problem(NamedTuple):
 
 
 class Objective:
-    """The loss of V victims' unknowns and its gradient; the dummies' are of `names`, in `precision`."""
+    """The loss of V victims' unknowns and its gradient; the dummies' are of `names`, in `precision`.
+
+    Several `models` have an equal share of the victims each, in their order.
+    """
 
     def __init__(
-        self, observation: Observation, attack: Parts, names: Sequence[str], precision: Precision = "float32"
+        self,
+        observation: Observation,
+        attack: Parts,
+        names: Sequence[str],
+        precision: Precision = "float32",
+        models: Sequence[nn.Module] = (),
     ) -> None:
         self.observation, self.attack, self.names = observation, attack, tuple(names)
         self.precision: Precision = precision
-        model = use_running(observation.model) if attack.match.statistics == "running" else observation.model
-        self.model = per_victim.prepare(model, observation.batch_size * attack.noise.samples)
+        rows = observation.batch_size * attack.noise.samples
+        running = attack.match.statistics == "running"
+        prepared = [
+            per_victim.prepare(use_running(model) if running else model, rows)
+            for model in models or [observation.model]
+        ]
         like = observation.like.new_empty(0, *observation.input_shape)
+        self.model = prepared[0] if len(prepared) == 1 else per_victim.stack(prepared, like, self.names)
         per_victim.path(self.model, like, self.names)  # tried here, so that no step has to
+        model = self.model
         self.count = len(model.noise_shapes) if isinstance(model, VariationalModel) else 0  # bottlenecks
         self.terms = [prior for prior in attack.priors if isinstance(prior, Term)]
         self.priors = [prior for prior in attack.priors if not isinstance(prior, Term)]

@@ -6,7 +6,7 @@ from itertools import count
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gleak_lib.attacks.objective import Objective, Problem
 from gleak_lib.attacks.parts import Parts
@@ -43,6 +43,7 @@ class Step:
         replay: the step, or one evaluation where the rest looks at values; see `Replayed`. The states that
             it returns are valid until the next step. None means: on a GPU.
         precision: of the dummy gradients, see `attacks.precision`.
+        models: that share the victims, each an equal number of them; by default the observation's alone.
     """
 
     def __init__(
@@ -54,11 +55,13 @@ class Step:
         compile: bool = False,
         replay: bool | None = None,
         precision: Precision = "float32",
+        models: Sequence[nn.Module] = (),
     ) -> None:
         reference = observation.like
         self.attack, self.compile = attack, compile
         self.replay = reference.is_cuda if replay is None else replay
-        self.objective = Objective(observation, attack, names, precision)
+        self.together = len(models) > 1  # then each model keeps its share of the rows until the end
+        self.objective = Objective(observation, attack, names, precision, models)
         self.waits = attack.optimizer.waits(reference.device)
         self.draws = attack.noise.draws(attack.optimizer.evaluations)
         self.project = attack.variables.projection(observation)
@@ -74,6 +77,8 @@ class Step:
 
     def capacity(self, victims: int) -> int:
         """Active victims below which the batch is compacted; steps made for one size are worth fewer."""
+        if self.together:
+            return 0
         return victims // 2 if self.compile or self.replay else math.ceil(COMPACT_BELOW * victims)
 
     def start(self, unknowns: Unknowns) -> State:
@@ -89,7 +94,7 @@ class Step:
         """Return the state after step number t and the loss (V) before it."""
         lr = state.progress.lr
         tick = torch.full((), float(t), dtype=lr.dtype, device=lr.device)  # filled there, not copied
-        if lr.device.type != "cpu" or len(lr) <= CHUNK:
+        if self.together or lr.device.type != "cpu" or len(lr) <= CHUNK:
             return self.run(state, problem, noise, tick)
         parts = []
         for start in range(0, len(lr), CHUNK):
@@ -105,7 +110,9 @@ class Step:
         attack, numbers, before = self.attack, count(), state.unknowns
 
         def evaluate(unknowns: Unknowns, live: Tensor | None) -> tuple[Tensor, Unknowns]:
-            fixed = self.compile or self.replay or not self.waits  # made for one number of victims
+            fixed = (
+                self.compile or self.replay or self.together or not self.waits
+            )  # made for one number of victims
             own = draw_of(noise, next(numbers), self.draws, len(state.progress.lr))
             if live is None or fixed or bool(live.all()):
                 return self.evaluate(unknowns, problem, own)

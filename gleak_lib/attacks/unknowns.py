@@ -37,6 +37,8 @@ def take(tree: Any, rows: Tensor | slice) -> Any:
 
 def join(trees: Sequence[Any]) -> Any:
     """Undo `take`: put the victims of trees of one form one behind the other."""
+    if len(trees) == 1:
+        return trees[0]
     flat = [tree_flatten(tree)[0] for tree in trees]
     return tree_unflatten([torch.cat(parts) for parts in zip(*flat, strict=True)], tree_flatten(trees[0])[1])
 

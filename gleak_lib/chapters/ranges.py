@@ -107,7 +107,8 @@ def _between(values: Mapping[str, Any]) -> Iterator[str | None]:
         if name in values and np.max(values[name], initial=0) > np.min(values.get(other, np.inf)):
             yield f"{name} must be at most {other} ({shown(values[other])}), got {shown(values[name])}."
     for name, other in PAIRED.items():
-        if name in values and other in values and len(values[name]) != len(values[other]):
+        lists = all(isinstance(values.get(one), (list, tuple)) for one in (name, other))
+        if lists and len(values[name]) != len(values[other]):
             there, here = shown(values[other]), shown(values[name])
             yield f"{name} needs one value per entry of {other} {there}, got {here}."
     images = values.get("batch_images", 0)

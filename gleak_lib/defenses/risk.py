@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from gleak_lib.bottlenecks import sample_noise
 from gleak_lib.defenses.noise import normal
 from gleak_lib.errors import ParameterError, ShapeError
-from gleak_lib.gradients import forward, per_victim_gradients, prepare, wanted
+from gleak_lib.gradients import forward, jacobian_products, per_victim_gradients, prepare, wanted
 from gleak_lib.pixels import normalize
 from gleak_lib.typed import typed
 
@@ -97,7 +97,7 @@ def leakage_risk(
         _check_fit(shared, seen.detach(), targets, noise)
         options = {"victims": len(x), "noise": noise, "names": names, "create_graph": True}
         grads, _ = per_victim_gradients(shared, seen, targets, **options)
-        columns = _columns(grads, x, _probes(x, probes, generator))
+        columns = jacobian_products(grads, x, _probes(x, probes, generator))
         members = layers.values()
         parts.append(_roots(columns, members, p) if probes is None else _jackknife(columns, members))
     values, squares = (torch.cat(found) for found in zip(*parts, strict=True))
@@ -115,20 +115,6 @@ def _probes(x: Tensor, probes: int | None, generator: torch.Generator | None) ->
     else:
         for _ in range(probes):
             yield normal(x, generator).sign()
-
-
-def _columns(
-    grads: dict[str, Tensor], x: Tensor, directions: Iterable[Tensor]
-) -> Iterator[dict[str, Tensor]]:
-    """Yield J u, name -> V x entries, for each u: the derivative in w of <J' w, u>, which is linear in w."""
-    weights = {name: torch.zeros_like(g, requires_grad=True) for name, g in grads.items() if g.requires_grad}
-    outputs = [grads[name] for name in weights]
-    (pulled,) = torch.autograd.grad(outputs, x, list(weights.values()), create_graph=True)
-    for direction in directions:
-        along = (pulled * direction).sum()
-        found = torch.autograd.grad(along, list(weights.values()), retain_graph=True, materialize_grads=True)
-        moved = dict(zip(weights, found, strict=True))
-        yield {n: moved.get(n, torch.zeros_like(g)).detach().flatten(1).double() for n, g in grads.items()}
 
 
 def _roots(

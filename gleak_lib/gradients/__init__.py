@@ -1,5 +1,6 @@
 """Gradients of every victim at once: a fast path, a generic one and a loop, and the choice between them."""
 
+from gleak_lib.gradients.jacobian import jacobian_products
 from gleak_lib.gradients.per_victim import (
     Method,
     check,
@@ -13,6 +14,7 @@ from gleak_lib.gradients.per_victim import (
     trained,
     wanted,
 )
+from gleak_lib.gradients.stacked import stack
 
 __all__ = [
     "Method",
@@ -20,9 +22,11 @@ __all__ = [
     "cross_entropy",
     "factored_gradients",
     "forward",
+    "jacobian_products",
     "path",
     "per_victim_gradients",
     "prepare",
+    "stack",
     "supports_fast",
     "trained",
     "wanted",

@@ -17,6 +17,7 @@ from gleak_lib.models.convnet import convnet8
 from gleak_lib.models.layers import ACTIVATIONS, Init, initialize
 from gleak_lib.models.lenet import lenet, lenet4
 from gleak_lib.models.mlp import dmlp, mlp
+from gleak_lib.models.own import build_own
 from gleak_lib.models.resnet import resnet18
 from gleak_lib.models.vit import vit
 from gleak_lib.registry import Registry
@@ -94,6 +95,7 @@ __all__ = [
     "StagedModel",
     "before_decoder",
     "build",
+    "build_own",
     "count_parameters",
     "initialize",
     "parameter_groups",

@@ -58,6 +58,7 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = Registry(
         "tanh": nn.Tanh,
         "leaky_relu": nn.LeakyReLU,
         "gelu": nn.GELU,
+        "softplus": nn.Softplus,
     },
 )
 

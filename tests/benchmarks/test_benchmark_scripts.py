@@ -45,7 +45,7 @@ class TestRun:
         folder, _ = stored
         rows = benchmarks.read(folder)
         peer = importlib.util.find_spec("breaching") is not None
-        expected = {"throughput", "attacks", "federated", "defended_rounds", "memory"} | (
+        expected = {"throughput", "attacks", "federated", "defended_rounds", "memory", "together"} | (
             {"peer"} if peer else set()
         )
         assert {row.benchmark for row in rows} == expected

@@ -98,3 +98,34 @@ def test_in_words():
     assert intervals.said(-0.25, -1.5, 1.0, 2) == "−0.25 (−1.50–1.00)"
     assert intervals.said(-3.0, math.nan, math.nan, 1) == "−3.0"
     assert intervals.said(math.nan, math.nan, math.nan) == tables.MISSING
+
+
+class TestNested:
+    def test_between_groups_by_the_closed_form(self):
+        means = np.random.default_rng(1).normal(size=200)
+        found = intervals.nested(np.repeat(means, 3), np.repeat(np.arange(200), 3), draws=5_000)
+        half = 1.96 * means.std() / math.sqrt(200)
+        assert found == pytest.approx((means.mean() - half, means.mean() + half), abs=0.05 * half)
+
+    def test_within_groups_by_the_closed_form(self):
+        values = np.tile([-1.0, 1.0], 200)  # every group has mean 0 and variance 1
+        found = intervals.nested(values, np.repeat(np.arange(10), 40), draws=5_000)
+        half = 1.96 / math.sqrt(400)
+        assert found == pytest.approx((-half, half), abs=0.05 * half)
+
+    def test_groups_count_alike_whatever_their_sizes(self):
+        low, high = intervals.nested(np.array([0.0, 0.0, 0.0, 0.0, 1.0]), np.array([0, 0, 0, 0, 1]))
+        assert (low, high) == (0.0, 1.0)
+
+    def test_missing_values_are_left_out_and_one_group_has_no_interval(self):
+        values, groups = np.array([1.0, np.nan, 1.0, np.nan]), np.array(["a", "a", "b", "c"])
+        assert intervals.nested(values, groups) == (1.0, 1.0)
+        assert all(map(math.isnan, intervals.nested(values[:2], groups[:2])))
+
+    def test_refuses_what_makes_no_interval(self):
+        with pytest.raises(ParameterError, match="a group for each of 2 values, got 1"):
+            intervals.nested(np.zeros(2), np.zeros(1))
+        with pytest.raises(ParameterError, match="at least one value"):
+            intervals.nested(np.array([np.nan]), np.zeros(1))
+        with pytest.raises(ParameterError, match="confidence must be in"):
+            intervals.nested(np.zeros(2), np.zeros(2), confidence=1.0)

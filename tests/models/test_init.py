@@ -30,6 +30,39 @@ def test_spread_of_the_weights(scheme):
     assert widest > 4 if scheme.endswith("_normal") else widest == pytest.approx(math.sqrt(3), rel=1e-3)
 
 
+def layers_of(name, scheme):
+    """Each layer's weights with its fans: inputs and outputs of one unit, times the kernel's entries."""
+    options = {"norm": "batch"} if name == "resnet18" else {}
+    model = models.build(name, init=scheme, seed=1, **options)
+    for layer in model.modules():
+        if isinstance(layer, nn.Linear):
+            yield layer.weight, layer.in_features, layer.out_features
+        elif isinstance(layer, nn.Conv2d):
+            kernel = math.prod(layer.kernel_size)
+            yield layer.weight, layer.in_channels * kernel, layer.out_channels * kernel
+
+
+@pytest.mark.parametrize(("name", "count"), [("mcmahan_cnn", 4), ("resnet18", 21)])
+@pytest.mark.parametrize("kind", ["normal", "uniform"])
+@pytest.mark.parametrize("scheme", ["xavier", "kaiming"])
+def test_every_layer_has_the_deviation_and_bound_of_002(name, count, kind, scheme):
+    """Kaiming: gain/sqrt(fan), gain sqrt(3/fan); Xavier: sqrt(2/(in + out)), sqrt(6/(in + out))."""
+    found = list(layers_of(name, f"{scheme}_{kind}"))
+    assert len(found) == count
+    for weight, fan_in, fan_out in found:
+        if scheme == "xavier":
+            deviation, bound = math.sqrt(2 / (fan_in + fan_out)), math.sqrt(6 / (fan_in + fan_out))
+        else:
+            deviation, bound = math.sqrt(2) / math.sqrt(fan_in), math.sqrt(2) * math.sqrt(3 / fan_in)
+        n, largest = weight.numel(), weight.abs().max().item()
+        assert abs(weight.mean()) < 5 * deviation / math.sqrt(n)
+        assert weight.std().item() == pytest.approx(deviation, rel=5 / math.sqrt(n))
+        if kind == "uniform":
+            assert (1 - 30 / n) * bound < largest <= (1 + 1e-6) * bound
+        else:
+            assert largest > 1.1 * bound  # a normal distribution has tails
+
+
 @pytest.mark.parametrize("scheme", ["xavier_normal", "kaiming_uniform"])
 @pytest.mark.parametrize("name", models.MODELS)
 def test_a_scheme_zeroes_biases_and_leaves_norms_and_tokens_alone(name, scheme, small):

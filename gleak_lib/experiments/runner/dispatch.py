@@ -7,7 +7,7 @@ from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, 
 from gleak_lib.experiments.context import Context
 from gleak_lib.experiments.runner.executors import Workers
 from gleak_lib.experiments.runner.planner import Queue, Task
-from gleak_lib.experiments.runner.worker import Finished
+from gleak_lib.experiments.runner.worker import Computed, Finished
 from gleak_lib.experiments.specs.base import Cell
 from gleak_lib.experiments.store.result import Result
 
@@ -36,7 +36,7 @@ def dispatch(
             take longer than what is left. Those that run are let end.
         known: asked before each task.
     """
-    running: dict[Future[list[Finished]], Task] = {}
+    running: dict[Future[list[Computed]], Task] = {}
     last: Task | None = None
     try:
         while True:
@@ -64,7 +64,7 @@ def dispatch(
 
 
 def _given_up(
-    queue: Queue, running: dict[Future[list[Finished]], Task], error: BaseException
+    queue: Queue, running: dict[Future[list[Computed]], Task], error: BaseException
 ) -> Iterator[Outcome]:
     """The executor is broken: what still comes back, and the reason for the rest."""
     wait(running)
@@ -75,7 +75,7 @@ def _given_up(
     queue.left = []
 
 
-def _outcomes(task: Task, future: Future[list[Finished]]) -> list[Outcome]:
+def _outcomes(task: Task, future: Future[list[Computed]]) -> list[Outcome]:
     try:
         return list(zip(task.cells, future.result(), strict=True))
     except CancelledError:

@@ -63,7 +63,7 @@ class Workers:
         known = getattr(self.executor, "workers", None) or getattr(self.executor, "_max_workers", None)
         return int(known or os.cpu_count() or 1)
 
-    def submit(self, cells: Sequence[Cell], context: Context) -> "Future[list[worker.Finished]]":
+    def submit(self, cells: Sequence[Cell], context: Context) -> "Future[list[worker.Computed]]":
         """Hand out what is computed at once."""
         if self.client is not None:
             return self.executor.submit(worker.compute_away, cells, context, version())

@@ -12,6 +12,7 @@ from typing import Any
 
 from gleak_lib.experiments.context import Context
 from gleak_lib.experiments.runner.cost import Costs
+from gleak_lib.experiments.specs.attack import AttackCell, side_by_side
 from gleak_lib.experiments.specs.base import Cell
 from gleak_lib.experiments.specs.on_weights import needed_trainings, trajectory
 from gleak_lib.experiments.specs.trained_weights import path_of
@@ -23,7 +24,8 @@ class Task:
     """What a worker is handed at once.
 
     Attributes:
-        cells: what is computed; more than one only where they are computed together, see `together`.
+        cells: what is computed; more than one only where they are computed together, see `together` and
+            `specs.attack.side_by_side`.
         depends_on: the training in the plan that makes the weights it needs, if there is one.
         seconds: what it will take; None where nothing tells.
         critical_path: the same and the longest task that depends on it.
@@ -73,9 +75,18 @@ def plan(missing: Sequence[Cell], context: Context, costs: Costs | None = None) 
         maker |= dict.fromkeys((last.at(r) for r in lacking), trainings[fits[0] if fits else -1])
     others = [cell for cell in missing if not isinstance(cell, TrainingCell)]
     tasks = [_task(cells, None, costs) for cells in together(trainings, context)]
+    attacked = [cell for cell in others if isinstance(cell, AttackCell)]
+    of: dict[Cell, tuple[Cell, ...]] = {}
+    of |= {group[0]: group for group in side_by_side(attacked, context.device)}
+    joined = {cell for group in of.values() for cell in group[1:]}
     tasks += [
-        _task((cell,), maker.get(cell.needs) if isinstance(cell.needs, TrainingCell) else None, costs)
+        _task(
+            of.get(cell, (cell,)),
+            maker.get(cell.needs) if isinstance(cell.needs, TrainingCell) else None,
+            costs,
+        )
         for cell in others
+        if cell not in joined
     ]
     longest: dict[TrainingCell, float] = {}
     for task in tasks:

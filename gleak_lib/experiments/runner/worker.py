@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from gleak_lib.errors import GleakError, StoreError
 from gleak_lib.experiments.context import Context, choose_device, provenance, version
 from gleak_lib.experiments.paths import CACHE
+from gleak_lib.experiments.specs.attack import AttackCell, attack_together
 from gleak_lib.experiments.specs.base import Cell, Output
 from gleak_lib.experiments.specs.finite import require_finite
 from gleak_lib.experiments.specs.training import TrainingCell, train
@@ -23,23 +24,37 @@ class Finished(NamedTuple):
     provenance: dict[str, Any]
 
 
-def compute(cells: Sequence[Cell], context: Context) -> list[Finished]:
-    """Run the cells of one task; where one fails, the task fails.
+Computed = Finished | GleakError
+"""What one cell gave; an error where others of its task ended well."""
 
-    Several are trainings that are alike but for their seeds (`planner.together`): they run side by side, and
-    each is said to have taken its share of the time.
+
+def compute(cells: Sequence[Cell], context: Context) -> list[Computed]:
+    """Run the cells of one task, and return what each gave, or why it failed.
+
+    Several are alike but for their seeds or weights (`planner.together`, `side_by_side`): they run at once,
+    and each is said to have taken its share of the time.
+
+    Raises:
+        GleakError: What a single cell raises, or what all of several have in common.
     """
     began = time.perf_counter()
     trainings = [cell for cell in cells if isinstance(cell, TrainingCell)]
+    attacked = [cell for cell in cells if isinstance(cell, AttackCell)]
+    outputs: Sequence[Output | GleakError]
     if len(trainings) == len(cells) > 1:
         outputs = train(trainings, context)
+    elif len(attacked) == len(cells) > 1:
+        outputs = attack_together(attacked, context)
     else:
         outputs = [cell.run(context) for cell in cells]
     seconds = (time.perf_counter() - began) / len(cells)
-    return [_finished(cell, output, context, seconds) for cell, output in zip(cells, outputs, strict=True)]
+    return [
+        output if isinstance(output, GleakError) else _finished(cell, output, context, seconds)
+        for cell, output in zip(cells, outputs, strict=True)
+    ]
 
 
-def compute_away(cells: Sequence[Cell], context: Context, asked: tuple[str, str | None]) -> list[Finished]:
+def compute_away(cells: Sequence[Cell], context: Context, asked: tuple[str, str | None]) -> list[Computed]:
     """Do the same on another machine, with its own device, images and, where `GLEAK_CACHE` says so, cache.
 
     Args:

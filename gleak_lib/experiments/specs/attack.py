@@ -1,9 +1,9 @@
 """One attack on the shared updates of several victims: what it finds, scored against the truth."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,7 +15,7 @@ from gleak_lib.attacks.observe import check_scale
 from gleak_lib.datasets import ImageDataset
 from gleak_lib.datasets.base import SPLITS, SplitName
 from gleak_lib.defenses import NO_DEFENSE, Defense
-from gleak_lib.errors import ParameterError, unknown
+from gleak_lib.errors import GleakError, ParameterError, unknown
 from gleak_lib.experiments.context import Context
 from gleak_lib.experiments.encoding import storable
 from gleak_lib.experiments.specs import scores
@@ -25,7 +25,7 @@ from gleak_lib.experiments.specs.on_weights import WeightsCell, steps
 from gleak_lib.experiments.specs.shapes import MAYBE, NUMBER, NUMBERS
 from gleak_lib.experiments.specs.training import TrainingCell
 from gleak_lib.metrics.success import SUCCESSFUL
-from gleak_lib.types import Observation
+from gleak_lib.types import Observation, Reconstruction
 
 SUMMARY = {score: {"mean": MAYBE, "std": MAYBE} for score in scores.SCORES}
 
@@ -208,6 +208,19 @@ class AttackCell(WeightsCell):
             context: as for `run`.
             watch: makes the watch of what the server observes, which holds no truth.
         """
+        seen = self._seen(context)
+        found = attacks.invert(
+            seen.observation,
+            self.attack,
+            generator=seen.generator,
+            progress=context.progress,
+            compile=context.compile,
+            callback=None if watch is None else watch(seen.observation),
+        )
+        return self._output(seen, found)
+
+    def _seen(self, context: Context) -> "_Seen":
+        """Let the clients compute their gradients."""
         dataset = context.dataset(self.training.dataset, self.training.statistics)
         model = self.training.trained(context).train(self.mode == "train")
         images, labels = self.drawn(dataset)
@@ -234,14 +247,77 @@ class AttackCell(WeightsCell):
         received = observation = known if self.share_noise else blind(known)
         for clean in self.cleaning:
             observation = clean(observation)
-        found = attacks.invert(
-            observation,
-            self.attack,
-            generator=generator,
+        return _Seen(observation, received, images, labels, noise_of(known), generator)
+
+    def _output(self, seen: "_Seen", found: Reconstruction) -> Output:
+        """Score what was found."""
+        numbers = scores.attack(
+            seen.observation, self.attack, found, seen.images, seen.labels, seen.noise, seen.received
+        )
+        return Output(numbers, scores.examples(found, seen.images))
+
+
+class _Seen(NamedTuple):
+    observation: Observation  # what is attacked
+    received: Observation  # before it was cleaned
+    images: Tensor
+    labels: Tensor
+    noise: tuple[Tensor, ...]
+    generator: torch.Generator
+
+
+FEW, MANY = {"cpu": 2, "cuda": 64}, 256  # images of a run, and of all that run side by side
+
+
+def side_by_side(cells: Sequence[AttackCell], device: str) -> list[tuple[AttackCell, ...]]:
+    """Return groups of attacks that are computed at once: alike but for fresh weights, victims and seeds.
+
+    On a CPU that pays for the smallest runs only (`benchmarks/together.py`). What is found is what a single
+    run finds, up to rounding.
+    """
+    groups: dict[Any, list[AttackCell]] = {}
+    for cell in cells:
+        images = cell.victims * cell.batch_size
+        alone = cell.rounds or cell.training.bottlenecks or ":" in cell.training.model or cell.updates > 1
+        alone = alone or cell.cleaning or not isinstance(cell.attack, Attack) or images > FEW.get(device, 0)
+        alone = alone or cell.attack.settings.get("statistics_weight")
+        options = tuple(pair for pair in cell.training.options if pair[0] != "init")
+        training = dataclasses.replace(cell.training, options=options, seed=0)
+        alike = dataclasses.replace(cell, training=training, victim_seed=0, seed=0)
+        groups.setdefault(cell if alone else alike, []).append(cell)
+    found = []
+    for group in groups.values():
+        most = max(1, MANY // (group[0].victims * group[0].batch_size))
+        found += [tuple(group[i : i + most]) for i in range(0, len(group), most)]
+    return found
+
+
+def attack_together(cells: Sequence[AttackCell], context: Context) -> list[Output | GleakError]:
+    """Return what each of several attacks gives, or its own error; one that fails takes no other with it.
+
+    Args:
+        cells: a group of `side_by_side`.
+        context: where and how.
+    """
+    attack = cells[0].attack
+    assert isinstance(attack, Attack)
+    try:
+        seen = [cell._seen(context) for cell in cells]
+        found = attacks.invert_together(
+            [one.observation for one in seen],
+            attack,
+            generators=[one.generator for one in seen],
             progress=context.progress,
             compile=context.compile,
-            callback=None if watch is None else watch(observation),
         )
-        noise = noise_of(known)
-        numbers = scores.attack(observation, self.attack, found, images, labels, noise, received)
-        return Output(numbers, scores.examples(found, images))
+    except GleakError:  # each alone says whether it is meant
+        return [_or_error(cell.run, context) for cell in cells]
+    each = zip(cells, seen, found, strict=True)
+    return [_or_error(cell._output, one, theirs) for cell, one, theirs in each]
+
+
+def _or_error(compute: Callable[..., Output], *given: Any) -> Output | GleakError:
+    try:
+        return compute(*given)
+    except GleakError as error:
+        return error

@@ -39,7 +39,8 @@ class TrainingCell(Cell):
 
     Attributes:
         dataset: a name that `datasets.load` knows.
-        model: a key of `models.MODELS`.
+        model: a key of `models.MODELS`, or `module:function` (`models.build_own`), which is imported where
+            the model is built, never where a stored result is read.
         options: the model's own options as pairs (name, value).
         bottlenecks: specifications, at any positions.
         protocol: see `federated.Protocol`; `rounds=0` measures the fresh weights.
@@ -112,14 +113,7 @@ class TrainingCell(Cell):
 
     def build(self, dataset: ImageDataset) -> nn.Module:
         """Return the model with fresh weights."""
-        return models.build(
-            self.model,
-            input_shape=dataset.input_shape,
-            num_classes=dataset.num_classes,
-            bottlenecks=self.bottlenecks,
-            seed=self.seed,
-            **dict(self.options),
-        )
+        return _built(self, dataset.input_shape, dataset.num_classes)
 
     def check(self, dataset: ImageDataset) -> None:
         """Refuse a training on victims only, and a model that cannot be built for these images."""
@@ -259,17 +253,26 @@ def train(cells: Sequence[TrainingCell], context: Context) -> list[Output]:
     ]
 
 
+def _built(training: TrainingCell, shape: tuple[int, int, int], classes: int) -> nn.Module:
+    options: dict[str, Any] = {"input_shape": shape, "num_classes": classes, "seed": training.seed}
+    options |= dict(training.options)
+    if ":" not in training.model:
+        return models.build(training.model, bottlenecks=training.bottlenecks, **options)
+    if training.bottlenecks:
+        raise ParameterError(
+            f"{training.model} is a model of your own, and bottlenecks are not put into it here: let its "
+            "function do so (`bottlenecks.insert`)."
+        )
+    return models.build_own(training.model, **options)
+
+
 @functools.cache
 def _try(training: TrainingCell, shape: tuple[int, int, int], classes: int, mode: str, size: int) -> None:
     """Run a model forward on torch's device of shapes: nothing is computed, and no memory is taken."""
+    if ":" in training.model:  # a function of the user's may not know of devices
+        _built(training, shape, classes)
+        return
     with isolated(), torch.device("meta"), torch.no_grad():
-        model = models.build(
-            training.model,
-            input_shape=shape,
-            num_classes=classes,
-            bottlenecks=training.bottlenecks,
-            seed=0,
-            **dict(training.options),
-        )
+        model = _built(training, shape, classes)
         clients = gradients.prepare(model.train(mode == "train"), size)
         gradients.forward(clients, torch.empty(size, *shape))

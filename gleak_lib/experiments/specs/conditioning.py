@@ -1,0 +1,81 @@
+"""How well gradients determine images, without any attack."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import torch
+
+from gleak_lib import attacks, datasets
+from gleak_lib.errors import unknown
+from gleak_lib.experiments.context import Context
+from gleak_lib.experiments.encoding import storable
+from gleak_lib.experiments.specs.base import Output
+from gleak_lib.experiments.specs.fields import count, integers, put
+from gleak_lib.experiments.specs.on_weights import WeightsCell
+from gleak_lib.experiments.specs.shapes import NUMBERS
+from gleak_lib.experiments.specs.training import TrainingCell
+
+COLUMNS = ("gradient_norm", "rms", "effective_rank", "flat")
+
+
+@storable
+@dataclass(frozen=True)
+class ConditioningCell(WeightsCell):
+    """Singular values of the Jacobian of each image's gradient direction (`attacks.conditioning`).
+
+    Attributes:
+        training, rounds, victims, victim_seed, mode: as in `AttackCell`.
+        probes: random directions per image; 0 takes all of them and is exact.
+        seed: of the probes and the bottlenecks' noise.
+    """
+
+    kind: ClassVar[str] = "conditioning"
+    unbounded: ClassVar[tuple[str, ...]] = ("flat",)  # of models without activations
+    shapes: ClassVar[dict[str, Any]] = dict.fromkeys(COLUMNS, NUMBERS) | {"singular_values": [NUMBERS]}
+
+    training: TrainingCell
+    rounds: int = 0
+    victims: int = 4
+    victim_seed: int = 0
+    probes: int = 8
+    seed: int = 0
+    mode: Literal["train", "eval"] = "eval"
+
+    def __post_init__(self) -> None:
+        integers(self, rounds=0, victims=1, victim_seed=0, probes=0, seed=None)
+        if self.mode not in ("train", "eval"):
+            raise unknown("mode", self.mode, ("train", "eval"))
+        put(self, training=self.training.at(self.rounds))
+
+    def describe(self) -> str:
+        """Return one line for people."""
+        how = f"{self.probes} probes" if self.probes else "all directions"
+        return (
+            f"conditioning of {count(self.victims, 'image')} from {self.training.images}, "
+            f"{self.training.architecture}, after {count(self.rounds, 'round')}, {how}, seed {self.seed}"
+        )
+
+    def rows(self, figures: Mapping[str, Any], scaling: str) -> dict[str, Any]:
+        """Return a row per image."""
+        found = {name: figures[name] for name in COLUMNS}
+        return {"victim": list(range(len(found["rms"]))), **found}
+
+    def run(self, context: Context) -> Output:
+        """Return a value per image, and the singular values where all directions were taken."""
+        dataset = context.dataset(self.training.dataset, self.training.statistics)
+        model = self.training.trained(context).train(self.mode == "train")
+        images, labels = datasets.victims(dataset, self.victims, self.victim_seed)
+        found = attacks.conditioning(
+            model,
+            images,
+            labels,
+            mean=dataset.mean,
+            std=dataset.std,
+            probes=self.probes or None,
+            generator=torch.Generator().manual_seed(self.seed),
+        )
+        figures: dict[str, Any] = {name: getattr(found, name).tolist() for name in COLUMNS}
+        if found.singular_values is not None:
+            figures["singular_values"] = found.singular_values.tolist()
+        return Output(figures)

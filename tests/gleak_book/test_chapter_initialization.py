@@ -1,0 +1,95 @@
+"""The chapter "Weight initialization": its grid, its other runs, and a model of the user's."""
+
+import pytest
+import torch
+from torch import nn
+
+from gleak_lib import models
+from gleak_lib.attacks import Adam, Attack, Pixels
+from gleak_lib.chapters import PROFILES, experiments, profiles
+from gleak_lib.defenses import NO_DEFENSE, PruneSmall
+from gleak_lib.experiments import AttackCell, ConditioningCell, Store, from_json, run
+from gleak_lib.experiments.encoding import encode
+
+NAME = "14_weight_initialization"
+SMALL = {"models": ["lenet"], "victims": 1, "steps": 2, "long_steps": 3, "seeds": 1, "label_batches": 1}
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_the_experiments_of_every_profile(profile):
+    cells = experiments(NAME, profiles.load(NAME, profile))
+    assert len({cell.key for cell in cells}) == len(cells)
+    assert all(from_json(encode(cell)) == cell for cell in cells)
+
+
+def test_the_sources_grid_has_960_runs():
+    """6 seeds x 2 models x 5 batch sizes x 4 inits x 2 activations x 2 prunings, one batch each."""
+    plain = Attack("adam", priors=(), optimizer=Adam(0.1, signed=False), variables=Pixels(clip=False))
+    plain = plain.replace(max_steps=500, drop_after=0, stop_after=0, stop_below=0.0)
+    grid = [
+        cell
+        for cell in experiments(NAME, profiles.load(NAME, "paper"))
+        if isinstance(cell, AttackCell)
+        and cell.attack == plain
+        and cell.mode == "eval"
+        and cell.share_labels
+        and cell.training.dataset == "cifar10"
+        and cell.training.model in ("mcmahan_cnn", "resnet18")
+        and dict(cell.training.options)["activation"] in ("relu", "sigmoid")
+    ]
+    assert len({cell.key for cell in grid}) == 960
+    assert {cell.victims for cell in grid} == {1}
+    values = {
+        (
+            cell.seed,
+            cell.training.model,
+            cell.batch_size,
+            dict(cell.training.options)["init"],
+            dict(cell.training.options)["activation"],
+            cell.defense,
+        )
+        for cell in grid
+    }
+    assert len(values) == 960
+    assert [len({value[i] for value in values}) for i in range(6)] == [6, 2, 5, 4, 2, 2]
+    assert {value[5] for value in values} == {NO_DEFENSE, PruneSmall(0.2)}
+    norms = {dict(cell.training.options).get("norm") for cell in grid if cell.training.model == "resnet18"}
+    assert norms == {"batch"}
+
+
+def test_an_interrupted_grid_goes_on(tmp_path):
+    cells = [c for c in experiments(NAME, SMALL | {"between": [], "gains": []}) if isinstance(c, AttackCell)][
+        :6
+    ]
+    store = Store(tmp_path / "results")
+    run(cells[:3], store, device="cpu", progress=False)
+    before = {cell: store.path(cell).stat().st_mtime_ns for cell in cells[:3]}
+    run(cells, store, device="cpu", progress=False)
+    assert all(store.get(cell) for cell in cells)
+    assert before == {cell: store.path(cell).stat().st_mtime_ns for cell in cells[:3]}
+
+
+def test_one_file_of_parameters_is_enough_for_a_users_model():
+    given = SMALL | {"models": ["hospital.nets:small"], "activations": ["own"], "between": [], "gains": []}
+    cells = experiments(NAME, given)
+    assert {cell.training.model for cell in cells} == {"hospital.nets:small"}
+    assert {tuple(dict(cell.training.options)) for cell in cells} == {("init",)}
+
+
+def test_factors_are_looked_at_beside_what_they_leak():
+    cells = experiments(NAME, SMALL | {"gains": [0.5, 2.0]})
+    attacked, looked_at = (
+        {c.training for c in cells if isinstance(c, kind) and "scaled" in c.training.model}
+        for kind in (AttackCell, ConditioningCell)
+    )
+    assert attacked == looked_at
+    assert {dict(training.options)["gain"] for training in attacked} == {0.5, 2.0}
+
+
+def test_scaled_multiplies_weights_and_leaves_biases():
+    options = {"input_shape": (1, 8, 8), "num_classes": 3, "seed": 0}
+    plain = models.build("lenet", **options)
+    twice = models.build_own("gleak_book.scaled:scaled", model="lenet", gain=2.0, **options)
+    for one, other in zip(plain.modules(), twice.modules(), strict=True):
+        if isinstance(one, (nn.Conv2d, nn.Linear)):
+            assert torch.equal(2 * one.weight, other.weight) and torch.equal(one.bias, other.bias)
