@@ -11,6 +11,7 @@ from gleak_lib.attacks.evaluation import loss_at_truth
 from gleak_lib.attacks.inversion import Callback, Inversion, invert
 from gleak_lib.attacks.label_inference import count_labels, infer, infer_batch, infer_single, label_accuracy
 from gleak_lib.attacks.labels import Inferred, Known, Optimized
+from gleak_lib.attacks.latent import Latent, ggl, latent_prior
 from gleak_lib.attacks.lbfgs import LBFGS
 from gleak_lib.attacks.match import Match, select
 from gleak_lib.attacks.noise import Fixed, Given, Optimize, Resample
@@ -24,7 +25,7 @@ from gleak_lib.attacks.schedule import Schedule
 from gleak_lib.attacks.variables import Pixels, Variables
 
 PARTS = (
-    *(Adam, LBFGS, Match, Pixels, Schedule),
+    *(Adam, LBFGS, Match, Pixels, Latent, Schedule),
     *(Known, Inferred, Optimized),
     *(Fixed, Given, Optimize, Resample),
     *(TotalVariation, LabelDistance, BatchStatistics),
@@ -49,6 +50,7 @@ __all__ = [
     "Inversion",
     "Known",
     "LabelDistance",
+    "Latent",
     "LinearInversion",
     "Match",
     "MuteSlices",
@@ -66,6 +68,7 @@ __all__ = [
     "check",
     "count_labels",
     "evaluate",
+    "ggl",
     "gradient_distance",
     "infer",
     "infer_batch",
@@ -73,6 +76,7 @@ __all__ = [
     "invert",
     "join",
     "label_accuracy",
+    "latent_prior",
     "loss_at_truth",
     "observe",
     "select",

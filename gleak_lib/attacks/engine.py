@@ -59,9 +59,10 @@ def _once(
     max_steps = attack.schedule.max_steps
     stream = on_device(generator, device)
     start = attack.variables.start(observation, stream) | attack.labels.start(observation, stream)
-    problem = Problem.of(observation, labels.to(device, torch.long), step.objective.names, attack.match)
+    labels = labels.to(device, torch.long)
+    problem = Problem.of(observation, labels, step.objective.names, attack.match)
     draw_noise = noises.drawing(observation, attack.noise.samples * step.draws, stream)
-    state = step.start(step.objective.with_noise(start, draw_noise))
+    state = step.start(step.objective.with_noise(start, labels, draw_noise))
     noise = attack.noise.source(observation, draw_noise)
 
     index = torch.arange(victims, device=device)  # the victims still in the batch
@@ -80,7 +81,7 @@ def _once(
             draw = draw if len(index) == victims else unknowns.take_noise(draw, index, victims)
             if callback is not None:
                 first = unknowns.draw_of(draw, 0, step.draws, len(index))
-                used = step.objective.noise(state.unknowns, first)
+                used = step.objective.noise(state.unknowns, problem.labels, first)
                 own = {name: u.detach().clone() for name, u in state.unknowns.items()}
                 callback(t, index.clone(), own, tuple(n.detach().clone() for n in used))
             state, loss = step(state, problem, draw, t)
@@ -124,10 +125,10 @@ def _result(
     observation: Observation, attack: Parts, step: Step, state: State, labels: Tensor, trace: Tensor
 ) -> Reconstruction:
     with torch.no_grad():
-        x = attack.variables.images(state.best, observation)
-        noise = step.objective.noise(state.best, ()) or None
+        labels = attack.labels.found(state.best, labels)
+        x = step.objective.images(state.best, labels)
+        noise = step.objective.noise(state.best, labels, ()) or None
     images = denormalize(x, observation.mean, observation.std).clamp(0, 1)
-    labels = attack.labels.found(state.best, labels)
     trace_steps = torch.arange(1, len(trace) + 1, device=trace.device)
     ran = trace_steps[:, None] <= state.progress.steps[None, :]
     return Reconstruction(
