@@ -5,7 +5,16 @@ from gleak_lib.attacks.check import check, join
 from gleak_lib.attacks.choose import best, gradient_distance
 from gleak_lib.attacks.cleaning import Cleaning, CombineUpdates, CompensateUpdates, MuteSlices
 from gleak_lib.attacks.closed_form import LinearInversion
+from gleak_lib.attacks.cmaes import CMAES
+from gleak_lib.attacks.control import NoiseGradient
 from gleak_lib.attacks.distances import DISTANCES
+from gleak_lib.attacks.estimates import (
+    clipping_bound,
+    clipping_bounds,
+    noise_level,
+    soteria_mask,
+    sparsification_mask,
+)
 from gleak_lib.attacks.evaluate import evaluate
 from gleak_lib.attacks.evaluation import loss_at_truth
 from gleak_lib.attacks.inversion import Callback, Inversion, invert
@@ -22,10 +31,11 @@ from gleak_lib.attacks.presets import ATTACKS
 from gleak_lib.attacks.priors import BatchStatistics, LabelDistance, TotalVariation, total_variation
 from gleak_lib.attacks.rank_one import RankOne
 from gleak_lib.attacks.schedule import Schedule
+from gleak_lib.attacks.turbo import TuRBO
 from gleak_lib.attacks.variables import Pixels, Variables
 
 PARTS = (
-    *(Adam, LBFGS, Match, Pixels, Latent, Schedule),
+    *(Adam, LBFGS, CMAES, TuRBO, Match, Pixels, Latent, Schedule),
     *(Known, Inferred, Optimized),
     *(Fixed, Given, Optimize, Resample),
     *(TotalVariation, LabelDistance, BatchStatistics),
@@ -34,6 +44,7 @@ PARTS = (
 
 __all__ = [
     "ATTACKS",
+    "CMAES",
     "DISTANCES",
     "LBFGS",
     "PARTS",
@@ -54,6 +65,7 @@ __all__ = [
     "LinearInversion",
     "Match",
     "MuteSlices",
+    "NoiseGradient",
     "Optimize",
     "Optimized",
     "Optimizer",
@@ -63,9 +75,12 @@ __all__ = [
     "Resample",
     "Schedule",
     "TotalVariation",
+    "TuRBO",
     "Variables",
     "best",
     "check",
+    "clipping_bound",
+    "clipping_bounds",
     "count_labels",
     "evaluate",
     "ggl",
@@ -78,7 +93,10 @@ __all__ = [
     "label_accuracy",
     "latent_prior",
     "loss_at_truth",
+    "noise_level",
     "observe",
     "select",
+    "soteria_mask",
+    "sparsification_mask",
     "total_variation",
 ]

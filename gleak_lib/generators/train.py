@@ -56,9 +56,10 @@ def train(
     count, channels, *size = images.shape
     if size != [SIZE, SIZE] or len(labels) != count:
         raise ShapeError(
-            f"A DCGAN learns N x C x {SIZE} x {SIZE} and N labels, got {tuple(images.shape)} and {len(labels)}."
+            f"A DCGAN learns N x C x {SIZE} x {SIZE} and N labels, got "
+            f"{tuple(images.shape)} and {len(labels)}."
         )
-    if classes and not (0 <= int(labels.min()) and int(labels.max()) < classes):
+    if classes and (int(labels.min()) < 0 or int(labels.max()) >= classes):
         raise ShapeError(f"labels must be in [0, {classes - 1}], got up to {int(labels.max())}.")
     if not 2 <= batch_size <= count or steps < 1 or not lr > 0:
         raise ParameterError(

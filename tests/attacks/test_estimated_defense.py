@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from gleak_lib.attacks import ATTACKS, Attack, invert, observe
-from gleak_lib.attacks.match import ESTIMATES, clipping, sparsity
+from gleak_lib.attacks.estimates import ESTIMATES, clipping, sparsity
 from gleak_lib.defenses import Clip, Compression
 from gleak_lib.errors import UnknownNameError
 

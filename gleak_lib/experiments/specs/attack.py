@@ -21,6 +21,7 @@ from gleak_lib.experiments.encoding import storable
 from gleak_lib.experiments.specs import scores
 from gleak_lib.experiments.specs.base import Output, Work
 from gleak_lib.experiments.specs.fields import count, defended, integers, one_defense, put
+from gleak_lib.experiments.specs.generator import described, with_weights
 from gleak_lib.experiments.specs.on_weights import WeightsCell, steps
 from gleak_lib.experiments.specs.shapes import MAYBE, NUMBER, NUMBERS
 from gleak_lib.experiments.specs.training import TrainingCell
@@ -103,6 +104,12 @@ class AttackCell(WeightsCell):
         for one in self.cleaning:
             if one.estimate is not None and self.attack.settings.get("estimate") != one.estimate:
                 raise ParameterError(f"{one} needs an attack with estimate={one.estimate!r}.")
+        generator = described(self.attack)
+        if generator is not None and (generator.dataset, "train") == (self.training.dataset, self.split):
+            raise ParameterError(
+                f"The generator has seen the training images of {generator.dataset}: attack victims of "
+                "another split, such as split='test'."
+            )
         protocol = self.training.protocol
         put(self, training=self.training.at(self.rounds), defense=one_defense(self.defense))
         if self.client is not None:
@@ -234,14 +241,15 @@ class AttackCell(WeightsCell):
         received = observation = known if self.share_noise else blind(known)
         for clean in self.cleaning:
             observation = clean(observation)
+        attack = with_weights(self.attack, context)
         found = attacks.invert(
             observation,
-            self.attack,
+            attack,
             generator=generator,
             progress=context.progress,
             compile=context.compile,
             callback=None if watch is None else watch(observation),
         )
         noise = noise_of(known)
-        numbers = scores.attack(observation, self.attack, found, images, labels, noise, received)
+        numbers = scores.attack(observation, attack, found, images, labels, noise, received)
         return Output(numbers, scores.examples(found, images))

@@ -50,7 +50,7 @@ class GeneratorCell(Cell):
     latent_size: int = 64
     width: int = 24
     conditional: bool = True
-    steps: int = 3_000
+    steps: int = 1_500
     batch_size: int = 64
     lr: float = 4e-4
     seed: int = 0
