@@ -85,6 +85,8 @@ def noise_level(observation: Observation, layer: str | None = None) -> Tensor:
 
     One image's gradient of a linear layer's K x F weight is an outer product, that of B images has rank B at
     most. The squares of the other singular values sum to about (K - B) (F - B) times the noise's variance.
+    Under noise that buries the gradient the B largest values are noise as well, and the estimate is a few
+    percent too small.
 
     Args:
         observation: the gradients.

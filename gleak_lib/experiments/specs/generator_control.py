@@ -84,11 +84,11 @@ class GeneratorControlCell(Cell):
         """Return a row per control and victim; images are scored as they are."""
         found = figures["scores"]
         count = len(figures["labels"])
-        columns = {name: [v for control in found for v in found[control][name]] for name in SCORES}
+        columns = {name: [v for control in CONTROLS for v in found[control][name]] for name in SCORES}
         return {
-            "control": [control for control in found for _ in range(count)],
-            "victim": list(range(count)) * len(found),
-            "true_label": figures["labels"] * len(found),
+            "control": [control for control in CONTROLS for _ in range(count)],
+            "victim": list(range(count)) * len(CONTROLS),
+            "true_label": figures["labels"] * len(CONTROLS),
             **columns,
         }
 
