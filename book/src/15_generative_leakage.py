@@ -13,14 +13,14 @@
 # :class: tip
 # **Question.** An attacker who owns images like the victims' can train a generator on them, and search its latents instead of pixels. What does the gradient add to what the generator gives anyway?
 #
-# **Answer.** Without a defense {glue:text}`added` dB (95 % interval) over the same attack on noise, and {glue:text}`first` % of the images are told from all others ({glue:text}`first-control` % on noise). Under {glue:text}`noisy` the gradient adds {glue:text}`added-noisy` dB. A picture that
-# looks like the class is no leak: look at the control.
+# **Answer.** Without a defense {glue:text}`added` dB (95 % interval) over the same attack on noise, and {glue:text}`first` % of the reconstructions point to their original among {glue:text}`candidates` images ({glue:text}`first-control` % on noise). With noise on the gradient:
+# {glue:text}`added-noisy`. A picture that looks like the class is no leak by itself: look at the control.
 # ```
 #
 # ```{glue:figure} seen
 # :name: fig-ggl-seen
 #
-# Originals, what the attack finds in their gradients, under {glue:text}`noisy`, and where noise stands in the gradient's place; then what needs no gradient: the nearest of {glue:text}`samples` samples of the right class (chosen by looking at the original),
+# Originals; what the attack finds in their gradients as they are, with noise on them, and where noise stands in the gradient's place; then what needs no gradient: the nearest of {glue:text}`samples` samples of the right class (chosen by looking at the original),
 # and the mean of all of them. The first images that were attacked, none picked out; {glue:text}`about-first`.
 # ```
 #
@@ -41,6 +41,7 @@ bottleneck: str = "cvb(1)"  # one variational bottleneck
 width: int = 8  # of the generators
 generator_steps: int = 100  # batches that each generator is trained on
 samples: int = 1000  # of each victim's class, for the control
+noise_levels: list[float] = [0.1]  # deviations of noise, main comparison
 protections: list[str] = [
     "gaussian(std=0.1)",
     "compression(p=0.9)",
@@ -94,20 +95,19 @@ main = ggl(generators[dataset]).replace(max_steps=steps)
 chosen = {"victims": victims, "split": "test"}
 
 # %% [markdown]
-# The main comparison: the same attack on gradients as they are, under noise, and on noise *instead* of a gradient (`NoiseGradient`: of the same length, and the label is still known). Each on several models with victims of their own. For each reconstruction we
+# The main comparison: the same attack on gradients as they are, on gradients with Gaussian noise, and on noise *instead* of a gradient (`NoiseGradient`: of the same length, and the label is still known). Each on several models with victims of their own. For each reconstruction we
 # also ask how many training images are more like it than its original is.
 
 # %% tags=["experiment"]
 from gleak_lib.attacks import NoiseGradient
-from gleak_lib.client_setup import parse
+from gleak_lib.defenses import Gaussian
 from gleak_lib.experiments import AttackCell, ReidentificationCell
 
-noisy = parse(protections[0])
-conditions = {
-    "no defense": {},
-    noisy.label: {"defense": noisy.defense},
-    "control: noise for a gradient": {"cleaning": (NoiseGradient(seed),)},
-}
+noisy = {f"Gaussian noise, σ = {std:g}": Gaussian(std) for std in noise_levels}
+conditions = {"no defense": {}}
+conditions |= {name: {"defense": defense} for name, defense in noisy.items()}
+control = "control: noise for a gradient"
+conditions[control] = {"cleaning": (NoiseGradient(seed),)}
 gains = {
     (name, i): AttackCell(
         fresh[i],
@@ -171,6 +171,7 @@ searches = {
 
 # %% tags=["experiment"]
 from gleak_lib.attacks import ATTACKS
+from gleak_lib.client_setup import parse
 
 lbfgs, adam = {"max_steps": lbfgs_steps}, {"max_steps": steps}
 attackers = {
@@ -261,8 +262,8 @@ for name, truth in {"made": small.sample(z, labels), "real": images}.items():
         stream = torch.Generator().manual_seed(0)
         found = attacks.invert(given, attack, generator=stream)
         psnr = metrics.psnr(found.images, truth).tolist()
-        control = "" if given is seen else ", noise for a gradient"
-        print(f"{name}{control}: PSNR", *(f"{value:.1f}" for value in psnr))
+        instead = "" if given is seen else ", noise for a gradient"
+        print(f"{name}{instead}: PSNR", *(f"{value:.1f}" for value in psnr))
 
 # %% [markdown]
 # What the generator has made is found almost exactly. Of a real image the attack finds the nearest that this small generator has to offer; and on noise it finds a digit of the right class, which has nothing to do with the victim.
@@ -270,7 +271,7 @@ for name, truth in {"made": small.sample(z, labels), "real": images}.items():
 # The attacker need not be told the defense. Its parameters stand in what was shared: a clipping bound is the length of the gradient, a mask are its zeros, and the noise level follows from linear algebra, since one image's gradient of a linear layer has rank one and the rest is noise.
 
 # %%
-from gleak_lib.defenses import Clip, Compression, Gaussian, Soteria
+from gleak_lib.defenses import Clip, Compression, Soteria
 
 for defense in (Clip(1.0), Compression(0.9), Soteria(0.8), Gaussian(0.1)):
     seen = attacks.observe(network, images, labels, defense=defense)
@@ -301,7 +302,7 @@ called = {
 without["condition"] = without["control"].map(called)
 every = pandas.concat([found, without], ignore_index=True)
 table = tables.means(every, ["psnr", "ssim", "mse"], "condition")
-clear, _, control = conditions
+clear = "no defense"
 own = every.pivot_table("psnr", ["number", "victim"], "condition", sort=False)
 columns_of = {}
 for name in table["condition"]:
@@ -367,7 +368,9 @@ truth = results[shown[0]].images("truth")
 pictures = {
     label: results[cell].images("reconstruction")
     for label, cell in zip(
-        ["no defense", noisy.label, "noise for a gradient"], shown, strict=True
+        [name.removeprefix("control: ") for name in conditions],
+        shown,
+        strict=True,
     )
 }
 controls = results[samples_of[dataset, 0]]
@@ -412,7 +415,7 @@ In this run (profile {profile}):
 
 - **Without a defense** the gradient adds {value[clear]} dB to what the same attack finds on noise ({psnr[control]} dB), and {beyond} dB to the nearest of {counted} samples, which nobody could choose without the truth. {told[clear]} % of the reconstructions
   are more like their original than like any of {candidates:,} other images; on noise it is {told[control]} %.
-- **Under {noisy.label}** it adds {value[noisy.label]} dB. The images still look like the class, because the generator makes nothing else.
+- **With noise on the gradient** it adds {"; ".join(f"{value[name]} dB with {name.partition(', ')[2]} ({psnr[name]} dB, {told[name]} % at rank 1)" for name in noisy)}.
 - **Without any gradient** one sample of the class lies {value[one]} dB, the mean image {value[mean_image]} dB and the nearest sample {value[nearest]} dB from the attack on noise. A mean image scores well because PSNR likes blur, not because it shows anybody.
 """
 )
@@ -558,10 +561,12 @@ Markdown(
 # %% tags=["hide-input"]
 numbers = {
     "added": value[clear],
-    "added-noisy": value[noisy.label],
+    "added-noisy": "; ".join(
+        f"{value[name]} dB ({name.partition(', ')[2]})" for name in noisy
+    ),
+    "candidates": f"{candidates:,}",
     "first": told[clear],
     "first-control": told[control],
-    "noisy": noisy.label,
     "samples": counted,
     "about": about,
     "about-first": about_first,
