@@ -185,6 +185,8 @@ estimates = {
     "compression": "sparsity",
     "soteria": "sparsity",
 }
+
+# %% tags=["experiment"]
 setups = {parse(text).label: parse(text) for text in ["none", *protections]}
 defended = {
     (label, name): AttackCell(
@@ -361,7 +363,7 @@ gain = pandas.DataFrame(
 figure = plots.intervals(
     gain, xlabel="PSNR over the attack on noise, dB", threshold=0.0
 )
-alt = "One line per row of the table but the control, each a point with its interval. The attack on gradients without defense lies far to the right, the attack under noise at zero, one sample left of it, the nearest sample and the mean between."
+alt = "One line per row of the table but the control, each a point with its interval. The attack on gradients without defense lies far to the right; the one under weak noise and the nearest sample about half way; under strong noise, as one sample does, it lies at zero."
 glue("gain", plots.picture(figure, alt), display=False)
 shown = [gains[name, 0] for name in conditions]
 truth = results[shown[0]].images("truth")
@@ -381,7 +383,7 @@ pictures |= {
 figure = plots.reconstructions(
     truth, pictures, columns=examples, scaling=scaling
 )
-alt = "Rows of small images: the originals; close likenesses found without a defense; other images of the same class found under noise and on noise; the nearest samples, alike in shape; and blurred mean images."
+alt = "Rows of small images: the originals; close likenesses found without a defense; rougher ones under weak noise; under strong noise other images of the class, and on noise hardly a digit; the nearest samples, alike in shape; and blurred mean images."
 glue("seen", plots.picture(figure, alt), display=False)
 
 # %% [markdown]
@@ -434,6 +436,7 @@ by_loss = tables.means(
     ["psnr", "ssim", "mse_r"],
     ["loss_name", "prior_name"],
 )
+by_loss[["mse_r", "mse_r_std"]] *= 1e4
 tables.show(
     by_loss,
     columns={
@@ -441,9 +444,9 @@ tables.show(
         "prior_name": "regularizer",
         "psnr": "PSNR dB",
         "ssim": "SSIM",
-        "mse_r": "MSE-R",
+        "mse_r": "MSE-R × 10⁴",
     },
-    digits={"mse_r": 4},
+    digits={"mse_r": 2},
     caption=f"Losses and regularizers: {about_first}. MSE-R: squared error between the features before the classifier.",
 )
 
@@ -512,7 +515,7 @@ level = found.loc[
 figure = plots.intervals(
     pandas.DataFrame(lines), xlabel="PSNR, dB", threshold=float(level.mean())
 )
-alt = "One line per defense with four points, DLG, iDLG, IG and GGL, and their intervals. The dotted line marks what GGL finds on noise; under Gaussian noise GGL lies on it and the other attacks left of it."
+alt = "One line per defense with four points, DLG, iDLG, IG and GGL, and their intervals. The dotted line marks what GGL finds on noise; under Gaussian noise GGL lies right of it and the other attacks left of it; under sparsity and Soteria GGL is ahead."
 glue("defended", plots.picture(figure, alt), display=False)
 
 # %% [markdown]
