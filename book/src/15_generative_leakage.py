@@ -424,9 +424,9 @@ In this run (profile {profile}):
 
 # %% [markdown]
 # In the published run (profile `cpu`, MNIST) the gradient decides wherever it is left. Without a defense the reconstruction is better than the nearest of {glue:text}`samples` samples. Noise of $\sigma = 0.1$ is far longer than the gradient (the lengths printed above show it), and still the gradient adds
-# several decibels: the attack searches {glue:text}`directions` directions only, and over tens of thousands of entries the noise nearly averages out in so few. At $\sigma = 1$ nothing is left of the gradient; what comes out is of the right class all the same, and that is the generator and the label.
+# several decibels: the attack searches {glue:text}`directions` directions only, and over tens of thousands of entries the noise nearly averages out in so few. At $\sigma = 1$ nothing is left of the gradient; what comes out still resembles the class, and that is the generator and the label.
 #
-# The attack on noise scores below the mean image, because it follows the noise to latents that the generator has never seen. So a reader should hold a reconstruction against both.
+# The attack on noise scores below the mean image: noise is nearly at right angles to every gradient, so the squared distance is least where the dummy's own gradient is shortest, and here those are dark pictures. A reader should therefore hold a reconstruction against both.
 #
 # ## Losses and regularizers
 
