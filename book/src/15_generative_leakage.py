@@ -268,7 +268,7 @@ for name, truth in {"made": small.sample(z, labels), "real": images}.items():
         print(f"{name}{instead}: PSNR", *(f"{value:.1f}" for value in psnr))
 
 # %% [markdown]
-# What the generator has made is found almost exactly. Of a real image the attack finds the nearest that this small generator has to offer; and on noise it finds a digit of the right class, which has nothing to do with the victim.
+# What the generator has made is found almost exactly. Of a real image the attack finds the nearest that this small generator has to offer; and what it finds on noise has nothing to do with the victim.
 #
 # The attacker need not be told the defense. Its parameters stand in what was shared: a clipping bound is the length of the gradient, a mask are its zeros, and the noise level follows from linear algebra, since one image's gradient of a linear layer has rank one and the rest is noise.
 
@@ -276,7 +276,10 @@ for name, truth in {"made": small.sample(z, labels), "real": images}.items():
 from gleak_lib.defenses import Clip, Compression, Soteria
 
 for defense in (Clip(1.0), Compression(0.9), Soteria(0.8), Gaussian(0.1)):
-    seen = attacks.observe(network, images, labels, defense=defense)
+    stream = torch.Generator().manual_seed(0)
+    seen = attacks.observe(
+        network, images, labels, defense=defense, generator=stream
+    )
     mask = attacks.sparsification_mask(seen)
     kept = torch.cat([m.flatten(1) for m in mask.values()], 1).double().mean(1)
     print(
