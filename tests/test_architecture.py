@@ -27,7 +27,7 @@ LAYERS = [
         "pixels",
     },
     {"gradients"},
-    {"bottlenecks", "models", "datasets", "metrics", "defenses"},
+    {"bottlenecks", "models", "datasets", "metrics", "defenses", "generators"},
     {"attacks", "client_setup"},
     {"federated"},
     {"plots"},

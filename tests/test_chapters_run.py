@@ -140,6 +140,18 @@ TINY = {
         "norm_models": ["convnet8"],
         "examples": 2,
     },
+    "15_generative_leakage": {
+        "width": 2,
+        "generator_steps": 3,
+        "samples": 20,
+        "protections": ["gaussian(std=0.1)"],
+        "victims": 2,
+        "steps": 3,
+        "lbfgs_steps": 1,
+        "generations": 2,
+        "turbo_steps": 1,
+        "examples": 2,
+    },
 }
 
 COLLECTING = {"11_ours_beside_theirs", "12_benchmarks"}  # they compute nothing

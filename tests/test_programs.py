@@ -17,7 +17,7 @@ LINES = {
     "A prior of your own": 6,
     "A defense of your own": 6,
     "A bottleneck of your own": 15,
-    "An attack that optimizes a latent code": 20,
+    "An attack that optimizes a latent code": 9,
     "A sweep of your own, as a pandas frame": 10,
     "A model trained with Opacus": 12,
     "A batch of images": 5,

@@ -1,6 +1,7 @@
 """Claims of a source as effects on the same batches, with intervals over seeds and a verdict each."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import pandas
 from gleak_lib.experiments import intervals
@@ -20,12 +21,12 @@ def effect(frame: pandas.DataFrame, one: str, other: str, of: str = "", value: s
     Returns:
         A value per batch that both have, indexed by batch_size, seed and victim.
     """
-    rows = frame.query(of) if of else frame
+    rows: Any = frame.query(of) if of else frame
     means = [rows.query(text).groupby(UNIT)[value].mean() for text in (one, other)]
     return (means[0] - means[1]).dropna()
 
 
-def judge(claims: Mapping[str, tuple[pandas.Series, str]], margin: float = 1.0) -> pandas.DataFrame:
+def judge(claims: Mapping[str, tuple[Any, str]], margin: float = 1.0) -> pandas.DataFrame:
     """Return a row per claim: its effect with an interval, the seeds' own effects, and a verdict.
 
     Seeds count alike. The interval draws seeds anew, and values within them (`intervals.nested`).
@@ -39,7 +40,7 @@ def judge(claims: Mapping[str, tuple[pandas.Series, str]], margin: float = 1.0) 
     Returns:
         Columns claim, effect, seeds, verdict (texts) and mean.
     """
-    rows = []
+    rows: list[tuple[Any, ...]] = []
     for claim, (values, claimed) in claims.items():
         if values.empty:
             rows.append((claim, intervals.MISSING, intervals.MISSING, "not measured", float("nan")))
@@ -53,7 +54,7 @@ def judge(claims: Mapping[str, tuple[pandas.Series, str]], margin: float = 1.0) 
     return pandas.DataFrame(rows, columns=["claim", "effect", "seeds", "verdict", "mean"])
 
 
-def _verdict(means: pandas.Series, low: float, high: float, claimed: str, margin: float) -> str:
+def _verdict(means: Any, low: float, high: float, claimed: str, margin: float) -> str:
     if claimed == "same":
         inside, outside = -margin < low and high < margin, low > margin or high < -margin
         return "holds" if inside else "does not hold" if outside else "not decided"

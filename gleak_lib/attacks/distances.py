@@ -105,12 +105,18 @@ def squared_l2(dummy: FactoredGrads, observed: Grads, _square: Tensor | None = N
     return torch.stack(parts).sum(0)
 
 
+def mean_squared_l2(dummy: FactoredGrads, observed: Grads, square: Tensor | None = None) -> Tensor:
+    """Return `squared_l2` divided by the number of parameter tensors, V values (the code of 003's source)."""
+    return squared_l2(dummy, observed, square) / len(dummy)
+
+
 DISTANCES: dict[str, Distance] = Registry(
     "distance",
     {
         "cosine": Distance(cosine, scale_free=True),
         "layerwise": Distance(layerwise, scale_free=True),
         "l2": Distance(squared_l2),
+        "mean-l2": Distance(mean_squared_l2),
     },
 )
 

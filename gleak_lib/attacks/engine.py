@@ -82,9 +82,9 @@ def _once(
     problem = unknowns.join(
         [Problem.of(o, of.to(device, torch.long), step.objective.names, attack.match) for o, of, _ in parts]
     )
-    labels = torch.cat([of for _, of, _ in parts])
+    labels = torch.cat([of for _, of, _ in parts]).to(device, torch.long)
     draw_noise = noises.drawing(observation, attack.noise.samples * step.draws, parts[0][-1])
-    state = step.start(step.objective.with_noise(start, draw_noise))
+    state = step.start(step.objective.with_noise(start, labels, draw_noise))
     noise = attack.noise.source(observation, draw_noise)
 
     index = torch.arange(victims, device=device)  # the victims still in the batch
@@ -103,7 +103,7 @@ def _once(
             draw = draw if len(index) == victims else unknowns.take_noise(draw, index, victims)
             if callback is not None:
                 first = unknowns.draw_of(draw, 0, step.draws, len(index))
-                used = step.objective.noise(state.unknowns, first)
+                used = step.objective.noise(state.unknowns, problem.labels, first)
                 own = {name: u.detach().clone() for name, u in state.unknowns.items()}
                 callback(t, index.clone(), own, tuple(n.detach().clone() for n in used))
             state, loss = step(state, problem, draw, t)
@@ -147,10 +147,10 @@ def _result(
     observation: Observation, attack: Parts, step: Step, state: State, labels: Tensor, trace: Tensor
 ) -> Reconstruction:
     with torch.no_grad():
-        x = attack.variables.images(state.best, observation)
-        noise = step.objective.noise(state.best, ()) or None
+        labels = attack.labels.found(state.best, labels)
+        x = step.objective.images(state.best, labels)
+        noise = step.objective.noise(state.best, labels, ()) or None
     images = denormalize(x, observation.mean, observation.std).clamp(0, 1)
-    labels = attack.labels.found(state.best, labels)
     trace_steps = torch.arange(1, len(trace) + 1, device=trace.device)
     ran = trace_steps[:, None] <= state.progress.steps[None, :]
     return Reconstruction(

@@ -70,6 +70,6 @@ def loss_at_truth(
     unknowns |= attack.labels.unknowns_of(labels, observation)
     given = tuple(n.to(like) for n in noise)
     with arithmetic("float32"):
-        unknowns = objective.with_noise(unknowns, lambda: given)
+        unknowns = objective.with_noise(unknowns, labels, lambda: given)
         problem = Problem.of(observation, labels, names, attack.match)
         return objective.loss(unknowns, problem, given).detach()

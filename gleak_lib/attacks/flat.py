@@ -75,7 +75,7 @@ class FlatAttack:
     line_search: Literal["none", "strong-wolfe"] = "none"
     layers: str | tuple[str, ...] = "all"
     exclude: tuple[str, ...] = ()
-    estimate: Literal["none", "sparsity", "clipping"] = "none"
+    estimate: Literal["none", "sparsity", "clipping", "clipping-whole"] = "none"
     labels: Literal["known", "infer", "optimize"] = "known"
     label_term: Literal["one-hot", "paper-code"] = "one-hot"
     label_weight: float = 0.0

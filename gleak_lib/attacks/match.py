@@ -9,34 +9,16 @@ from torch import Tensor
 
 from gleak_lib import gradients as engine
 from gleak_lib.attacks.distances import DISTANCES, Distance, near_one
+from gleak_lib.attacks.estimates import ESTIMATES
 from gleak_lib.attacks.part import Part, among
 from gleak_lib.bottlenecks import sample_noise
 from gleak_lib.defenses import Defense
 from gleak_lib.errors import ParameterError, unknown
 from gleak_lib.global_generator import isolated
-from gleak_lib.gradients.factored import FactoredGrads, Outer, by_row, dense
+from gleak_lib.gradients.factored import FactoredGrads, Outer, dense
 from gleak_lib.models.base import before_decoder, parameter_groups
 from gleak_lib.typed import typed
 from gleak_lib.types import Grads, Observation
-
-
-def sparsity(dummy: Grads, observed: Grads) -> Grads:
-    """Set to zero what is zero in the observed gradients."""
-    return {name: g * (observed[name] != 0) for name, g in dummy.items()}
-
-
-def clipping(dummy: Grads, observed: Grads) -> Grads:
-    """Shorten each parameter tensor's gradient to the observed norm."""
-    return {n: _shortened(by_row(g), by_row(observed[n])).reshape(g.shape) for n, g in dummy.items()}
-
-
-def _shortened(rows: Tensor, to: Tensor) -> Tensor:
-    bound = torch.linalg.vector_norm(to, dim=1, keepdim=True)
-    return rows * (bound / torch.linalg.vector_norm(rows, dim=1, keepdim=True).clamp_min(1e-12)).clamp(max=1)
-
-
-ESTIMATES: dict[str, Callable[[Grads, Grads], Grads]] = {"sparsity": sparsity, "clipping": clipping}
-
 
 BATCHES, DRAWS = 4, 8  # dummies, and draws of the noise for each
 LEAST = 1e-6  # deviations below this share of the largest count as that
@@ -102,7 +84,8 @@ class Match(Part):
             that the noise gives them (`variance`), or a function (observation, names) -> name -> V factors.
         estimate: what of the defense is read off the observed gradients and applied to the dummies' (003):
             nothing (`none`), the zeros as a mask (`sparsity`: compression, Soteria), each tensor's norm as a
-            bound (`clipping`), or a function (dummy gradients, observed ones) -> dummy gradients.
+            bound (`clipping`), that of the whole gradient (`clipping-whole`), or a function (dummy gradients,
+            observed ones) -> dummy gradients.
         statistics: what normalizes the dummies where the clients' BatchNorm was in training mode: their `own`
             batch, as it was for the clients, or the model's `running` averages.
     """

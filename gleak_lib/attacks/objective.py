@@ -1,5 +1,6 @@
 """What an attack minimizes: distance of the gradients, priors, noise prior (001 Eq. 1, 000 Eq. 1)."""
 
+import copy
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -81,8 +82,8 @@ class Objective:
         The noise, N x map each, N = V x samples x B, update after update, is not used if it is an unknown.
         """
         attack = self.attack
-        x = attack.variables.images(unknowns, self.observation)
         labels = attack.labels.used(unknowns, problem.labels)
+        x = self.images(unknowns, labels)
         noise = attack.noise.used(self.models, x, unknowns, noise)
         value = self._mismatch(x, labels, problem, noise[: self.count])
         rest = noise[self.count :]
@@ -93,18 +94,34 @@ class Objective:
             value = value / (1 + len(self.later))
         for prior in self.priors:
             value = value + prior(x)
-        penalty = attack.noise.penalty(noise, len(x))
-        return value if penalty is None else value + penalty
+        for penalty in (attack.noise.penalty(noise, len(x)), attack.variables.penalty(unknowns)):
+            value = value if penalty is None else value + penalty
+        return value
 
-    def noise(self, unknowns: Unknowns, drawn: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    def images(self, unknowns: Unknowns, labels: Tensor) -> Tensor:
+        """Return the images that unknowns stand for, V x B x C x H x W, normalized.
+
+        Labels are V x B class indices or V x B x K probabilities, of which the likeliest count.
+        """
+        seen = copy.copy(self.observation)  # `replace` would check its types in every step
+        object.__setattr__(seen, "labels", labels if labels.dim() == 2 else labels.argmax(2))
+        return self.attack.variables.images(unknowns, seen)
+
+    def noise(self, unknowns: Unknowns, labels: Tensor, drawn: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """Return the noise that the loss uses, N x map each: that of the unknowns, else what was drawn."""
-        x = self.attack.variables.images(unknowns, self.observation)
-        return self.attack.noise.used(self.models, x, unknowns, drawn)
+        return self.attack.noise.used(self.models, self.images(unknowns, labels), unknowns, drawn)
 
-    def with_noise(self, unknowns: Unknowns, draw: Callable[[], tuple[Tensor, ...]]) -> Unknowns:
+    def with_noise(
+        self, unknowns: Unknowns, labels: Tensor, draw: Callable[[], tuple[Tensor, ...]]
+    ) -> Unknowns:
         """Return the unknowns with those of the noise, where it has any, which start as it is drawn."""
-        x = self.attack.variables.images(unknowns, self.observation)
-        return {**unknowns, **self.attack.noise.start(self.models, x, draw)}
+        return {**unknowns, **self.attack.noise.start(self.models, self.images(unknowns, labels), draw)}
+
+    def value(
+        self, unknowns: Unknowns, problem: Problem, noise: tuple[Tensor, ...]
+    ) -> tuple[Tensor, Unknowns]:
+        """Return the loss, V values, and no gradient."""
+        return self.loss(unknowns, problem, noise).detach(), {}
 
     def gradient(
         self, unknowns: Unknowns, problem: Problem, noise: tuple[Tensor, ...]
@@ -127,7 +144,7 @@ class Objective:
                 victims=victims,
                 noise=noise,
                 names=self.names,
-                create_graph=True,
+                create_graph=x.requires_grad,
                 loss=self.observation.loss,
             )
         grads = {name: times(g.to(x.dtype), problem.factors.get(name)) for name, g in grads.items()}

@@ -24,6 +24,8 @@ class Optimizer(Part, abc.ABC):
     """Initial learning rate."""
     whole: ClassVar[bool] = True
     """Whether a step can be compiled as a whole; else one evaluation of the loss is."""
+    gradient_free: ClassVar[bool] = False
+    """Whether it wants losses only, of several candidates per victim, and remembers a row as an object."""
     searches: bool = False
     """Whether it compares losses inside a step, which then must be of the same noise."""
     evaluations: int = 1
@@ -47,7 +49,8 @@ class Optimizer(Part, abc.ABC):
 
         Args:
             x: V x ... each.
-            evaluate: gives loss and gradient; None for its second argument means all victims.
+            evaluate: gives loss and gradient; None for its second argument means all victims. It also takes
+                several rows per victim, victim by victim, and then gives a loss for each.
             memory: of the steps before.
             lr: for each unknown V learning rates.
             t: number of this step, counted from 1, a scalar tensor.

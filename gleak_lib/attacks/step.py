@@ -13,7 +13,7 @@ from gleak_lib.attacks.parts import Parts
 from gleak_lib.attacks.precision import Precision
 from gleak_lib.attacks.replay import Compiled, Replayed
 from gleak_lib.attacks.schedule import Progress
-from gleak_lib.attacks.unknowns import Unknowns, draw_of, join, select, take, take_noise
+from gleak_lib.attacks.unknowns import Unknowns, draw_of, join, repeated, select, take, take_noise
 from gleak_lib.types import Observation
 
 CHUNK = 256  # victims that a processor steps at a time: what more need no longer fits its cache
@@ -65,7 +65,8 @@ class Step:
         self.waits = attack.optimizer.waits(reference.device)
         self.draws = attack.noise.draws(attack.optimizer.evaluations)
         self.project = attack.variables.projection(observation)
-        self.run, self.evaluate = self.eager, self.objective.gradient
+        self.run: Any = self.eager
+        self.evaluate = self.objective.value if attack.optimizer.gradient_free else self.objective.gradient
         if compile and attack.optimizer.whole:
             self.run = Compiled(self.run)
         elif compile:
@@ -94,7 +95,8 @@ class Step:
         """Return the state after step number t and the loss (V) before it."""
         lr = state.progress.lr
         tick = torch.full((), float(t), dtype=lr.dtype, device=lr.device)  # filled there, not copied
-        if self.together or lr.device.type != "cpu" or len(lr) <= CHUNK:
+        whole = self.together or self.attack.optimizer.gradient_free
+        if whole or lr.device.type != "cpu" or len(lr) <= CHUNK:
             return self.run(state, problem, noise, tick)
         parts = []
         for start in range(0, len(lr), CHUNK):
@@ -110,10 +112,13 @@ class Step:
         attack, numbers, before = self.attack, count(), state.unknowns
 
         def evaluate(unknowns: Unknowns, live: Tensor | None) -> tuple[Tensor, Unknowns]:
-            fixed = (
-                self.compile or self.replay or self.together or not self.waits
-            )  # made for one number of victims
-            own = draw_of(noise, next(numbers), self.draws, len(state.progress.lr))
+            # made for one number of victims
+            fixed = self.compile or self.replay or self.together or not self.waits
+            victims = len(state.progress.lr)
+            own = draw_of(noise, next(numbers), self.draws, victims)
+            if (each := len(next(iter(unknowns.values()))) // victims) > 1:
+                own = tuple(repeated(n.unflatten(0, (victims, -1)), each).flatten(0, 1) for n in own)
+                return self.evaluate(unknowns, repeated(problem, each), own)
             if live is None or fixed or bool(live.all()):
                 return self.evaluate(unknowns, problem, own)
             rows = live.nonzero().squeeze(1)

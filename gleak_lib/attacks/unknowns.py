@@ -18,9 +18,12 @@ def flatten(unknowns: Unknowns) -> Tensor:
 
 
 def unflatten(flat: Tensor, like: Unknowns) -> Unknowns:
-    """Undo `flatten`."""
+    """Undo `flatten`, also of more or fewer rows than `like` has."""
     parts = flat.split([u[0].numel() for u in like.values()], 1)
-    return {name: part.reshape(u.shape) for (name, u), part in zip(like.items(), parts, strict=True)}
+    return {
+        name: part.reshape(len(flat), *u.shape[1:])
+        for (name, u), part in zip(like.items(), parts, strict=True)
+    }
 
 
 def select(mask: Tensor, chosen: Unknowns, others: Unknowns) -> Unknowns:
@@ -33,6 +36,11 @@ def select(mask: Tensor, chosen: Unknowns, others: Unknowns) -> Unknowns:
 def take(tree: Any, rows: Tensor | slice) -> Any:
     """Keep some victims of every tensor in nested tuples and dicts: `rows` are indices, V bools, a slice."""
     return tree_map(lambda tensor: None if tensor is None else tensor[rows], tree)
+
+
+def repeated(tree: Any, times: int) -> Any:
+    """Give each victim several equal rows, side by side, in every tensor of nested tuples and dicts."""
+    return tree_map(lambda tensor: tensor.repeat_interleave(times, 0), tree)
 
 
 def join(trees: Sequence[Any]) -> Any:

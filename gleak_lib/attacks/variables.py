@@ -27,11 +27,18 @@ class Variables(Part, abc.ABC):
 
     @abc.abstractmethod
     def images(self, unknowns: Unknowns, observation: Observation) -> Tensor:
-        """Return V x B x C x H x W, (pixel - mean) / std, differentiable, for some or all of the victims."""
+        """Return V x B x C x H x W, (pixel - mean) / std, differentiable, for some or all of the victims.
+
+        Labels of this observation, V x B, are those that the attack uses, -1 where it has none.
+        """
 
     def projection(self, observation: Observation) -> Callable[[Unknowns], Unknowns]:
         """Return what is applied to the unknowns after each step; by default nothing."""
         return lambda unknowns: unknowns
+
+    def penalty(self, unknowns: Unknowns) -> Tensor | None:
+        """Return what the unknowns add to the loss, V values; None, the default, for nothing."""
+        return None
 
 
 @typed

@@ -63,7 +63,7 @@ def stored_as(name: str) -> Callable[[T], T]:
     return known
 
 
-CLEANINGS = (attacks.MuteSlices, attacks.CombineUpdates, attacks.CompensateUpdates)
+CLEANINGS = (attacks.MuteSlices, attacks.CombineUpdates, attacks.CompensateUpdates, attacks.NoiseGradient)
 for _cls in (PRECODE, CVB, Protocol, WeightedMean, Compensation, RootSet, *attacks.PARTS, *CLEANINGS):
     storable(_cls)
 TYPES |= {"Attack": FlatAttack, "AttackOfParts": attacks.Attack}

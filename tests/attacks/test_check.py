@@ -189,7 +189,8 @@ def test_only_what_would_leave_the_range_of_floats_is_scaled():
     far = dataclasses.replace(SEEN, gradients=each(lambda g: g * 2.0**66))
     for match in (Match("l2"), Match(estimate="clipping"), None):  # the scale matters there
         assert Problem.of(far, far.labels, None, match).target[FIRST] is far.gradients[FIRST]
-    assert set(DISTANCES) == {"cosine", "layerwise", "l2"}  # a new distance has a scale or has none: say so
+    # a new distance has a scale or has none: say so
+    assert set(DISTANCES) == {"cosine", "layerwise", "l2", "mean-l2"}
 
 
 class Scaled(nn.Module):

@@ -97,7 +97,8 @@ def test_the_gradient_is_that_of_finite_differences(form, changes):
     noise = tuple(
         torch.randn(4, *shape, generator=rng(4)).double() for shape in observation.model.noise_shapes
     )
-    x = objective.with_noise({"image": torch.randn(2, 2, 2, 8, 8, generator=rng(3)).double()}, lambda: noise)
+    start = {"image": torch.randn(2, 2, 2, 8, 8, generator=rng(3)).double()}
+    x = objective.with_noise(start, problem.labels, lambda: noise)
     assert set(x) == {"image", "noise0", "noise1"}
     _, gradient = objective.gradient(x, problem, ())
     for name in x:
@@ -213,10 +214,9 @@ def test_victims_together_are_victims_one_by_one(form):
             observation, gradients={n: g[rows] for n, g in observation.gradients.items()}
         )
         step = Step(part, attack, names)
-        state = step.start(
-            step.objective.with_noise({"image": x[rows]}, lambda: tuple(n[rows] for n in noise))
-        )
         problem = Problem.of(part, observation.labels[rows], names, attack.match)
+        own = tuple(n[rows] for n in noise)
+        state = step.start(step.objective.with_noise({"image": x[rows]}, problem.labels, lambda: own))
         for t in range(1, 7):
             state, loss = step(state, problem, (), t)
         return state.unknowns, loss

@@ -32,7 +32,7 @@ class Paleness:
 
 
 @dataclass(frozen=True)
-class Latent(Variables):
+class LatentCode(Variables):
     generator: nn.Module
     size: int
 
@@ -115,7 +115,7 @@ def test_a_kind_of_unknown(batch):
     observation = observe(model, pixels, torch.arange(3 * batch).reshape(3, batch) % 3, mean=0.4, std=0.3)
     names = []
     attack = ATTACKS["ig"].replace(
-        variables=Latent(generator, 5), max_steps=150, lr=0.05, tv=0.0, drop_after=20
+        variables=LatentCode(generator, 5), max_steps=150, lr=0.05, tv=0.0, drop_after=20
     )
     found = invert(observation, attack, generator=rng(), callback=lambda _t, _v, x, _n: names.append(set(x)))
     assert names[0] == {"z"}

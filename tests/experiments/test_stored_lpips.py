@@ -68,7 +68,9 @@ def test_it_is_stored_as_the_package_gives_it(features, store):
 
 def test_without_weights_nothing_is_stored_and_nothing_else_changes(home, store):
     (result,) = run([CELL], store, device="cpu", progress=False)
-    assert all(set(columns) == set(scores.SCORES) for columns in result.figures["scores"].values())
+    assert all(
+        set(columns) == {*scores.SCORES, scores.MSE_R} for columns in result.figures["scores"].values()
+    )
     assert "lpips" not in frame([result])
     row = tables.attack_table(frame({"a": result})).iloc[0]
     assert (

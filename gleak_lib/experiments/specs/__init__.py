@@ -10,6 +10,8 @@ from gleak_lib.experiments.specs.base import Cell, Output, from_json
 from gleak_lib.experiments.specs.class_counts import ClassCountsCell
 from gleak_lib.experiments.specs.communication_cost import CommunicationCostCell
 from gleak_lib.experiments.specs.conditioning import ConditioningCell
+from gleak_lib.experiments.specs.generator import GeneratorCell
+from gleak_lib.experiments.specs.generator_control import GeneratorControlCell
 from gleak_lib.experiments.specs.gradient_tracks import GradientTracksCell
 from gleak_lib.experiments.specs.label_inference import LabelInferenceCell
 from gleak_lib.experiments.specs.leakage_risk import LeakageRiskCell
@@ -25,6 +27,8 @@ __all__ = [
     "ClassCountsCell",
     "CommunicationCostCell",
     "ConditioningCell",
+    "GeneratorCell",
+    "GeneratorControlCell",
     "GradientTracksCell",
     "LabelInferenceCell",
     "LeakageRiskCell",

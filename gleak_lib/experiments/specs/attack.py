@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from gleak_lib import attacks, datasets
-from gleak_lib.attacks import Attack, Cleaning, Inversion
+from gleak_lib.attacks import Attack, Cleaning, Inversion, Pixels
 from gleak_lib.attacks.evaluate import blind, noise_of
 from gleak_lib.attacks.observe import check_scale
 from gleak_lib.datasets import ImageDataset
@@ -21,6 +21,7 @@ from gleak_lib.experiments.encoding import storable
 from gleak_lib.experiments.specs import scores
 from gleak_lib.experiments.specs.base import Output, Work
 from gleak_lib.experiments.specs.fields import count, defended, integers, one_defense, put
+from gleak_lib.experiments.specs.generator import described, with_weights
 from gleak_lib.experiments.specs.on_weights import WeightsCell, steps
 from gleak_lib.experiments.specs.shapes import MAYBE, NUMBER, NUMBERS
 from gleak_lib.experiments.specs.training import TrainingCell
@@ -103,6 +104,12 @@ class AttackCell(WeightsCell):
         for one in self.cleaning:
             if one.estimate is not None and self.attack.settings.get("estimate") != one.estimate:
                 raise ParameterError(f"{one} needs an attack with estimate={one.estimate!r}.")
+        generator = described(self.attack)
+        if generator is not None and (generator.dataset, "train") == (self.training.dataset, self.split):
+            raise ParameterError(
+                f"The generator has seen the training images of {generator.dataset}: attack victims of "
+                "another split, such as split='test'."
+            )
         protocol = self.training.protocol
         put(self, training=self.training.at(self.rounds), defense=one_defense(self.defense))
         if self.client is not None:
@@ -208,16 +215,16 @@ class AttackCell(WeightsCell):
             context: as for `run`.
             watch: makes the watch of what the server observes, which holds no truth.
         """
-        seen = self._seen(context)
+        seen, attack = self._seen(context), with_weights(self.attack, context)
         found = attacks.invert(
             seen.observation,
-            self.attack,
+            attack,
             generator=seen.generator,
             progress=context.progress,
             compile=context.compile,
             callback=None if watch is None else watch(seen.observation),
         )
-        return self._output(seen, found)
+        return self._output(seen, attack, found)
 
     def _seen(self, context: Context) -> "_Seen":
         """Let the clients compute their gradients."""
@@ -249,10 +256,10 @@ class AttackCell(WeightsCell):
             observation = clean(observation)
         return _Seen(observation, received, images, labels, noise_of(known), generator)
 
-    def _output(self, seen: "_Seen", found: Reconstruction) -> Output:
+    def _output(self, seen: "_Seen", attack: Inversion, found: Reconstruction) -> Output:
         """Score what was found."""
         numbers = scores.attack(
-            seen.observation, self.attack, found, seen.images, seen.labels, seen.noise, seen.received
+            seen.observation, attack, found, seen.images, seen.labels, seen.noise, seen.received
         )
         return Output(numbers, scores.examples(found, seen.images))
 
@@ -281,6 +288,7 @@ def side_by_side(cells: Sequence[AttackCell], device: str) -> list[tuple[AttackC
         alone = cell.rounds or cell.training.bottlenecks or ":" in cell.training.model or cell.updates > 1
         alone = alone or cell.cleaning or not isinstance(cell.attack, Attack) or images > FEW.get(device, 0)
         alone = alone or cell.attack.settings.get("statistics_weight")
+        alone = alone or (isinstance(cell.attack, Attack) and not isinstance(cell.attack.variables, Pixels))
         options = tuple(pair for pair in cell.training.options if pair[0] != "init")
         training = dataclasses.replace(cell.training, options=options, seed=0)
         alike = dataclasses.replace(cell, training=training, victim_seed=0, seed=0)
@@ -313,7 +321,7 @@ def attack_together(cells: Sequence[AttackCell], context: Context) -> list[Outpu
     except GleakError:  # each alone says whether it is meant
         return [_or_error(cell.run, context) for cell in cells]
     each = zip(cells, seen, found, strict=True)
-    return [_or_error(cell._output, one, theirs) for cell, one, theirs in each]
+    return [_or_error(cell._output, one, attack, theirs) for cell, one, theirs in each]
 
 
 def _or_error(compute: Callable[..., Output], *given: Any) -> Output | GleakError:

@@ -11,13 +11,14 @@ from torch import Tensor, nn
 from gleak_lib import metrics, models
 from gleak_lib.attacks import Inversion
 from gleak_lib.attacks.evaluate import of_victims, refuse_failed
-from gleak_lib.errors import MissingDependencyError
+from gleak_lib.errors import MissingDependencyError, ParameterError
 from gleak_lib.federated import History
 from gleak_lib.types import Observation, Reconstruction
 
 SCALINGS = ("minmax", "none")
 SCORES = ("mse", "psnr", "ssim")
 LPIPS = "lpips"
+MSE_R = "mse_r"
 OF_VICTIMS = ("loss", "steps", "loss_at_truth", "noise_correlation", "gradient_distance")
 TRACE_POINTS = 200
 EXAMPLES = 8
@@ -100,15 +101,27 @@ def attack(
         result["label_accuracy"] = float(values["label_accuracy"].mean())
     distance = metrics.lpips_at_hand()
     names = SCORES if distance is None else (*SCORES, LPIPS)
+    representation = _features(observation, found, images)
     for scaling in SCALINGS:
         frame = metrics.score(found, images, scaling=scaling, perceptual=distance)
         table = metrics.summary(frame)
-        result["scores"][scaling] = {name: frame[name].tolist() for name in names}
+        result["scores"][scaling] = {name: frame[name].tolist() for name in names} | representation
         result["summary"][scaling] = {"asr": metrics.attack_success_rate(frame)}
         for name in names:
             row = table.loc[name]
             result["summary"][scaling][name] = {"mean": row["mean"].item(), "std": row["std"].item()}
     return result
+
+
+def _features(observation: Observation, found: Reconstruction, truth: Tensor) -> dict[str, list[float]]:
+    """Return the errors in the attacked network's representation, MSE-R, of images as they are, one each."""
+    pred, target = found.images.detach().cpu(), truth.detach().cpu()
+    pred = metrics.assign(pred, target) if pred.dim() == 5 else pred
+    features = metrics.penultimate(observation.model, mean=observation.mean, std=observation.std)
+    try:
+        return {MSE_R: metrics.mse_features(pred, target, features=features).flatten().tolist()}
+    except ParameterError:  # a model without a linear layer has no such representation
+        return {}
 
 
 def trace(found: Reconstruction) -> dict[str, list[float]]:
