@@ -35,7 +35,7 @@ def table_ii() -> "DataFrame":
 
     "none" has the accuracy without a defense, and nothing else.
     """
-    theirs = paper.table("slices_table_ii").rename(
+    theirs: Any = paper.table("slices_table_ii").rename(
         {"dataset": "images", "round_time_increase_percent": "round_time"}, axis="columns"
     )
     theirs["against"] = theirs.pop("attack").str.upper()
@@ -47,7 +47,7 @@ def table_ii() -> "DataFrame":
 
 def table_iii(part: str) -> "DataFrame":
     """Return a part, A to E, of Table III: images, setting (what stands behind the equals sign), figures."""
-    theirs = paper.table("slices_table_iii").rename({"dataset": "images"}, axis="columns")
+    theirs: Any = paper.table("slices_table_iii").rename({"dataset": "images"}, axis="columns")
     theirs["setting"] = theirs["setting"].str.rpartition("=")[2]
     return theirs[theirs["part"] == part].drop(columns="part").reset_index(drop=True)
 
@@ -70,7 +70,8 @@ def scored(frame: "DataFrame", by: Sequence[str], values: Sequence[str] = ("psnr
     Several runs on one victim, with other noise, count as one: their mean.
     """
     keys = [*by, "victim"]
-    each = frame.groupby(keys, sort=False, dropna=False)[list(values)].mean().reset_index()
+    means: Any = frame.groupby(keys, sort=False, dropna=False)[list(values)].mean()
+    each = means.reset_index()
     rows = []
     for place, those in each.groupby(list(by), sort=False, dropna=False):
         row: dict[str, Any] = dict(zip(by, place, strict=True))  # type: ignore[arg-type]
@@ -117,7 +118,9 @@ def differences(
     Raises:
         ParameterError: If there is no pair.
     """
-    means = [frame[frame[column] == name].groupby(list(each))[value].mean() for name in (one, other)]
+    means: list[Any] = [
+        frame[frame[column] == name].groupby(list(each))[value].mean() for name in (one, other)
+    ]
     found = (means[0] - means[1]).dropna().to_numpy(float)
     if not len(found):
         raise ParameterError(f"No rows of {one!r} and {other!r} in {column} belong together.")
@@ -178,7 +181,7 @@ def round_times(rows: Sequence[Row]) -> "DataFrame":
         Columns machine, clients (of a round), protection, milliseconds, more, low, high (percent more than
         without a defense, with its interval), text (these three) and theirs (the range over Table II).
     """
-    theirs = table_ii().groupby("protection")["round_time"].agg(["min", "max"])
+    theirs: Any = table_ii().groupby("protection")["round_time"].agg(["min", "max"])
     lines = []
     for row in rows:
         if row.benchmark == "defended_rounds" and "seconds" in row.figures:

@@ -587,7 +587,7 @@ glue("risks", plots.picture(figure, alt), display=False)
 # ## What the attacks find
 #
 # PSNR of images as they are, in dB; in brackets the 95 % interval of the mean over the images. *Theirs* are the figures of {cite:t}`wang2022protect`, Table II. The last line needs no attack: it is what the mean of the training images scores as a guess for every victim.
-# A reconstruction that scores less, as all defended ones in the paper's tables with their nine to eleven dB, has told the attacker nothing.
+# By this measure a reconstruction that scores less, as those of nine to eleven dB in the paper's tables mostly do, tells no more than that guess.
 
 # %% tags=["hide-input"]
 by = ["against", "images", "protection"]
