@@ -1,6 +1,7 @@
 """Claims of a source as effects on the same batches, with intervals over seeds and a verdict each."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import pandas
 from gleak_lib.experiments import intervals
@@ -20,8 +21,8 @@ def effect(frame: pandas.DataFrame, one: str, other: str, of: str = "", value: s
     Returns:
         A value per batch that both have, indexed by batch_size, seed and victim.
     """
-    rows = frame.query(of) if of else frame
-    means = [rows.query(text).groupby(UNIT)[value].mean() for text in (one, other)]
+    rows: Any = frame.query(of) if of else frame
+    means: list[Any] = [rows.query(text).groupby(UNIT)[value].mean() for text in (one, other)]
     return (means[0] - means[1]).dropna()
 
 
@@ -44,8 +45,8 @@ def judge(claims: Mapping[str, tuple[pandas.Series, str]], margin: float = 1.0) 
         if values.empty:
             rows.append((claim, intervals.MISSING, intervals.MISSING, "not measured", float("nan")))
             continue
-        seeds = values.index.get_level_values("seed")
-        means = values.groupby(seeds).mean()
+        seeds: Any = values.index.get_level_values("seed")
+        means: Any = values.groupby(seeds).mean()
         low, high = intervals.nested(values.to_numpy(), seeds.to_numpy())
         each = " to ".join(f"{end:+.1f}".replace("-", "−") for end in (means.min(), means.max()))
         said = intervals.said(means.mean(), low, high, 1)
