@@ -22,11 +22,11 @@ def effect(frame: pandas.DataFrame, one: str, other: str, of: str = "", value: s
         A value per batch that both have, indexed by batch_size, seed and victim.
     """
     rows: Any = frame.query(of) if of else frame
-    means = [rows.query(text).groupby(UNIT)[value].mean() for text in (one, other)]
+    means: list[Any] = [rows.query(text).groupby(UNIT)[value].mean() for text in (one, other)]
     return (means[0] - means[1]).dropna()
 
 
-def judge(claims: Mapping[str, tuple[Any, str]], margin: float = 1.0) -> pandas.DataFrame:
+def judge(claims: Mapping[str, tuple[pandas.Series, str]], margin: float = 1.0) -> pandas.DataFrame:
     """Return a row per claim: its effect with an interval, the seeds' own effects, and a verdict.
 
     Seeds count alike. The interval draws seeds anew, and values within them (`intervals.nested`).
@@ -40,13 +40,13 @@ def judge(claims: Mapping[str, tuple[Any, str]], margin: float = 1.0) -> pandas.
     Returns:
         Columns claim, effect, seeds, verdict (texts) and mean.
     """
-    rows: list[tuple[Any, ...]] = []
+    rows = []
     for claim, (values, claimed) in claims.items():
         if values.empty:
             rows.append((claim, intervals.MISSING, intervals.MISSING, "not measured", float("nan")))
             continue
-        seeds = values.index.get_level_values("seed")
-        means = values.groupby(seeds).mean()
+        seeds: Any = values.index.get_level_values("seed")
+        means: Any = values.groupby(seeds).mean()
         low, high = intervals.nested(values.to_numpy(), seeds.to_numpy())
         each = " to ".join(f"{end:+.1f}".replace("-", "−") for end in (means.min(), means.max()))
         said = intervals.said(means.mean(), low, high, 1)
@@ -54,7 +54,7 @@ def judge(claims: Mapping[str, tuple[Any, str]], margin: float = 1.0) -> pandas.
     return pandas.DataFrame(rows, columns=["claim", "effect", "seeds", "verdict", "mean"])
 
 
-def _verdict(means: Any, low: float, high: float, claimed: str, margin: float) -> str:
+def _verdict(means: pandas.Series, low: float, high: float, claimed: str, margin: float) -> str:
     if claimed == "same":
         inside, outside = -margin < low and high < margin, low > margin or high < -margin
         return "holds" if inside else "does not hold" if outside else "not decided"

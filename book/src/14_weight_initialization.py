@@ -112,6 +112,8 @@ plain = Attack(
     optimizer=Adam(lr=0.1, signed=False),
     schedule=Schedule(max_steps=steps, **to_the_end),
 )
+
+# %% tags=["experiment"]
 size = {b: max(1, victims // b) for b in (1, *batch_sizes, *large)}
 two = inits[:2]
 runs = {
