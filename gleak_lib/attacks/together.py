@@ -72,6 +72,8 @@ def _check(observations: Sequence[Observation], attack: Attack) -> None:
             raise ParameterError(f"{what} only if each is one update, and all are of one loss.")
     if any(isinstance(prior, BatchStatistics) for prior in attack.priors):
         raise ParameterError(f"{what} only by attacks that do not match batch statistics.")
+    if attack.optimizer.gradient_free:
+        raise ParameterError(f"{what} only by optimizers that take gradients, one candidate per victim.")
 
 
 def _parts(found: Reconstruction, count: int) -> list[Reconstruction]:

@@ -288,7 +288,9 @@ def side_by_side(cells: Sequence[AttackCell], device: str) -> list[tuple[AttackC
         alone = cell.rounds or cell.training.bottlenecks or ":" in cell.training.model or cell.updates > 1
         alone = alone or cell.cleaning or not isinstance(cell.attack, Attack) or images > FEW.get(device, 0)
         alone = alone or cell.attack.settings.get("statistics_weight")
-        alone = alone or (isinstance(cell.attack, Attack) and not isinstance(cell.attack.variables, Pixels))
+        if isinstance(cell.attack, Attack):
+            latent = not isinstance(cell.attack.variables, Pixels)
+            alone = alone or latent or cell.attack.optimizer.gradient_free
         options = tuple(pair for pair in cell.training.options if pair[0] != "init")
         training = dataclasses.replace(cell.training, options=options, seed=0)
         alike = dataclasses.replace(cell, training=training, victim_seed=0, seed=0)
