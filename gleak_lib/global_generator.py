@@ -20,6 +20,7 @@ def isolated(device: torch.device | None = None, seed: int | None = None) -> Ite
     cuda = device is not None and device.type == "cuda"
     with _HELD, torch.random.fork_rng(devices=[device] if cuda else []):
         if seed is not None:
+            seed = int(seed)
             torch.default_generator.manual_seed(seed)
             if cuda:
                 with torch.cuda.device(device):
