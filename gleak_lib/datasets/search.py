@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,6 +10,7 @@ from typing import Any, NamedTuple
 from gleak_lib.datasets.archives import is_victims, read_npz
 from gleak_lib.datasets.base import ImageDataset
 from gleak_lib.datasets.build import Statistics, build, build_victims
+from gleak_lib.datasets.folder import is_image_folder, read_images
 from gleak_lib.datasets.sources import DATASETS, Source, embedded, fetch, read_folder
 from gleak_lib.errors import DataError, GleakError, ParameterError, UnknownNameError, unknown
 from gleak_lib.typed import typed
@@ -46,17 +48,20 @@ def load(
 
     The folder of `data_root` is searched for `NAME.npz` in MedMNIST's layout (a user's own archive loads
     the same way, and so does a victims archive), then for `NAME_64.npz` and the like of medmnist, then for
-    the folder that torchvision writes. Nothing is read through pickle.
+    the folder that torchvision writes, or one of a user's own images (see `folder.read_images`). Nothing is
+    read through pickle.
 
     Args:
-        name: a key of `DATASETS`, or the name of an archive in the folder. `NAME@64` is the set that is found
-            as NAME, at size 64, and is called so in results.
+        name: a key of `DATASETS`, or the name of an archive or of a folder of images in the folder. `NAME@64`
+            is the set that is found as NAME, at size 64, and is called so in results. Without `root` it
+            may be a path, `/data/NAME`.
         root: the folder; None means the variable `GLEAK_DATA`, else the user's cache folder.
         download: fetch the set through torchvision or medmnist where it is not found.
         channels: 3 replicates gray images, 1 keeps them gray.
         size: height and width that the images are resized to; None is what the name says, else 32.
         statistics: mean and std of the training images as models see them (`resized`), or as they lie on disk
-            (`original`, the form of the CVB paper's code: SPEC §13). An archive of victims brings its own.
+            (`original`, the form of the CVB paper's code: SPEC §13; not of a folder, whose images have many
+            sizes). An archive of victims brings its own.
 
     Raises:
         UnknownNameError: no such set, and no archive of that name; another kind of statistics.
@@ -64,6 +69,8 @@ def load(
         ParameterError: color images and `channels=1`, a set that cannot be downloaded, a size that is
             out of range or other than the name's, or images that would not fit into memory.
     """
+    if root is None and Path(name).name != name:
+        name, root = Path(name).name.removesuffix(".npz"), Path(name).parent
     check_name(name)
     base, own = at_size(name)
     if size is not None and (not 1 <= size <= LARGEST or own not in (None, size)):
@@ -121,7 +128,7 @@ class Found(NamedTuple):
 def check(root: str | Path | None = None) -> list[Found]:
     """Read every image set in a folder in full, and say which are valid, damaged or missing.
 
-    The sets of `DATASETS` come first, then the other archives in the folder.
+    The sets of `DATASETS` come first, then the other archives and folders of images in the folder.
 
     Raises:
         DataError: it is no folder. One that is not there yet is empty.
@@ -130,8 +137,14 @@ def check(root: str | Path | None = None) -> list[Found]:
     if os.path.lexists(folder) and not folder.is_dir():
         raise DataError(f"{folder} is no folder: name the one that holds the image sets.")
     known = {place for name, source in DATASETS.items() for place in _places(name, source, folder)}
-    own = [path.stem for path in sorted(folder.glob("*.npz")) if path not in known]
-    return [_check(name, folder) for name in (*DATASETS, *own)]
+    return [_check(name, folder) for name in (*DATASETS, *_own(folder, known))]
+
+
+def _own(folder: Path, known: Collection[Path] = ()) -> list[str]:
+    """Return the names of the other archives in a folder, then of its folders of images."""
+    paths = [path for path in sorted(folder.glob("*")) if path not in known]
+    archives = [path.stem for path in paths if path.suffix == ".npz"]
+    return archives + [path.name for path in paths if is_image_folder(path)]
 
 
 def _check(name: str, folder: Path) -> Found:
@@ -159,6 +172,8 @@ def _places(name: str, source: Source | None, folder: Path) -> list[Path]:
         places += [folder / f"{name}_{size}.npz" for size in (64, 128, 224)]
     if source and source.folder:
         places.append(folder / source.folder)
+    if source is None:
+        places.append(folder / name)
     return places
 
 
@@ -166,6 +181,12 @@ def _read(name: str, source: Source | None, place: Path, shown: dict[str, Any]) 
     options = {"source": str(place), "num_classes": source.num_classes if source else None, **shown}
     if place.suffix != ".npz" and source:
         return build(name, read_folder(place, source), **options)
+    if place.suffix != ".npz":
+        if shown["statistics"] == "original":
+            raise ParameterError(
+                f"{place}: images of many sizes have no statistics='original', only 'resized'."
+            )
+        return build(name, read_images(place, shown["size"]), **options)
     arrays = read_npz(place)
     if is_victims(arrays):
         return build_victims(name, arrays, **options)
@@ -185,9 +206,11 @@ def _how(name: str, source: Source | None, folder: Path) -> str:
 def _missing(name: str, source: Source | None, folder: Path, places: list[Path]) -> GleakError:
     looked = ", ".join(str(place) for place in places)
     if source is None:
-        own = [path.stem for path in folder.glob("*.npz")]
-        error = unknown("dataset", name, {*DATASETS, *own})
-        return UnknownNameError(f"{error} An archive of your own would be {looked} (MedMNIST's layout).")
+        error = unknown("dataset", name, {*DATASETS, *_own(folder)})
+        return UnknownNameError(
+            f"{error} A set of your own would be {places[0]} (MedMNIST's layout) or {places[1]} (a "
+            "folder with one folder of images per class)."
+        )
     victims = folder / f"{name}_victims.npz"
     hint = (
         f' {victims.name} is there: load "{victims.stem}" to attack fresh weights.'

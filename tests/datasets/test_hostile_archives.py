@@ -236,7 +236,7 @@ def test_free_memory_is_known(tmp_path, monkeypatch):
         ("own@99999999999999999999", ParameterError, "at most 4096"),
         ("own@" + "9" * 5000, UnknownNameError, "Unknown dataset 'own@999"),
         ("x" * 300, UnknownNameError, "Unknown dataset 'xxx.*…'"),
-        ("x" * 100, UnknownNameError, "An archive of your own would be"),
+        ("x" * 100, UnknownNameError, "A set of your own would be"),
         (b"own", ParameterError, "name must be str, got b'own'"),
     ],
 )

@@ -210,7 +210,7 @@ def test_unknown_names_list_what_there_is(tmp_path, arrays):
     np.savez(tmp_path / "my_hospital.npz", **arrays)
     with pytest.raises(UnknownNameError, match=r"Did you mean 'cifar10'\?.*cifar100.*mnist.*my_hospital"):
         datasets.load("cifar-10", root=tmp_path)
-    with pytest.raises(UnknownNameError, match=r"An archive of your own would be .*hospital_x\.npz"):
+    with pytest.raises(UnknownNameError, match=r"A set of your own would be .*hospital_x\.npz"):
         datasets.load("hospital_x", root=tmp_path)
 
 
