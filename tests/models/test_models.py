@@ -2,8 +2,10 @@
 
 import pytest
 import torch
+from torch import distributions
+from torch.nn import functional
 
-from gleak_lib import models
+from gleak_lib import attacks, models
 from gleak_lib.bottlenecks import CVB, PRECODE
 from gleak_lib.errors import ParameterError, ShapeError, UnknownNameError
 
@@ -81,6 +83,51 @@ def test_the_kl_term_is_weighted_by_beta_and_summed():
     kl = [m.run(x, noise).kl for m in (one, two, both)]
     assert kl[0].min() > 0
     torch.testing.assert_close(kl[0] + kl[1], kl[2])
+
+
+SEVERAL = {
+    "dmlp": tuple(PRECODE(p, k=2 + p, beta=10.0**-p) for p in (1, 2, 3, 4)),
+    "lenet": (PRECODE(1, k=5, beta=0.5), PRECODE(3, k=3, beta=2e-3)),
+}
+
+
+@pytest.mark.parametrize("name", SEVERAL)
+def test_the_loss_of_several_precode_modules_is_the_sum_by_hand(name):
+    """000 Eq. 6-7: the loss of the clients' gradients is the model's plus beta_i KL_i of each module."""
+    options = {"width": 12} if name == "dmlp" else {"activation": "relu"}
+    shape = (3, 32, 32)
+    model = models.build(name, input_shape=shape, bottlenecks=SEVERAL[name], seed=0, **options)
+    images, labels = torch.rand(3, *shape), torch.tensor([0, 4, 9])
+    noise = [torch.randn(3, spec.k) for spec in SEVERAL[name]]
+    x, loss, eps = images, torch.zeros(3), iter(noise)
+    for position in range(1, model.depth + 1):
+        x = model.get_submodule(f"stage{position}")(x)
+        for spec in (spec for spec in SEVERAL[name] if spec.position == position):
+            module = model.get_submodule(f"bottleneck{position}")
+            mu, raw = torch.split(x.flatten(1) @ module.encoder.weight.T, spec.k, dim=1)
+            sigma = functional.softplus(raw.clamp(-5, 5))
+            kl = distributions.kl_divergence(distributions.Normal(mu, sigma), distributions.Normal(0.0, 1.0))
+            loss = loss + spec.beta * kl.sum(1)
+            x = ((mu + sigma * next(eps)) @ module.decoder.weight.T).reshape(x.shape)
+    run = model.run(images, noise)
+    torch.testing.assert_close(run.logits, model.head(x))
+    torch.testing.assert_close(run.kl, loss)
+    observation = attacks.observe(
+        model,
+        images,
+        labels,
+        mean=(0.0,) * 3,
+        std=(1.0,) * 3,
+        share_noise=True,
+        generator=torch.Generator().manual_seed(0),
+    )
+    assert observation.noise is not None
+    alone = model.run(images[:1], [part[:1] for part in observation.noise])
+    expected = torch.autograd.grad(
+        functional.cross_entropy(alone.logits, labels[:1]) + alone.kl.sum(), list(model.parameters())
+    )
+    for (key, _), gradient in zip(model.named_parameters(), expected, strict=True):
+        torch.testing.assert_close(observation.gradients[key][0], gradient, rtol=1e-4, atol=1e-6)
 
 
 def test_input_shape_and_classes_are_free():
