@@ -152,6 +152,16 @@ TINY = {
         "turbo_steps": 1,
         "examples": 2,
     },
+    "16_precode_supplement": {
+        "width": 8,
+        "precode_sizes": [2, 4],
+        "size": 4,
+        "training_rounds": 1,
+        "seeds": 1,
+        "victims": 2,
+        "steps": 3,
+        "examples": 2,
+    },
 }
 
 COLLECTING = {"11_ours_beside_theirs", "12_benchmarks"}  # they compute nothing

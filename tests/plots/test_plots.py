@@ -298,3 +298,29 @@ def test_wrong_animations():
         plots.animation(truth, truth[None], [0, 1], [[0.0] * 2], name="IG")
     with pytest.raises(ShapeError, match="rows of 2 losses"):
         plots.animation(truth, truth[None], [0], [[0.0]], name="IG")
+
+
+def test_curves_draw_the_mean_and_the_range_of_seeds():
+    frame = pd.DataFrame(
+        {
+            "row": "MLP",
+            "column": "test",
+            "line": "none",
+            "round": [0, 1, 0, 1, 2],
+            "value": [10, 20, 14, 30, math.nan],
+        }
+    )
+    axes = figures.curves(frame, ylabel="accuracy %").axes[0]
+    (line,) = axes.lines
+    assert line.get_xdata().tolist() == [0, 1] and line.get_ydata().tolist() == [12, 25]
+    edges = axes.collections[0].get_paths()[0].vertices
+    assert {tuple(point) for point in edges} >= {(0, 10), (0, 14), (1, 20), (1, 30)}
+    assert axes.get_title() == "MLP, test"
+
+
+def test_curves_refuse_what_cannot_be_drawn():
+    frame = pd.DataFrame({"row": "a", "column": "b", "line": "c", "round": [0], "value": [math.nan]})
+    with pytest.raises(ParameterError, match="missing: values"):
+        figures.curves(frame, ylabel="")
+    with pytest.raises(ParameterError, match="missing: line"):
+        figures.curves(frame.drop(columns="line"), ylabel="")

@@ -1,5 +1,6 @@
 """Kinds of figures that one chapter draws; each returns a matplotlib figure and shows nothing."""
 
+from gleak_book.figures.curves import curves
 from gleak_book.figures.distributions import distributions
 from gleak_book.figures.groups import groups
 from gleak_book.figures.levels import levels
@@ -8,6 +9,7 @@ from gleak_book.figures.sweep import sweep
 from gleak_book.figures.window import window
 
 __all__ = [
+    "curves",
     "distributions",
     "groups",
     "levels",

@@ -1,0 +1,39 @@
+"""Claims of a paper against measured values: does the interval of a mean lie where the claim says?"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from gleak_lib.errors import ParameterError
+from gleak_lib.experiments import intervals
+
+
+class Verdict(NamedTuple):
+    """What values say of a claim: their mean, its 95 % interval, and one of three words."""
+
+    value: float
+    low: float
+    high: float
+    word: str  # "holds", "does not hold" or "undecided"
+
+
+def judge(values: Sequence[float] | np.ndarray, least: float, most: float) -> Verdict:
+    """Judge the claim that a mean lies between two bounds by Student's 95 % interval of it.
+
+    It holds where the whole interval lies between the bounds, does not where none of it does, and is
+    undecided else, as it is for a single value.
+
+    Args:
+        values: independent ones, for instance a difference for each image or each model.
+        least, most: the bounds, maybe infinite.
+
+    Raises:
+        ParameterError: If there is no value, or the bounds are in the wrong order.
+    """
+    values = np.asarray(values, dtype=float)
+    if not least < most:
+        raise ParameterError(f"least must be below most, got {least:g} and {most:g}.")
+    low, high = intervals.mean(values)
+    inside, outside = least <= low and high <= most, high < least or low > most
+    word = "holds" if inside else "does not hold" if outside else "undecided"
+    return Verdict(float(values.mean()), low, high, word)
