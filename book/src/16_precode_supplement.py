@@ -15,7 +15,7 @@
 #
 # **Answer.** On fresh weights: under IG the place behind the last hidden layer is the safest: {glue:text}`late-ig` % of the images are found, behind the first layer {glue:text}`early-ig` %. Under Ignore it is the worst, {glue:text}`late-ignore` %
 # against {glue:text}`early-ignore` %. So two papers that contradict each other are both right about their attack. One that searches for the noise finds {glue:text}`early-joint` % behind the first layer, and one division finds every image of an
-# MLP. Four modules cost {glue:text}`number-accuracy` points of accuracy after {glue:text}`about-rounds`.
+# MLP. Four modules instead of one change the accuracy after {glue:text}`about-rounds` by {glue:text}`number-accuracy` points.
 # ```
 #
 # ```{glue:figure} seen
@@ -430,8 +430,8 @@ tables.show(
 )
 
 # %% [markdown]
-# Between the widest and the narrowest module there are {glue:text}`k-accuracy` points, averaged over the weights; between the heaviest KL term and the others {glue:text}`beta-accuracy`. Here the second-heaviest term costs something, too,
-# {glue:text}`lighter-accuracy` points against the lightest, which the source does not see at the end of its trainings. One module as such costs {glue:text}`any-accuracy` points after these few rounds, and {glue:text}`most` another
+# Between the widest and the narrowest module there are {glue:text}`k-accuracy` points, averaged over the weights; between the heaviest KL term and the others {glue:text}`beta-accuracy`. Here the second-heaviest term matters, too,
+# with {glue:text}`lighter-accuracy` points against the lightest, which the source does not see at the end of its trainings. One module changes the accuracy after these few rounds by {glue:text}`any-accuracy` points, and {glue:text}`most` by another
 # {glue:text}`number-accuracy`.
 #
 # ## Width and weight: reconstructions
@@ -531,7 +531,7 @@ glue("place", plots.picture(figure, alt), display=False)
 # ```
 #
 # In the MLP the two papers' attacks disagree about the order. Under IG a module near the input lets more through: {glue:text}`place-ig-first` at {glue:text}`first` against {glue:text}`place-ig-last` at {glue:text}`last`, which is what the supplement says, though not "slightly".
-# Under Ignore it is the last place that lets more through: {glue:text}`place-ignore-last` against {glue:text}`place-ignore-first`, which is what Tables I and II of {cite:t}`scheliga2023cvb` say. A search for the noise finds the images at every place.
+# Under Ignore it is the last place that lets more through: {glue:text}`place-ignore-last` against {glue:text}`place-ignore-first`, which is what Tables I and II of {cite:t}`scheliga2023cvb` say. A search for the noise finds nearly all images at every place of the MLP.
 #
 # ## Number
 #
@@ -572,7 +572,7 @@ tables.show(
 
 # %% [markdown]
 # Two modules at the end hide something from Ignore and from `joint` that one does not, though most images are still found by one of the two. Four hide little: Ignore reaches {glue:text}`number-ignore` behind {glue:text}`most`, against
-# {glue:text}`place-ignore-first` behind a single module at {glue:text}`first`. Their price after these rounds is {glue:text}`number-accuracy` points of accuracy. From the closed form none of them hides anything.
+# {glue:text}`place-ignore-first` behind a single module at {glue:text}`first`. They change the accuracy after these rounds by {glue:text}`number-accuracy` points. From the closed form none of them hides anything.
 #
 # One explanation is the KL term. The signal of the classification that flows back gets smaller with every module, so that the KL term of the first one is most of what is left in the first layers, and no noise touches it: {glue:text}`kept-most` of these
 # gradients stays the same under another draw, without the KL terms {glue:text}`kept-silent`. The control says that this is not all. Without KL terms Ignore still finds {glue:text}`number-silent` behind {glue:text}`most`, and behind the single
