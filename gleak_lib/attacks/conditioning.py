@@ -48,7 +48,7 @@ def conditioning(
     probes: int | None = 8,
     generator: torch.Generator | None = None,
 ) -> Conditioning:
-    """Look at J, the Jacobian of the gradient's direction g / |g| with respect to the normalized image.
+    """Look at J, the Jacobian of the gradient's direction `g / |g|` with respect to the normalized image.
 
     Near the truth the cosine distance of an attack is `|J d|^2 / 2` for an error d of its image, so that an
     error in a direction of small singular value hardly shows. With s_i the singular values, the root mean

@@ -85,7 +85,7 @@ def latent_prior(z: Tensor, form: LatentPrior) -> Tensor:
         form: `kl-whole`, the divergence of N(m, s^2) from N(0, 1) with m and s the mean and standard
             deviation of the k entries, as the authors' code computes it; `kl`, the notes' sum over entries,
             -1/2 sum(1 + log s_i^2 - m_i^2 - s_i^2), where the one latent of an image is its entries' mean m_i
-            and gives no deviation, so that s_i = 1 and |z|^2 / 2 is left; `norm`, (|z|^2 - k)^2.
+            and gives no deviation, so that s_i = 1 and `|z|^2 / 2` is left; `norm`, `(|z|^2 - k)^2`.
     """
     square, size = z.square().sum(2), z.shape[2]
     if form == "kl":
