@@ -63,7 +63,10 @@ settings = parameters.check("12_benchmarks", globals())
 from gleak_lib.experiments import paths
 from gleak_lib.experiments.store.benchmarks import BENCHMARKS, of_one_code, read
 
-rows = of_one_code(read(paths.results_folder("cpu") / BENCHMARKS))
+folders = [paths.results_folder("cpu"), paths.root() / "results"]
+rows = next(
+    filter(None, (of_one_code(read(f / BENCHMARKS)) for f in folders)), []
+)
 measured = pandas.DataFrame(
     {"benchmark": row.benchmark} | row.machine | row.settings | row.figures
     for row in rows

@@ -662,7 +662,7 @@ if modes:
     per_mode = tables.means(
         normed, ["psnr", "ssim"], ["model", "B", "activation", "mode"]
     )
-    pooled = normed.rename(columns={"B": "batch_size"})
+    pooled = normed.assign(batch_size=normed["B"])
     norm_effect = verdicts.judge(
         {
             f"{title.get(a, a)} (evaluation − training mode)": (
