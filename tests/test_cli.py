@@ -14,7 +14,7 @@ from gleak_lib import cli, datasets
 from gleak_lib.attacks import ATTACKS
 from gleak_lib.chapters.execute import execute
 from gleak_lib.errors import StoreError
-from gleak_lib.experiments import AttackCell, TrainingCell, paths, run
+from gleak_lib.experiments import AttackExperiment, TrainingExperiment, paths, run
 from gleak_lib.experiments.runner.processes import share
 from gleak_lib.experiments.store.store import Store
 
@@ -32,9 +32,9 @@ settings = chapters.parameters.check("01_tiny", globals())
 
 # %% tags=["experiment"]
 from gleak_lib.attacks import ATTACKS
-from gleak_lib.experiments import AttackCell, TrainingCell
+from gleak_lib.experiments import AttackExperiment, TrainingExperiment
 attack = ATTACKS["ig"].replace(max_steps=2)
-experiments = [AttackCell(TrainingCell("digits"), attack=attack, victims=victims)]
+experiments = [AttackExperiment(TrainingExperiment("digits"), attack=attack, victims=victims)]
 
 # %%
 from gleak_lib.experiments import run
@@ -64,7 +64,7 @@ def checkout(tmp_path, monkeypatch):
 
 def declared(victims):
     attack = ATTACKS["ig"].replace(max_steps=2)
-    return [AttackCell(TrainingCell("digits"), attack=attack, victims=victims)]
+    return [AttackExperiment(TrainingExperiment("digits"), attack=attack, victims=victims)]
 
 
 def files(folder):
@@ -79,8 +79,8 @@ def test_run_into_a_folder_leaves_the_checkout_alone(checkout, tmp_path, capsys)
     )
     assert files(checkout) == before
     told = capsys.readouterr()
-    assert "01_tiny: 1 cells, 0 done, 1 to compute, " in told.out
-    assert "cells: 100%" in told.err and "1/1" in told.err and "ig (layers: all) on digits" in told.err
+    assert "01_tiny: 1 experiments, 0 done, 1 to compute, " in told.out
+    assert "experiments: 100%" in told.err and "1/1" in told.err and "ig (layers: all) on digits" in told.err
 
     path = output / "chapters" / "01_tiny.ipynb"
     notebook = nbformat.read(path, as_version=4)
@@ -100,7 +100,7 @@ def test_run_into_a_folder_leaves_the_checkout_alone(checkout, tmp_path, capsys)
     )
     assert path.read_text() == content
     told = capsys.readouterr()
-    assert "01_tiny: 1 cells, 1 done, nothing missing" in told.out and "cells:" not in told.err
+    assert "01_tiny: 1 experiments, 1 done, nothing missing" in told.out and "cells:" not in told.err
 
     arguments = ["status", "01_tiny", "--profile", "quick", "--output", str(output), "-p", "victims", "4"]
     assert cli.main(arguments) == 0
@@ -155,7 +155,7 @@ def test_dry_run_says_what_is_to_do_and_does_nothing(checkout, capsys):
     assert cli.main(["run", "01_tiny", "--profile", "quick", "--dry-run", "--workers", "3"]) == 0
     assert files(checkout) == before
     first, second = capsys.readouterr().out.splitlines()
-    assert first.startswith("01_tiny: 1 cells, 0 done, 1 to compute, no estimate with 3 workers on ")
+    assert first.startswith("01_tiny: 1 experiments, 0 done, 1 to compute, no estimate with 3 workers on ")
     (cell,) = declared(3)
     assert second.split()[:3] == ["?", "attack", cell.key]
 
@@ -174,9 +174,12 @@ def test_estimates_come_from_what_was_stored(checkout, capsys):
         assert f"about 3 min on {machine}" in capsys.readouterr().out  # three victims instead of two
     assert cli.main(["run", "01_tiny", "--profile", "quick", "--time-limit", "2"]) == 2
     streams = capsys.readouterr()
-    assert "The time limit came before 1 of 1 cells" in streams.err
+    assert "The time limit came before 1 of 1 experiments" in streams.err
     assert "Left out: ig" in streams.err and "(3 min)" in streams.err
-    assert "Not executed: 01_tiny (1 of 1 cells are not there). Finished cells are stored" in streams.err
+    assert (
+        "Not executed: 01_tiny (1 of 1 experiments are not there). Finished experiments are stored"
+        in streams.err
+    )
     assert (checkout / "book/chapters/01_tiny.ipynb").read_text() == "published"
 
 
@@ -203,7 +206,7 @@ def test_one_plan_computes_all_chapters_and_each_cell_once(checkout, capsys, exe
     another(checkout, "02_tiny")
     assert cli.main(["run", "--profile", "quick", "--time-limit", "5"]) == 0
     told = capsys.readouterr()
-    assert told.out.count("1 cells, 0 done, 1 to compute") == 2 and "together: " in told.out
+    assert told.out.count("1 experiments, 0 done, 1 to compute") == 2 and "together: " in told.out
     assert "1/1" in told.err and executed == ["01_tiny", "02_tiny"]
 
 
@@ -213,26 +216,28 @@ def test_what_is_done_is_executed_though_the_time_is_up(checkout, capsys, execut
     (checkout / "params/02_tiny/quick.yaml").write_text("profile: quick\nvictims: 4\n")
     assert cli.main(["run", "--profile", "quick", "--time-limit", "1e-9"]) == 2
     error = capsys.readouterr().err
-    assert "gleak: error: The time limit came before 1 of 2 cells; the 1 finished ones are stored" in error
-    assert "Not executed: 02_tiny (1 of 1 cells are not there)" in error
+    assert (
+        "gleak: error: The time limit came before 1 of 2 experiments; the 1 finished ones are stored" in error
+    )
+    assert "Not executed: 02_tiny (1 of 1 experiments are not there)" in error
     assert executed == ["01_tiny"]
 
 
 def test_a_cell_that_fails_keeps_its_own_chapter_from_being_executed(checkout, capsys, executed, monkeypatch):
     another(checkout, "02_tiny")
     (checkout / "params/02_tiny/quick.yaml").write_text("profile: quick\nvictims: 4\n")
-    compute = AttackCell.run
+    compute = AttackExperiment.run
 
     def fail(cell, context):
         if cell.victims == 4:
             raise StoreError("no luck")
         return compute(cell, context)
 
-    monkeypatch.setattr(AttackCell, "run", fail)
+    monkeypatch.setattr(AttackExperiment, "run", fail)
     assert cli.main(["run", "--profile", "quick"]) == 2
     error = capsys.readouterr().err
-    assert "gleak: error: 1 of 2 cells failed" in error and "StoreError: no luck" in error
-    assert "Not executed: 02_tiny (1 of 1 cells are not there)" in error
+    assert "gleak: error: 1 of 2 experiments failed" in error and "StoreError: no luck" in error
+    assert "Not executed: 02_tiny (1 of 1 experiments are not there)" in error
     assert executed == ["01_tiny"]
 
 
@@ -256,11 +261,13 @@ def test_bare_papermill_computes_what_is_missing(checkout):
 def test_show_prints_a_result_and_how_it_was_made(checkout, capsys):
     store = Store(checkout / "_build/quick/results")
     (result,) = run(declared(3), store, device="cpu", progress=False)
-    key = result.cell.key
+    key = result.experiment.key
     for given in (key, key[:7]):
         assert cli.main(["show", given]) == 0
         text = capsys.readouterr().out
-        assert f"attack {key}: {result.cell.describe()}\nfile: {store.path(result.cell)}\n" in text
+        assert (
+            f"attack {key}: {result.experiment.describe()}\nfile: {store.path(result.experiment)}\n" in text
+        )
         assert "  training:\n    type: TrainingCell\n    dataset: digits\n" in text
         assert "    max_steps: 2\n" in text and "  victims: 3\n" in text
         assert f"device: {result.provenance['device']}" in text and "seconds: " in text
@@ -271,7 +278,7 @@ def test_show_prints_a_result_and_how_it_was_made(checkout, capsys):
         assert "pictures: reconstruction 3 x 3 x 32 x 32, truth 3 x 3 x 32 x 32" in text
     assert cli.main(["show", key, "--output", str(checkout / "nowhere")]) == 2
     assert "There is none at all" in capsys.readouterr().err
-    store.path(result.cell).write_text("{")
+    store.path(result.experiment).write_text("{")
     assert cli.main(["show", key]) == 2
     assert f"{key}.json is damaged" in capsys.readouterr().err
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from gleak_lib import cli
-from gleak_lib.experiments import Cell, Store, run
-from gleak_lib.experiments.specs.label_inference import LabelInferenceCell
-from gleak_lib.experiments.specs.training import TrainingCell
+from gleak_lib.experiments import Experiment, Store, run
+from gleak_lib.experiments.specs.label_inference import LabelInferenceExperiment
+from gleak_lib.experiments.specs.training import TrainingExperiment
 
 PAGE = (Path(__file__).parents[1] / "book/many_machines.md").read_text(encoding="utf-8")
 STUB = """
@@ -73,7 +73,7 @@ def test_the_recipe_makes_a_cluster_that_computes(tmp_path):
         while not (address.exists() and address.read_text()):
             assert process.poll() is None and time.monotonic() < until
             time.sleep(0.1)
-        cell: Cell = LabelInferenceCell(TrainingCell("digits"), victims=2)
+        cell: Experiment = LabelInferenceExperiment(TrainingExperiment("digits"), victims=2)
         store = Store(tmp_path / "results", tmp_path / "weights")
         (result,) = run([cell], store, scheduler=address.read_text(), progress=False)
     finally:

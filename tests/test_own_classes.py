@@ -8,7 +8,7 @@ from programs import blocks, execute
 
 from gleak_lib import attacks, bottlenecks, client_setup, federated, models
 from gleak_lib.defenses import Compression, chain
-from gleak_lib.experiments import AttackCell, Store, TrainingCell, encoding, from_json, run
+from gleak_lib.experiments import AttackExperiment, Store, TrainingExperiment, encoding, from_json, run
 
 SMALL = {"input_shape": (1, 32, 32), "num_classes": 3}
 
@@ -59,8 +59,8 @@ def test_both_stand_in_experiments_and_in_texts(tmp_path):
     assert setup.bottlenecks == (Squashed(1, k=2),)
     assert setup.defense == chain(SignOnly(0.25), Compression())
     assert str(setup) == "squashed(1, k=2) + sign_only(scale=0.25) + compression()"
-    cell = AttackCell(
-        TrainingCell("digits", bottlenecks=setup.bottlenecks),
+    cell = AttackExperiment(
+        TrainingExperiment("digits", bottlenecks=setup.bottlenecks),
         attack=attacks.ATTACKS["ignore"].replace(max_steps=2),
         victims=2,
         defense=setup.defense,

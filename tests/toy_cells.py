@@ -10,12 +10,12 @@ from typing import ClassVar
 
 import numpy as np
 
-from gleak_lib.experiments import Cell, Output, storable
+from gleak_lib.experiments import Experiment, Output, storable
 
 
 @storable
 @dataclass(frozen=True)
-class Toy(Cell):
+class Toy(Experiment):
     kind: ClassVar[str] = "toy"
     unbounded: ClassVar[tuple[str, ...]] = ("odd", "a")
 

@@ -3,8 +3,8 @@
 The chapter computes nothing. It looks through all stored results for those that differ from a row of a table
 in their scale only (victims, steps, rounds, seeds), or in how the images were prepared: `source_form` says
 how the paper's code does it. The larger scale comes first; at the same extent of the paper's protocol the
-source's form does, and another one gets a remark. Forms are never pooled. What the cells of Tables I, II and
-VII are is decided by the profile `paper` of the chapters that reproduce them.
+source's form does, and another one gets a remark. Forms are never pooled. What the experiments of Tables I,
+II and VII are is decided by the profile `paper` of the chapters that reproduce them.
 """
 
 import dataclasses
@@ -14,26 +14,26 @@ from typing import TypeVar
 
 from gleak_lib.chapters import experiments, profiles
 from gleak_lib.errors import unknown
-from gleak_lib.experiments.specs.attack import AttackCell
-from gleak_lib.experiments.specs.base import Cell
-from gleak_lib.experiments.specs.training import TrainingCell
+from gleak_lib.experiments.specs.attack import AttackExperiment
+from gleak_lib.experiments.specs.base import Experiment
+from gleak_lib.experiments.specs.training import TrainingExperiment
 from gleak_lib.experiments.store.result import Result
 from gleak_lib.experiments.store.store import Store
 from gleak_lib.federated import Protocol
 
 from gleak_book import (
     paper,
-    paper_cells,
+    paper_experiments,
     paper_rows,
     source_form,
     table_i,
 )
-from gleak_book.paper_cells import Scale
+from gleak_book.paper_experiments import Scale
 
 TABLES = ("I", "II", "V", "VII", *paper_rows.TABLES)
 FULL = Scale()
 FIGURES = ("ssim", "asr", "accuracy")
-_Kind = TypeVar("_Kind", bound=Cell)
+_Kind = TypeVar("_Kind", bound=Experiment)
 
 
 @dataclass(frozen=True)
@@ -58,16 +58,16 @@ class PaperRow:
     defense: str
     setting: str
     paper: Mapping[str, float] = field(compare=False)
-    attacked: AttackCell | None = None
-    trained: TrainingCell | None = None
+    attacked: AttackExperiment | None = None
+    trained: TrainingExperiment | None = None
 
 
 @dataclass(frozen=True)
 class BestResults:
     """Stored results by what they are at full scale: the best attack, and the best training's seeds."""
 
-    attacks: Mapping[AttackCell, Result]
-    trainings: Mapping[TrainingCell, Sequence[Result]]
+    attacks: Mapping[AttackExperiment, Result]
+    trainings: Mapping[TrainingExperiment, Sequence[Result]]
 
 
 def claims(names: Sequence[str] = TABLES) -> list[PaperRow]:
@@ -94,105 +94,122 @@ def shelf(store: Store) -> BestResults:
     then most victims, most steps. Of trainings: the full protocol, then most rounds, then the source's form,
     then most seeds; all seeds have the same rounds and form.
     """
-    attacks: dict[AttackCell, Result] = {}
-    for result in store.results(AttackCell.kind):
-        assert isinstance(result.cell, AttackCell)
-        key = whole_attack(result.cell)
-        if key not in attacks or _rank(result.cell) > _rank(_attack_of(attacks[key])):
+    attacks: dict[AttackExperiment, Result] = {}
+    for result in store.results(AttackExperiment.kind):
+        assert isinstance(result.experiment, AttackExperiment)
+        key = whole_attack(result.experiment)
+        if key not in attacks or _rank(result.experiment) > _rank(_attack_of(attacks[key])):
             attacks[key] = result
-    groups: dict[TrainingCell, dict[TrainingCell, list[Result]]] = {}
-    for result in store.results(TrainingCell.kind):
-        assert isinstance(result.cell, TrainingCell)
-        same = groups.setdefault(whole_training(result.cell), {})
-        same.setdefault(dataclasses.replace(result.cell, seed=0, keep=()), []).append(result)
+    groups: dict[TrainingExperiment, dict[TrainingExperiment, list[Result]]] = {}
+    for result in store.results(TrainingExperiment.kind):
+        assert isinstance(result.experiment, TrainingExperiment)
+        same = groups.setdefault(whole_training(result.experiment), {})
+        same.setdefault(dataclasses.replace(result.experiment, seed=0, keep=()), []).append(result)
     best = {
         key: max(same, key=lambda one: _training_rank(one, len(same[one]))) for key, same in groups.items()
     }
     return BestResults(attacks, {key: groups[key][chosen] for key, chosen in best.items()})
 
 
-def whole_attack(cell: AttackCell) -> AttackCell:
+def whole_attack(experiment: AttackExperiment) -> AttackExperiment:
     """Return the same attack at full scale, on the images of the whole set, however they were prepared."""
-    training = cell.training
+    training = experiment.training
     name = training.dataset.removesuffix(source_form.VICTIMS)
     return dataclasses.replace(
-        cell,
+        experiment,
         training=dataclasses.replace(training, dataset=name, seed=0, statistics="resized"),
         client=None,
-        attack=paper_cells.full_budget(cell.attack),
+        attack=paper_experiments.full_budget(experiment.attack),
         victims=FULL.victims,
         victim_seed=0,
         seed=0,
     )
 
 
-def whole_training(cell: TrainingCell) -> TrainingCell:
+def whole_training(experiment: TrainingExperiment) -> TrainingExperiment:
     """Return the same training at full scale, of the first seed, however the images were prepared."""
-    protocol = cell.protocol.replace(rounds=FULL.training_rounds, validation="clients")
-    return dataclasses.replace(cell, protocol=protocol, seed=0, keep=(), statistics="resized")
+    protocol = experiment.protocol.replace(rounds=FULL.training_rounds, validation="clients")
+    return dataclasses.replace(experiment, protocol=protocol, seed=0, keep=(), statistics="resized")
 
 
 EXTENTS = ("less", "reduced", "full")
 
 
-def _rank(cell: AttackCell) -> tuple[float, ...]:
-    extent, remarks = EXTENTS.index(paper_cells.attack_extent(cell)), source_form.attack_remarks(cell)
-    return extent, -len(remarks), cell.victims, paper_cells.steps(cell.attack), -cell.seed
+def _rank(experiment: AttackExperiment) -> tuple[float, ...]:
+    extent, remarks = (
+        EXTENTS.index(paper_experiments.attack_extent(experiment)),
+        source_form.attack_remarks(experiment),
+    )
+    return (
+        extent,
+        -len(remarks),
+        experiment.victims,
+        paper_experiments.steps(experiment.attack),
+        -experiment.seed,
+    )
 
 
-def _training_rank(cell: TrainingCell, seeds: int) -> tuple[int, ...]:
-    rounds, remarks = cell.protocol.rounds, source_form.training_remarks(cell)
-    return EXTENTS.index(paper_cells.training_extent(rounds, seeds)), rounds, -len(remarks), seeds
+def _training_rank(experiment: TrainingExperiment, seeds: int) -> tuple[int, ...]:
+    rounds, remarks = experiment.protocol.rounds, source_form.training_remarks(experiment)
+    return EXTENTS.index(paper_experiments.training_extent(rounds, seeds)), rounds, -len(remarks), seeds
 
 
-def _attack_of(result: Result) -> AttackCell:
-    assert isinstance(result.cell, AttackCell)
-    return result.cell
+def _attack_of(result: Result) -> AttackExperiment:
+    assert isinstance(result.experiment, AttackExperiment)
+    return result.experiment
 
 
 def _of_row(row: paper_rows.Row) -> PaperRow:
-    trained = whole_training(paper_cells.training(row, FULL, 0)) if "accuracy" in row.paper else None
+    trained = whole_training(paper_experiments.training(row, FULL, 0)) if "accuracy" in row.paper else None
     names = (row.table, row.dataset, row.model, row.attack, row.defense)
-    return PaperRow(*names, row.setting, row.paper, whole_attack(paper_cells.attack(row, FULL)), trained)
+    return PaperRow(
+        *names, row.setting, row.paper, whole_attack(paper_experiments.attack(row, FULL)), trained
+    )
 
 
 def _at_paper(chapter: str, kind: type[_Kind]) -> list[_Kind]:
     """The experiments of a kind that a chapter declares for the paper's protocol."""
     found = experiments(chapter, profiles.load(chapter, "paper"))
-    return [cell for cell in found if isinstance(cell, kind)]
+    return [experiment for experiment in found if isinstance(experiment, kind)]
 
 
-def _attacks_on_precode() -> list[AttackCell]:
+def _attacks_on_precode() -> list[AttackExperiment]:
     """The attacks of Table I on fresh weights."""
-    return [cell for cell in _at_paper("03_ignore_attack", AttackCell) if not cell.rounds]
+    return [
+        experiment for experiment in _at_paper("03_ignore_attack", AttackExperiment) if not experiment.rounds
+    ]
 
 
 def _table_i() -> Iterator[PaperRow]:
-    for cell in _attacks_on_precode():
-        asr = table_i.asr(cell)
+    for experiment in _attacks_on_precode():
+        asr = table_i.asr(experiment)
         if asr == asr:
-            has = cell.attack.settings
+            has = experiment.attack.settings
             attack = "ig" if has["layers"] == "all" and not has["exclude"] else "ignore"
-            defense = "precode" if cell.training.bottlenecks else "none"
-            row = f"{table_i.network(cell)}: {table_i.matched(cell)}"
-            yield PaperRow("I", "cifar10", "cnn", attack, defense, row, {"asr": asr}, whole_attack(cell))
+            defense = "precode" if experiment.training.bottlenecks else "none"
+            row = f"{table_i.network(experiment)}: {table_i.matched(experiment)}"
+            yield PaperRow(
+                "I", "cifar10", "cnn", attack, defense, row, {"asr": asr}, whole_attack(experiment)
+            )
 
 
 def _table_ii() -> Iterator[PaperRow]:
     strongest = [
-        cell
-        for cell in _attacks_on_precode()
-        if cell.attack.name == ("ignore" if cell.training.bottlenecks else "ig")
+        experiment
+        for experiment in _attacks_on_precode()
+        if experiment.attack.name == ("ignore" if experiment.training.bottlenecks else "ig")
     ]
-    attacked = {table_i.network(cell).removeprefix("P="): cell for cell in strongest}
+    attacked = {table_i.network(experiment).removeprefix("P="): experiment for experiment in strongest}
     for line in paper.table("cvb_table_ii").to_dict("records"):
         bare = line["position"] == "none"
         attack, defense = ("ig", "none") if bare else ("ig+ignore", "precode")
         setting = "" if bare else f"P={line['position']}, K={int(line['bottleneck_k'])}"
         figures = {name: float(line[name]) for name in FIGURES}
-        cell = attacked["no bottleneck" if bare else str(line["position"])]
-        trained = whole_training(dataclasses.replace(cell.training, protocol=Protocol()))
-        yield PaperRow("II", "cifar10", "cnn", attack, defense, setting, figures, whole_attack(cell), trained)
+        experiment = attacked["no bottleneck" if bare else str(line["position"])]
+        trained = whole_training(dataclasses.replace(experiment.training, protocol=Protocol()))
+        yield PaperRow(
+            "II", "cifar10", "cnn", attack, defense, setting, figures, whole_attack(experiment), trained
+        )
 
 
 def _table_v() -> Iterator[PaperRow]:
@@ -206,12 +223,12 @@ def _table_v() -> Iterator[PaperRow]:
 
 def _table_vii() -> Iterator[PaperRow]:
     trained = {
-        (bool(cell.bottlenecks), dict(cell.options)["bias"]): cell
-        for cell in _at_paper("10_closed_form_inversion", TrainingCell)
+        (bool(experiment.bottlenecks), dict(experiment.options)["bias"]): experiment
+        for experiment in _at_paper("10_closed_form_inversion", TrainingExperiment)
     }
     for line in paper.table("cvb_table_vii").to_dict("records"):
         precode = line["model"].endswith("precode")
         for bias, column in ((True, "bias"), (False, "no_bias")):
             defense, setting = "precode" if precode else "none", "bias" if bias else "no bias"
-            figures, cell = {"accuracy": float(line[column])}, whole_training(trained[precode, bias])
-            yield PaperRow("VII", "cifar10", "mlp", "–", defense, setting, figures, None, cell)
+            figures, experiment = {"accuracy": float(line[column])}, whole_training(trained[precode, bias])
+            yield PaperRow("VII", "cifar10", "mlp", "–", defense, setting, figures, None, experiment)

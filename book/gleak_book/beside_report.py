@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from gleak_lib.experiments import frame, tables
-from gleak_lib.experiments.specs.attack import AttackCell
-from gleak_lib.experiments.specs.training import TrainingCell
+from gleak_lib.experiments.specs.attack import AttackExperiment
+from gleak_lib.experiments.specs.training import TrainingExperiment
 from gleak_lib.extras import require
 
 from gleak_book import paper_rows
 from gleak_book.beside import FIGURES, BestResults, PaperRow
-from gleak_book.paper_cells import (
+from gleak_book.paper_experiments import (
     AGREES_SO_FAR,
     DIFFERS,
     DIFFERS_SO_FAR,
@@ -126,7 +126,7 @@ def table(claims: Sequence[PaperRow], shelf: BestResults, *, scaling: str = "min
         Columns table, dataset, model, attack, defense, setting, label; victims, steps (of the attack; NaN),
         rounds (trained at most), seeds; attack_remark and training_remark (how our images were prepared, if
         not as in the paper's code, see `source_form`); for each v of ssim, asr, accuracy: v, v_std, v_paper,
-        v_difference, v_mark (see `paper_cells.mark`); lpips and lpips_paper.
+        v_difference, v_mark (see `paper_experiments.mark`); lpips and lpips_paper.
     """
     lines = []
     for claim in claims:
@@ -259,23 +259,23 @@ def _attacked(claim: PaperRow, shelf: BestResults, scaling: str) -> Found:
     result = shelf.attacks.get(claim.attacked) if claim.attacked else None
     if result is None:
         return {}, {"victims": np.nan, "steps": np.nan, "attack_remark": ""}, "less"
-    cell = result.cell
-    assert isinstance(cell, AttackCell)
-    scale: dict[str, Any] = {"victims": cell.victims, "steps": steps(cell.attack)}
-    scale["attack_remark"] = ", ".join(attack_remarks(cell))
+    experiment = result.experiment
+    assert isinstance(experiment, AttackExperiment)
+    scale: dict[str, Any] = {"victims": experiment.victims, "steps": steps(experiment.attack)}
+    scale["attack_remark"] = ", ".join(attack_remarks(experiment))
     found = tables.attack_table(frame([result], scaling=scaling), "kind").iloc[0].to_dict()
-    return found, scale, attack_extent(cell)
+    return found, scale, attack_extent(experiment)
 
 
 def _trained(claim: PaperRow, shelf: BestResults) -> Found:
     results = shelf.trainings.get(claim.trained, ()) if claim.trained else ()
     if not results:
         return {}, {"rounds": np.nan, "seeds": np.nan, "training_remark": ""}, "less"
-    cell = results[0].cell
-    assert isinstance(cell, TrainingCell)
-    rounds, seeds = cell.protocol.rounds, len(results)
+    experiment = results[0].experiment
+    assert isinstance(experiment, TrainingExperiment)
+    rounds, seeds = experiment.protocol.rounds, len(results)
     scale: dict[str, Any] = {"rounds": rounds, "seeds": seeds}
-    scale["training_remark"] = ", ".join(training_remarks(cell))
+    scale["training_remark"] = ", ".join(training_remarks(experiment))
     return (
         tables.training_table(frame(results), "kind").iloc[0].to_dict(),
         scale,

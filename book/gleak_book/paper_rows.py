@@ -76,7 +76,7 @@ class Row:
                 f"{self.defense} is set by {', '.join(expected) or 'nothing'} in this order, got "
                 f"{self.params!r}."
             )
-        _ = self.bottlenecks(), self.transformation()  # numbers are refused here, not when a cell runs
+        _ = self.bottlenecks(), self.transformation()  # numbers are refused here, not when an experiment runs
 
     @property
     def settings(self) -> dict[str, str]:

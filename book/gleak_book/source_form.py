@@ -7,8 +7,8 @@ may stand in its place, with a remark.
 """
 
 from gleak_lib.datasets import Statistics
-from gleak_lib.experiments.specs.attack import AttackCell
-from gleak_lib.experiments.specs.training import TrainingCell
+from gleak_lib.experiments.specs.attack import AttackExperiment
+from gleak_lib.experiments.specs.training import TrainingExperiment
 
 VICTIMS = "_victims"  # a set whose name ends so has images to attack, and none to train on
 MEDICAL = ("pneumoniamnist", "dermamnist", "retinamnist", "bloodmnist")
@@ -36,21 +36,21 @@ def client(dataset: str) -> int | None:
     return CLIENT if dataset in UNRELEASED else None
 
 
-def training_remarks(cell: TrainingCell) -> tuple[str, ...]:
+def training_remarks(experiment: TrainingExperiment) -> tuple[str, ...]:
     """Return in what a training differs from the form of the paper's code; nothing where it does not."""
     differs = {
-        AFTER: cell.statistics != statistics(cell.dataset),
-        HELD_OUT: cell.protocol.validation != validation(cell.dataset),
+        AFTER: experiment.statistics != statistics(experiment.dataset),
+        HELD_OUT: experiment.protocol.validation != validation(experiment.dataset),
     }
     return tuple(remark for remark, holds in differs.items() if holds)
 
 
-def attack_remarks(cell: AttackCell) -> tuple[str, ...]:
+def attack_remarks(experiment: AttackExperiment) -> tuple[str, ...]:
     """Return in what an attack's images differ from those of the paper; an archive of victims has them."""
-    dataset = cell.training.dataset
+    dataset = experiment.training.dataset
     differs = {
-        AFTER: cell.training.statistics != statistics(dataset),
+        AFTER: experiment.training.statistics != statistics(dataset),
         OTHER_VICTIMS: dataset in RELEASED,
-        ANYBODYS: cell.client != client(dataset),
+        ANYBODYS: experiment.client != client(dataset),
     }
     return tuple(remark for remark, holds in differs.items() if holds)

@@ -3,7 +3,7 @@
 import math
 
 from gleak_lib import models
-from gleak_lib.experiments import AttackCell
+from gleak_lib.experiments import AttackExperiment
 
 from gleak_book import paper
 
@@ -17,26 +17,26 @@ def symbol(group: str) -> str:
     return PARTS.get(group.rpartition(".")[2]) or STAGES.get(group, group)
 
 
-def network(cell: AttackCell) -> str:
+def network(experiment: AttackExperiment) -> str:
     """Return `P=3` for a model with a bottleneck at position 3, `no bottleneck` for one without."""
-    specs = cell.training.bottlenecks
+    specs = experiment.training.bottlenecks
     return "P=" + "+".join(str(spec.position) for spec in specs) if specs else "no bottleneck"
 
 
-def matched(cell: AttackCell) -> str:
+def matched(experiment: AttackExperiment) -> str:
     """Return the groups whose gradients an attack matches, for instance `G1+G2+G3+GE`."""
-    training = cell.training
+    training = experiment.training
     options = dict(training.options)
     groups = tuple(models.build(training.model, bottlenecks=training.bottlenecks, seed=0, **options).groups)
-    has = cell.attack.settings
+    has = experiment.attack.settings
     kept = groups if has["layers"] == "all" else models.before_decoder(groups)
     return "+".join(symbol(group) for group in kept if group not in has["exclude"])
 
 
-def asr(cell: AttackCell) -> float:
+def asr(experiment: AttackExperiment) -> float:
     """Return the ASR in percent that the paper prints for an attack, NaN where it prints none."""
-    position, names = network(cell).removeprefix("P="), {matched(cell)}
-    if excluded := cell.attack.settings["exclude"]:
+    position, names = network(experiment).removeprefix("P="), {matched(experiment)}
+    if excluded := experiment.attack.settings["exclude"]:
         names |= {f"all but {symbol(excluded[0])}", PARTIAL if position == "2" else ""}
     for line in paper.table("cvb_table_i").to_dict("records"):
         here = str(line["precode_position"]) == position.replace("no bottleneck", "none")

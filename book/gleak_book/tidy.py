@@ -4,7 +4,8 @@
 
 executes every chapter at the profile at which it is published, notes whose pictures it asks for, and takes
 all others out of the folder (the checkout's `results/`, where none is named). Figures stay as they are. It
-computes nothing: where a chapter cannot be executed, since a cell is missing, all pictures of its cells stay.
+computes nothing: where a chapter cannot be executed, since an experiment is missing, all pictures of its
+experiments stay.
 """
 
 import sys
@@ -19,7 +20,7 @@ from gleak_lib.chapters.sources import sources
 from gleak_lib.errors import GleakError, StoreError
 from gleak_lib.experiments import encoding, paths
 from gleak_lib.experiments.atomic import read_json, write_atomically
-from gleak_lib.experiments.specs.base import Cell
+from gleak_lib.experiments.specs.base import Experiment
 from gleak_lib.experiments.store import Store, pictures
 from gleak_lib.experiments.store.document import intact, text
 
@@ -37,23 +38,25 @@ def shown(folder: Path, *, log: Callable[[str], None]) -> tuple[set[str], list[s
     failed = []
     for name, source in sources().items():
         values = profiles.load(name, profiles.published(name) or "cpu")
-        cells = experiments(name, values, source)
+        asked = experiments(name, values, source)
         try:
-            here = _asked_for(source, values, folder, cells)
+            here = _asked_for(source, values, folder, asked)
         except GleakError as error:
-            here = {f"{cell.kind}/{key}" for cell in cells for key in encoding.keys(cell)}
+            here = {f"{experiment.kind}/{key}" for experiment in asked for key in encoding.keys(experiment)}
             failed.append(name)
-            log(f"{name}: keeps all pictures it might show, of {len(cells)} results, since {error}")
+            log(f"{name}: keeps all pictures it might show, of {len(asked)} results, since {error}")
         else:
             log(f"{name}: shows pictures of {len(here)} results")
         found |= here
     return found, failed
 
 
-def _asked_for(source: Path, values: dict[str, Any], folder: Path, cells: Collection[Cell]) -> set[str]:
+def _asked_for(
+    source: Path, values: dict[str, Any], folder: Path, experiments: Collection[Experiment]
+) -> set[str]:
     """Execute a chapter, of which everything is stored, and return what it asked pictures of."""
-    if lacking := len(cells) - len(Store(folder).status(cells).done):
-        raise StoreError(f"{lacking} of its {len(cells)} cells are not stored.")
+    if lacking := len(experiments) - len(Store(folder).status(experiments).done):
+        raise StoreError(f"{lacking} of its {len(experiments)} experiments are not stored.")
     with tempfile.TemporaryDirectory(prefix="gleak-") as scratch:
         out = Path(scratch) / "out.ipynb"
         execute.execute(source, out, values, environment={paths.RESULTS: str(folder.resolve())}, last=TELL)

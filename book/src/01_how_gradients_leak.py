@@ -138,17 +138,20 @@ assert ATTACKS["cpl"] == ATTACKS["idlg"].replace(
 
 # %% tags=["experiment"]
 from gleak_lib.attacks import ATTACKS, Inferred
-from gleak_lib.experiments import AnimationCell, AttackCell, TrainingCell
+from gleak_lib.experiments import (
+    AnimationExperiment,
+    AttackExperiment,
+    TrainingExperiment,
+)
 from gleak_lib.federated import Protocol
 
 from gleak_book.source_form import statistics
 
 fresh = {"model": model, "seed": seed, "protocol": Protocol(rounds=0)}
-plain = TrainingCell(dataset, statistics=statistics(dataset), **fresh)
-lbfgs = {"max_steps": lbfgs_steps}
-adam = {"max_steps": steps, "drop_after": plateau}
-ig, dlg = ATTACKS["ig"].replace(**adam), ATTACKS["dlg"].replace(**lbfgs)
-idlg, cpl = (ATTACKS[name].replace(**lbfgs) for name in ("idlg", "cpl"))
+plain = TrainingExperiment(dataset, statistics=statistics(dataset), **fresh)
+names, lbfgs = ("dlg", "idlg", "cpl"), {"max_steps": lbfgs_steps}
+dlg, idlg, cpl = (ATTACKS[name].replace(**lbfgs) for name in names)
+ig = ATTACKS["ig"].replace(max_steps=steps, drop_after=plateau)
 rungs = {
     "DLG": dlg,
     "DLG + label inferred": dlg.replace(labels=Inferred()),
@@ -166,11 +169,11 @@ rungs = {
 # %% tags=["experiment"]
 chosen = {"victim_seed": victim_seed, "seed": seed}
 ladder = {
-    label: AttackCell(plain, 0, attack, victims, **chosen)
+    label: AttackExperiment(plain, 0, attack, victims, **chosen)
     for label, attack in rungs.items()
 }
 few = min(movie_victims, victims)
-movie = AnimationCell(plain, 0, ig, few, frames, **chosen)
+movie = AnimationExperiment(plain, 0, ig, few, frames, **chosen)
 experiments = [*ladder.values(), movie]
 
 # %%
@@ -314,19 +317,21 @@ forms = {
     ("CVB", "iDLG, as coded"): idlg.replace(**redrawn),
     ("CVB", "CPL"): cpl.replace(**late),
     ("CVB", "CPL, as coded"): cpl.replace(**redrawn, **coded),
-    ("CVB", "IG"): ATTACKS["ignore"].replace(**adam),
+    ("CVB", "IG"): ATTACKS["ignore"].replace(
+        max_steps=steps, drop_after=plateau
+    ),
 }
 
 # %% tags=["experiment"]
 networks = {
-    (d, defense): TrainingCell(
+    (d, defense): TrainingExperiment(
         d, bottlenecks=specs, statistics=statistics(d), **fresh
     )
     for d in [dataset, *datasets]
     for defense, specs in {"none": (), "CVB": (cvb,)}.items()
 }
 table_iii = {
-    (d, defense, name): AttackCell(
+    (d, defense, name): AttackExperiment(
         networks[d, defense], 0, attack, victims, **chosen
     )
     for d in datasets
@@ -488,7 +493,9 @@ Markdown(
 # %% tags=["experiment"]
 short = ATTACKS["ig"].replace(max_steps=batch_steps, drop_after=plateau)
 batches = {
-    size: AttackCell(plain, 0, short, batch_images // size, size, **chosen)
+    size: AttackExperiment(
+        plain, 0, short, batch_images // size, size, **chosen
+    )
     for size in batch_sizes
 }
 experiments += batches.values()
@@ -524,8 +531,8 @@ alt = "Two panels, SSIM and PSNR over the number of images per batch: both fall 
 glue("batches", plots.picture(figure, alt), display=False)
 originals = results[batches[batch_sizes[0]]].images("truth")
 pictures = {
-    f"B = {size}": results[cell].images("reconstruction")
-    for size, cell in batches.items()
+    f"B = {size}": results[experiment].images("reconstruction")
+    for size, experiment in batches.items()
 }
 figure = plots.reconstructions(
     originals, pictures, columns=examples, scaling=scaling
@@ -581,12 +588,12 @@ assert torch.equal(attacks.infer(observation).flatten(), shared.argmin(dim=1))
 # each class is there {cite:p}`ma2023ilrg`.
 
 # %% tags=["experiment"]
-from gleak_lib.experiments import LabelInferenceCell
+from gleak_lib.experiments import LabelInferenceExperiment
 
 more = [size for size in batch_sizes if size > 1] + [16]  # than classes
 kinds = {"distinct": batch_sizes, "random": batch_sizes, "counts": more}
 labeled = {
-    (defense, kind, size): LabelInferenceCell(
+    (defense, kind, size): LabelInferenceExperiment(
         networks[dataset, defense],
         victims=label_batches,
         batch_size=size,

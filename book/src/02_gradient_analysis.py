@@ -78,19 +78,19 @@ settings = parameters.check("02_gradient_analysis", globals())
 # 2. IG on the model with PRECODE,
 # 3. *Ignore* on the model with PRECODE: IG that matches only the layers before the decoder.
 #
-# The attacker's noise $\varepsilon$ is drawn anew at each step; the client's is unknown. Each attack runs through all of its steps, and `GradientTracksCell` keeps what its
-# gradients do; nothing of the attack is changed by it. `NoiseSensitivityCell` says what could be reached at all: it takes the *true* image and compares two of its gradients
+# The attacker's noise $\varepsilon$ is drawn anew at each step; the client's is unknown. Each attack runs through all of its steps, and `GradientTracksExperiment` keeps what its
+# gradients do; nothing of the attack is changed by it. `NoiseSensitivityExperiment` says what could be reached at all: it takes the *true* image and compares two of its gradients
 # under different noise ({doc}`03_ignore_attack`).
 
 # %% tags=["experiment"]
 from gleak_lib.attacks import ATTACKS
 from gleak_lib.client_setup import parse
-from gleak_lib.experiments import TrainingCell
+from gleak_lib.experiments import TrainingExperiment
 
 setup = parse(network)
 assert setup.bottlenecks, "network needs a bottleneck, as in precode(3)"
-plain = TrainingCell(dataset, model, seed=seed)
-hidden = TrainingCell(dataset, model, (), setup.bottlenecks, seed=seed)
+plain = TrainingExperiment(dataset, model, seed=seed)
+hidden = TrainingExperiment(dataset, model, (), setup.bottlenecks, seed=seed)
 name = setup.label.partition(" ")[0]
 kinds = {
     "no bottleneck, IG": (plain, ATTACKS["ig"]),
@@ -103,22 +103,22 @@ chosen = {"victims": victims, "victim_seed": victim_seed, "seed": seed}
 
 # %% tags=["experiment"]
 from gleak_lib.experiments import (
-    AttackCell,
-    GradientTracksCell,
-    NoiseSensitivityCell,
+    AttackExperiment,
+    GradientTracksExperiment,
+    NoiseSensitivityExperiment,
 )
 
 kept = max(images, min(3, victims))  # images with curves in the store
 watched = {
-    (r, kind): GradientTracksCell(
-        AttackCell(training, r, attack.replace(**whole), **chosen),
+    (r, kind): GradientTracksExperiment(
+        AttackExperiment(training, r, attack.replace(**whole), **chosen),
         tail=tail,
         shown=kept,
     )
     for r in rounds
     for kind, (training, attack) in kinds.items()
 }
-noise = {r: NoiseSensitivityCell(hidden, r, **chosen) for r in rounds}
+noise = {r: NoiseSensitivityExperiment(hidden, r, **chosen) for r in rounds}
 experiments = [*noise.values(), *watched.values()]
 
 # %%
@@ -191,7 +191,10 @@ for place, group in enumerate(groups):
 
 # %% tags=["hide-input"]
 first, ig_name, ignore_name = kinds
-tracks = {key: results[cell].figures["tracks"] for key, cell in watched.items()}
+tracks = {
+    key: results[experiment].figures["tracks"]
+    for key, experiment in watched.items()
+}
 stage = "conv" if model == "cnn" else "stage"
 groups = tracks[rounds[0], ignore_name]["groups"]
 layers = {

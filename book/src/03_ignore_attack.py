@@ -78,7 +78,7 @@ settings = parameters.check("03_ignore_attack", globals())
 
 # %% tags=["experiment"]
 from gleak_lib.bottlenecks import BOTTLENECKS
-from gleak_lib.experiments import NoiseSensitivityCell, TrainingCell
+from gleak_lib.experiments import NoiseSensitivityExperiment, TrainingExperiment
 from gleak_lib.federated import Protocol
 
 networks = {"no bottleneck": ()}
@@ -86,7 +86,7 @@ for p, size in zip(positions, sizes, strict=True):
     networks[f"P={p}"] = (BOTTLENECKS[bottleneck](p, size, beta=beta),)
 protocol, keep = Protocol(rounds=training_rounds), [r for r in rounds if r]
 trainings = {
-    (n, s): TrainingCell(
+    (n, s): TrainingExperiment(
         dataset, model, (), networks[n], protocol, seed=s, keep=keep
     )
     for n in networks
@@ -94,7 +94,9 @@ trainings = {
 }
 chosen = {"victims": victims, "victim_seed": victim_seed}
 noise = {
-    (n, r): NoiseSensitivityCell(trainings[n, seed], r, seed=seed, **chosen)
+    (n, r): NoiseSensitivityExperiment(
+        trainings[n, seed], r, seed=seed, **chosen
+    )
     for n in networks
     for r in rounds
     if networks[n]
@@ -107,7 +109,7 @@ noise = {
 # %% tags=["experiment"]
 from gleak_lib import models
 from gleak_lib.attacks import ATTACKS
-from gleak_lib.experiments import AttackCell
+from gleak_lib.experiments import AttackExperiment
 
 masks = {}
 for n, specs in networks.items():
@@ -120,7 +122,7 @@ for n, specs in networks.items():
         masks[n, "Ignore"] = ATTACKS["ignore"]
 budget = {"max_steps": steps, "drop_after": plateau, "tv": tv}
 attacked = {
-    (n, mask, r, s): AttackCell(
+    (n, mask, r, s): AttackExperiment(
         trainings[n, s], r, attack.replace(**budget), seed=s, **chosen
     )
     for (n, mask), attack in masks.items()
@@ -266,8 +268,10 @@ cells = [
     for row in table[["network", "mask", "rounds"]].to_numpy().tolist()
 ]
 papers = (dataset, model, bottleneck) == ("cifar10", "cnn", "precode")
-table["gradients"] = [table_i.matched(cell) for cell in cells]
-table["asr_paper"] = [table_i.asr(cell) if papers else None for cell in cells]
+table["gradients"] = [table_i.matched(experiment) for experiment in cells]
+table["asr_paper"] = [
+    table_i.asr(experiment) if papers else None for experiment in cells
+]
 both = table["mask"].isin(["IG", "Ignore"])
 short = both | (table["network"] == f"P={positions[0]}")
 weights = {
@@ -374,8 +378,8 @@ for name, r in (("fresh", rounds[0]), ("trained", rounds[-1])):
         if m in ("IG", "Ignore")
     }
     pictures = {
-        label: results[cell].images("reconstruction")
-        for label, cell in rows.items()
+        label: results[experiment].images("reconstruction")
+        for label, experiment in rows.items()
     }
     originals = results[attacked["no bottleneck", "IG", r, seed]].images(
         "truth"

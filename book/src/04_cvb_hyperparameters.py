@@ -81,7 +81,7 @@ from IPython.display import Markdown
 from matplotlib import pyplot
 from myst_nb import glue
 
-from gleak_book import paper, paper_cells, paper_rows
+from gleak_book import paper, paper_experiments, paper_rows
 
 settings = parameters.check("04_cvb_hyperparameters", globals())
 
@@ -119,7 +119,7 @@ for key, change in changes.items():
 
 # %% tags=["experiment"]
 from gleak_lib.attacks import ATTACKS
-from gleak_lib.experiments import TrainingCell
+from gleak_lib.experiments import TrainingExperiment
 from gleak_lib.federated import Protocol
 
 from gleak_book.source_form import statistics
@@ -127,13 +127,15 @@ from gleak_book.source_form import statistics
 protocol = Protocol(rounds=training_rounds)
 form = {"protocol": protocol, "statistics": statistics(dataset)}
 trained = {
-    (*key, i): TrainingCell(dataset, model, bottlenecks=specs, seed=i, **form)
+    (*key, i): TrainingExperiment(
+        dataset, model, bottlenecks=specs, seed=i, **form
+    )
     for key, specs in networks.items()
     for i in range(seed, seed + seeds)
 }
 
 # %% tags=["experiment"]
-from gleak_lib.experiments import AttackCell, NoiseSensitivityCell
+from gleak_lib.experiments import AttackExperiment, NoiseSensitivityExperiment
 
 budget = {"max_steps": steps, "drop_after": plateau, "tv": tv}
 chosen = {"victims": victims, "victim_seed": victim_seed, "seed": seed}
@@ -141,9 +143,9 @@ attacked, noise = {}, {}
 for key, specs in networks.items():
     weights = trained[(*key, seed)]
     attack = ATTACKS["ignore" if specs else "ig"].replace(**budget)
-    attacked[key] = AttackCell(weights, 0, attack, **chosen)
+    attacked[key] = AttackExperiment(weights, 0, attack, **chosen)
     for r in sigma_rounds if key[0] in forms else ():
-        noise[(*key, r)] = NoiseSensitivityCell(weights, r, **chosen)
+        noise[(*key, r)] = NoiseSensitivityExperiment(weights, r, **chosen)
 experiments = [trained, attacked, noise]
 
 # %%
@@ -221,10 +223,10 @@ table = paper.beside(
     on="label",
     values=["ssim", "asr", "lpips", "accuracy"],
 )
-extent = paper_cells.attack_extent(attacked["none", ""])
+extent = paper_experiments.attack_extent(attacked["none", ""])
 for score in ("ssim", "asr"):
     table[f"{score}_mark"] = [
-        paper_cells.mark(score, *pair, extent)
+        paper_experiments.mark(score, *pair, extent)
         for pair in zip(table[score], table[f"{score}_paper"], strict=True)
     ]
 none = table.iloc[0].to_dict() | {"gain": 0.0}

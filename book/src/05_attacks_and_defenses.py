@@ -85,7 +85,7 @@ from gleak_lib.experiments import intervals, run, tables
 from IPython.display import Markdown, display
 from myst_nb import glue
 
-from gleak_book import paper, paper_cells, paper_rows
+from gleak_book import paper, paper_experiments, paper_rows
 
 settings = parameters.check("05_attacks_and_defenses", globals())
 
@@ -110,14 +110,17 @@ setups = {parse(text).label: parse(text) for text in texts}
 # does (`statistics`). The bytes of one shared gradient are counted, too.
 
 # %% tags=["experiment"]
-from gleak_lib.experiments import CommunicationCostCell, TrainingCell
+from gleak_lib.experiments import (
+    CommunicationCostExperiment,
+    TrainingExperiment,
+)
 from gleak_lib.federated import Protocol
 
 from gleak_book.source_form import statistics
 
 protocol = Protocol(rounds=training_rounds)
 trained = {
-    (d, label, i): TrainingCell(
+    (d, label, i): TrainingExperiment(
         d,
         model,
         bottlenecks=s.bottlenecks,
@@ -133,7 +136,7 @@ trained = {
 
 # %% tags=["experiment"]
 from gleak_lib.attacks import ATTACKS
-from gleak_lib.experiments import AttackCell
+from gleak_lib.experiments import AttackExperiment
 
 adam = {"max_steps": steps, "drop_after": plateau, "tv": tv}
 ig, ignore = (ATTACKS[name].replace(**adam) for name in ("ig", "ignore"))
@@ -144,9 +147,11 @@ for d, label, i in trained:
         s, weights = setups[label], trained[d, label, seed]
         share = {"defense": s.defense, **chosen}
         attack = ignore if s.bottlenecks else ig
-        attacked[d, label] = AttackCell(weights, 0, attack, victims, **share)
+        attacked[d, label] = AttackExperiment(
+            weights, 0, attack, victims, **share
+        )
         if d == dataset:
-            sent[label] = CommunicationCostCell(weights, **share)
+            sent[label] = CommunicationCostExperiment(weights, **share)
 
 # %% [markdown]
 # On one image set some settings meet the older attacks, too. Against the bottlenecks each attack ignores the gradients behind the encoder, as in the paper, and IG also runs without this mask.
@@ -165,10 +170,10 @@ for text in compared:
         tried["IG"] = ignore if s.bottlenecks else ig
         tried |= {"IG, all gradients": ig} if s.bottlenecks else {}
     own = {"bottlenecks": s.bottlenecks, "statistics": statistics(dataset)}
-    fresh = TrainingCell(dataset, model, seed=seed, **own)
+    fresh = TrainingExperiment(dataset, model, seed=seed, **own)
     share = {"victims": victims, "defense": s.defense, **chosen}
     for title, attack in tried.items():
-        matrix[s.label, title] = AttackCell(fresh, 0, attack, **share)
+        matrix[s.label, title] = AttackExperiment(fresh, 0, attack, **share)
 experiments = [trained, attacked, sent, matrix]
 
 # %%
@@ -258,10 +263,10 @@ table = (
 )
 values = ["ssim", "asr", "lpips", "accuracy"]
 table = paper.beside(table, theirs, on=keys, values=values)
-extent = paper_cells.attack_extent(next(iter(attacked.values())))
+extent = paper_experiments.attack_extent(next(iter(attacked.values())))
 for score in ("ssim", "asr"):
     table[f"{score}_mark"] = [
-        paper_cells.mark(score, *pair, extent)
+        paper_experiments.mark(score, *pair, extent)
         for pair in zip(table[score], table[f"{score}_paper"], strict=True)
     ]
 for name, column in {
@@ -272,7 +277,8 @@ for name, column in {
     table[name] = table[column] - table["dataset"].map(none)
 table["family"] = table["label"].str.split(n=1).str[0]
 private = {
-    key: results[cell].figures.get("epsilon") for key, cell in trained.items()
+    key: results[experiment].figures.get("epsilon")
+    for key, experiment in trained.items()
 }
 table["epsilon"] = [
     f"{max(found):,.3g}" if found else None
@@ -504,7 +510,8 @@ for name in ("kilobytes", "seconds"):
     costs[f"relative_{name}"] = costs[name] / costs[name].iloc[0]
 devices = ", ".join(
     dict.fromkeys(
-        str(results[cell].provenance["device"]) for cell in first.values()
+        str(results[experiment].provenance["device"])
+        for experiment in first.values()
     )
 )
 costly = {
@@ -624,7 +631,7 @@ for key, text in numbers.items():
 #
 # ## Exercises
 #
-# **1.** In the second cell by hand, lower DP's noise to $10^{-3}$. What happens to the SSIM, and what does clipping alone, `DP(0.5, 0.0)`, hide?
+# **1.** In the second experiment by hand, lower DP's noise to $10^{-3}$. What happens to the SSIM, and what does clipping alone, `DP(0.5, 0.0)`, hide?
 #
 # ```{admonition} Solution
 # :class: dropdown

@@ -90,14 +90,14 @@ settings = parameters.check("06_other_architectures", globals())
 
 # %% tags=["experiment"]
 from gleak_lib.bottlenecks import CVB
-from gleak_lib.experiments import TrainingCell
+from gleak_lib.experiments import TrainingExperiment
 from gleak_lib.federated import Protocol
 
 from gleak_book.source_form import statistics
 
 cvbs = {"cnn": CVB(1), "resnet18": CVB(1, beta=5e-5), "vit": CVB(1, 3)}
 networks = {
-    (d, name, defense, r): TrainingCell(
+    (d, name, defense, r): TrainingExperiment(
         d,
         name,
         bottlenecks=specs,
@@ -119,7 +119,7 @@ networks = {
 from dataclasses import replace
 
 from gleak_lib.attacks import ATTACKS
-from gleak_lib.experiments import AttackCell
+from gleak_lib.experiments import AttackExperiment
 
 lists = (victims, steps, plateau, tv, tv_victims)
 of = dict(zip(models, zip(*lists, strict=True), strict=True))
@@ -129,13 +129,13 @@ for (d, name, defense, r), network in networks.items():
     count, most, wait, weight, few = of[name]
     budget = {"max_steps": most, "drop_after": wait, "tv": weight}
     attack = ATTACKS["ignore" if defense == "CVB" else "ig"].replace(**budget)
-    cell = AttackCell(network, rounds, attack, count, **chosen)
-    attacked[d, name, defense] = cell
+    experiment = AttackExperiment(network, rounds, attack, count, **chosen)
+    attacked[d, name, defense] = experiment
     for i in range(seed, seed + seeds) if r else ():
         trained[d, name, defense, i] = replace(network, seed=i)
     for t in tv_tried if (d, defense) == (datasets[-1], "none") else ():
         other = attack.replace(tv=float(t))
-        tried[name, t] = replace(cell, attack=other, victims=few)
+        tried[name, t] = replace(experiment, attack=other, victims=few)
 experiments = [trained, attacked, tried]
 
 # %%
@@ -170,10 +170,10 @@ matched = pandas.DataFrame(
     [
         {
             "model": paper_rows.MODELS[name],
-            "matched": results[cell].figures["entries_matched"],
-            "entries": results[cell].figures["entries_total"],
+            "matched": results[experiment].figures["entries_matched"],
+            "entries": results[experiment].figures["entries_total"],
         }
-        for (d, name, defense), cell in attacked.items()
+        for (d, name, defense), experiment in attacked.items()
         if (d, defense) == (last, "CVB")
     ]
 )
@@ -406,8 +406,8 @@ tables.show(
 # %% tags=["hide-input"]
 for end, d in (("first", datasets[0]), ("last", last)):
     found = {
-        f"{paper_rows.MODELS[name]}, {defense}": results[cell]
-        for (images, name, defense), cell in attacked.items()
+        f"{paper_rows.MODELS[name]}, {defense}": results[experiment]
+        for (images, name, defense), experiment in attacked.items()
         if images == d
     }
     pictures = {

@@ -83,7 +83,7 @@ store = open_store(profile)
 
 # %% tags=["experiment"]
 from gleak_lib.bottlenecks import CVB
-from gleak_lib.experiments import TrainingCell
+from gleak_lib.experiments import TrainingExperiment
 from gleak_lib.federated import Protocol
 
 from gleak_book import paper_rows, source_form
@@ -100,7 +100,7 @@ for name in datasets:
     protocol = Protocol(rounds=training_rounds, validation=judged)
     for defense, specs in {"none": (), "CVB": cvbs[name]}.items():
         for s in range(seed, seed + seeds):
-            trainings[name, defense, s] = TrainingCell(
+            trainings[name, defense, s] = TrainingExperiment(
                 name, model, (), specs, protocol, s, **form
             )
 
@@ -112,8 +112,11 @@ for name in datasets:
 from dataclasses import replace
 
 from gleak_lib.attacks import ATTACKS
-from gleak_lib.experiments import AttackCell
-from gleak_lib.experiments.specs import ClassCountsCell, ReidentificationCell
+from gleak_lib.experiments import AttackExperiment
+from gleak_lib.experiments.specs import (
+    ClassCountsExperiment,
+    ReidentificationExperiment,
+)
 
 budget = {"max_steps": steps, "drop_after": plateau, "tv": tv}
 attackers = {"none": ATTACKS["ig"], "CVB": ATTACKS["ignore"]}
@@ -125,20 +128,21 @@ for name in datasets:
     whose = source_form.client(name)  # whose images the paper attacked
     for r in [0, *(late if name in trained else [])]:
         for defense, one in attackers.items():
-            attack, cell = one.replace(**budget), trainings[name, defense, seed]
-            attacked[name, defense, r] = AttackCell(
-                cell, r, attack, client=whose, **chosen
+            attack = one.replace(**budget)
+            weights = trainings[name, defense, seed]
+            attacked[name, defense, r] = AttackExperiment(
+                weights, r, attack, client=whose, **chosen
             )
 
 # %% tags=["experiment"]
 few = min(link_images, victims)
 identified = {
-    key: ReidentificationCell(replace(cell, victims=few))
-    for key, cell in attacked.items()
+    key: ReidentificationExperiment(replace(experiment, victims=few))
+    for key, experiment in attacked.items()
     if few and key[0] in trained
 }
 learned = {key: c for key, c in trainings.items() if key[0] in trained}
-counted = {name: ClassCountsCell(name) for name in datasets}
+counted = {name: ClassCountsExperiment(name) for name in datasets}
 experiments = [counted, learned, attacked, identified]
 
 # %%
@@ -159,7 +163,8 @@ titles = {
 }
 titles = {name: titles.get(name, name) for name in datasets}
 splits = {
-    name: results[cell].figures["counts"] for name, cell in counted.items()
+    name: results[experiment].figures["counts"]
+    for name, experiment in counted.items()
 }
 counts = pandas.DataFrame(
     [
@@ -351,9 +356,9 @@ Markdown(
 for number, name in enumerate((datasets * 4)[: max(4, len(datasets))]):
     found = {
         f"{defense}, {'after ' + str(r) + ' rounds' if r else 'fresh'}": results[
-            cell
+            experiment
         ]
-        for (place, defense, r), cell in attacked.items()
+        for (place, defense, r), experiment in attacked.items()
         if place == name
     }
     originals = next(iter(found.values())).images("truth")
@@ -448,11 +453,11 @@ links = pandas.DataFrame(
             "weights": f"after {r} rounds" if r else "fresh",
             "first": f"{places.count(1)} of {len(places)}",
             "median": float(numpy.median(places)),
-            "candidates": results[cell].figures["candidates"],
+            "candidates": results[experiment].figures["candidates"],
             "places": sorted(places),
         }
-        for (name, defense, r), cell in identified.items()
-        for places in [results[cell].figures["ranks"]]
+        for (name, defense, r), experiment in identified.items()
+        for places in [results[experiment].figures["ranks"]]
     ],
     columns=[
         "dataset",
@@ -602,9 +607,10 @@ beaten = links.loc[links["defense"] == "CVB", "beaten"]
 asked = set(identified.values())
 earlier = [
     100 * numpy.median(result.figures["ranks"]) / result.figures["candidates"]
-    for result in store.results(ReidentificationCell.kind)
-    if result.cell not in asked
-    if result.cell.attack.training.bottlenecks and not result.cell.attack.rounds
+    for result in store.results(ReidentificationExperiment.kind)
+    if result.experiment not in asked
+    if result.experiment.attack.training.bottlenecks
+    and not result.experiment.attack.rounds
 ]
 of_retina = known[known["dataset"] == "retinamnist"].set_index("defense")
 gone = (

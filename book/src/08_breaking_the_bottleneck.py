@@ -125,14 +125,14 @@ store = open_store(profile)
 # %% tags=["experiment"]
 from gleak_lib.attacks import ATTACKS
 from gleak_lib.client_setup import parse
-from gleak_lib.experiments import TrainingCell
+from gleak_lib.experiments import TrainingExperiment
 from gleak_lib.federated import Protocol
 
 named = [*networks, *grid, *trained, *compared]
 setups = {parse(text).label: parse(text) for text in named}
 protocol = Protocol(rounds=training_rounds)
 trainings = {
-    (network, i): TrainingCell(
+    (network, i): TrainingExperiment(
         dataset, model, (), s.bottlenecks, protocol, seed + i, defense=s.defense
     )
     for network, s in setups.items()
@@ -154,10 +154,10 @@ attackers = {
 # %% tags=["experiment"]
 from dataclasses import replace
 
-from gleak_lib.experiments import AttackCell
+from gleak_lib.experiments import AttackExperiment
 
 small = {
-    (network, name, i): AttackCell(
+    (network, name, i): AttackExperiment(
         training,
         0,
         attack.replace(max_steps=grid_steps),
@@ -180,11 +180,13 @@ fresh = {
     for name in (attackers if setups[network].bottlenecks else ("IG", "joint"))
     for i in range(seeds)
 }
-for (network, name, i), cell in fresh.items():
+for (network, name, i), experiment in fresh.items():
     if name != "expectation":  # whose four draws take four times as long
-        count = max(1, victims // cell.batch_size)
+        count = max(1, victims // experiment.batch_size)
         more = attackers[name].replace(max_steps=steps)
-        fresh[network, name, i] = replace(cell, attack=more, victims=count)
+        fresh[network, name, i] = replace(
+            experiment, attack=more, victims=count
+        )
 placed = {
     (network, name, i): small[network, name, i]
     for network in [parse(text).label for text in grid]
@@ -317,7 +319,9 @@ figure = plots.intervals(
 alt = "One line per network and one point per attack. Without a bottleneck all lie near 100; behind the bottlenecks IG, Ignore and expectation lie near 0, and the searches for the noise near 100 with the noise known."
 glue("fresh", plots.picture(figure, alt), display=False)
 last = {
-    n: cell for (s, n, i), cell in fresh.items() if (s, i) == (shown[-1], 0)
+    n: experiment
+    for (s, n, i), experiment in fresh.items()
+    if (s, i) == (shown[-1], 0)
 }
 pictures = {n: results[c].images("reconstruction") for n, c in last.items()}
 fewest = min(map(len, pictures.values()))
@@ -478,13 +482,13 @@ forms = {
 }
 ours = {i: small[parse(networks[-1]).label, "joint", i] for i in range(seeds)}
 variants = {
-    (name, i): replace(cell, attack=form.replace(max_steps=grid_steps))
+    (name, i): replace(experiment, attack=form.replace(max_steps=grid_steps))
     for name, form in forms.items()
-    for i, cell in ours.items()
+    for i, experiment in ours.items()
 } | {
-    (f"{word} updates of the same image", i): replace(cell, updates=count)
+    (f"{word} updates of the same image", i): replace(experiment, updates=count)
     for word, count in {"two": 2, "four": 4}.items()
-    for i, cell in ours.items()
+    for i, experiment in ours.items()
 }
 experiments.append(variants)
 
@@ -522,13 +526,13 @@ for images_of in sets:
     chosen = (cvbs or [parse(networks[-1])])[0]
     for method in ("Ignore", "joint"):
         for i in range(seeds):
-            cell = small[parse(networks[-1]).label, method, i]
+            experiment = small[parse(networks[-1]).label, method, i]
             training = replace(
-                cell.training,
+                experiment.training,
                 dataset=images_of,
                 bottlenecks=chosen.bottlenecks,
             )
-            other = replace(cell, training=training)
+            other = replace(experiment, training=training)
             elsewhere[images_of, method, i] = other
 experiments.append(elsewhere)
 
@@ -569,12 +573,12 @@ if elsewhere:
 # A server attacks when it likes, and the weights that it sends are trained ones most of the time. Training moves $\mu$ and $\sigma$, which is measured first:
 
 # %% tags=["experiment"]
-from gleak_lib.experiments import NoiseSensitivityCell
+from gleak_lib.experiments import NoiseSensitivityExperiment
 
 ends = {parse(text).label: [0, rounds[-1]] for text in compared}
 ends |= {parse(text).label: [0, *rounds] for text in trained}
 noise_of = {
-    (network, r, i): NoiseSensitivityCell(
+    (network, r, i): NoiseSensitivityExperiment(
         trainings[network, i],
         r,
         grid_victims,
@@ -705,8 +709,8 @@ for name, texts in {"trained": trained, "compared": compared}.items():
     labels_ = [parse(text).label for text in texts]
     names = dict(zip(labels_, short(labels_), strict=True))
     those = {
-        f"{names[network]}: {method}": results[cell]
-        for (network, r, method, i), cell in attacked.items()
+        f"{names[network]}: {method}": results[experiment]
+        for (network, r, method, i), experiment in attacked.items()
         if network in names and (r, i) == (end, 0)
         if method != "no noise at all"
     }
@@ -793,14 +797,14 @@ for text in patch_networks:
             disturbed.items() if not r else [(many, NO_DEFENSE)]
         ):
             for i in range(seeds):
-                training = TrainingCell(
+                training = TrainingExperiment(
                     patch_training_set if r else dataset,
                     "vit",
                     bottlenecks=parse(text).bottlenecks,
                     protocol=Protocol(rounds=r),
                     seed=seed + i,
                 )
-                patched[parse(text).label, name, i] = AttackCell(
+                patched[parse(text).label, name, i] = AttackExperiment(
                     training,
                     r,
                     ATTACKS["patches"],
@@ -876,11 +880,11 @@ for name, text, count, most in zip(
         attack = attackers[method].replace(max_steps=most, **tuned, **own)
         setup = parse("none" if method == "IG" else text)
         for i in range(seeds):
-            cell = TrainingCell(
+            experiment = TrainingExperiment(
                 dataset, name, (), setup.bottlenecks, seed=seed + i
             )
-            larger[name, setup.label, method, i] = AttackCell(
-                cell, 0, attack, count, 1, victim_seed + i, seed=seed + i
+            larger[name, setup.label, method, i] = AttackExperiment(
+                experiment, 0, attack, count, 1, victim_seed + i, seed=seed + i
             )
 experiments.append(larger)
 
@@ -920,9 +924,9 @@ if larger:
 
 # %% tags=["experiment"]
 harder = {}
-for i, cell in ours.items():
-    harder["one image of 32 × 32, label known", i] = cell
-    inferred = replace(cell, share_labels=False)
+for i, experiment in ours.items():
+    harder["one image of 32 × 32, label known", i] = experiment
+    inferred = replace(experiment, share_labels=False)
     harder["label read off the gradient", i] = inferred
 for batch in batch_sizes:
     for name, more in {
@@ -930,15 +934,15 @@ for batch in batch_sizes:
         "joint, layer by layer": ", layer by layer",
     }.items():
         for i in range(seeds):
-            cell = small[parse(networks[-1]).label, name, i]
+            experiment = small[parse(networks[-1]).label, name, i]
             some = max(1, grid_victims // batch)
-            cell = replace(cell, victims=some, batch_size=batch)
-            harder[f"batches of {batch}{more}", i] = cell
+            experiment = replace(experiment, victims=some, batch_size=batch)
+            harder[f"batches of {batch}{more}", i] = experiment
 for size in image_sizes:
-    for i, cell in ours.items():
-        resized = replace(cell.training, dataset=f"{dataset}@{size}")
-        cell = replace(cell, training=resized)
-        harder[f"images of {size} × {size}", i] = cell
+    for i, experiment in ours.items():
+        resized = replace(experiment.training, dataset=f"{dataset}@{size}")
+        experiment = replace(experiment, training=resized)
+        harder[f"images of {size} × {size}", i] = experiment
 experiments.append(harder)
 
 # %% tags=["hide-input"]
@@ -954,9 +958,9 @@ tables.show(
 
 # %% tags=["hide-input"]
 inferred = [
-    results[cell].figures["label_accuracy"]
-    for (what, _), cell in harder.items()
-    if not cell.share_labels
+    results[experiment].figures["label_accuracy"]
+    for (what, _), experiment in harder.items()
+    if not experiment.share_labels
 ]
 share = f"{100 * max(inferred):.0f}" if inferred else "–"
 model_of = partial(models.build, model, num_classes=10, seed=0)

@@ -88,29 +88,29 @@ settings = parameters.check("09_what_stands", globals())
 
 # %% tags=["experiment"]
 from gleak_lib.client_setup import parse
-from gleak_lib.experiments import CommunicationCostCell, TrainingCell
+from gleak_lib.experiments import (
+    CommunicationCostExperiment,
+    TrainingExperiment,
+)
 from gleak_lib.federated import Protocol
 
 setups = {parse(text).label: parse(text) for text in ["none", *protections]}
-protocol = Protocol(rounds=training_rounds)
+trained_as = {"model": model, "protocol": Protocol(rounds=training_rounds)}
 trainings = {
-    (label, i): TrainingCell(
+    (label, i): TrainingExperiment(
         dataset,
-        model,
         bottlenecks=s.bottlenecks,
-        protocol=protocol,
         seed=seed + i,
         defense=s.defense,
+        **trained_as,
     )
     for label, s in setups.items()
     for i in range(seeds)
 }
 chosen = {"seed": seed, "victim_seed": victim_seed}
 sent = {
-    label: CommunicationCostCell(
-        trainings[label, 0], defense=s.defense, **chosen
-    )
-    for label, s in setups.items()
+    k: CommunicationCostExperiment(trainings[k, 0], defense=s.defense, **chosen)
+    for k, s in setups.items()
 }
 
 # %% [markdown]
@@ -177,10 +177,10 @@ for (weights, label), tried in attackers.items():
             tried["all draws searched for"] = every
 
 # %% tags=["experiment"]
-from gleak_lib.experiments import AttackCell
+from gleak_lib.experiments import AttackExperiment
 
 attacked = {
-    (weights, label, name, i): AttackCell(
+    (weights, label, name, i): AttackExperiment(
         trainings[label, i],
         training_rounds if weights == "trained" else 0,
         attack.replace(max_steps=steps),
@@ -195,7 +195,9 @@ attacked = {
     for i in range(seeds)
 }
 left_out = [parse(text).label for text in untrained]
-learned = {k: cell for k, cell in trainings.items() if k[0] not in left_out}
+learned = {
+    k: experiment for k, experiment in trainings.items() if k[0] not in left_out
+}
 parts = [*attacked.values(), *learned.values(), *sent.values()]
 experiments = list(dict.fromkeys(parts))
 

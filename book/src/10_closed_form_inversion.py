@@ -79,13 +79,13 @@ from dataclasses import replace
 
 from gleak_lib.attacks import LinearInversion, RankOne
 from gleak_lib.bottlenecks import PRECODE
-from gleak_lib.experiments import AttackCell, TrainingCell
+from gleak_lib.experiments import AttackExperiment, TrainingExperiment
 from gleak_lib.federated import Protocol
 
 protocol = Protocol(rounds=training_rounds, batch_size=local_batch)
 specs = {p: PRECODE(p, k=size, beta=beta) for p in (*positions, precode_at)}
 mlps = {
-    (p, bias): TrainingCell(
+    (p, bias): TrainingExperiment(
         dataset,
         "mlp",
         {"bias": bias, "width": width},
@@ -105,18 +105,18 @@ single = {"victims": victims, "mode": "eval"} | chosen
 places = [(p, 0) for p in (None, *positions)]
 places += [(p, training_rounds) for p in (None, precode_at)]
 divided = {
-    (p, r): AttackCell(mlps[p, True], r, LinearInversion(), **single)
+    (p, r): AttackExperiment(mlps[p, True], r, LinearInversion(), **single)
     for p, r in places
 }
 plain, trained = divided[None, 0], divided[None, training_rounds]
 changes = [("noise", std, Gaussian(std)) for std in noise_levels]
 changes += [("pruned", p, Compression(p)) for p in pruning]
 disturbed = {
-    (name, level, cell.rounds, rows): replace(
-        cell, attack=LinearInversion(rows=rows), defense=defense
+    (name, level, experiment.rounds, rows): replace(
+        experiment, attack=LinearInversion(rows=rows), defense=defense
     )
     for name, level, defense in changes
-    for cell in (plain, trained)
+    for experiment in (plain, trained)
     for rows in ("largest", "all")
 }
 
@@ -128,7 +128,7 @@ disturbed = {
 agreeing = LinearInversion(rows="repeated")
 modes = [(count, "eval") for count in batch_sizes]
 batched = {
-    (count, mode): AttackCell(
+    (count, mode): AttackExperiment(
         mlps[None, True], 0, agreeing, batches, count, mode=mode, **chosen
     )
     for count, mode in [*modes, (min(batch_sizes), "train")]
@@ -138,7 +138,7 @@ routes = {"∂W / ∂shift": shift, "∂W alone": alone}
 few = [(p, 0) for p in (None, min(positions), precode_at)]
 few += [(p, training_rounds) for p in (None, precode_at)]
 removed = {
-    (p, "yes", r, route): AttackCell(mlps[p, False], r, attack, **single)
+    (p, "yes", r, route): AttackExperiment(mlps[p, False], r, attack, **single)
     for route, attack in routes.items()
     for p, r in few
 }
@@ -147,7 +147,7 @@ removed = {
 for p in (None, min(positions), precode_at):
     options = {"bias": False, "norm": False, "width": width}
     bare = replace(mlps[p, False], options=options)
-    removed[p, "no", 0, "∂W alone"] = AttackCell(bare, 0, alone, **single)
+    removed[p, "no", 0, "∂W alone"] = AttackExperiment(bare, 0, alone, **single)
 compared = {
     (p, bias, s): replace(mlps[p, bias], seed=s)
     for p in (None, precode_at)
@@ -312,8 +312,8 @@ with themed() as pyplot:
 alt = "PSNR over the standard deviation of the noise, four lines: all fall from above 80 dB with weak noise to about 10 dB with strong noise. Least squares lies above the single row until both meet near 1e-3."
 glue("noise", plots.picture(figure, alt), display=False)
 least = {
-    f"std {level:g}": results[cell].images("reconstruction")
-    for (name, level, r, rows), cell in disturbed.items()
+    f"std {level:g}": results[experiment].images("reconstruction")
+    for (name, level, r, rows), experiment in disturbed.items()
     if (name, r, rows) == ("noise", 0, "all")
 }
 figure = plots.reconstructions(
@@ -414,8 +414,8 @@ tables.show(
 # %% tags=["hide-input"]
 large = max([count for count in batch_sizes if count <= 8] or batch_sizes)
 pair = {
-    f"{mode} mode": results[cell].images("reconstruction")
-    for (count, mode), cell in batched.items()
+    f"{mode} mode": results[experiment].images("reconstruction")
+    for (count, mode), experiment in batched.items()
     if count == large
 }
 truth = results[batched[large, "eval"]].images("truth")
@@ -515,9 +515,9 @@ tables.show(
 # %% tags=["hide-input"]
 lengths = {
     f"{'MLP' if p is None else f'PRECODE P={p}'}{', no norm' if norm == 'no' else ''}": results[
-        cell
+        experiment
     ].images("reconstruction")
-    for (p, norm, r, route), cell in removed.items()
+    for (p, norm, r, route), experiment in removed.items()
     if (route, r) == ("∂W alone", 0)
 }
 figure = plots.reconstructions(
@@ -576,7 +576,8 @@ variants = {
     for bias in (True, False)
 }
 named = {
-    (variants[p, bias], s): cell for (p, bias, s), cell in compared.items()
+    (variants[p, bias], s): experiment
+    for (p, bias, s), experiment in compared.items()
 }
 ours = tables.training_table(results.frame(named, label=("label", "number")))
 theirs = paper.table("cvb_table_vii").melt(

@@ -177,11 +177,11 @@ for (name, reading), protections in shared.items():
         kinds[name, reading, "slices, clipped"] = one, server
 
 # %% tags=["experiment"]
-from gleak_lib.experiments import TrainingCell
+from gleak_lib.experiments import TrainingExperiment
 
 network = {"activation": activation, "init": init}
 trainings = {
-    (*kind, i): TrainingCell(
+    (*kind, i): TrainingExperiment(
         kind[0],
         model,
         network,
@@ -212,15 +212,17 @@ for v in variances:
         "DP-G": (Gaussian(v**0.5, on="update"), few),
     }
     for label, (defense, by) in tried.items():
-        levels[v, label] = TrainingCell(
+        levels[v, label] = TrainingExperiment(
             first, model, network, protocol=by, seed=seed, defense=defense
         )
 more = {"rounds": long_rounds, "evaluate_every": 5 * evaluate_every}
 ends = ("slices", "slices, not compensated")
 longer = {
-    label: dataclasses.replace(cell, protocol=cell.protocol.replace(**more))
+    label: dataclasses.replace(
+        experiment, protocol=experiment.protocol.replace(**more)
+    )
     for label in ends
-    for cell in [trainings[first, "Δθ", label, 0]]
+    for experiment in [trainings[first, "Δθ", label, 0]]
 }
 
 # %% [markdown]
@@ -255,18 +257,18 @@ private = {
 }
 
 # %% tags=["experiment"]
-from gleak_lib.experiments import AttackCell
+from gleak_lib.experiments import AttackExperiment
 
 attacked_models = {"DGA": model, "GIA": gia_model}
 fresh = {
-    (against, name): TrainingCell(
+    (against, name): TrainingExperiment(
         name, attacked_models[against], network, seed=seed
     )
     for against, name in private
 }
 chosen = {"victims": victims, "victim_seed": victim_seed, "mode": "eval"}
 attacked = {
-    (against, name, label): AttackCell(
+    (against, name, label): AttackExperiment(
         fresh[against, name],
         attack=methods[against].replace(exclude=("last",))
         if label == "PLD, muted"
@@ -291,7 +293,7 @@ origins |= {(main, "root", str(n)): RootSet(main, n) for n in sizes}
 origins |= {(main, "bias", str(b)): RootSet(main, root, bias=b) for b in biases}
 gia = methods["GIA"]
 studied = {
-    (*key, i): AttackCell(
+    (*key, i): AttackExperiment(
         fresh["GIA", key[0]],
         attack=gia,
         defense=SlicePerturbation(used["GIA"][0], variance, root=images, **cut),
@@ -346,7 +348,7 @@ for name in adaptive:
             attack, cleaning, count = strategies[strategy]
             if label == "DP-G" and cleaning:
                 cleaning = (together,)  # the best of independent noise
-            known[name, label, strategy] = AttackCell(
+            known[name, label, strategy] = AttackExperiment(
                 fresh["GIA", name],
                 attack=attack.replace(max_steps=steps),
                 defense=defense,
@@ -360,12 +362,12 @@ for name in adaptive:
 # And the choice of the network, which the paper leaves open: three activations with weights that suit them. Last, the risk itself.
 
 # %% tags=["experiment"]
-from gleak_lib.experiments import LeakageRiskCell
+from gleak_lib.experiments import LeakageRiskExperiment
 
 forms = {"tanh": "xavier_normal", "sigmoid": "dlg", "relu": "default"}
 networks = {
-    (form, against, label): AttackCell(
-        TrainingCell(
+    (form, against, label): AttackExperiment(
+        TrainingExperiment(
             main, model, {"activation": form, "init": weights}, seed=seed
         ),
         attack=methods[against],
@@ -377,9 +379,9 @@ networks = {
     for against in methods
     for label in ("none", "slices")
 }
-risks = {n: LeakageRiskCell(fresh["DGA", n], public[n]) for n in datasets}
+risks = {n: LeakageRiskExperiment(fresh["DGA", n], public[n]) for n in datasets}
 groups = (attacked, risks, trainings, levels, known, studied, networks, longer)
-cells = [cell for group in groups for cell in group.values()]
+cells = [experiment for group in groups for experiment in group.values()]
 experiments = list(dict.fromkeys(cells))
 
 # %%
@@ -901,8 +903,8 @@ No single reading gives the paper's picture, in which DP is at chance *and* slic
 lasting = pandas.DataFrame(
     [
         {"training": label, "round": r, "accuracy": 100 * curve[r]}
-        for label, cell in longer.items()
-        for curve in [results[cell].figures["test_accuracy"]]
+        for label, experiment in longer.items()
+        for curve in [results[experiment].figures["test_accuracy"]]
         for r in range(0, long_rounds + 1, 5 * evaluate_every)
     ]
 )

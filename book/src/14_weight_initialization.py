@@ -77,12 +77,12 @@ settings = parameters.check("14_weight_initialization", globals())
 # Fresh weights of every model, scheme, activation and seed. ResNet-18 has BatchNorm, as in the source. A model may be one of yours: see the end of this page.
 
 # %% tags=["experiment"]
-from gleak_lib.experiments import TrainingCell
+from gleak_lib.experiments import TrainingExperiment
 
 every = dict.fromkeys([*models, *few, *norm_models])
 batch_norm = {"resnet18": {"norm": "batch"}}  # as in the source
 fresh = {
-    (m, i, a, s): TrainingCell(
+    (m, i, a, s): TrainingExperiment(
         dataset,
         m,
         {"init": i}
@@ -133,10 +133,10 @@ runs |= {
 
 # %% tags=["experiment"]
 from gleak_lib.defenses import NO_DEFENSE, PruneSmall
-from gleak_lib.experiments import AttackCell
+from gleak_lib.experiments import AttackExperiment
 
 grid = {
-    (m, i, a, b, p, s): AttackCell(
+    (m, i, a, b, p, s): AttackExperiment(
         w,
         0,
         plain,
@@ -183,7 +183,7 @@ for (m, i, a, s), w in fresh.items():
         if m == models[0] and i in two and a in activations:
             b = int(name.partition("B=")[2] or 1)
             images = name.partition("set ")[2] or dataset
-            varied[name, i, a, s] = AttackCell(
+            varied[name, i, a, s] = AttackExperiment(
                 replace(w, dataset=images),
                 0,
                 attack,
@@ -196,7 +196,7 @@ for (m, i, a, s), w in fresh.items():
             )
 
 # %% tags=["experiment"]
-from gleak_lib.experiments import ConditioningCell
+from gleak_lib.experiments import ConditioningExperiment
 
 scaled = {
     (g, s): replace(
@@ -217,19 +217,21 @@ looked_at = {
 }
 looked_at |= {("scaled", "relu", g, s): w for (g, s), w in scaled.items()}
 found_in = {
-    place: AttackCell(
+    place: AttackExperiment(
         w, 0, plain, size[1], 1, place[-1], seed=place[-1], mode="eval"
     )
     for place, w in looked_at.items()
 }
 conditions = {
-    place: ConditioningCell(w, 0, size[1], place[-1], 4, place[-1])
+    place: ConditioningExperiment(w, 0, size[1], place[-1], 4, place[-1])
     for place, w in looked_at.items()
 }
 
 # %% tags=["experiment"]
 modes = {
-    (m, i, a, b, mode, s): AttackCell(w, 0, plain, 1, b, s, seed=s, mode=mode)
+    (m, i, a, b, mode, s): AttackExperiment(
+        w, 0, plain, 1, b, s, seed=s, mode=mode
+    )
     for (m, i, a, s), w in fresh.items()
     for b in norm_batches
     for mode in ("eval", "train")
@@ -237,10 +239,10 @@ modes = {
 }
 
 # %% tags=["experiment"]
-from gleak_lib.experiments import LabelInferenceCell
+from gleak_lib.experiments import LabelInferenceExperiment
 
 labels_read = {
-    (i, a, b, s): LabelInferenceCell(
+    (i, a, b, s): LabelInferenceExperiment(
         w, 0, label_batches, b, False, s, s, "counts"
     )
     for (m, i, a, s), w in fresh.items()
@@ -731,8 +733,8 @@ first = {
     for i in two
 }
 pictures = {
-    label: results[cell].images("reconstruction")
-    for label, cell in first.items()
+    label: results[experiment].images("reconstruction")
+    for label, experiment in first.items()
 }
 originals = results[next(iter(first.values()))].images("truth")
 figure = plots.reconstructions(

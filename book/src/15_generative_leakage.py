@@ -71,26 +71,30 @@ settings = parameters.check("15_generative_leakage", globals())
 # ## The experiment
 #
 # The victims come from the test split, and the generator is trained on the training split of the same set: a DCGAN {cite:p}`radford2016dcgan` that is told the class. It sees no victim (a test compares all images by their hashes), and the library refuses to attack
-# what it has seen. A `GeneratorCell` only *describes* a generator; its weights are trained where they are missing, and kept outside the results.
+# what it has seen. A `GeneratorExperiment` only *describes* a generator; its weights are trained where they are missing, and kept outside the results.
 
 # %% tags=["experiment"]
 from gleak_lib.attacks import ggl
 from gleak_lib.experiments import (
-    GeneratorCell,
-    GeneratorControlCell,
-    TrainingCell,
+    GeneratorControlExperiment,
+    GeneratorExperiment,
+    TrainingExperiment,
 )
 
 made = {"width": width, "steps": generator_steps, "seed": seed}
-generators = {name: GeneratorCell(name, **made) for name in [dataset, *shifted]}
+generators = {
+    name: GeneratorExperiment(name, **made) for name in [dataset, *shifted]
+}
 samples_of = {
-    (name, i): GeneratorControlCell(
+    (name, i): GeneratorControlExperiment(
         generators[name], dataset, victims, victim_seed + i, samples=samples
     )
     for name in generators
     for i in range(seeds if name == dataset else 1)
 }
-fresh = [TrainingCell(dataset, model, seed=seed + i) for i in range(seeds)]
+fresh = [
+    TrainingExperiment(dataset, model, seed=seed + i) for i in range(seeds)
+]
 main = ggl(generators[dataset]).replace(max_steps=steps)
 chosen = {"victims": victims, "split": "test"}
 
@@ -101,7 +105,7 @@ chosen = {"victims": victims, "split": "test"}
 # %% tags=["experiment"]
 from gleak_lib.attacks import NoiseGradient
 from gleak_lib.defenses import Gaussian
-from gleak_lib.experiments import AttackCell, ReidentificationCell
+from gleak_lib.experiments import AttackExperiment, ReidentificationExperiment
 
 noisy = {f"Gaussian noise, σ = {std:g}": Gaussian(std) for std in noise_levels}
 conditions = {"no defense": {}}
@@ -109,7 +113,7 @@ conditions |= {name: {"defense": defense} for name, defense in noisy.items()}
 control = "control: noise for a gradient"
 conditions[control] = {"cleaning": (NoiseGradient(seed),)}
 gains = {
-    (name, i): AttackCell(
+    (name, i): AttackExperiment(
         fresh[i],
         attack=main,
         victim_seed=victim_seed + i,
@@ -120,7 +124,10 @@ gains = {
     for name, condition in conditions.items()
     for i in range(seeds)
 }
-ranked = {key: ReidentificationCell(cell) for key, cell in gains.items()}
+ranked = {
+    key: ReidentificationExperiment(experiment)
+    for key, experiment in gains.items()
+}
 
 # %% [markdown]
 # Then the parts, one at a time. *Losses and regularizers.* The squared distance is divided by the number of tensors, with the weight $0.1$ of the KL term (with the cosine $10^{-4}$), as in the authors' public code. Their text writes the KL term element by element; for one latent that leaves $\|z\|^2/2$, while
@@ -135,7 +142,7 @@ priors = {
     "norm": ("norm", 1e-5, 1e-5),
 }
 losses = {
-    (loss, prior): AttackCell(
+    (loss, prior): AttackExperiment(
         fresh[0],
         attack=main.replace(
             distance=distance, latent_prior=form, latent_weight=weights[place]
@@ -162,7 +169,7 @@ optimizers = {
     "TuRBO": main.replace(optimizer=TuRBO(), max_steps=turbo_steps),
 }
 searches = {
-    name: AttackCell(fresh[0], attack=attack, **first)
+    name: AttackExperiment(fresh[0], attack=attack, **first)
     for name, attack in optimizers.items()
 }
 
@@ -189,7 +196,7 @@ estimates = {
 # %% tags=["experiment"]
 setups = {parse(text).label: parse(text) for text in ["none", *protections]}
 defended = {
-    (label, name): AttackCell(
+    (label, name): AttackExperiment(
         fresh[0],
         attack=attack.replace(
             estimate=estimates.get(label.partition(" ")[0], "none")
@@ -210,7 +217,9 @@ defended = {
 from gleak_lib.attacks import Optimize
 
 hidden = parse(bottleneck)
-behind = TrainingCell(dataset, model, bottlenecks=hidden.bottlenecks, seed=seed)
+behind = TrainingExperiment(
+    dataset, model, bottlenecks=hidden.bottlenecks, seed=seed
+)
 joint = ATTACKS["joint"].replace(**adam)
 bottled = {
     "IG": attackers["IG"],
@@ -219,16 +228,14 @@ bottled = {
     "GGL, noise searched for": main.replace(noise=Optimize(lr=0.05)),
 }
 stochastic = {
-    name: AttackCell(behind, attack=attack, **first)
+    name: AttackExperiment(behind, attack=attack, **first)
     for name, attack in bottled.items()
 }
 moved = {
-    name: AttackCell(
-        fresh[0],
-        attack=ggl(generators[name]).replace(max_steps=steps),
-        **first,
+    name: AttackExperiment(
+        fresh[0], attack=ggl(maker).replace(max_steps=steps), **first
     )
-    for name in generators
+    for name, maker in generators.items()
 }
 parts = [generators, samples_of, gains, losses, defended, moved, stochastic]
 experiments = [*parts, ranked, searches]
@@ -371,8 +378,8 @@ glue("gain", plots.picture(figure, alt), display=False)
 shown = [gains[name, 0] for name in conditions]
 truth = results[shown[0]].images("truth")
 pictures = {
-    label: results[cell].images("reconstruction")
-    for label, cell in zip(
+    label: results[experiment].images("reconstruction")
+    for label, experiment in zip(
         [name.removeprefix("control: ") for name in conditions],
         shown,
         strict=True,
@@ -546,7 +553,10 @@ Markdown(
 # ## A bottleneck, and a prior from elsewhere
 
 # %% tags=["hide-input"]
-others = {("behind " + hidden.label, n): cell for n, cell in stochastic.items()}
+others = {
+    ("behind " + hidden.label, n): experiment
+    for n, experiment in stochastic.items()
+}
 others |= {
     ("no defense", f"GGL, generator of {n}"): moved[n] for n in generators
 }

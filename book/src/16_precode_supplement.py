@@ -88,7 +88,7 @@ settings = parameters.check("16_precode_supplement", globals())
 
 # %% tags=["experiment"]
 from gleak_lib.bottlenecks import PRECODE
-from gleak_lib.experiments import TrainingCell
+from gleak_lib.experiments import TrainingExperiment
 from gleak_lib.federated import Protocol
 
 grid = {f"k={k}, β={b:g}": (k, b) for k in precode_sizes for b in betas}
@@ -107,15 +107,15 @@ protocol = Protocol(rounds=training_rounds, clients_per_round=clients_per_round)
 
 # %% tags=["experiment"]
 mlps = {
-    (name, s): TrainingCell(
+    (name, s): TrainingExperiment(
         dataset, "dmlp", {"width": width}, modules, protocol, seed=s
     )
     for name, modules in networks.items()
     for s in range(seed, seed + seeds)
 }
 trainings = {
-    (name, s): cell
-    for (name, s), cell in mlps.items()
+    (name, s): experiment
+    for (name, s), experiment in mlps.items()
     if name in ("none", *placed) or (name in grid and s == seed)
 }
 
@@ -151,7 +151,7 @@ tried += [
 # In the LeNet the width is varied at the first position, as in Table X of {cite:t}`scheliga2023cvb`. It has no linear layer that is given the pixels, and so no closed form.
 
 # %% tags=["experiment"]
-from gleak_lib.experiments import AttackCell
+from gleak_lib.experiments import AttackExperiment
 
 lenets = {"none": ()}
 for p in lenet_positions:
@@ -162,7 +162,7 @@ tried_too += [
     (name, m, 0) for name in lenets if lenets[name] for m in fresh[:3]
 ]
 convolutional = {
-    (name, seed): TrainingCell(
+    (name, seed): TrainingExperiment(
         dataset, "lenet", {"activation": activation}, modules, seed=seed
     )
     for name, modules in lenets.items()
@@ -172,13 +172,13 @@ convolutional = {
 # The control has the modules of two networks without their KL terms ($\beta = 0$). There, and with them, we also measure how much of each gradient stays the same under another draw of noise.
 
 # %% tags=["experiment"]
-from gleak_lib.experiments import NoiseSensitivityCell
+from gleak_lib.experiments import NoiseSensitivityExperiment
 
 silent = [name for name in networks if name.endswith("β=0")]
 tried += [(name, m, 0) for name in silent for m in fresh[:3]]
 chosen = {"victim_seed": victim_seed, "seed": seed}
 noise = {
-    name: NoiseSensitivityCell(mlps[name, seed], 0, victims, **chosen)
+    name: NoiseSensitivityExperiment(mlps[name, seed], 0, victims, **chosen)
     for name in (placed[0], placed[-1], *silent)
 }
 
@@ -188,7 +188,7 @@ both = {
     "LeNet": (convolutional, tried_too, 1),
 }
 attacked = {
-    (model, name, method, r, s): AttackCell(
+    (model, name, method, r, s): AttackExperiment(
         weights[name, s],
         r,
         methods[method],
@@ -281,8 +281,8 @@ curves = pandas.DataFrame(
         "round": r,
         "accuracy": 100 * accuracy,
     }
-    for (name, s), cell in trainings.items()
-    for r, accuracy in enumerate(results[cell].figures["test_accuracy"])
+    for (name, s), experiment in trainings.items()
+    for r, accuracy in enumerate(results[experiment].figures["test_accuracy"])
 )
 weighed = curves[curves["network"].isin([*grid, "none"])].copy()
 weighed["line"] = [
@@ -316,8 +316,8 @@ reached = {
     for place, run_ in curves.groupby(["network", "seed"])
 }
 final = {
-    place: 100 * results[cell].figures["accuracy"]
-    for place, cell in trainings.items()
+    place: 100 * results[experiment].figures["accuracy"]
+    for place, experiment in trainings.items()
 }
 learned = pandas.DataFrame(
     {
@@ -613,8 +613,8 @@ rows = {
     for m in ms
 }
 pictures = {
-    label: results[cell].images("reconstruction")
-    for label, cell in rows.items()
+    label: results[experiment].images("reconstruction")
+    for label, experiment in rows.items()
 }
 originals = results[attacked["DMLP", "none", "IG", 0, seed]].images("truth")
 figure = plots.reconstructions(
@@ -631,7 +631,10 @@ pictures = {"IG, no PRECODE": attacked["LeNet", "none", "IG", 0, seed]}
 pictures |= lenet_rows
 figure = plots.reconstructions(
     originals,
-    {k: results[cell].images("reconstruction") for k, cell in pictures.items()},
+    {
+        k: results[experiment].images("reconstruction")
+        for k, experiment in pictures.items()
+    },
     columns=examples,
     scaling=scaling,
 )
@@ -841,5 +844,5 @@ for key, text in numbers.items():
 # ```console
 # gleak run 16_precode_supplement --profile quick -p positions "[2, 3]" -p several "['23']" --output tryout
 # ```
-# The second needs the attributes of `PRECODE` in the cell that declares the networks: `PRECODE(4, k=k, beta=b, kl="bits", bias=True, sigma="softplus")`.
+# The second needs the attributes of `PRECODE` in the experiment that declares the networks: `PRECODE(4, k=k, beta=b, kl="bits", bias=True, sigma="softplus")`.
 # ````

@@ -13,12 +13,12 @@ from typing import Any
 
 from gleak_lib.chapters import parameters, sources
 from gleak_lib.errors import GleakError, ParameterError, StoreError
-from gleak_lib.experiments.specs.base import Cell, leaves
+from gleak_lib.experiments.specs.base import Experiment, leaves
 
 TAG = re.compile(r"""^# %%[^\n]*tags=\[[^\]\n]*["']experiment["'][^\n]*\n(.*?)(?=^# %%|\Z)""", re.M | re.S)
 
 
-def experiments(chapter: str, values: Mapping[str, Any], source: Path | None = None) -> list[Cell]:
+def experiments(chapter: str, values: Mapping[str, Any], source: Path | None = None) -> list[Experiment]:
     """Return the experiments that a chapter declares, each once; none where it only shows what others have.
 
     Args:
@@ -45,6 +45,6 @@ def experiments(chapter: str, values: Mapping[str, Any], source: Path | None = N
     if "experiments" not in namespace:
         raise StoreError(f"{path.name}: its cells tagged `experiment` must set the variable `experiments`.")
     found = list(dict.fromkeys(leaves(namespace["experiments"])))
-    if wrong := [one for one in found if not isinstance(one, Cell)]:
+    if wrong := [one for one in found if not isinstance(one, Experiment)]:
         raise ParameterError(f"{path.name}: experiments must hold experiments only, got {wrong[0]!r}.")
     return found

@@ -66,7 +66,8 @@ def execute(
                 raise StoreError(_failure(source.stem, error)) from error
             except dead as error:
                 raise StoreError(
-                    f"{source.stem}: the kernel died, perhaps for want of memory. Finished cells are stored: "
+                    f"{source.stem}: the kernel died, perhaps for want of memory. "
+                    "Finished experiments are stored: "
                     "run again to go on."
                 ) from error
         write_atomically(destination, _cleaned(done).encode())

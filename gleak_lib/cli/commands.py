@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt as how:
         logging.getLogger("asyncio").disabled = True  # it would complain of the task that was left
-        print("gleak: interrupted; finished cells are stored.", file=sys.stderr)
+        print("gleak: interrupted; finished experiments are stored.", file=sys.stderr)
         return 128 + (signal.SIGTERM if isinstance(how, Terminated) else signal.SIGINT)
     except BrokenPipeError:  # gleak list | head
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -60,7 +60,7 @@ def _terminable() -> Iterator[None]:
 
 
 def status(options: argparse.Namespace) -> int:
-    """Print how many cells of each chapter are done, missing, failed or damaged, and what is ahead."""
+    """Print how many experiments of each chapter are done, missing, failed or damaged, and what is ahead."""
     from gleak_lib.chapters import PROFILES, declared, open_store, profiles, sources
     from gleak_lib.experiments import Context, Store
     from gleak_lib.experiments.runner import cost
@@ -74,17 +74,20 @@ def status(options: argparse.Namespace) -> int:
             values = values_of(name, profile, options.parameters)
             store = Store(Path(options.output) / "results") if options.output else open_store(profile)
             found = store.status(declared.experiments(name, values))
-            counts = "  ".join(f"{len(cells)} {state}" for state, cells in found._asdict().items())
+            counts = "  ".join(
+                f"{len(experiments)} {state}" for state, experiments in found._asdict().items()
+            )
             ahead = ""
             if found.lacking:
                 ahead = f"   {estimate(found.lacking, store, Context(store.cache), machine, measure=True)}"
             print(f"{name:<24} {profile:<6} {counts}   ({store.folder}){ahead}")
-            for cell in found.failed:
-                print(f"    failed   {cell.key}  {cell.describe()}: {store.failed(cell)}")
-            for cell in found.damaged:
-                print(f"    damaged  {store.path(cell)}: the next run computes it again")
-            for cell in (*found.done, *found.missing) if options.verbose else ():
-                print(f"    {'done' if cell in found.done else 'missing':<8} {cell.key}  {cell.describe()}")
+            for experiment in found.failed:
+                print(f"    failed   {experiment.key}  {experiment.describe()}: {store.failed(experiment)}")
+            for experiment in found.damaged:
+                print(f"    damaged  {store.path(experiment)}: the next run computes it again")
+            for experiment in (*found.done, *found.missing) if options.verbose else ():
+                state = "done" if experiment in found.done else "missing"
+                print(f"    {state:<8} {experiment.key}  {experiment.describe()}")
     return 0
 
 

@@ -53,7 +53,7 @@ def parser(
     )
     one.set_defaults(command=run)
 
-    one = commands.add_parser("status", help="which cells are done, missing, failed, damaged")
+    one = commands.add_parser("status", help="which experiments are done, missing, failed, damaged")
     one.add_argument("chapters", nargs="*", metavar="CHAPTER", help="none means all")
     one.add_argument("--profile", help="quick, cpu or paper (default: each that the chapter has)")
     _add_parameters(one)

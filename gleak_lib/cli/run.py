@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from gleak_lib.errors import ParameterError, StoreError
 
 if TYPE_CHECKING:
-    from gleak_lib.experiments import Cell, Store
+    from gleak_lib.experiments import Experiment, Store
     from gleak_lib.experiments.runner.estimate import Estimate
 
 
@@ -18,7 +18,7 @@ class Job(NamedTuple):
 
     source: Path
     values: dict[str, Any]
-    cells: "list[Cell]"
+    experiments: "list[Experiment]"
 
 
 def run(options: argparse.Namespace) -> int:
@@ -38,7 +38,7 @@ def run(options: argparse.Namespace) -> int:
     failure, cut = None, []
     try:
         compute(
-            [cell for job in jobs for cell in job.cells],
+            [experiment for job in jobs for experiment in job.experiments],
             store,
             workers=options.workers,
             scheduler=options.scheduler,
@@ -48,17 +48,17 @@ def run(options: argparse.Namespace) -> int:
     except StoreError as error:  # chapters of which everything is there are executed all the same
         failure = error
     environment = {paths.RESULTS: str(store.folder), paths.CACHE: str(store.cache)}
-    for source, values, cells in jobs:
-        if failure and (lacking := len(cells) - len(store.status(cells).done)):
-            cut.append(f"{source.stem} ({lacking} of {len(cells)} cells are not there)")
+    for source, values, experiments in jobs:
+        if failure and (lacking := len(experiments) - len(store.status(experiments).done)):
+            cut.append(f"{source.stem} ({lacking} of {len(experiments)} experiments are not there)")
             continue
         print(f"{source.stem}: profile {options.profile}", flush=True)
         execute.execute(source, chapters / f"{source.stem}.ipynb", values, environment=environment)
         print(f"{source.stem}: wrote {chapters / source.stem}.ipynb", flush=True)
     if failure:
         raise type(failure)(
-            f"{failure}\nNot executed: {', '.join(cut)}. Finished cells are stored: run the same command "
-            "again to go on."
+            f"{failure}\nNot executed: {', '.join(cut)}. Finished experiments are stored: "
+            "run the same command again to go on."
         ) from failure
     return 0
 
@@ -106,18 +106,19 @@ def _announce(jobs: Sequence[Job], store: "Store", options: argparse.Namespace) 
 
     machine, workers = executors.beforehand(options.workers, options.scheduler, options.compile)
 
-    def ahead(missing: "Sequence[Cell]") -> "Estimate":
+    def ahead(missing: "Sequence[Experiment]") -> "Estimate":
         return estimate(missing, store, Context(store.cache), machine, workers, measure=True)
 
-    lacking: dict[str, tuple[Cell, ...]] = {}
-    for source, _, cells in jobs:
-        if cells:
-            missing = lacking[source.stem] = store.status(cells).lacking
+    lacking: dict[str, tuple[Experiment, ...]] = {}
+    for source, _, experiments in jobs:
+        if experiments:
+            missing = lacking[source.stem] = store.status(experiments).lacking
             to_do = f"{len(missing)} to compute, {ahead(missing)}" if missing else "nothing missing"
-            print(f"{source.stem}: {len(cells)} cells, {len(cells) - len(missing)} done, {to_do}")
-    together = list(dict.fromkeys(cell for missing in lacking.values() for cell in missing))
+            count = len(experiments)
+            print(f"{source.stem}: {count} experiments, {count - len(missing)} done, {to_do}")
+    together = list(dict.fromkeys(experiment for missing in lacking.values() for experiment in missing))
     found = ahead(together)
-    if any(cell.kind == "attack" for cell in together) and (reason := metrics.lpips_missing()):
+    if any(experiment.kind == "attack" for experiment in together) and (reason := metrics.lpips_missing()):
         print(f"gleak: {reason} Tables show it as missing.", file=sys.stderr)
     if len(lacking) > 1:
         print(f"together: {found}")

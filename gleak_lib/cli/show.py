@@ -25,10 +25,10 @@ def show(options: argparse.Namespace) -> int:
         )
         return 0
     result = Store(path.parents[1]).read(path)
-    experiment = yaml.safe_dump(encoding.encode(result.cell, full=False), sort_keys=False)
+    experiment = yaml.safe_dump(encoding.encode(result.experiment, full=False), sort_keys=False)
     made = yaml.safe_dump(result.provenance, sort_keys=False, default_flow_style=None, width=100)
     images = ", ".join(f"{name} {_shape(part.shape)}" for name, part in (result.examples or {}).items())
-    print(f"{result.cell.kind} {path.stem}: {result.cell.describe()}\nfile: {path}")
+    print(f"{result.experiment.kind} {path.stem}: {result.experiment.describe()}\nfile: {path}")
     print("experiment (what differs from the defaults):", textwrap.indent(experiment, "  "), sep="\n", end="")
     print("made:", textwrap.indent(made, "  "), sep="\n", end="")
     print("figures:", *(f"  {name}: {text}" for name, text in _summary(result.figures)), sep="\n")

@@ -1,4 +1,4 @@
-"""What a cell needs of the machine it runs on, and what is written down about that machine."""
+"""What an experiment needs of the machine it runs on, and what is written down about that machine."""
 
 import functools
 import hashlib
@@ -24,7 +24,7 @@ DEVICES = ("auto", "cpu", "cuda")
 
 @dataclass(frozen=True)
 class Context:
-    """Where and how cells run; it travels to other processes and decides no figure but by rounding.
+    """Where and how experiments run; it travels to other processes and decides no figure but by rounding.
 
     Attributes:
         cache: folder of trained weights.

@@ -1,8 +1,8 @@
 """Cells as JSON and as keys: the same values give the same key on every machine and in every version.
 
-A *stored* cell spells out every value. A *key* is the hash of the values that differ from their defaults,
-so that a new setting with a default changes no old key. That a default itself may change one day is no
-danger: the stored values would then differ from the ones asked for, and the store says so (`Store.get`).
+A *stored* experiment spells out every value. A *key* is the hash of the values that differ from their
+defaults, so that a new setting with a default changes no old key. A default that changes one day is no
+danger: the stored values would then differ from those asked for, and the store says so (`Store.get`).
 """
 
 import dataclasses
@@ -22,7 +22,7 @@ from gleak_lib.errors import ParameterError, StoreError, shown
 from gleak_lib.federated import Compensation, Protocol, WeightedMean
 
 TYPES: dict[str, type] = {}
-"""Classes that may stand in a cell, by name, besides what others derive from `Bottleneck` and `Defense`.
+"""Classes that may stand in an experiment, by name, besides those derived from `Bottleneck` and `Defense`.
 
 Nothing else is ever made from a file."""
 
@@ -49,7 +49,7 @@ Spelled = Mapping[str, tuple[str, ...]]
 
 
 def storable(cls: T) -> T:
-    """Let instances of a frozen dataclass stand in cells; a class decorator."""
+    """Let instances of a frozen dataclass stand in experiments; a class decorator."""
     return stored_as(cls.__name__)(cls)
 
 
@@ -88,7 +88,7 @@ def encode(value: Any, *, full: bool = True, spelled: Spelled = SPELLED) -> Any:
         return value
     if isinstance(value, float):
         if not math.isfinite(value):
-            raise ParameterError(f"A cell holds finite numbers only, got {value}.")
+            raise ParameterError(f"An experiment holds finite numbers only, got {value}.")
         return int(value) if not full and value.is_integer() else float(value)
     if isinstance(value, (tuple, list)):
         return [encode(part, full=full, spelled=spelled) for part in value]
@@ -113,8 +113,8 @@ def _object(value: Any, full: bool, spelled: Spelled) -> dict[str, Any]:
     name = next((name for name, cls in TYPES.items() if cls is type(value)), type(value).__name__)
     if _type(name) is not type(value):
         raise ParameterError(
-            f"A cell cannot hold {value!r} ({name}): it takes numbers, texts, tuples and frozen dataclasses "
-            "marked with experiments.encoding.storable."
+            f"An experiment cannot hold {value!r} ({name}): it takes numbers, texts, tuples and "
+            "frozen dataclasses marked with experiments.encoding.storable."
         )
     found = {"type": name}
     for field in dataclasses.fields(value):
@@ -125,7 +125,7 @@ def _object(value: Any, full: bool, spelled: Spelled) -> dict[str, Any]:
 
 
 def _type(name: str) -> type | None:
-    """Return the class that may stand in a cell under this name."""
+    """Return the class that may stand in an experiment under this name."""
     return TYPES.get(name) if name in TYPES else {cls.__name__: cls for cls in grammar.outside()}.get(name)
 
 
@@ -188,7 +188,7 @@ def _hints(cls: type) -> dict[str, Any]:
 
 
 def key(value: Any, spelled: Spelled = SPELLED) -> str:
-    """Return 16 hexadecimal digits that stand for the values of a cell."""
+    """Return 16 hexadecimal digits that stand for the values of an experiment."""
     data = encode(value, full=False, spelled=spelled)
     text = json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -20,7 +20,7 @@ from gleak_lib.attacks import (
 from gleak_lib.attacks.cleaning import muted, noisy_entries, perturbed_slices
 from gleak_lib.defenses import Compression, Defense, Gaussian, SlicePerturbation, chain
 from gleak_lib.errors import ParameterError, UnknownNameError
-from gleak_lib.experiments import AttackCell, TrainingCell, encoding, run
+from gleak_lib.experiments import AttackExperiment, TrainingExperiment, encoding, run
 
 DEFENSE = SlicePerturbation(0.3, slices=20, block=8)
 KNOWLEDGE = ("choice", "layout", "variance")
@@ -151,8 +151,8 @@ def test_slices_are_found_in_a_chain(model):
 def test_cells_hold_and_run_them(store):
     root = datasets.RootSet("digits", 4)
     attack = ATTACKS["ig"].replace(max_steps=2, estimate="sparsity")
-    plain = AttackCell(
-        TrainingCell("digits", "lenet4"),
+    plain = AttackExperiment(
+        TrainingExperiment("digits", "lenet4"),
         attack=attack,
         victims=2,
         defense=SlicePerturbation(0.3, root=root, slices=20, block=8),

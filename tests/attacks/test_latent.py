@@ -26,7 +26,7 @@ from gleak_lib.attacks import (
 )
 from gleak_lib.attacks.cmaes import Searches, seed_of
 from gleak_lib.errors import MissingDependencyError, ParameterError, ShapeError
-from gleak_lib.experiments import AttackCell, TrainingCell
+from gleak_lib.experiments import AttackExperiment, TrainingExperiment
 from gleak_lib.experiments.specs.attack import side_by_side
 from gleak_lib.fresh import fresh
 from gleak_lib.generators import DCGAN
@@ -278,5 +278,7 @@ def test_searches_do_not_stand_side_by_side(seen):
     attack = ATTACKS["ig"].replace(optimizer=CMAES(population=4), max_steps=2)
     with pytest.raises(ParameterError, match="only by optimizers that take gradients"):
         invert_together([seen[0], seen[0]], attack)
-    cells = [AttackCell(TrainingCell("digits"), attack=attack, victims=1, seed=seed) for seed in (0, 1)]
+    cells = [
+        AttackExperiment(TrainingExperiment("digits"), attack=attack, victims=1, seed=seed) for seed in (0, 1)
+    ]
     assert side_by_side(cells, "cpu") == [(cells[0],), (cells[1],)]

@@ -4,7 +4,7 @@ import pytest
 
 from gleak_lib.chapters import experiments, parameters, sources
 from gleak_lib.errors import GleakError, ParameterError, StoreError, UnknownNameError
-from gleak_lib.experiments import TrainingCell
+from gleak_lib.experiments import TrainingExperiment
 
 SOURCE = """# %% [markdown]
 # # A title
@@ -18,10 +18,10 @@ seeds: int = 2  # models
 # %%
 raise SystemExit("no other cell is executed")
 """
-CODE = """from gleak_lib.experiments import TrainingCell
+CODE = """from gleak_lib.experiments import TrainingExperiment
 
-experiments = {s: [TrainingCell("digits", seed=s)] for s in range(settings["seeds"])}
-experiments["again"] = TrainingCell("digits")"""
+experiments = {s: [TrainingExperiment("digits", seed=s)] for s in range(settings["seeds"])}
+experiments["again"] = TrainingExperiment("digits")"""
 
 
 def declared(tmp_path, code, **values):
@@ -31,7 +31,7 @@ def declared(tmp_path, code, **values):
 
 
 def test_tagged_cells_declare_the_experiments_each_once(tmp_path):
-    assert declared(tmp_path, CODE) == [TrainingCell("digits", seed=seed) for seed in (0, 1)]
+    assert declared(tmp_path, CODE) == [TrainingExperiment("digits", seed=seed) for seed in (0, 1)]
     assert len(declared(tmp_path, CODE, seeds=3)) == 3
 
 

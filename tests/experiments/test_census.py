@@ -5,8 +5,8 @@ import pytest
 
 from gleak_lib import metrics
 from gleak_lib.errors import MissingDependencyError
-from gleak_lib.experiments import TrainingCell, frame, run, tables
-from gleak_lib.experiments.specs.class_counts import ClassCountsCell
+from gleak_lib.experiments import TrainingExperiment, frame, run, tables
+from gleak_lib.experiments.specs.class_counts import ClassCountsExperiment
 from gleak_lib.federated import Protocol
 
 
@@ -24,7 +24,7 @@ def hospital(tmp_path, monkeypatch):
 
 
 def test_images_are_counted_by_class_and_split(store, hospital):
-    figures = run([ClassCountsCell(hospital)], store)[0].figures
+    figures = run([ClassCountsExperiment(hospital)], store)[0].figures
     assert figures == {
         "num_classes": 2,
         "victims_only": False,
@@ -33,7 +33,7 @@ def test_images_are_counted_by_class_and_split(store, hospital):
 
 
 def test_a_training_stores_what_a_large_class_cannot_hide(store, hospital):
-    cell = TrainingCell(hospital, protocol=Protocol(rounds=1, clients=2))
+    cell = TrainingExperiment(hospital, protocol=Protocol(rounds=1, clients=2))
     result = run([cell], store)[0]
     assert result.figures["accuracy"] == 0.75  # one round: everything is class 0
     assert result.figures["balanced_accuracy"] == 0.5
@@ -47,7 +47,7 @@ def test_trainings_work_without_scikit_learn(store, hospital, monkeypatch):
         raise MissingDependencyError("scikit-learn is not installed.")
 
     monkeypatch.setattr(metrics, "balanced_accuracy", missing)
-    result = run([TrainingCell(hospital, protocol=Protocol(rounds=0, clients=2))], store)[0]
+    result = run([TrainingExperiment(hospital, protocol=Protocol(rounds=0, clients=2))], store)[0]
     assert "auc" not in result.figures
     table = tables.training_table(frame({"cnn": result}))
     assert np.isnan(table.loc[0, "auc"]) and np.isnan(table.loc[0, "balanced_accuracy"])

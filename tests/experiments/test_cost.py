@@ -7,28 +7,28 @@ from toy_cells import Toy
 
 from gleak_lib.attacks import ATTACKS, LBFGS
 from gleak_lib.bottlenecks import PRECODE
-from gleak_lib.experiments import AttackCell, Store, TrainingCell, run
+from gleak_lib.experiments import AttackExperiment, Store, TrainingExperiment, run
 from gleak_lib.experiments.runner import cost
 from gleak_lib.experiments.runner.cost import Costs, Machine, Measured
-from gleak_lib.experiments.specs.animation import AnimationCell
-from gleak_lib.experiments.specs.class_counts import ClassCountsCell
-from gleak_lib.experiments.specs.communication_cost import CommunicationCostCell
-from gleak_lib.experiments.specs.gradient_tracks import GradientTracksCell
-from gleak_lib.experiments.specs.label_inference import LabelInferenceCell
-from gleak_lib.experiments.specs.noise_sensitivity import NoiseSensitivityCell
-from gleak_lib.experiments.specs.reidentification import ReidentificationCell
+from gleak_lib.experiments.specs.animation import AnimationExperiment
+from gleak_lib.experiments.specs.class_counts import ClassCountsExperiment
+from gleak_lib.experiments.specs.communication_cost import CommunicationCostExperiment
+from gleak_lib.experiments.specs.gradient_tracks import GradientTracksExperiment
+from gleak_lib.experiments.specs.label_inference import LabelInferenceExperiment
+from gleak_lib.experiments.specs.noise_sensitivity import NoiseSensitivityExperiment
+from gleak_lib.experiments.specs.reidentification import ReidentificationExperiment
 from gleak_lib.federated import Protocol
 
 IMAGES = {"digits": 1000}
 HERE = Machine("this", 2)
 IG = ATTACKS["ig"].replace(max_steps=10)
-PRECODED = TrainingCell("digits", bottlenecks=(PRECODE(1, 8),))
+PRECODED = TrainingExperiment("digits", bottlenecks=(PRECODE(1, 8),))
 
 
 def attack(victims=2, steps=10, training=None, batch_size=1, **changes):
     changed = IG.replace(max_steps=steps, **changes)
-    return AttackCell(
-        training or TrainingCell("digits"), attack=changed, victims=victims, batch_size=batch_size
+    return AttackExperiment(
+        training or TrainingExperiment("digits"), attack=changed, victims=victims, batch_size=batch_size
     )
 
 
@@ -47,25 +47,27 @@ def costs(*cells, machine=HERE):
         (attack(victims=3, steps=10, batch_size=4), 120),
         (attack(victims=3, steps=10, restarts=2), 60),
         (attack(victims=3, steps=10, optimizer=LBFGS()), 600),
-        (AttackCell(TrainingCell("digits", "mlp"), attack=ATTACKS["analytic"], victims=7), 7),
-        (TrainingCell("digits", protocol=Protocol(rounds=3, local_epochs=2)), 6000),
-        (TrainingCell("digits", protocol=Protocol(rounds=3, clients=100, clients_per_round=10)), 300),
-        (TrainingCell("digits", protocol=Protocol(rounds=0)), 1000),
-        (TrainingCell("unheard_of"), None),
-        (LabelInferenceCell(TrainingCell("digits"), victims=8, batch_size=2), 16),
-        (NoiseSensitivityCell(PRECODED, victims=8, draws=3), 24),
-        (AnimationCell(TrainingCell("digits"), attack=IG, victims=2), 20),
-        (attack(victims=3, steps=10, training=TrainingCell("digits@64")), 120),
-        (attack(victims=3, steps=10, training=TrainingCell("digits@32")), 30),
-        (TrainingCell("digits@48", protocol=Protocol(rounds=2)), 4500),
-        (LabelInferenceCell(TrainingCell("digits@16"), victims=8), 2),
+        (AttackExperiment(TrainingExperiment("digits", "mlp"), attack=ATTACKS["analytic"], victims=7), 7),
+        (TrainingExperiment("digits", protocol=Protocol(rounds=3, local_epochs=2)), 6000),
+        (TrainingExperiment("digits", protocol=Protocol(rounds=3, clients=100, clients_per_round=10)), 300),
+        (TrainingExperiment("digits", protocol=Protocol(rounds=0)), 1000),
+        (TrainingExperiment("unheard_of"), None),
+        (LabelInferenceExperiment(TrainingExperiment("digits"), victims=8, batch_size=2), 16),
+        (NoiseSensitivityExperiment(PRECODED, victims=8, draws=3), 24),
+        (AnimationExperiment(TrainingExperiment("digits"), attack=IG, victims=2), 20),
+        (attack(victims=3, steps=10, training=TrainingExperiment("digits@64")), 120),
+        (attack(victims=3, steps=10, training=TrainingExperiment("digits@32")), 30),
+        (TrainingExperiment("digits@48", protocol=Protocol(rounds=2)), 4500),
+        (LabelInferenceExperiment(TrainingExperiment("digits@16"), victims=8), 2),
         (
-            NoiseSensitivityCell(TrainingCell("digits@64", bottlenecks=(PRECODE(1, 8),)), victims=8, draws=3),
+            NoiseSensitivityExperiment(
+                TrainingExperiment("digits@64", bottlenecks=(PRECODE(1, 8),)), victims=8, draws=3
+            ),
             96,
         ),
-        (CommunicationCostCell(TrainingCell("digits"), victims=2, batch_size=8), 16),
-        (ReidentificationCell(attack(victims=3, steps=10)), 30),
-        (ClassCountsCell("digits"), 1),
+        (CommunicationCostExperiment(TrainingExperiment("digits"), victims=2, batch_size=8), 16),
+        (ReidentificationExperiment(attack(victims=3, steps=10)), 30),
+        (ClassCountsExperiment("digits"), 1),
         (Toy(3.0), 1),
     ],
 )
@@ -80,11 +82,13 @@ def test_cost_grows_with_victims_images_and_steps():
 
 
 def test_cost_of_a_training_grows_with_rounds_and_images():
-    one = TrainingCell("digits", protocol=Protocol(rounds=2))
+    one = TrainingExperiment("digits", protocol=Protocol(rounds=2))
     known = Costs([measured(one, 8.0)], HERE, {"digits": 1000, "mnist": 60_000})
-    assert known.seconds(TrainingCell("mnist", protocol=Protocol(rounds=5))) == pytest.approx(1200.0)
-    assert known.seconds(TrainingCell("unheard_of", protocol=Protocol(rounds=5))) is None
-    assert known.seconds(TrainingCell("digits", protocol=Protocol(rounds=0))) is None  # it trains nothing
+    assert known.seconds(TrainingExperiment("mnist", protocol=Protocol(rounds=5))) == pytest.approx(1200.0)
+    assert known.seconds(TrainingExperiment("unheard_of", protocol=Protocol(rounds=5))) is None
+    assert (
+        known.seconds(TrainingExperiment("digits", protocol=Protocol(rounds=0))) is None
+    )  # it trains nothing
 
 
 def test_the_narrowest_group_decides():
@@ -93,17 +97,17 @@ def test_the_narrowest_group_decides():
     assert known.seconds(plain) == pytest.approx(20.0)
     assert known.seconds(ignore) == pytest.approx(2.0)
     assert known.seconds(attack(training=PRECODED)) == pytest.approx(2.0)  # same model, other layers
-    other = TrainingCell("digits", bottlenecks=(PRECODE(2, 8),))
+    other = TrainingExperiment("digits", bottlenecks=(PRECODE(2, 8),))
     assert known.seconds(attack(training=other)) == pytest.approx(11.0)  # same family: the median
-    assert known.seconds(attack(training=TrainingCell("digits", "lenet"))) is None
+    assert known.seconds(attack(training=TrainingExperiment("digits", "lenet"))) is None
 
 
 def test_images_of_another_size_have_costs_of_their_own():
-    large = TrainingCell("digits@64")
+    large = TrainingExperiment("digits@64")
     known = costs(measured(attack(), 20.0), measured(attack(training=large), 50.0))
     assert known.seconds(attack()) == pytest.approx(20.0)
     assert known.seconds(attack(training=large)) == pytest.approx(50.0)
-    assert known.seconds(attack(training=TrainingCell("digits@32"))) == pytest.approx(20.0)
+    assert known.seconds(attack(training=TrainingExperiment("digits@32"))) == pytest.approx(20.0)
     alone = costs(measured(attack(), 20.0))  # nothing of that size: by the pixels
     assert alone.seconds(attack(training=large)) == pytest.approx(80.0)
     back = costs(measured(attack(training=large), 80.0))
@@ -135,7 +139,7 @@ def test_compiled_cells_tell_of_compiled_ones():
 
 
 def test_a_watched_attack_costs_what_the_attack_costs_until_one_was_measured():
-    cell = GradientTracksCell(attack(victims=4, stop_after=0, stop_below=0), tail=2)
+    cell = GradientTracksExperiment(attack(victims=4, stop_after=0, stop_below=0), tail=2)
     assert costs(measured(cell.attacked, 6.0)).seconds(cell) == pytest.approx(6.0)
     assert costs(measured(cell.attacked, 6.0), measured(cell, 7.0)).seconds(cell) == pytest.approx(7.0)
 
@@ -153,12 +157,12 @@ def test_costs_come_from_stored_results(store):
 
 
 def test_images_are_counted_whatever_their_size(store):
-    one = TrainingCell("digits@48", protocol=Protocol(rounds=0))
+    one = TrainingExperiment("digits@48", protocol=Protocol(rounds=0))
     (result,) = run([one], store, device="cpu", progress=False)
     assert result.provenance["data"]["name"] == "digits@48"
     known = cost.read([store.folder], cost.here("cpu"))
     assert known.images == {"digits": result.provenance["data"]["images"][0]}
-    assert known.seconds(TrainingCell("digits@64", protocol=Protocol(rounds=0))) is not None
+    assert known.seconds(TrainingExperiment("digits@64", protocol=Protocol(rounds=0))) is not None
 
 
 def benchmark(folder, name, settings, ms, kind="cpu", device=None):
@@ -192,5 +196,5 @@ def test_a_stored_result_goes_before_a_benchmark(tmp_path):
     store = Store(tmp_path)
     (result,) = run([attack(victims=2, steps=2)], store, device="cpu", progress=False)
     known = cost.read([tmp_path], cost.here("cpu"))
-    other = attack(victims=2, steps=2, training=TrainingCell("digits", bottlenecks=(PRECODE(1, 8),)))
+    other = attack(victims=2, steps=2, training=TrainingExperiment("digits", bottlenecks=(PRECODE(1, 8),)))
     assert known.seconds(other) == pytest.approx(result.provenance["seconds"], rel=1e-4)

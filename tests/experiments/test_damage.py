@@ -16,11 +16,11 @@ from toy_cells import Toy
 from gleak_lib.attacks import ATTACKS
 from gleak_lib.errors import StoreError
 from gleak_lib.experiments import (
-    AttackCell,
+    AttackExperiment,
     Context,
     DamagedResultWarning,
     Store,
-    TrainingCell,
+    TrainingExperiment,
     from_json,
     run,
 )
@@ -32,8 +32,8 @@ from gleak_lib.federated import Protocol
 
 RESULTS = Path(__file__).parents[2] / "results"
 OTHER = Toy(7.0)
-TRAINING = TrainingCell("digits", protocol=Protocol(rounds=1), bottlenecks=())
-CELL = AttackCell(TRAINING, rounds=1, attack=ATTACKS["ig"].replace(max_steps=2), victims=2)
+TRAINING = TrainingExperiment("digits", protocol=Protocol(rounds=1), bottlenecks=())
+CELL = AttackExperiment(TRAINING, rounds=1, attack=ATTACKS["ig"].replace(max_steps=2), victims=2)
 FIGURES = {
     "loss": [0.25, 1.0],
     "steps": [2, 2],
@@ -49,7 +49,7 @@ EXAMPLES = {"truth": np.random.default_rng(0).integers(0, 256, (2, 3, 16, 16), d
 
 @pytest.fixture
 def full(store, monkeypatch):
-    """A store with a cell to be damaged and another one."""
+    """A store with an experiment to be damaged and another one."""
     monkeypatch.setattr(estimate, "folders", lambda store: [store.folder])  # the published results are many
     store.put(CELL, FIGURES, PROVENANCE, EXAMPLES)
     store.put(OTHER, {"square": 49.0}, {})
@@ -57,7 +57,7 @@ def full(store, monkeypatch):
 
 
 def survives(store):
-    """Read the store in every way there is; return whether the cell still counts as done."""
+    """Read the store in every way there is; return whether the experiment still counts as done."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         got = store.get(CELL)

@@ -13,7 +13,7 @@ from toy_cells import Toy, four, kill_first, process_of, runs
 
 from gleak_lib.attacks import ATTACKS
 from gleak_lib.errors import StoreError, TimeLimitError
-from gleak_lib.experiments import AttackCell, Store, TrainingCell, run
+from gleak_lib.experiments import AttackExperiment, Store, TrainingExperiment, run
 from gleak_lib.experiments.runner import executors
 from gleak_lib.federated import Protocol
 
@@ -25,8 +25,8 @@ QUIET = {
     "DASK_DISTRIBUTED__WORKER__PRELOAD": "toy_cells",  # imported before the first cell comes
 }
 IG = ATTACKS["ig"].replace(max_steps=2)
-TRAINING = TrainingCell("own", protocol=Protocol(rounds=1, clients=2))
-ATTACKED = [AttackCell(TRAINING, rounds=1, attack=IG, victims=v) for v in (2, 1, 3)]
+TRAINING = TrainingExperiment("own", protocol=Protocol(rounds=1, clients=2))
+ATTACKED = [AttackExperiment(TRAINING, rounds=1, attack=IG, victims=v) for v in (2, 1, 3)]
 
 
 class Cluster:
@@ -98,13 +98,13 @@ def test_cells_run_on_the_workers(store, log, executor):
 
 
 def test_errors_come_back(store, executor):
-    with pytest.raises(StoreError, match=r"(?s)1 of 2 cells failed.*1.0 cannot be"):
+    with pytest.raises(StoreError, match=r"(?s)1 of 2 experiments failed.*1.0 cannot be"):
         run([Toy(1.0, fails=True), Toy(2.0)], store, executor=executor, progress=False)
     assert store.get(Toy(2.0)) is not None
 
 
 def test_workers_without_the_images_say_so(store, executor):
-    cell = AttackCell(TrainingCell("cifar10"), attack=IG, victims=1)
+    cell = AttackExperiment(TrainingExperiment("cifar10"), attack=IG, victims=1)
     with pytest.raises(StoreError, match=rf"(?s)DataError: .*cifar10.*worker on {os.uname().nodename}"):
         run([cell], store, executor=executor, progress=False, data="/nowhere")
 
@@ -144,12 +144,12 @@ def test_no_scheduler_there(store, monkeypatch):
 
 
 def test_time_limit(store, executor):
-    with pytest.raises(TimeLimitError, match="before 2 of 2 cells"):
+    with pytest.raises(TimeLimitError, match="before 2 of 2 experiments"):
         run([Toy(1.0), Toy(2.0)], store, executor=executor, time_limit=0, progress=False)
 
 
 def test_two_coordinators_share_a_store(store, log, tmp_path, cluster):
-    """Both go through the same cells; each file is whole, and nobody waits for nobody."""
+    """Both go through the same experiments; each file is whole, and nobody waits for nobody."""
     cells = [Toy(float(n), log=log) for n in range(12)]
     found = {}
 
@@ -168,7 +168,7 @@ def test_two_coordinators_share_a_store(store, log, tmp_path, cluster):
 
 
 def test_kill_9_of_a_worker(store, log, tmp_path, cluster, executor):
-    """Its cell is computed by another worker; no cell is lost or reported."""
+    """Its experiment is computed by another worker; no experiment is lost or reported."""
     cells, thread = four(log, tmp_path), kill_first(tmp_path)
     results = run(cells, store, executor=executor, progress=False)
     thread.join()

@@ -8,11 +8,11 @@ from toy_cells import Toy
 
 from gleak_lib.attacks import ATTACKS
 from gleak_lib.errors import AttackError, StoreError
-from gleak_lib.experiments import AttackCell, Context, Store, TrainingCell, run
+from gleak_lib.experiments import AttackExperiment, Context, Store, TrainingExperiment, run
 from gleak_lib.experiments.specs.finite import require_finite
 
-FRESH = TrainingCell("digits", model="lenet")
-FAILING = AttackCell(FRESH, attack=ATTACKS["ig"].replace(tv=1e308, max_steps=2), victims=2)
+FRESH = TrainingExperiment("digits", model="lenet")
+FAILING = AttackExperiment(FRESH, attack=ATTACKS["ig"].replace(tv=1e308, max_steps=2), victims=2)
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_figures_that_may_be_missing_or_infinite(cell, figures):
 
 def test_a_cell_with_such_a_figure_fails_and_the_others_are_stored(tmp_path):
     store = Store(tmp_path, tmp_path / "cache")
-    with pytest.raises(StoreError, match=r"(?s)1 of 2 cells failed; .*never finite for 2 of 2"):
+    with pytest.raises(StoreError, match=r"(?s)1 of 2 experiments failed; .*never finite for 2 of 2"):
         run([FAILING, Toy(2.0)], store, device="cpu", progress=False)
     assert store.get(FAILING) is None and store.get(Toy(2.0)) is not None
     assert "AttackError" in store.failed(FAILING)
@@ -67,7 +67,7 @@ def test_a_cell_fails_where_its_attack_fails_for_one_victim(tmp_path, monkeypatc
         return result
 
     monkeypatch.setattr(engine, "_result", spoiled)
-    cell = AttackCell(FRESH, attack=ATTACKS["ig"].replace(max_steps=2), victims=3)
+    cell = AttackExperiment(FRESH, attack=ATTACKS["ig"].replace(max_steps=2), victims=3)
     with (
         pytest.warns(UserWarning, match="never finite for victim 1 of 3"),
         pytest.raises(AttackError, match="failed for 1 of 3 victims: its loss was never finite there"),

@@ -10,19 +10,19 @@ from gleak_lib.attacks import ATTACKS
 from gleak_lib.bottlenecks import CVB, PRECODE
 from gleak_lib.errors import StoreError, UnknownNameError
 from gleak_lib.experiments import (
-    AttackCell,
-    LabelInferenceCell,
-    NoiseSensitivityCell,
+    AttackExperiment,
+    LabelInferenceExperiment,
+    NoiseSensitivityExperiment,
     Result,
     Results,
-    TrainingCell,
+    TrainingExperiment,
     frame,
     run,
 )
 from gleak_lib.federated import Protocol
 
-PLAIN = TrainingCell("digits", seed=3)
-NOISY = TrainingCell("digits", bottlenecks=(PRECODE(3, k=4), CVB(1)), seed=4)
+PLAIN = TrainingExperiment("digits", seed=3)
+NOISY = TrainingExperiment("digits", bottlenecks=(PRECODE(3, k=4), CVB(1)), seed=4)
 
 
 def attacked(training=PLAIN, victims=2, batch=1, **cell):
@@ -37,12 +37,14 @@ def attacked(training=PLAIN, victims=2, batch=1, **cell):
         "entries_matched": 10,
         "trace": {"step": [1]},
     }
-    return Result(AttackCell(training, victims=victims, batch_size=batch, **cell), figures, {"seconds": 2.5})
+    return Result(
+        AttackExperiment(training, victims=victims, batch_size=batch, **cell), figures, {"seconds": 2.5}
+    )
 
 
 def trained(accuracy=0.5, **cell):
     figures = {"accuracy": accuracy, "rounds": 4, "best_round": 3, "val_loss": [1.0, 0.5]}
-    return Result(TrainingCell("digits", protocol=Protocol(rounds=5), **cell), figures, {})
+    return Result(TrainingExperiment("digits", protocol=Protocol(rounds=5), **cell), figures, {})
 
 
 def test_attacks_have_a_row_per_image():
@@ -63,7 +65,9 @@ def test_attacks_have_a_row_per_image():
     assert (about["seed"], about["training_seed"], about["rounds"]) == (7, 4, 0)
     assert (about["attack"], about["defense"], about["training_defense"]) == ("ignore", "none", "none")
     assert about["bottlenecks"].split(" + ")[1].startswith("precode(") and "k=4" in about["bottlenecks"]
-    assert about["key"] == result.cell.key and about["seconds"] == 2.5 and about["entries_matched"] == 10
+    assert (
+        about["key"] == result.experiment.key and about["seconds"] == 2.5 and about["entries_matched"] == 10
+    )
     assert "trace" not in table and "scores" not in table
 
 
@@ -78,7 +82,7 @@ def test_settings_of_attacks_are_columns_where_they_differ():
 
 
 def test_every_field_is_there():
-    names = {f.name for cls in (AttackCell, TrainingCell) for f in dataclasses.fields(cls)}
+    names = {f.name for cls in (AttackExperiment, TrainingExperiment) for f in dataclasses.fields(cls)}
     assert names - set(frame([attacked()])) == {"training", "protocol", "keep"}
 
 
@@ -105,11 +109,11 @@ def test_trainings_have_one_row_and_other_kinds_theirs():
         [5, 4, 3, 0.5, 0], [5, 4, 3, 0.25, 1]
     ]  # fmt: skip
     private = trained(seed=2)
-    private = Result(private.cell, {**private.figures, "epsilon": [2.5, 7.0, 3.0]}, {})
+    private = Result(private.experiment, {**private.figures, "epsilon": [2.5, 7.0, 3.0]}, {})
     epsilon = frame([trained(), private])["epsilon"]
     assert np.isnan(epsilon[0]) and epsilon[1] == 7  # of the client who is promised least
     labels = Result(
-        LabelInferenceCell(PLAIN, victims=3), {"accuracy": [1.0, 0.5, 0.0], "classes": [1, 2, 1]}, {}
+        LabelInferenceExperiment(PLAIN, victims=3), {"accuracy": [1.0, 0.5, 0.0], "classes": [1, 2, 1]}, {}
     )
     assert frame([labels])["accuracy"].tolist() == [1.0, 0.5, 0.0]
     figures = {
@@ -118,7 +122,7 @@ def test_trainings_have_one_row_and_other_kinds_theirs():
         "sigma": [2.0],
         "mu": [3.0],
     }
-    spread = frame([Result(NoiseSensitivityCell(NOISY, victims=2), figures, {})])
+    spread = frame([Result(NoiseSensitivityExperiment(NOISY, victims=2), figures, {})])
     assert spread["similarity"].tolist() == [0.1, 0.2, 0.3, 0.4]
     assert (
         spread["group"].tolist() == ["stage1"] * 2 + ["head"] * 2 and spread["victim"].tolist() == [0, 1] * 2
@@ -132,7 +136,7 @@ def test_results_know_their_experiments(store):
     cells = [Toy(3), Toy(1), Toy(3)]
     found = run(cells, store, progress=False)
     assert isinstance(found, Results) and len(found) == 3
-    assert [result.cell for result in found] == cells and found[1].cell == Toy(1)
+    assert [result.experiment for result in found] == cells and found[1].experiment == Toy(1)
     assert found[Toy(1)].figures["square"] == 1 and found[Toy(3)] is found[2]
     assert found.frame()["square"].tolist() == [9, 1, 9]
     assert found.frame([Toy(1)])["square"].tolist() == found.frame(Toy(1))["square"].tolist() == [1]

@@ -9,12 +9,12 @@ from gleak_lib import attacks, datasets, generators
 from gleak_lib.attacks import ATTACKS, NoiseGradient, ggl
 from gleak_lib.errors import ParameterError
 from gleak_lib.experiments import (
-    AttackCell,
+    AttackExperiment,
     Context,
-    GeneratorCell,
-    GeneratorControlCell,
-    ReidentificationCell,
-    TrainingCell,
+    GeneratorControlExperiment,
+    GeneratorExperiment,
+    ReidentificationExperiment,
+    TrainingExperiment,
     from_json,
     run,
 )
@@ -23,18 +23,20 @@ from gleak_lib.experiments.specs import scores
 from gleak_lib.experiments.specs.generator import digests, with_weights
 from gleak_lib.generators import DCGAN
 
-SMALL = GeneratorCell("digits", latent_size=6, width=2, steps=3, batch_size=8)
+SMALL = GeneratorExperiment("digits", latent_size=6, width=2, steps=3, batch_size=8)
 ATTACK = ggl(SMALL).replace(max_steps=3)
-CELL = AttackCell(TrainingCell("digits"), attack=ATTACK, victims=2, split="test")
+CELL = AttackExperiment(TrainingExperiment("digits"), attack=ATTACK, victims=2, split="test")
 
 
 def test_a_description_stands_in_an_attack_and_is_read_back():
     stored = encode(CELL)
     assert stored["attack"]["variables"]["generator"]["type"] == "GeneratorCell"
     assert from_json(stored) == CELL and from_json(stored).key == CELL.key == "77178aca831e9309"
-    other = AttackCell(TrainingCell("digits"), attack=ggl(dataclasses.replace(SMALL, seed=1)), split="test")
+    other = AttackExperiment(
+        TrainingExperiment("digits"), attack=ggl(dataclasses.replace(SMALL, seed=1)), split="test"
+    )
     assert other.key != CELL.key
-    control = GeneratorControlCell(SMALL, "digits", victims=2)
+    control = GeneratorControlExperiment(SMALL, "digits", victims=2)
     assert from_json(encode(control)) == control and SMALL.key == "522778bcb6af648f"
     assert "DCGAN on digits, 3 steps, told the classes, seed 0" in control.describe()
 
@@ -75,7 +77,7 @@ def test_the_generator_never_sees_a_victim():
         ParameterError, match="generator has seen the training images of digits: attack victims of"
     ):
         dataclasses.replace(CELL, split="train")
-    AttackCell(TrainingCell("mnist"), attack=ATTACK, split="train")  # another set's
+    AttackExperiment(TrainingExperiment("mnist"), attack=ATTACK, split="train")  # another set's
 
 
 def test_a_generator_trains_on_the_training_split_alone(tmp_path, monkeypatch):
@@ -92,7 +94,7 @@ def test_a_generator_trains_on_the_training_split_alone(tmp_path, monkeypatch):
 
 
 def test_the_control_scores_samples_of_the_victims_classes(store):
-    cell = GeneratorControlCell(SMALL, "digits", victims=3, samples=700, seed=4)
+    cell = GeneratorControlExperiment(SMALL, "digits", victims=3, samples=700, seed=4)
     (result,) = run([cell], store, device="cpu", progress=False)
     digits = datasets.load("digits")
     truth, labels = datasets.victims(digits, 3, 0, split="test")
@@ -112,14 +114,14 @@ def test_the_control_scores_samples_of_the_victims_classes(store):
     assert list(frame["control"].unique()) == list(expected) and len(frame) == 9
     assert (frame["rank"] >= 1).all() and result.images("nearest_sample").shape == truth.shape
     with pytest.raises(ParameterError, match="at most 8 victims, got 9"):
-        GeneratorControlCell(SMALL, "digits", victims=9)
+        GeneratorControlExperiment(SMALL, "digits", victims=9)
 
 
 def test_what_a_description_refuses():
     with pytest.raises(ParameterError, match="steps must be an integer of at least 1, got 0"):
-        GeneratorCell("digits", steps=0)
+        GeneratorExperiment("digits", steps=0)
     with pytest.raises(ParameterError, match="lr must be positive, got 0"):
-        GeneratorCell("digits", lr=0.0)
+        GeneratorExperiment("digits", lr=0.0)
     with pytest.raises(ParameterError, match="description of one is trained first"):
         attacks.invert(_seen(), ATTACK)
 
@@ -131,7 +133,7 @@ def _seen():
 
 def test_the_noise_gradient_and_ranks_go_with_it(store):
     control = dataclasses.replace(CELL, cleaning=(NoiseGradient(),))
-    ranked = ReidentificationCell(CELL)
+    ranked = ReidentificationExperiment(CELL)
     one, other, ranks = run([CELL, control, ranked], store, device="cpu", progress=False)
     assert one.figures["loss"] != other.figures["loss"] and len(ranks.figures["ranks"]) == 2
     for scaling in scores.SCALINGS:

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from gleak_lib.errors import ParameterError, UnknownNameError
-from gleak_lib.experiments import AttackCell, Result, TrainingCell, frame, intervals, tables
+from gleak_lib.experiments import AttackExperiment, Result, TrainingExperiment, frame, intervals, tables
 
 
 def wilson(hits, trials, confidence=0.95):
@@ -74,7 +74,7 @@ def result(ssims, seed=0):
     scores = {"mse": ssims, "psnr": ssims, "ssim": ssims}
     figures = {"scores": {"minmax": scores, "none": {**scores, "ssim": [0.0] * len(ssims)}}}
     figures |= {"loss": ssims, "steps": ssims, "entries_matched": 1, "entries_total": 1, "parameters": 1}
-    return Result(AttackCell(TrainingCell("digits"), victims=len(ssims), seed=seed), figures, {})
+    return Result(AttackExperiment(TrainingExperiment("digits"), victims=len(ssims), seed=seed), figures, {})
 
 
 def test_tables_have_them():

@@ -5,17 +5,17 @@ import pytest
 from gleak_lib import datasets
 from gleak_lib.defenses import LeakageRisk, SlicePerturbation, slice_layout
 from gleak_lib.errors import ParameterError
-from gleak_lib.experiments import TrainingCell, encoding, run
+from gleak_lib.experiments import TrainingExperiment, encoding, run
 from gleak_lib.experiments.context import Context
-from gleak_lib.experiments.specs import LeakageRiskCell
+from gleak_lib.experiments.specs import LeakageRiskExperiment
 from gleak_lib.federated import Compensation, Protocol
 
 ROOT = datasets.RootSet("digits", 4, seed=1)
-TRAINING = TrainingCell("digits", "lenet4")
+TRAINING = TrainingExperiment("digits", "lenet4")
 
 
 def test_risks_are_stored_and_give_the_layout(store, tmp_path):
-    cell = LeakageRiskCell(TRAINING, ROOT)
+    cell = LeakageRiskExperiment(TRAINING, ROOT)
     (result,) = run([cell], store, device="cpu", progress=False)
     assert encoding.decode(encoding.encode(cell)) == cell
     figures = result.figures
@@ -46,7 +46,8 @@ def test_each_training_has_a_layout_of_its_own(store, monkeypatch):
         samples_per_class=(1, 2), aggregation=Compensation(defense.entry_variance),
     )  # fmt: skip
     cells = [
-        TrainingCell("digits", "lenet4", protocol=protocol, defense=defense, seed=seed) for seed in (0, 1)
+        TrainingExperiment("digits", "lenet4", protocol=protocol, defense=defense, seed=seed)
+        for seed in (0, 1)
     ]
     assert all(encoding.decode(encoding.encode(cell)) == cell for cell in cells)
     results = run(cells, store, device="cpu", progress=False)
@@ -55,6 +56,6 @@ def test_each_training_has_a_layout_of_its_own(store, monkeypatch):
 
 def test_what_cannot_be_had():
     with pytest.raises(ParameterError, match="norm must be a finite number of at least 1, got 0.5"):
-        LeakageRiskCell(TRAINING, ROOT, norm=0.5)
+        LeakageRiskExperiment(TRAINING, ROOT, norm=0.5)
     with pytest.raises(ParameterError, match="names images of mnist"):
-        LeakageRiskCell(TRAINING, datasets.RootSet("mnist")).check(datasets.load("digits"))
+        LeakageRiskExperiment(TRAINING, datasets.RootSet("mnist")).check(datasets.load("digits"))

@@ -1,4 +1,4 @@
-"""Movies show the very steps of `invert`; label cells agree with a count by hand."""
+"""Movies show the very steps of `invert`; label experiments agree with a count by hand."""
 
 from itertools import pairwise
 
@@ -11,19 +11,19 @@ from gleak_lib.bottlenecks import CVB
 from gleak_lib.errors import ParameterError, UnknownNameError
 from gleak_lib.experiments.context import Context
 from gleak_lib.experiments.encoding import encode
-from gleak_lib.experiments.specs.animation import AnimationCell, shown
-from gleak_lib.experiments.specs.attack import AttackCell
+from gleak_lib.experiments.specs.animation import AnimationExperiment, shown
+from gleak_lib.experiments.specs.attack import AttackExperiment
 from gleak_lib.experiments.specs.base import from_json
-from gleak_lib.experiments.specs.label_inference import LabelInferenceCell
-from gleak_lib.experiments.specs.training import TrainingCell
+from gleak_lib.experiments.specs.label_inference import LabelInferenceExperiment
+from gleak_lib.experiments.specs.training import TrainingExperiment
 
 ATTACK = ATTACKS["ig"].replace(max_steps=6)
 
 
 @pytest.mark.parametrize("bottlenecks", [(), (CVB(1),)])
 def test_a_movie_has_the_losses_of_invert(tmp_path, bottlenecks):
-    training = TrainingCell("digits", bottlenecks=bottlenecks, seed=2)
-    cell = AnimationCell(training, attack=ATTACK, victims=2, frames=20, seed=5)
+    training = TrainingExperiment("digits", bottlenecks=bottlenecks, seed=2)
+    cell = AnimationExperiment(training, attack=ATTACK, victims=2, frames=20, seed=5)
     assert from_json(encode(cell)) == cell
     output = cell.run(Context(tmp_path))
     assert output.figures["steps"] == list(range(7))
@@ -65,24 +65,26 @@ def test_frames_lie_closer_at_the_beginning():
 )
 def test_what_a_movie_refuses(values, message):
     with pytest.raises(ParameterError, match=message):
-        AnimationCell(TrainingCell("digits"), **values)
+        AnimationExperiment(TrainingExperiment("digits"), **values)
 
 
 def test_rounds_do_not_change_the_attacked_weights_twice():
-    training = TrainingCell("digits")
+    training = TrainingExperiment("digits")
     assert (
-        AnimationCell(training).training
-        == AttackCell(training).training
-        == LabelInferenceCell(training).training
+        AnimationExperiment(training).training
+        == AttackExperiment(training).training
+        == LabelInferenceExperiment(training).training
     )
-    assert AnimationCell(training).needs is None
+    assert AnimationExperiment(training).needs is None
 
 
 @pytest.mark.parametrize("distinct", [True, False])
 @pytest.mark.parametrize("batch_size", [1, 4])
 def test_labels_found_are_as_many_as_there_are_classes(tmp_path, batch_size, distinct):
-    training = TrainingCell("digits")
-    cell = LabelInferenceCell(training, victims=8, batch_size=batch_size, distinct=distinct, victim_seed=1)
+    training = TrainingExperiment("digits")
+    cell = LabelInferenceExperiment(
+        training, victims=8, batch_size=batch_size, distinct=distinct, victim_seed=1
+    )
     assert from_json(encode(cell)) == cell
     figures = cell.run(Context(tmp_path)).figures
     _, labels = datasets.victims(
@@ -100,8 +102,8 @@ def test_labels_found_are_as_many_as_there_are_classes(tmp_path, batch_size, dis
 
 @pytest.mark.parametrize("batch_size", [4, 25])
 def test_labels_found_by_counts_whatever_the_batch(tmp_path, batch_size):
-    cell = LabelInferenceCell(
-        TrainingCell("digits"), victims=8, batch_size=batch_size, victim_seed=1, rule="counts"
+    cell = LabelInferenceExperiment(
+        TrainingExperiment("digits"), victims=8, batch_size=batch_size, victim_seed=1, rule="counts"
     )
     assert from_json(encode(cell)) == cell
     assert "by counts" in cell.describe()
@@ -109,12 +111,17 @@ def test_labels_found_by_counts_whatever_the_batch(tmp_path, batch_size):
     assert min(figures["classes"]) < batch_size, "labels repeat"
     assert sum(figures["accuracy"]) / 8 > 0.98
     with pytest.raises(UnknownNameError, match="label rule 'count'. Did you mean 'counts'"):
-        LabelInferenceCell(TrainingCell("digits"), rule="count")
+        LabelInferenceExperiment(TrainingExperiment("digits"), rule="count")
 
 
 def test_an_attack_stores_how_many_labels_of_a_large_batch_it_inferred(tmp_path):
     attack = ATTACKS["ig"].replace(max_steps=1)
-    cell = AttackCell(
-        TrainingCell("digits"), attack=attack, victims=2, batch_size=12, share_labels=False, victim_seed=1
+    cell = AttackExperiment(
+        TrainingExperiment("digits"),
+        attack=attack,
+        victims=2,
+        batch_size=12,
+        share_labels=False,
+        victim_seed=1,
     )
     assert cell.run(Context(tmp_path)).figures["label_accuracy"] > 0.98

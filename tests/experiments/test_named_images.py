@@ -9,7 +9,7 @@ import torch
 from gleak_lib import datasets, federated
 from gleak_lib.defenses import Defense
 from gleak_lib.errors import ParameterError, UnknownNameError
-from gleak_lib.experiments import AttackCell, TrainingCell, encoding
+from gleak_lib.experiments import AttackExperiment, TrainingExperiment, encoding
 from gleak_lib.federated import Protocol
 
 ROOT = datasets.RootSet("digits")
@@ -33,11 +33,11 @@ class Trimmed(federated.Aggregator):
 
 
 DIGITS = datasets.load("digits")
-TRAINING = TrainingCell("digits")
+TRAINING = TrainingExperiment("digits")
 
 
 def test_victims_of_another_split_and_one_per_class():
-    plain = AttackCell(TRAINING, victims=10)
+    plain = AttackExperiment(TRAINING, victims=10)
     cell = dataclasses.replace(plain, split="test", one_per_class=True)
     images, labels = cell.drawn(DIGITS)
     expected = datasets.victims(DIGITS, 10, 0, split="test", one_per_class=True)
@@ -56,18 +56,21 @@ def test_victims_of_another_split_and_one_per_class():
 
 def test_options_can_name_a_root_set_and_a_protocol_an_aggregator():
     root = datasets.RootSet("digits", 20)
-    cell = TrainingCell("digits", "cnn", options=(("root", root),))
+    cell = TrainingExperiment("digits", "cnn", options=(("root", root),))
     assert encoding.decode(encoding.encode(cell)) == cell
-    assert cell.key != TrainingCell("digits", "cnn", options=(("root", datasets.RootSet("digits", 30)),)).key
+    assert (
+        cell.key
+        != TrainingExperiment("digits", "cnn", options=(("root", datasets.RootSet("digits", 30)),)).key
+    )
     spelled = dataclasses.replace(cell, protocol=Protocol(aggregation=federated.WeightedMean()), options=())
-    assert spelled.key == TrainingCell("digits", "cnn").key
+    assert spelled.key == TrainingExperiment("digits", "cnn").key
     assert encoding.encode(spelled)["protocol"]["aggregation"] == {"type": "WeightedMean"}
 
 
 def test_a_users_defense_with_a_root_set_and_aggregator_can_be_stored():
     defense = Rooted(datasets.RootSet("digits", 30), on="update")
     protocol = Protocol(aggregation=Trimmed(0.2))
-    cell = TrainingCell("digits", protocol=protocol, defense=defense)
+    cell = TrainingExperiment("digits", protocol=protocol, defense=defense)
     assert encoding.decode(encoding.encode(cell)) == cell
     keys = {dataclasses.replace(cell, protocol=p, defense=d).key
             for p in (protocol, Protocol(), Protocol(aggregation=Trimmed()))

@@ -8,11 +8,11 @@ import pytest
 
 from gleak_lib.errors import StoreError
 from gleak_lib.experiments import (
-    Cell,
     Context,
     DamagedResultWarning,
+    Experiment,
     Output,
-    TrainingCell,
+    TrainingExperiment,
     from_json,
     run,
     storable,
@@ -26,17 +26,17 @@ from gleak_lib.experiments.specs.shapes import NUMBER, NUMBERS
 
 @storable
 @dataclass(frozen=True)
-class Brightness(Cell):
+class Brightness(Experiment):
     """Mean brightness of the first images of a set."""
 
     kind: ClassVar[str] = "brightness"
     shapes: ClassVar[dict[str, Any]] = {"mean": NUMBER, "each": NUMBERS}
 
-    training: TrainingCell
+    training: TrainingExperiment
     images: int = 4
 
     @property
-    def subject(self) -> TrainingCell:
+    def subject(self) -> TrainingExperiment:
         return self.training
 
     def describe(self) -> str:
@@ -51,7 +51,7 @@ class Brightness(Cell):
         return Output({"mean": float(each.mean()), "each": each.tolist()})
 
 
-CELL = Brightness(TrainingCell("digits"))
+CELL = Brightness(TrainingExperiment("digits"))
 
 
 def test_it_is_run_stored_and_read_back(store):
@@ -59,15 +59,15 @@ def test_it_is_run_stored_and_read_back(store):
     assert result.figures["mean"] == pytest.approx(sum(result.figures["each"]) / 4, rel=1e-5)
     assert result.provenance["data"]["name"] == "digits"  # the training's
     (again,) = store.results("brightness")
-    assert again.figures == result.figures and again.cell == from_json(encode(CELL)) == CELL
+    assert again.figures == result.figures and again.experiment == from_json(encode(CELL)) == CELL
 
 
 def test_it_is_estimated_by_what_it_says_of_its_work(store):
     machine = Machine("this", 1)
     known = Costs([Measured(CELL.work({}), machine, 2.0)], machine)
-    assert known.seconds(Brightness(TrainingCell("digits"), images=12)) == pytest.approx(6.0)
+    assert known.seconds(Brightness(TrainingExperiment("digits"), images=12)) == pytest.approx(6.0)
     store.put(CELL, {}, {"device": "this", "threads": 1, "compile": False, "data": None, "seconds": 120.0})
-    other = Brightness(TrainingCell("digits"), images=8)
+    other = Brightness(TrainingExperiment("digits"), images=8)
     assert cost.read([store.folder], machine).seconds(other) == pytest.approx(240.0)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(estimate, "folders", lambda store: [store.folder])
@@ -77,7 +77,12 @@ def test_it_is_estimated_by_what_it_says_of_its_work(store):
 
 def test_it_refuses_what_its_training_refuses(store):
     with pytest.raises(Exception, match="no option 'wdth'"):
-        run([Brightness(TrainingCell("digits", options={"wdth": 3}))], store, device="cpu", progress=False)  # type: ignore[arg-type]
+        run(
+            [Brightness(TrainingExperiment("digits", options={"wdth": 3}))],
+            store,
+            device="cpu",
+            progress=False,
+        )  # type: ignore[arg-type]
 
 
 def test_damaged_figures_are_noticed(store):

@@ -6,7 +6,7 @@ import pytest
 from toy_cells import Toy
 
 from gleak_lib.attacks import ATTACKS
-from gleak_lib.experiments import AttackCell, Context, TrainingCell
+from gleak_lib.experiments import AttackExperiment, Context, TrainingExperiment
 from gleak_lib.experiments.runner.cost import Costs, Machine, Measured
 from gleak_lib.experiments.runner.estimate import Estimate
 from gleak_lib.experiments.runner.planner import Queue, Task, plan
@@ -16,11 +16,11 @@ from gleak_lib.federated import Protocol
 
 IG = ATTACKS["ig"].replace(max_steps=10)
 PROTOCOL = Protocol(rounds=5, patience=None)
-TRAININGS = [TrainingCell("digits", protocol=PROTOCOL, seed=seed) for seed in range(3)]
+TRAININGS = [TrainingExperiment("digits", protocol=PROTOCOL, seed=seed) for seed in range(3)]
 
 
 def on(training, rounds=5, victims=2):
-    return AttackCell(training, rounds=rounds, attack=IG, victims=victims)
+    return AttackExperiment(training, rounds=rounds, attack=IG, victims=victims)
 
 
 @pytest.fixture
@@ -29,10 +29,10 @@ def context(tmp_path):
 
 
 def order(queue, last=None):
-    """The cells that one worker takes one after the other."""
+    """The experiments that one worker takes one after the other."""
     found = []
     while (last := queue.take(last)) is not None:
-        found += last.cells
+        found += last.experiments
         assert queue.ended(last) == []
     return found
 
@@ -41,32 +41,32 @@ def test_cells_wait_for_their_own_training(context):
     one, two = on(TRAININGS[0]), on(TRAININGS[1])
     queue = Queue(plan([one, two, TRAININGS[1]], context), parallel=True)
     first, second = queue.take(), queue.take()
-    assert {first.cells[0], second.cells[0]} == {TRAININGS[0].at(5), TRAININGS[1]}
+    assert {first.experiments[0], second.experiments[0]} == {TRAININGS[0].at(5), TRAININGS[1]}
     assert queue.take() is None  # both trainings run
     assert queue.ended(second) == []
     other = {TRAININGS[0].at(5): one, TRAININGS[1]: two}
-    assert queue.take(second).cells == (other[second.cells[0]],)  # the other training runs still
+    assert queue.take(second).experiments == (other[second.experiments[0]],)  # the other training runs still
     assert queue.take(second) is None
     queue.ended(first)
-    assert queue.take(first).cells == (other[first.cells[0]],)
+    assert queue.take(first).experiments == (other[first.experiments[0]],)
 
 
 def test_one_training_keeps_the_weights_of_all_rounds(context):
     cells = [on(TRAININGS[0], 2), on(TRAININGS[0], 4), on(TRAININGS[0], 0)]
     (training, *others) = plan(cells, context)
-    (made,) = training.cells
+    (made,) = training.experiments
     assert made == TRAININGS[0].at(4) and made.keep == (2, 4)
     assert [task.depends_on for task in others] == [made, made, None]
     path_of(TRAININGS[0].at(4), context).write_bytes(b"weights")  # only those after two rounds are lacking
     (training, *others) = plan(cells, context)
-    assert training.cells == (TRAININGS[0].at(2),)
-    assert [task.depends_on for task in others] == [training.cells[0], None, None]
+    assert training.experiments == (TRAININGS[0].at(2),)
+    assert [task.depends_on for task in others] == [training.experiments[0], None, None]
 
 
 def test_a_training_asked_for_keeps_what_others_need(context):
     tasks = plan([on(TRAININGS[0], 2), TRAININGS[0]], context)
-    assert [task.cells for task in tasks] == [(TRAININGS[0],), (on(TRAININGS[0], 2),)]
-    assert tasks[0].cells[0].keep == (2,) and tasks[1].depends_on == TRAININGS[0]
+    assert [task.experiments for task in tasks] == [(TRAININGS[0],), (on(TRAININGS[0], 2),)]
+    assert tasks[0].experiments[0].keep == (2,) and tasks[1].depends_on == TRAININGS[0]
 
 
 def test_one_worker_stays_with_the_weights_it_has(context):
@@ -84,7 +84,7 @@ def test_without_trainings_cells_come_as_asked(context):
 def costs(**seconds):
     """Trainings cost a second a round; attacks a second a victim and step."""
     images = {"digits": 1}
-    known = [TrainingCell("digits", protocol=Protocol(rounds=1)), on(TRAININGS[0], 0, 1)]
+    known = [TrainingExperiment("digits", protocol=Protocol(rounds=1)), on(TRAININGS[0], 0, 1)]
     machine = Machine("this", 1)
     each = [1.0, IG.schedule.max_steps]
     measured = [Measured(c.work(images), machine, s) for c, s in zip(known, each, strict=True)]
@@ -92,15 +92,15 @@ def costs(**seconds):
 
 
 def test_several_workers_begin_with_the_longest_path(context):
-    long = TrainingCell("digits", protocol=Protocol(rounds=90, patience=None))
+    long = TrainingExperiment("digits", protocol=Protocol(rounds=90, patience=None))
     cells = [on(TRAININGS[0], 0, 6), on(TRAININGS[0], 0, 20), on(TRAININGS[1], 5, 1), on(long, 90, 10)]
     tasks = plan(cells, context, costs())
-    by_cell = {task.cells[0]: task for task in tasks}
+    by_cell = {task.experiments[0]: task for task in tasks}
     assert by_cell[long.at(90)].seconds == pytest.approx(90)
     assert by_cell[long.at(90)].critical_path == pytest.approx(90 + 100)
     assert by_cell[TRAININGS[1].at(5)].critical_path == pytest.approx(5 + 10)
     queue = Queue(tasks, parallel=True)
-    begun = [queue.take().cells[0] for _ in range(4)]
+    begun = [queue.take().experiments[0] for _ in range(4)]
     assert begun == [long.at(90), TRAININGS[1].at(5), cells[1], cells[0]]
 
 
@@ -109,23 +109,23 @@ def test_a_free_worker_gets_what_is_like_its_last(context):
     queue = Queue(tasks, parallel=True)
     training = queue.take()
     queue.ended(training)
-    assert queue.take(training).cells == (on(TRAININGS[1], 5, 2),)  # shorter, but on the same weights
+    assert queue.take(training).experiments == (on(TRAININGS[1], 5, 2),)  # shorter, but on the same weights
 
 
 def test_what_does_not_fit_is_not_begun(context):
     cells = [on(TRAININGS[0], 0, 6), on(TRAININGS[0], 0, 2), Toy(1.0)]
     queue = Queue(plan(cells, context, costs()))
-    assert queue.take(None, 59.0).cells == (cells[1],)
-    assert queue.take(None, 10.0).cells == (Toy(1.0),)  # nobody knows: it is tried
+    assert queue.take(None, 59.0).experiments == (cells[1],)
+    assert queue.take(None, 10.0).experiments == (Toy(1.0),)  # nobody knows: it is tried
     assert queue.take(None, 59.0) is None and queue.take(None, 0.0) is None
-    assert [task.cells for task in queue.left] == [(cells[0],)]
+    assert [task.experiments for task in queue.left] == [(cells[0],)]
 
 
 def test_what_waits_for_a_failed_training_fails_with_it(context):
     cells = [on(TRAININGS[0], 5, 1), on(TRAININGS[1], 5, 1)]
     queue = Queue(plan(cells, context))
     training = queue.take()
-    assert [task.cells for task in queue.ended(training, failed=True)] == [(cells[0],)]
+    assert [task.experiments for task in queue.ended(training, failed=True)] == [(cells[0],)]
     assert order(queue) == [TRAININGS[1].at(5), cells[1]]
 
 
@@ -139,12 +139,12 @@ def test_a_group_is_released_as_a_whole():
 
 
 def test_a_gpu_trains_seeds_side_by_side(tmp_path):
-    other = TrainingCell("digits", "mlp", protocol=PROTOCOL)
+    other = TrainingExperiment("digits", "mlp", protocol=PROTOCOL)
     asked = [*TRAININGS, other, on(TRAININGS[1], 2)]
     tasks = plan(asked, Context(tmp_path, device="cuda"))
-    assert [task.cells for task in tasks[:2]] == [tuple(TRAININGS), (other,)]
-    assert tasks[0].cells[1].keep == (2,) and tasks[2].depends_on == TRAININGS[1]
-    assert [len(task.cells) for task in plan(asked, Context(tmp_path))] == [1] * 5
+    assert [task.experiments for task in tasks[:2]] == [tuple(TRAININGS), (other,)]
+    assert tasks[0].experiments[1].keep == (2,) and tasks[2].depends_on == TRAININGS[1]
+    assert [len(task.experiments) for task in plan(asked, Context(tmp_path))] == [1] * 5
 
 
 def test_an_estimate_adds_up(context):
@@ -158,7 +158,7 @@ def test_an_estimate_adds_up(context):
         str(Estimate(tasks, replace_threads(machine), 2)) == "about 2 min with 2 workers on this (4 threads)"
     )
     tasks = plan([*cells, Toy(1.0)], context, costs())
-    expected = "at least 3 min on this (1 thread), and no estimate for 1 of 4 cells"
+    expected = "at least 3 min on this (1 thread), and no estimate for 1 of 4 experiments"
     assert str(Estimate(tasks, machine)) == expected
     assert str(Estimate(plan([Toy(1.0)], context, costs()), machine)).startswith("no estimate on this")
     assert str(Estimate(tasks, None)).startswith("no estimate")
@@ -193,4 +193,4 @@ def test_duration(seconds, text):
 
 def test_keep_changes_no_task(context):
     kept = replace(TRAININGS[0], keep=(1,))
-    assert plan([kept], context)[0].cells == (TRAININGS[0],)
+    assert plan([kept], context)[0].experiments == (TRAININGS[0],)

@@ -7,7 +7,7 @@ import torch
 from toy_cells import Toy
 
 from gleak_lib.attacks import ATTACKS
-from gleak_lib.experiments import AttackCell, TrainingCell
+from gleak_lib.experiments import AttackExperiment, TrainingExperiment
 from gleak_lib.experiments.context import Context
 from gleak_lib.experiments.runner import cost, estimate, probe
 from gleak_lib.experiments.runner.cost import Costs, Machine, Measured
@@ -15,8 +15,10 @@ from gleak_lib.federated import Protocol
 
 IMAGES = {"digits": 1000, "cifar10": 50_000}
 HERE, THERE = Machine("here", 2), Machine("there", 1)
-TRAINING = TrainingCell("cifar10", protocol=Protocol(rounds=2))
-LABELED = AttackCell(TrainingCell("cifar10"), attack=ATTACKS["idlg"].replace(max_steps=7), victims=3)
+TRAINING = TrainingExperiment("cifar10", protocol=Protocol(rounds=2))
+LABELED = AttackExperiment(
+    TrainingExperiment("cifar10"), attack=ATTACKS["idlg"].replace(max_steps=7), victims=3
+)
 
 
 def known(*timed, machine=HERE):
@@ -77,7 +79,9 @@ def test_the_estimate_says_that_it_is_rough(store, tmp_path, monkeypatch):
     text = str(estimate.estimate([TRAINING], store, context, HERE))
     assert text == "about 2 min on here (2 threads) (rough: what it took on there, and some steps here)"
     text = str(estimate.estimate([TRAINING, Toy(1.0)], store, context, HERE))
-    assert text.startswith("at least 2 min on here (2 threads), and no estimate for 1 of 2 cells (rough:")
+    assert text.startswith(
+        "at least 2 min on here (2 threads), and no estimate for 1 of 2 experiments (rough:"
+    )
     probe.MEASURED.clear()
     assert str(estimate.estimate([TRAINING], store, context, HERE)).startswith("no estimate on here")
     monkeypatch.setattr(estimate.cost, "read", lambda folders, machine: known((TRAINING, HERE, 120.0)))
@@ -85,8 +89,8 @@ def test_the_estimate_says_that_it_is_rough(store, tmp_path, monkeypatch):
 
 
 def test_images_of_a_set_that_nothing_is_stored_of_are_counted(store, tmp_path):
-    cell = TrainingCell("digits@48", protocol=Protocol(rounds=2))
+    cell = TrainingExperiment("digits@48", protocol=Protocol(rounds=2))
     costs = Costs([Measured(TRAINING.work(IMAGES), HERE, 10.0)], HERE, {"cifar10": 50_000})
-    estimate._count_images([cell, TrainingCell("unheard_of"), Toy(1.0)], costs, Context(tmp_path))
+    estimate._count_images([cell, TrainingExperiment("unheard_of"), Toy(1.0)], costs, Context(tmp_path))
     assert set(costs.images) == {"cifar10", "digits"} and costs.images["digits"] > 1000
     assert costs.seconds(cell) is not None

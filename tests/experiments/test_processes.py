@@ -1,4 +1,4 @@
-"""Processes of this machine: one that is killed takes no other cell with it, and none outlives the run."""
+"""Processes of this machine: one that is killed takes no other experiment with it, none outlives the run."""
 
 import os
 import signal
@@ -36,7 +36,9 @@ def test_killed_in_the_middle_and_tried_again(store, log, tmp_path, monkeypatch)
 
 def test_a_cell_that_kills_its_workers_is_reported_and_the_others_go_on(store, log):
     cells = [Toy(1.0, dies=True, log=log), Toy(2.0), Toy(3.0, fails=True)]
-    with pytest.raises(StoreError, match=r"(?s)2 of 3 cells failed.*two workers died over it.*3.0 cannot be"):
+    with pytest.raises(
+        StoreError, match=r"(?s)2 of 3 experiments failed.*two workers died over it.*3.0 cannot be"
+    ):
         run(cells, store, workers=1, progress=False)
     assert runs(log) == {1.0: 2}
     status = store.status(cells)

@@ -13,20 +13,20 @@ from gleak_lib.attacks import ATTACKS
 from gleak_lib.bottlenecks import CVB
 from gleak_lib.defenses import DP, Compression
 from gleak_lib.errors import DataError, StoreError, UnknownNameError
-from gleak_lib.experiments import AttackCell, Context, Store, TrainingCell, run
+from gleak_lib.experiments import AttackExperiment, Context, Store, TrainingExperiment, run
 from gleak_lib.experiments.runner.worker import compute
 from gleak_lib.experiments.specs import scores, trained_weights
 
 PROTOCOL = federated.Protocol(rounds=2, clients=2, batch_size=512)
-TRAINING = TrainingCell("digits", bottlenecks=CVB(1, kernel_size=1), protocol=PROTOCOL, seed=1)
+TRAINING = TrainingExperiment("digits", bottlenecks=CVB(1, kernel_size=1), protocol=PROTOCOL, seed=1)
 IGNORE = ATTACKS["ignore"].replace(max_steps=4)
-ATTACK = AttackCell(TRAINING, rounds=1, attack=IGNORE, victims=3, seed=2)
+ATTACK = AttackExperiment(TRAINING, rounds=1, attack=IGNORE, victims=3, seed=2)
 FRESH = dataclasses.replace(ATTACK, rounds=0)
 
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory):
-    """A store in which the cells above are done, and the results."""
+    """A store in which the experiments above are done, and the results."""
     store = Store(tmp_path_factory.mktemp("results"), tmp_path_factory.mktemp("weights"))
     return store, run([TRAINING, ATTACK, FRESH], store, device="cpu", progress=False)
 
@@ -87,7 +87,7 @@ def test_training_with_a_defense(store):
 def test_private_training_and_an_attack_on_private_gradients(store):
     private = DP(max_grad_norm=1.0, noise_multiplier=0.5)
     training = dataclasses.replace(TRAINING, defense=private)
-    attack = AttackCell(
+    attack = AttackExperiment(
         training, rounds=1, attack=IGNORE, victims=2, batch_size=2, defense=(private, Compression())
     )
     trained, attacked = run([training, attack], store, device="cpu", progress=False)
@@ -102,7 +102,7 @@ def test_private_training_and_an_attack_on_private_gradients(store):
 @pytest.mark.parametrize("which", [1, 2])
 def test_attack_figures(shared, which):
     result = shared[1][which]
-    figures, cell, digits = result.figures, result.cell, datasets.load("digits")
+    figures, cell, digits = result.figures, result.experiment, datasets.load("digits")
     model = models.build("cnn", bottlenecks=TRAINING.bottlenecks, seed=1)
     if cell.rounds:
         model.load_state_dict(_history(keep=(1,)).snapshots[1])
@@ -232,8 +232,8 @@ def _archive(folder, seed):
 
 
 def test_other_images_of_the_same_name_are_noticed(tmp_path, store):
-    cell = AttackCell(
-        TrainingCell("own", protocol=PROTOCOL), attack=ATTACKS["ig"].replace(max_steps=2), victims=2
+    cell = AttackExperiment(
+        TrainingExperiment("own", protocol=PROTOCOL), attack=ATTACKS["ig"].replace(max_steps=2), victims=2
     )
     first, second = tmp_path / "first", tmp_path / "second"
     for seed, folder in enumerate((first, second)):
@@ -254,15 +254,15 @@ def test_early_stop_before_the_round_asked_for(tmp_path, store):
     # Patience 1 at a learning rate that does harm: the training stops, yet weights after 2 rounds exist.
     protocol = PROTOCOL.replace(lr=1.0, patience=1)
     training = dataclasses.replace(TRAINING, protocol=protocol, bottlenecks=())
-    attack = AttackCell(training, rounds=2, attack=ATTACKS["ig"].replace(max_steps=2), victims=1)
+    attack = AttackExperiment(training, rounds=2, attack=ATTACKS["ig"].replace(max_steps=2), victims=1)
     result, found = run([training, attack], store, device="cpu", progress=False)
     assert result.figures["stopped_early"] and result.figures["rounds"] == 1
-    assert found.cell.training.protocol.patience is None
+    assert found.experiment.training.protocol.patience is None
 
 
 def test_batches_of_several_images(store):
-    cell = AttackCell(
-        TrainingCell("digits"), attack=ATTACKS["ig"].replace(max_steps=2), victims=2, batch_size=3
+    cell = AttackExperiment(
+        TrainingExperiment("digits"), attack=ATTACKS["ig"].replace(max_steps=2), victims=2, batch_size=3
     )
     (result,) = run([cell], store, device="cpu", progress=False)
     assert len(result.figures["loss"]) == 2 and len(result.figures["scores"]["none"]["ssim"]) == 6
@@ -273,15 +273,15 @@ def test_batches_of_several_images(store):
 
 
 def test_label_accuracy_where_labels_are_inferred(store):
-    cell = AttackCell(
-        TrainingCell("digits"), attack=ATTACKS["ig"].replace(max_steps=2), victims=3, share_labels=False
+    cell = AttackExperiment(
+        TrainingExperiment("digits"), attack=ATTACKS["ig"].replace(max_steps=2), victims=3, share_labels=False
     )
     (result,) = run([cell], store, device="cpu", progress=False)
     assert result.figures["label_accuracy"] == 1.0
 
 
 def test_fresh_weights_are_measured(store):
-    cell = TrainingCell("digits", protocol=PROTOCOL.replace(rounds=0))
+    cell = TrainingExperiment("digits", protocol=PROTOCOL.replace(rounds=0))
     (result,) = run([cell], store, device="cpu", progress=False)
     assert result.figures["parameters"] == 65_962 and len(result.figures["test_accuracy"]) == 1
 
@@ -289,20 +289,22 @@ def test_fresh_weights_are_measured(store):
 def test_victims_only_sets_can_be_attacked_fresh_but_not_trained(store, tmp_path):
     images = np.random.default_rng(0).random((4, 3, 32, 32))
     np.savez(tmp_path / "few.npz", images=images, labels=np.arange(4))
-    attack = AttackCell(TrainingCell("few"), attack=ATTACKS["ig"].replace(max_steps=2), victims=2)
-    fresh = TrainingCell("few", protocol=PROTOCOL.replace(rounds=0))
+    attack = AttackExperiment(TrainingExperiment("few"), attack=ATTACKS["ig"].replace(max_steps=2), victims=2)
+    fresh = TrainingExperiment("few", protocol=PROTOCOL.replace(rounds=0))
     results = run([attack, fresh], store, device="cpu", data=tmp_path, progress=False)
     assert results[1].figures["accuracy"] is None
     with pytest.raises(DataError, match=r"few holds 4 victims only.*Nothing was computed"):
-        run([TrainingCell("few", protocol=PROTOCOL)], store, device="cpu", data=tmp_path, progress=False)
+        run(
+            [TrainingExperiment("few", protocol=PROTOCOL)], store, device="cpu", data=tmp_path, progress=False
+        )
 
 
 @pytest.mark.parametrize(
     ("cell", "error", "message"),
     [
-        (TrainingCell("digist", protocol=PROTOCOL), UnknownNameError, "Did you mean 'digits'"),
-        (TrainingCell("cifar10", protocol=PROTOCOL), DataError, "looked for"),
-        (TrainingCell("digits", "cnm", protocol=PROTOCOL), UnknownNameError, "Did you mean 'cnn'"),
+        (TrainingExperiment("digist", protocol=PROTOCOL), UnknownNameError, "Did you mean 'digits'"),
+        (TrainingExperiment("cifar10", protocol=PROTOCOL), DataError, "looked for"),
+        (TrainingExperiment("digits", "cnm", protocol=PROTOCOL), UnknownNameError, "Did you mean 'cnn'"),
     ],
 )
 def test_bad_names_are_explained(cell, error, message, store, tmp_path):

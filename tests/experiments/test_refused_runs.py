@@ -8,12 +8,12 @@ import pytest
 from gleak_lib import memory
 from gleak_lib.bottlenecks import CVB, PRECODE
 from gleak_lib.errors import GleakError, MissingDependencyError, ParameterError, StoreError, UnknownNameError
-from gleak_lib.experiments import AttackCell, Context, Store, TrainingCell, atomic, run
+from gleak_lib.experiments import AttackExperiment, Context, Store, TrainingExperiment, atomic, run
 from gleak_lib.experiments.runner import estimate
-from gleak_lib.experiments.specs.animation import AnimationCell
-from gleak_lib.experiments.specs.class_counts import ClassCountsCell
-from gleak_lib.experiments.specs.label_inference import LabelInferenceCell
-from gleak_lib.experiments.specs.noise_sensitivity import NoiseSensitivityCell
+from gleak_lib.experiments.specs.animation import AnimationExperiment
+from gleak_lib.experiments.specs.class_counts import ClassCountsExperiment
+from gleak_lib.experiments.specs.label_inference import LabelInferenceExperiment
+from gleak_lib.experiments.specs.noise_sensitivity import NoiseSensitivityExperiment
 from gleak_lib.federated import Protocol
 
 
@@ -22,26 +22,46 @@ def no_published_results(monkeypatch):
     monkeypatch.setattr(estimate, "folders", lambda store: [store.folder])  # to read them all takes time
 
 
-TRAINING = TrainingCell("digits", protocol=Protocol(rounds=1))
+TRAINING = TrainingExperiment("digits", protocol=Protocol(rounds=1))
 
 
 @pytest.mark.parametrize(
     ("make", "error", "match"),
     [
-        (lambda: AttackCell(TRAINING, victim_seed=2**32), ParameterError, "must be .* at most 4294967295"),
-        (lambda: TrainingCell("digits", seed=2**64), ParameterError, "seed must be an integer and at most"),
-        (lambda: TrainingCell("digits", seed=10**5000), ParameterError, "thousands of digits"),
-        (lambda: TrainingCell("digits@99999"), ParameterError, "at most 4096"),
-        (lambda: TrainingCell("../x"), UnknownNameError, "Unknown dataset '../x'"),
-        (lambda: ClassCountsCell(3), UnknownNameError, "Unknown dataset 3"),
         (
-            lambda: NoiseSensitivityCell(TRAINING, draws=0),
+            lambda: AttackExperiment(TRAINING, victim_seed=2**32),
+            ParameterError,
+            "must be .* at most 4294967295",
+        ),
+        (
+            lambda: TrainingExperiment("digits", seed=2**64),
+            ParameterError,
+            "seed must be an integer and at most",
+        ),
+        (lambda: TrainingExperiment("digits", seed=10**5000), ParameterError, "thousands of digits"),
+        (lambda: TrainingExperiment("digits@99999"), ParameterError, "at most 4096"),
+        (lambda: TrainingExperiment("../x"), UnknownNameError, "Unknown dataset '../x'"),
+        (lambda: ClassCountsExperiment(3), UnknownNameError, "Unknown dataset 3"),
+        (
+            lambda: NoiseSensitivityExperiment(TRAINING, draws=0),
             ParameterError,
             "draws must be an integer of at least 1",
         ),
-        (lambda: NoiseSensitivityCell(TRAINING, victims=-1), ParameterError, "victims must be an integer of"),
-        (lambda: LabelInferenceCell(TRAINING, victims=2.0), ParameterError, "victims must be an integer of"),
-        (lambda: AnimationCell(TRAINING, victim_seed=-1), ParameterError, "victim_seed must be an integer"),
+        (
+            lambda: NoiseSensitivityExperiment(TRAINING, victims=-1),
+            ParameterError,
+            "victims must be an integer of",
+        ),
+        (
+            lambda: LabelInferenceExperiment(TRAINING, victims=2.0),
+            ParameterError,
+            "victims must be an integer of",
+        ),
+        (
+            lambda: AnimationExperiment(TRAINING, victim_seed=-1),
+            ParameterError,
+            "victim_seed must be an integer",
+        ),
         (lambda: PRECODE(beta=-1), ParameterError, "beta must be finite and not negative, got -1"),
         (lambda: CVB(beta=float("nan")), ParameterError, "beta must be finite and not negative, got nan"),
         (lambda: CVB(scale=float("inf")), ParameterError, "scale must be positive and finite, got inf"),
@@ -66,30 +86,38 @@ def test_a_bottleneck_larger_than_the_memory_is_not_built(monkeypatch):
 
 BAD_CELLS = {
     "victims beyond the set": (
-        AttackCell(TRAINING, victims=10**6),
+        AttackExperiment(TRAINING, victims=10**6),
         ParameterError,
         "digits has 1433 training",
     ),
     "labels beyond the set": (
-        LabelInferenceCell(TRAINING, victims=720, batch_size=2),
+        LabelInferenceExperiment(TRAINING, victims=720, batch_size=2),
         ParameterError,
         "has 1433 training",
     ),
     "a position too far": (
-        TrainingCell("digits", bottlenecks=PRECODE(9)),
+        TrainingExperiment("digits", bottlenecks=PRECODE(9)),
         ParameterError,
         "asks for position 9",
     ),
-    "images too small": (TrainingCell("digits@3"), GleakError, "digits@3"),
+    "images too small": (TrainingExperiment("digits@3"), GleakError, "digits@3"),
     "BatchNorm of one image": (
-        AttackCell(TrainingCell("digits", "mlp")),
+        AttackExperiment(TrainingExperiment("digits", "mlp")),
         GleakError,
         "BatchNorm in training mode sees one",
     ),
-    "no such option": (TrainingCell("digits", options={"wdth": 3}), ParameterError, "has no option 'wdth'"),
-    "another type": (AttackCell(TRAINING, attack=None), ParameterError, "attack must be Inversion, got None"),
+    "no such option": (
+        TrainingExperiment("digits", options={"wdth": 3}),
+        ParameterError,
+        "has no option 'wdth'",
+    ),
+    "another type": (
+        AttackExperiment(TRAINING, attack=None),
+        ParameterError,
+        "attack must be Inversion, got None",
+    ),
     "a truth for a number": (
-        AttackCell(TRAINING, share_labels=1),
+        AttackExperiment(TRAINING, share_labels=1),
         ParameterError,
         "share_labels must be bool, got 1",
     ),
@@ -146,7 +174,7 @@ def test_a_disk_that_becomes_full_is_one_sentence_and_leaves_no_temporary_file(t
 def test_weights_that_cannot_be_kept_are_not_trained(tmp_path):
     (tmp_path / "weights").write_text("")
     store = Store(tmp_path / "results", tmp_path / "weights")
-    cells = [AttackCell(TRAINING, rounds=1, victims=1, seed=seed) for seed in range(2)]
+    cells = [AttackExperiment(TRAINING, rounds=1, victims=1, seed=seed) for seed in range(2)]
     began = time.process_time()
     with pytest.raises(StoreError, match=r"weights cannot be written .*weights have to be kept there"):
         run(cells, store, device="cpu", progress=False)

@@ -1,4 +1,4 @@
-"""The runner on cells that cost nothing: order, errors, interruption, executors."""
+"""The runner on experiments that cost nothing: order, errors, interruption, executors."""
 
 import multiprocessing
 import signal
@@ -13,7 +13,14 @@ import pytest
 from toy_cells import Toy, process_of, runs
 
 from gleak_lib.errors import ParameterError, StoreError, TimeLimitError, UnknownNameError
-from gleak_lib.experiments import AttackCell, DamagedResultWarning, Output, Store, TrainingCell, run
+from gleak_lib.experiments import (
+    AttackExperiment,
+    DamagedResultWarning,
+    Output,
+    Store,
+    TrainingExperiment,
+    run,
+)
 from gleak_lib.experiments.runner import cost, estimate
 from gleak_lib.experiments.specs.trained_weights import path_of
 
@@ -51,7 +58,7 @@ def test_result_says_where_it_comes_from(store):
 
 def test_an_error_is_recorded_and_the_others_go_on(store, log):
     bad, good = Toy(1.0, fails=True, log=log), Toy(2.0, log=log)
-    named = rf"(?s)1 of 2 cells failed.*{bad.key} \(toy 1.0\): ValueError: 1.0 cannot be"
+    named = rf"(?s)1 of 2 experiments failed.*{bad.key} \(toy 1.0\): ValueError: 1.0 cannot be"
     with pytest.raises(StoreError, match=named):
         run([bad, good], store, progress=False)
     assert store.status([bad, good]).failed == (bad,) and store.get(good) is not None
@@ -81,7 +88,10 @@ def test_truncated_file_is_computed_again_and_the_others_kept(store, log):
 @pytest.mark.parametrize("workers", [1, 3])
 def test_threads(store, log, workers):
     cells = [Toy(float(n), log=log, fails=n == 2) for n in range(5)]
-    with ThreadPoolExecutor(workers) as executor, pytest.raises(StoreError, match="1 of 5 cells failed"):
+    with (
+        ThreadPoolExecutor(workers) as executor,
+        pytest.raises(StoreError, match="1 of 5 experiments failed"),
+    ):
         run(cells, store, executor=executor, progress=False)
     assert len(store.status(cells).done) == 4
     assert set(runs(log).values()) == {1}
@@ -102,7 +112,7 @@ def test_spawned_processes(store, log):
 
 def test_time_limit(store, log):
     cells = [Toy(1.0, log=log), Toy(2.0, log=log)]
-    with pytest.raises(StoreError, match="time limit came before 2 of 2 cells"):
+    with pytest.raises(StoreError, match="time limit came before 2 of 2 experiments"):
         run(cells, store, time_limit=0, progress=False)
     with ThreadPoolExecutor(1) as executor, pytest.raises(StoreError, match="time limit"):
         run(cells, store, time_limit=0, executor=executor, progress=False)
@@ -122,7 +132,7 @@ def test_time_limit_lets_running_cells_end(store, tmp_path, monkeypatch):
 
 
 def timed(store, cell, seconds):
-    """Store a cell as if it had taken so long here."""
+    """Store an experiment as if it had taken so long here."""
     machine = cost.here("cpu")
     origin = {"device": machine.device, "threads": machine.threads, "compile": False, "data": None}
     store.put(cell, {"square": cell.value**2}, {**origin, "seconds": seconds})
@@ -133,7 +143,7 @@ def test_a_cell_that_does_not_fit_into_the_time_left_is_not_begun(store, log, wo
     timed(store, Toy(5.0), 100.0)
     executor = ThreadPoolExecutor(workers) if workers else None
     options = {"device": "cpu", "progress": False, "executor": executor}
-    with pytest.raises(TimeLimitError, match=r"before 1 of 2 cells.*Left out: toy 1.0 \(2 min\)\."):
+    with pytest.raises(TimeLimitError, match=r"before 1 of 2 experiments.*Left out: toy 1.0 \(2 min\)\."):
         run([Toy(5.0), Toy(1.0, log=log)], store, time_limit=50, **options)
     assert runs(log) == {}
     assert values(run([Toy(1.0, log=log)], store, time_limit=500, **options)) == [1]
@@ -157,7 +167,9 @@ def test_what_another_run_has_stored_meanwhile_is_not_computed_again(store, log,
 
 
 def test_weights_that_another_run_has_made_meanwhile_are_not_trained_again(store, monkeypatch):
-    attacks = [AttackCell(TrainingCell("digits", seed=seed), rounds=1, victims=1) for seed in (0, 1)]
+    attacks = [
+        AttackExperiment(TrainingExperiment("digits", seed=seed), rounds=1, victims=1) for seed in (0, 1)
+    ]
     trained = []
 
     def train(cell, context):  # while the first is trained, another run makes the weights of the second
@@ -167,8 +179,8 @@ def test_weights_that_another_run_has_made_meanwhile_are_not_trained_again(store
             path_of(attack.training, context).write_bytes(b"weights")
         return Output({})
 
-    monkeypatch.setattr(TrainingCell, "run", train)
-    monkeypatch.setattr(AttackCell, "run", lambda cell, context: Output({"seed": cell.training.seed}))
+    monkeypatch.setattr(TrainingExperiment, "run", train)
+    monkeypatch.setattr(AttackExperiment, "run", lambda cell, context: Output({"seed": cell.training.seed}))
     results = run(attacks, store, device="cpu", progress=False)
     assert [result.figures["seed"] for result in results] == [0, 1]
     assert trained == [attacks[0].training]
@@ -182,10 +194,10 @@ def test_cells_whose_training_fails_fail_with_it(store, workers, monkeypatch):
         trained.append(cell)
         raise ValueError("diverged")
 
-    monkeypatch.setattr(TrainingCell, "run", train)
-    attacks = [AttackCell(TrainingCell("digits"), rounds=1, victims=v) for v in (1, 2)]
+    monkeypatch.setattr(TrainingExperiment, "run", train)
+    attacks = [AttackExperiment(TrainingExperiment("digits"), rounds=1, victims=v) for v in (1, 2)]
     executor = ThreadPoolExecutor(workers) if workers else None
-    with pytest.raises(StoreError, match=r"(?s)2 of 3 cells failed.*and 2 more: ValueError: diverged"):
+    with pytest.raises(StoreError, match=r"(?s)2 of 3 experiments failed.*and 2 more: ValueError: diverged"):
         run([*attacks, Toy(2.0)], store, device="cpu", executor=executor, progress=False)
     assert len(trained) == 1
     assert store.status([*attacks, Toy(2.0)]).failed == tuple(attacks)
@@ -193,7 +205,9 @@ def test_cells_whose_training_fails_fail_with_it(store, workers, monkeypatch):
 
 def test_an_attack_begins_when_its_own_training_has_ended(store, tmp_path, monkeypatch):
     """Not when all have: the second training ends only after the attack on the first has begun."""
-    attacks = [AttackCell(TrainingCell("digits", seed=seed), rounds=1, victims=1) for seed in (0, 1)]
+    attacks = [
+        AttackExperiment(TrainingExperiment("digits", seed=seed), rounds=1, victims=1) for seed in (0, 1)
+    ]
     begun = threading.Event()
 
     def train(cell, context):
@@ -204,15 +218,15 @@ def test_an_attack_begins_when_its_own_training_has_ended(store, tmp_path, monke
         begun.set()
         return Output({"seed": cell.training.seed})
 
-    monkeypatch.setattr(TrainingCell, "run", train)
-    monkeypatch.setattr(AttackCell, "run", attack)
+    monkeypatch.setattr(TrainingExperiment, "run", train)
+    monkeypatch.setattr(AttackExperiment, "run", attack)
     with ThreadPoolExecutor(2) as executor:
         results = run(attacks, store, device="cpu", executor=executor, progress=False)
     assert [result.figures["seed"] for result in results] == [0, 1]
 
 
 def test_bad_arguments(store):
-    with pytest.raises(ParameterError, match="run takes cells, got str"):
+    with pytest.raises(ParameterError, match="run takes experiments, got str"):
         run(["digits"], store, progress=False)
     with pytest.raises(UnknownNameError, match=r"Unknown device 'gpu'.*auto, cpu, cuda"):
         run([Toy(1.0)], store, device="gpu", progress=False)
@@ -249,9 +263,9 @@ def test_kill_9_loses_no_finished_cell(store, log, tmp_path):
 
 
 def test_the_same_reason_is_said_once(tmp_path):
-    """A missing archive fails every cell that needs it; nobody wants to read that thirty times."""
-    cells = [AttackCell(TrainingCell("no_such_set"), victims=v) for v in (1, 2, 3)]
-    with pytest.raises(StoreError, match="3 of 4 cells failed") as caught:
+    """A missing archive fails every experiment that needs it; nobody wants to read that thirty times."""
+    cells = [AttackExperiment(TrainingExperiment("no_such_set"), victims=v) for v in (1, 2, 3)]
+    with pytest.raises(StoreError, match="3 of 4 experiments failed") as caught:
         run([Toy(2.0), *cells], Store(tmp_path, tmp_path / "weights"), progress=False)
     said = str(caught.value)
     assert said.count("Unknown dataset 'no_such_set'") == 1
@@ -259,7 +273,7 @@ def test_the_same_reason_is_said_once(tmp_path):
 
 
 def test_without_any_images_nothing_is_tried(tmp_path):
-    cells = [AttackCell(TrainingCell("no_such_set"), victims=v) for v in (1, 2, 3)]
+    cells = [AttackExperiment(TrainingExperiment("no_such_set"), victims=v) for v in (1, 2, 3)]
     store = Store(tmp_path, tmp_path / "weights")
     with pytest.raises(UnknownNameError, match="Unknown dataset 'no_such_set'"):
         run(cells, store, progress=False)
@@ -269,4 +283,4 @@ def test_without_any_images_nothing_is_tried(tmp_path):
 def test_experiments_may_stand_in_a_dict(store):
     asked = {"one": Toy(1.0), "more": [Toy(2.0), (Toy(3.0), Toy(1.0))]}
     found = run(asked, store, progress=False)
-    assert [result.cell for result in found] == [Toy(1.0), Toy(2.0), Toy(3.0), Toy(1.0)]
+    assert [result.experiment for result in found] == [Toy(1.0), Toy(2.0), Toy(3.0), Toy(1.0)]

@@ -5,16 +5,18 @@ import torch
 
 from gleak_lib.attacks import ATTACKS
 from gleak_lib.bottlenecks import PRECODE
-from gleak_lib.experiments import AttackCell, Context, TrainingCell
+from gleak_lib.experiments import AttackExperiment, Context, TrainingExperiment
 from gleak_lib.experiments.specs.finite import require_finite
 
 ATTACK = ATTACKS["ig"].replace(max_steps=30)
-CELL = AttackCell(TrainingCell("digits", bottlenecks=PRECODE(1, k=4)), attack=ATTACK, victims=6, seed=3)
+CELL = AttackExperiment(
+    TrainingExperiment("digits", bottlenecks=PRECODE(1, k=4)), attack=ATTACK, victims=6, seed=3
+)
 
 
 @pytest.fixture
 def figures(tmp_path):
-    """`figures(threads)` computes the cell with so many threads."""
+    """`figures(threads)` computes the experiment with so many threads."""
     before = torch.get_num_threads()
 
     def compute(threads):

@@ -8,7 +8,7 @@ from gleak_lib.attacks import LBFGS, Attack, CombineUpdates
 from gleak_lib.bottlenecks import CVB
 from gleak_lib.defenses import PruneSmall
 from gleak_lib.errors import AttackError, StoreError
-from gleak_lib.experiments import AttackCell, Context, Store, TrainingCell, run
+from gleak_lib.experiments import AttackExperiment, Context, Store, TrainingExperiment, run
 from gleak_lib.experiments.runner.planner import plan
 from gleak_lib.experiments.runner.worker import compute
 from gleak_lib.experiments.specs import attack as spec
@@ -19,12 +19,14 @@ SHORT = Attack("short", priors=()).replace(max_steps=4, lr=0.1)
 
 
 def weights(seed, init="xavier_normal", **options):
-    return TrainingCell("digits", "lenet", {"init": init, **options}, seed=seed)
+    return TrainingExperiment("digits", "lenet", {"init": init, **options}, seed=seed)
 
 
 def on(training, **changes):
     seed = training.seed
-    return AttackCell(training, attack=SHORT, victims=1, **{"victim_seed": seed, "seed": seed} | changes)
+    return AttackExperiment(
+        training, attack=SHORT, victims=1, **{"victim_seed": seed, "seed": seed} | changes
+    )
 
 
 ALIKE = [on(weights(seed, init)) for seed in range(2) for init in ("xavier_normal", "kaiming_uniform")]
@@ -36,7 +38,7 @@ def groups(cells, device="cpu"):
 
 def test_runs_that_differ_in_weights_victims_and_seeds_are_one_task(tmp_path):
     (task,) = plan(ALIKE, Context(tmp_path))
-    assert task.cells == tuple(ALIKE)
+    assert task.experiments == tuple(ALIKE)
 
 
 @pytest.mark.parametrize(
@@ -72,7 +74,7 @@ def test_each_of_these_runs_alone(change):
 
 def test_neither_bottlenecks_nor_own_models_are_stacked():
     noisy = [on(replace(weights(seed), bottlenecks=(CVB(1),))) for seed in range(2)]
-    own = [on(TrainingCell("digits", "nets:small", seed=seed)) for seed in range(2)]
+    own = [on(TrainingExperiment("digits", "nets:small", seed=seed)) for seed in range(2)]
     assert groups([*noisy, *own]) == [1, 1, 1, 1]
 
 
@@ -94,15 +96,15 @@ def test_together_and_alone_give_the_same_figures(tmp_path):
 
 
 def test_every_cell_is_stored_and_a_failed_one_alone_is_missing(tmp_path, monkeypatch):
-    store, output = Store(tmp_path / "results"), AttackCell._output
+    store, output = Store(tmp_path / "results"), AttackExperiment._output
 
     def failing(self, *seen):
         if self == ALIKE[1]:
             raise AttackError("nothing was found")
         return output(self, *seen)
 
-    monkeypatch.setattr(AttackCell, "_output", failing)
-    with pytest.raises(StoreError, match="1 of 4 cells failed; the 3 finished ones are stored"):
+    monkeypatch.setattr(AttackExperiment, "_output", failing)
+    with pytest.raises(StoreError, match="1 of 4 experiments failed; the 3 finished ones are stored"):
         run(ALIKE, store, device="cpu", progress=False)
     assert [store.get(cell) is not None for cell in ALIKE] == [True, False, True, True]
     monkeypatch.undo()

@@ -8,13 +8,15 @@ from gleak_lib.bottlenecks import PRECODE
 from gleak_lib.experiments.context import Context
 from gleak_lib.experiments.encoding import encode
 from gleak_lib.experiments.specs.base import from_json
-from gleak_lib.experiments.specs.noise_sensitivity import NoiseSensitivityCell
-from gleak_lib.experiments.specs.training import TrainingCell
+from gleak_lib.experiments.specs.noise_sensitivity import NoiseSensitivityExperiment
+from gleak_lib.experiments.specs.training import TrainingExperiment
 from gleak_lib.pixels import normalize
 
 
 def similarity(tmp_path, *bottlenecks):
-    cell = NoiseSensitivityCell(TrainingCell("digits", bottlenecks=bottlenecks), victims=4, draws=3)
+    cell = NoiseSensitivityExperiment(
+        TrainingExperiment("digits", bottlenecks=bottlenecks), victims=4, draws=3
+    )
     assert from_json(encode(cell)) == cell
     figures = cell.run(Context(tmp_path)).figures
     return dict(zip(figures["groups"], figures["similarity"], strict=True))
@@ -22,8 +24,8 @@ def similarity(tmp_path, *bottlenecks):
 
 def test_sigma_and_mu_are_those_of_the_encoder(tmp_path):
     """Against the encoder called by hand on the features that reach it."""
-    training = TrainingCell("digits", bottlenecks=(PRECODE(2, 8),))
-    figures = NoiseSensitivityCell(training, victims=4, draws=1).run(Context(tmp_path)).figures
+    training = TrainingExperiment("digits", bottlenecks=(PRECODE(2, 8),))
+    figures = NoiseSensitivityExperiment(training, victims=4, draws=1).run(Context(tmp_path)).figures
     dataset = datasets.load("digits")
     images, _ = datasets.victims(dataset, 4, 0)
     model = training.build(dataset)

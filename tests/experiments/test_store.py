@@ -28,7 +28,7 @@ def test_what_was_put_is_got(store):
     assert store.get(CELL) is None
     put = store.put(CELL, FIGURES, {"seconds": 0.5}, EXAMPLES)
     got = store.get(CELL)
-    assert got.cell == CELL and got.figures == put.figures and got.provenance == {"seconds": 0.5}
+    assert got.experiment == CELL and got.figures == put.figures and got.provenance == {"seconds": 0.5}
     assert got.figures["a"][1] is None and got.figures["a"][2:] == [float("-inf"), 2]
     assert got.figures["c"] == FIGURES["c"]
     np.testing.assert_array_equal(got.examples["truth"], EXAMPLES["truth"])
@@ -82,7 +82,7 @@ DAMAGES = {
     "a list": (lambda path: path.write_text("[1]"), "is damaged"),
     "no figures": (_edit(figures=None), "is damaged"),
     "another key": (_edit(key="0" * 16), "holds the result of other values"),
-    "another cell": (_edit(cell={"type": "Toy", "value": 3.5}), "holds the result of other values"),
+    "another experiment": (_edit(cell={"type": "Toy", "value": 3.5}), "holds the result of other values"),
     "another figure": (
         _edit(figures={"b": 0.333334}),
         "was changed after it was stored, its checksum differs",

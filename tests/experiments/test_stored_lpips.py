@@ -5,18 +5,18 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from gleak_book import beside_report, paper_cells, paper_rows
+from gleak_book import beside_report, paper_experiments, paper_rows
 from gleak_book.beside import BestResults, claims, whole_attack
 
 from gleak_lib import metrics
 from gleak_lib.attacks import ATTACKS
 from gleak_lib.errors import UnknownNameError
-from gleak_lib.experiments import AttackCell, TrainingCell, frame, run, tables
+from gleak_lib.experiments import AttackExperiment, TrainingExperiment, frame, run, tables
 from gleak_lib.experiments.specs import scores
 
 package = pytest.importorskip("lpips")
 FILE = "vgg16-397923af.pth"
-CELL = AttackCell(TrainingCell("digits"), attack=ATTACKS["ig"].replace(max_steps=2), victims=3)
+CELL = AttackExperiment(TrainingExperiment("digits"), attack=ATTACKS["ig"].replace(max_steps=2), victims=3)
 
 
 @pytest.fixture
@@ -107,10 +107,10 @@ def with_lpips(cell, values):
 
 
 def test_rows_beside_the_papers_have_a_column_for_it():
-    rows, scale = paper_rows.read("XI", dataset="cifar10", model="cnn"), paper_cells.Scale(victims=16)
-    cells = [paper_cells.attack(row, scale) for row in rows]
+    rows, scale = paper_rows.read("XI", dataset="cifar10", model="cnn"), paper_experiments.Scale(victims=16)
+    cells = [paper_experiments.attack(row, scale) for row in rows]
     found = {cell: with_lpips(cell, value) for cell, value in zip(cells, (0.25, None), strict=True)}
-    frame = paper_cells.table(rows, scale, found)
+    frame = paper_experiments.table(rows, scale, found)
     assert frame["lpips"].tolist() == [0.25, pytest.approx(np.nan, nan_ok=True)]
     assert frame["lpips_paper"].tolist() == [row.paper["lpips"] for row in rows]
     assert frame["lpips_difference"].iloc[0] == pytest.approx(0.25 - rows[0].paper["lpips"])

@@ -9,7 +9,7 @@ from gleak_book import paper
 
 from gleak_lib import plots
 from gleak_lib.errors import ParameterError, StoreError, UnknownNameError
-from gleak_lib.experiments import AttackCell, Result, TrainingCell, frame, tables
+from gleak_lib.experiments import AttackExperiment, Result, TrainingExperiment, frame, tables
 from gleak_lib.federated import Protocol
 
 
@@ -28,12 +28,14 @@ def attacked(ssim, seed=0, **cell):
         "parameters": 40,
     }
     where = {"date": "2026-01-02T03:04:05Z", "device": "a CPU"}
-    return Result(AttackCell(TrainingCell("digits"), victims=count, seed=seed, **cell), figures, where)
+    return Result(
+        AttackExperiment(TrainingExperiment("digits"), victims=count, seed=seed, **cell), figures, where
+    )
 
 
 def trained(accuracy, seed=0):
     figures = {"accuracy": accuracy, "rounds": 4, "best_round": 3, "parameters": 40}
-    cell = TrainingCell("digits", protocol=Protocol(rounds=5), seed=seed)
+    cell = TrainingExperiment("digits", protocol=Protocol(rounds=5), seed=seed)
     return Result(cell, figures, {"date": "2026-01-02T03:04:05Z", "device": "a CPU"})
 
 
@@ -237,7 +239,7 @@ def test_note_says_what_the_whole_cost():
         dataclasses.replace(r, provenance=r.provenance | {"seconds": s})
         for r, s in zip(results, (70, 110), strict=True)
     ]
-    assert "2 cells in 3 min" in tables.note(timed, "quick")
-    assert "2 cells in 3 min" in tables.note(timed * 2, "quick")
+    assert "2 experiments in 3 min" in tables.note(timed, "quick")
+    assert "2 experiments in 3 min" in tables.note(timed * 2, "quick")
     unknown = [dataclasses.replace(r, provenance={"device": "a CPU"}) for r in results]
-    assert "cells in" not in tables.note(unknown, "quick")
+    assert "experiments in" not in tables.note(unknown, "quick")

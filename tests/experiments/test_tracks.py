@@ -10,17 +10,17 @@ from gleak_lib import attacks, datasets
 from gleak_lib.attacks import ATTACKS, Inferred
 from gleak_lib.bottlenecks import PRECODE
 from gleak_lib.errors import ParameterError
-from gleak_lib.experiments import AttackCell, Context, TrainingCell, from_json
+from gleak_lib.experiments import AttackExperiment, Context, TrainingExperiment, from_json
 from gleak_lib.experiments.encoding import encode
-from gleak_lib.experiments.specs.gradient_tracks import GradientTracksCell, _Watch, recorded
+from gleak_lib.experiments.specs.gradient_tracks import GradientTracksExperiment, _Watch, recorded
 from gleak_lib.pixels import normalize
 
 STEPS = 12
 BUDGET = {"max_steps": STEPS, "stop_after": 0, "stop_below": 0.0}
 HEAD = ATTACKS["ig"].replace(tv=0.0, layers=("head",), **BUDGET)
-TRAINING = TrainingCell("digits", bottlenecks=(PRECODE(3, 4),))
-ATTACK = AttackCell(TRAINING, attack=HEAD, victims=1, seed=3)
-EVERY = GradientTracksCell(ATTACK, points=2 * STEPS, tail=5, shown=1)
+TRAINING = TrainingExperiment("digits", bottlenecks=(PRECODE(3, 4),))
+ATTACK = AttackExperiment(TRAINING, attack=HEAD, victims=1, seed=3)
+EVERY = GradientTracksExperiment(ATTACK, points=2 * STEPS, tail=5, shown=1)
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,7 @@ def test_at_the_truth_everything_is_the_clients(tmp_path):
     model = TRAINING.build(digits)
     generator = torch.Generator().manual_seed(0)
     seen = attacks.observe(model, images, labels, generator=generator, share_noise=True, **pixels)
-    cell = GradientTracksCell(dataclasses.replace(ATTACK, victims=2), tail=2, shown=2)
+    cell = GradientTracksExperiment(dataclasses.replace(ATTACK, victims=2), tail=2, shown=2)
     watch = _Watch(seen, cell)
     x = normalize(images, digits.mean, digits.std).unsqueeze(1)
     for step in range(1, STEPS + 1):
@@ -91,7 +91,9 @@ def test_signal_is_the_codes_mean_over_its_spread(done, tmp_path):
     found = done.figures["tracks"]["signal"]
     assert found["truth"] == pytest.approx([expected], rel=1e-3)
     assert len(found["dummy"]) == 1 and found["dummy"] != found["truth"]
-    plain = GradientTracksCell(dataclasses.replace(ATTACK, training=TrainingCell("digits")), tail=2, shown=1)
+    plain = GradientTracksExperiment(
+        dataclasses.replace(ATTACK, training=TrainingExperiment("digits")), tail=2, shown=1
+    )
     signal = plain.run(Context(tmp_path)).figures["tracks"]["signal"]
     assert signal == {"truth": None, "dummy": None}
 
@@ -106,7 +108,7 @@ def test_the_cell_is_storable_and_says_what_it_is():
     assert from_json(encode(EVERY)) == EVERY
     assert EVERY.describe() == f"tracks of gradients: {ATTACK.describe()}"
     assert EVERY.needs is None and EVERY.dataset_name == "digits"
-    late = GradientTracksCell(dataclasses.replace(ATTACK, rounds=2), tail=5, shown=1)
+    late = GradientTracksExperiment(dataclasses.replace(ATTACK, rounds=2), tail=5, shown=1)
     assert late.needs == TRAINING.at(2)
 
 
@@ -119,7 +121,7 @@ def test_the_cell_is_storable_and_says_what_it_is():
 )
 def test_attacks_that_cannot_be_watched(changes, message):
     with pytest.raises(ParameterError, match=message):
-        GradientTracksCell(dataclasses.replace(ATTACK, attack=HEAD.replace(**changes)), tail=2, shown=1)
+        GradientTracksExperiment(dataclasses.replace(ATTACK, attack=HEAD.replace(**changes)), tail=2, shown=1)
 
 
 @pytest.mark.parametrize(

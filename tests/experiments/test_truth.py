@@ -12,17 +12,17 @@ from gleak_lib.attacks.evaluate import blind, noise_correlation, noise_of
 from gleak_lib.bottlenecks import CVB, PRECODE
 from gleak_lib.defenses import AverageNoise, Compression
 from gleak_lib.errors import ParameterError
-from gleak_lib.experiments import AttackCell, TrainingCell, frame, run, tables
+from gleak_lib.experiments import AttackExperiment, TrainingExperiment, frame, run, tables
 from gleak_lib.types import Reconstruction
 
-TRAINING = TrainingCell("digits", bottlenecks=(CVB(1, 1), PRECODE(3, 4)))
+TRAINING = TrainingExperiment("digits", bottlenecks=(CVB(1, 1), PRECODE(3, 4)))
 JOINT = ATTACKS["joint"].replace(max_steps=3)
 BUDGETS = {"adam": {"max_steps": 2}, "lbfgs": {"max_steps": 2, "inner_steps": 2}, "closed-form": {}}
 PRESETS = {name: a.replace(**BUDGETS[a.kind]) for name, a in ATTACKS.items()}
 
 
 def cell(attack=JOINT, **options):
-    return AttackCell(TRAINING, attack=attack, **{"victims": 2, "seed": 3} | options)
+    return AttackExperiment(TRAINING, attack=attack, **{"victims": 2, "seed": 3} | options)
 
 
 @pytest.mark.parametrize("batch", [1, 2])
@@ -61,7 +61,7 @@ def test_several_updates_of_the_same_images(store):
     assert len(noise) == len(found.noise) == 6
     at_truth = attacks.loss_at_truth(seen, JOINT, images, labels, noise)
     assert result.figures["loss_at_truth"] == pytest.approx(at_truth.tolist(), rel=1e-4)
-    assert "3 updates each" in result.cell.describe()
+    assert "3 updates each" in result.experiment.describe()
 
 
 def test_in_a_batch_the_noise_goes_with_the_images():
@@ -83,10 +83,10 @@ def test_in_a_batch_the_noise_goes_with_the_images():
 @pytest.mark.parametrize("name", sorted(ATTACKS))
 def test_every_attack_that_takes_steps_has_its_loss_at_the_truth(name, store):
     attack = PRESETS[name]
-    training = TRAINING if isinstance(attack, Attack) else TrainingCell("digits", "mlp")
+    training = TRAINING if isinstance(attack, Attack) else TrainingExperiment("digits", "mlp")
     if name == "patches":
-        training = TrainingCell("digits", "vit")
-    one = AttackCell(training, attack=attack, victims=2, share_noise=name == "oracle", mode="eval")
+        training = TrainingExperiment("digits", "vit")
+    one = AttackExperiment(training, attack=attack, victims=2, share_noise=name == "oracle", mode="eval")
     (result,) = run([one], store, device="cpu", progress=False)
     if attack.kind == "closed-form":
         assert "loss_at_truth" not in result.figures
@@ -146,8 +146,8 @@ def test_what_nobody_can_compare_is_left_out(store, options, loss, correlation):
 
 
 def test_without_bottlenecks_there_is_nothing_to_record(store):
-    one = AttackCell(
-        TrainingCell("digits"), attack=JOINT.replace(noise_samples=2), victims=2, defense=AVERAGED
+    one = AttackExperiment(
+        TrainingExperiment("digits"), attack=JOINT.replace(noise_samples=2), victims=2, defense=AVERAGED
     )
     (result,) = run([one], store, device="cpu", progress=False)
     assert len(result.figures["loss_at_truth"]) == 2
@@ -178,14 +178,14 @@ def test_scales_of_the_noise_in_cells():
 
 def test_keys_of_older_cells_are_what_they_were():
     """Written down before attacks had settings for the noise."""
-    assert AttackCell(TrainingCell("digits")).key == "97f9eb37c212d277"
-    assert AttackCell(TrainingCell("digits"), attack=ATTACKS["ignore"]).key == "07b126cd13806ca3"
+    assert AttackExperiment(TrainingExperiment("digits")).key == "97f9eb37c212d277"
+    assert AttackExperiment(TrainingExperiment("digits"), attack=ATTACKS["ignore"]).key == "07b126cd13806ca3"
 
 
 def test_keys_of_cells_with_bottlenecks_are_what_they_were():
     """Written down before bottlenecks had a floor under sigma."""
     assert TRAINING.key == "4b118b03e2784f7b"
-    assert AttackCell(TRAINING).key == "55d2f23faf62b800"
+    assert AttackExperiment(TRAINING).key == "55d2f23faf62b800"
     floored = (CVB(1, 1, sigma_floor=0.0), PRECODE(3, 4, sigma_floor=0))
     assert dataclasses.replace(TRAINING, bottlenecks=floored).key == TRAINING.key
     other = dataclasses.replace(TRAINING, bottlenecks=(CVB(1, 1, sigma_floor=0.3), PRECODE(3, 4)))

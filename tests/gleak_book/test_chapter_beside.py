@@ -4,16 +4,16 @@ import dataclasses
 
 import pandas
 import pytest
-from gleak_book import beside, beside_report, paper, paper_cells, paper_rows
+from gleak_book import beside, beside_report, paper, paper_experiments, paper_rows
 
 from gleak_lib.attacks import ATTACKS
 from gleak_lib.bottlenecks import CVB, PRECODE
 from gleak_lib.errors import UnknownNameError
-from gleak_lib.experiments import AttackCell, DamagedResultWarning, TrainingCell, tables
+from gleak_lib.experiments import AttackExperiment, DamagedResultWarning, TrainingExperiment, tables
 from gleak_lib.federated import Protocol
 
 PROVENANCE = {"device": "none", "date": "2026-01-01"}
-CIFAR = TrainingCell("cifar10")
+CIFAR = TrainingExperiment("cifar10")
 
 
 def attacked(store, ssim, training=CIFAR, *, victims=16, steps=2000, attack="ig", seed=0, **cell):
@@ -31,13 +31,17 @@ def attacked(store, ssim, training=CIFAR, *, victims=16, steps=2000, attack="ig"
     if attack != "idlg":
         budget["drop_after"] = 400 if steps == 20_000 else 50
     chosen = ATTACKS[attack].replace(**budget)
-    store.put(AttackCell(training, attack=chosen, victims=victims, seed=seed, **cell), figures, PROVENANCE)
+    store.put(
+        AttackExperiment(training, attack=chosen, victims=victims, seed=seed, **cell), figures, PROVENANCE
+    )
 
 
 def trained(store, accuracy, *, rounds, seed=0, **cell):
     figures = {"accuracy": accuracy, "rounds": rounds, "best_round": rounds, "parameters": 1}
     store.put(
-        TrainingCell("cifar10", protocol=Protocol(rounds=rounds), seed=seed, **cell), figures, PROVENANCE
+        TrainingExperiment("cifar10", protocol=Protocol(rounds=rounds), seed=seed, **cell),
+        figures,
+        PROVENANCE,
     )
 
 
@@ -96,7 +100,7 @@ def test_the_largest_attack_of_each_row_is_found(store):
     attacked(store, 0.88, victims=32, steps=3000)
     attacked(store, 0.2, victims=32, steps=2500)
     attacked(store, 0.3, victims=64, rounds=20)  # trained weights: another experiment
-    attacked(store, 0.4, TrainingCell("digits"), victims=64)
+    attacked(store, 0.4, TrainingExperiment("digits"), victims=64)
     frame = report(store, "II", "VIII", "X", "XI").query("defense == 'none' and victims.notna()")
     assert frame["table"].tolist() == ["II", "VIII", "X", "XI"]
     assert frame["ssim"].tolist() == pytest.approx([0.88] * 4) and set(frame["victims"]) == {32}
@@ -108,8 +112,8 @@ def test_the_largest_attack_of_each_row_is_found(store):
 
 def test_marks_need_full_scale(store):
     attacked(store, 0.55, victims=15)
-    attacked(store, 0.55, TrainingCell("mnist"))
-    attacked(store, 0.01, TrainingCell("cifar10", bottlenecks=(CVB(1, 5),)), attack="ignore")
+    attacked(store, 0.55, TrainingExperiment("mnist"))
+    attacked(store, 0.01, TrainingExperiment("cifar10", bottlenecks=(CVB(1, 5),)), attack="ignore")
     frame = report(store, "X").dropna(subset=["ssim"])
     marks = dict(zip(frame["dataset"] + " " + frame["defense"], frame["ssim_mark"], strict=True))
     assert marks == {
@@ -138,9 +142,9 @@ def test_accuracies_are_those_of_most_rounds(store):
 
 
 def test_every_table_finds_the_cells_of_its_chapter(store):
-    attacked(store, 0.6, TrainingCell("cifar10", bottlenecks=(PRECODE(3, 32),)), attack="ignore")
-    attacked(store, 0.3, TrainingCell("mnist"), attack="idlg", steps=100)
-    attacked(store, 0.9, TrainingCell("dermamnist_victims"), victims=16)
+    attacked(store, 0.6, TrainingExperiment("cifar10", bottlenecks=(PRECODE(3, 32),)), attack="ignore")
+    attacked(store, 0.3, TrainingExperiment("mnist"), attack="idlg", steps=100)
+    attacked(store, 0.9, TrainingExperiment("dermamnist_victims"), victims=16)
     table_i = report(store, "I")
     assert table_i.loc[table_i["asr"].notna(), "setting"].tolist() == ["P=3: G1+G2+G3+GE"]
     assert report(store, "IX").dropna(subset=["ssim"])["attack"].tolist() == ["idlg"]
@@ -160,7 +164,7 @@ def test_a_reason_belongs_to_the_rows_it_names():
 
 
 def test_known_reasons_are_shown(store, monkeypatch):
-    attacked(store, 0.55, TrainingCell("mnist"))
+    attacked(store, 0.55, TrainingExperiment("mnist"))
     reasons = (beside_report.Reason(("ssim",), ("cnn",), (), (), "other images"),)
     monkeypatch.setattr(beside_report, "REASONS", reasons)
     assert beside_report.differences(report(store, "X"))["why"].tolist() == ["other images"]
@@ -183,7 +187,7 @@ def test_damaged_results_are_left_out(store):
 def test_counts_add_up(store):
     attacked(store, 0.88, victims=16)
     counts = beside_report.counts(report(store))
-    marks = counts[list(paper_cells.MARKS)]
+    marks = counts[list(paper_experiments.MARKS)]
     assert (marks.sum(axis=1) == counts["figures"]).all()
     assert (counts.iloc[:-1, 1:].sum() == counts.iloc[-1, 1:]).all()
     assert isinstance(counts, pandas.DataFrame) and counts["table"].tolist()[-1] == "all"
@@ -191,8 +195,8 @@ def test_counts_add_up(store):
 
 def test_a_row_is_reproduced_if_all_its_privacy_figures_are(store):
     attacked(store, 0.86, victims=128, steps=20_000)  # none, CIFAR-10: 0.87 and 96.9 %, in II, VIII, X, XI
-    attacked(store, 0.55, TrainingCell("mnist"), victims=128, steps=20_000)  # 0.95 and 100 %
-    attacked(store, 0.9, TrainingCell("dermamnist_victims"), victims=16)
+    attacked(store, 0.55, TrainingExperiment("mnist"), victims=128, steps=20_000)  # 0.95 and 100 %
+    attacked(store, 0.9, TrainingExperiment("dermamnist_victims"), victims=16)
     rows = beside_report.attack_counts(report(store, "X", "XII")).set_index("table")
     assert rows.loc["X", ["rows", "full", "reproduced", "differs", "smaller"]].tolist() == [30, 2, 1, 1, 0]
     assert rows.loc["XII", ["rows", "full", "smaller", "missing"]].tolist() == [8, 0, 1, 7]
@@ -202,7 +206,7 @@ def test_a_row_is_reproduced_if_all_its_privacy_figures_are(store):
 
 def test_the_scale_of_a_row_is_that_of_the_shared_abstraction():
     row = paper_rows.read("XII")[0]
-    small = paper_cells.attack(row, paper_cells.Scale(victims=4, steps=10, plateau=3, seed=2))
+    small = paper_experiments.attack(row, paper_experiments.Scale(victims=4, steps=10, plateau=3, seed=2))
     claim = beside.claims(["XII"])[0]
     assert beside.whole_attack(small) == claim.attacked
     assert beside.whole_attack(dataclasses.replace(small, rounds=5)) != claim.attacked

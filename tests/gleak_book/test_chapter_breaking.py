@@ -9,7 +9,7 @@ from gleak_lib.bottlenecks import CVB, PRECODE
 from gleak_lib.chapters import PROFILES, experiments, profiles
 from gleak_lib.defenses import NO_DEFENSE, Clip
 from gleak_lib.errors import ParameterError, UnknownNameError
-from gleak_lib.experiments import AttackCell, NoiseSensitivityCell, from_json
+from gleak_lib.experiments import AttackExperiment, NoiseSensitivityExperiment, from_json
 from gleak_lib.experiments.encoding import encode
 
 NAME, CHOSEN = "08_breaking_the_bottleneck", (CVB(1, 5, 0.5, beta=0.1),)
@@ -34,7 +34,7 @@ FEW: dict[str, Any] = {
 JOINT = ATTACKS["joint"].replace(max_steps=10)
 
 
-def declared(kind: type = AttackCell, **changes) -> list[Any]:
+def declared(kind: type = AttackExperiment, **changes) -> list[Any]:
     return [cell for cell in experiments(NAME, FEW | changes) if isinstance(cell, kind)]
 
 
@@ -84,7 +84,7 @@ def test_rounds_on_the_way_and_networks_to_compare_with():
     found = [(c.rounds, c.training.bottlenecks) for c in late]
     precode = (PRECODE(1, k=8),)
     assert found == [*[(1, CHOSEN)] * 4, *[(2, ())] * 2, *[(2, precode)] * 5]
-    measured = declared(NoiseSensitivityCell, rounds=[1, 2], compared=["none", "precode(1)"])
+    measured = declared(NoiseSensitivityExperiment, rounds=[1, 2], compared=["none", "precode(1)"])
     assert [(c.rounds, c.training.bottlenecks) for c in measured] == [
         *((r, precode) for r in (0, 2)),
         *((r, CHOSEN) for r in (0, 1, 2)),

@@ -8,7 +8,7 @@ from gleak_lib.attacks import LinearInversion, RankOne
 from gleak_lib.bottlenecks import PRECODE
 from gleak_lib.chapters import PROFILES, experiments, profiles
 from gleak_lib.errors import ParameterError
-from gleak_lib.experiments import AttackCell, TrainingCell
+from gleak_lib.experiments import AttackExperiment, TrainingExperiment
 
 NAME = "10_closed_form_inversion"
 CHAPTER: dict[str, Any] = {
@@ -27,7 +27,7 @@ CHAPTER: dict[str, Any] = {
 }
 
 
-def declared(kind: type = AttackCell, **changes) -> list[Any]:
+def declared(kind: type = AttackExperiment, **changes) -> list[Any]:
     return [cell for cell in experiments(NAME, CHAPTER | changes) if isinstance(cell, kind)]
 
 
@@ -38,7 +38,7 @@ def test_the_cells_of_every_profile(profile):
 
 
 def test_cells_are_trainings_and_attacks_without_repetition():
-    assert len(declared(TrainingCell)) == 4 * 2
+    assert len(declared(TrainingExperiment)) == 4 * 2
     divided, disturbed, batches, removed = 5 + 2, 3 * 2 * 2, 2 + 1, 2 * (3 + 2) + 3
     assert len(declared()) == divided + disturbed + batches + removed
     fresh_only = declared(training_rounds=0)
@@ -55,7 +55,7 @@ def test_single_images_are_attacked_in_eval_mode():
 
 
 def test_attacked_weights_are_those_of_the_trainings():
-    trained = {c.at(5) for c in declared(TrainingCell)}
+    trained = {c.at(5) for c in declared(TrainingExperiment)}
     attacked = {c.training for c in declared() if c.rounds}
     assert attacked <= trained, "no training is run for an attack alone"
     assert len(attacked) == 4

@@ -3,8 +3,8 @@
 from typing import Any
 
 import pytest
-from gleak_book import paper_cells, paper_rows
-from gleak_book.paper_cells import Scale
+from gleak_book import paper_experiments, paper_rows
+from gleak_book.paper_experiments import Scale
 
 from gleak_lib.attacks import ATTACKS
 from gleak_lib.bottlenecks import CVB, PRECODE
@@ -12,11 +12,11 @@ from gleak_lib.chapters import PROFILES, experiments, open_store, profiles
 from gleak_lib.defenses import DP, NO_DEFENSE, Compression
 from gleak_lib.errors import ParameterError, StoreError, UnknownNameError
 from gleak_lib.experiments import (
-    AttackCell,
-    CommunicationCostCell,
-    GradientTracksCell,
-    NoiseSensitivityCell,
-    TrainingCell,
+    AttackExperiment,
+    CommunicationCostExperiment,
+    GradientTracksExperiment,
+    NoiseSensitivityExperiment,
+    TrainingExperiment,
     from_json,
 )
 from gleak_lib.experiments.encoding import encode
@@ -30,7 +30,7 @@ ANALYSIS, CVBS, DEFENSES, ARCHITECTURES = NAMES = (
 NUMBERS = {ANALYSIS: (8, 8, 8), CVBS: (56, 56, 100), DEFENSES: (42, 77, 147), ARCHITECTURES: (11, 22, 54)}
 
 
-def declared(name: str, kind: type = AttackCell, profile: str = "cpu", **changes) -> list[Any]:
+def declared(name: str, kind: type = AttackExperiment, profile: str = "cpu", **changes) -> list[Any]:
     cells = experiments(name, profiles.load(name, profile) | changes)
     return [cell for cell in cells if isinstance(cell, kind)]
 
@@ -60,11 +60,11 @@ def test_the_experiments_of_every_profile(name, profile):
 def test_the_papers_rows_are_there_at_its_scale(name, table, sets):
     cells = {cell.key for cell in declared(name, object, "paper")}
     rows = [row for d in sets for row in paper_rows.read(table, dataset=d)]
-    assert {cell.key for cell in paper_cells.cells(rows, Scale())} <= cells
+    assert {cell.key for cell in paper_experiments.for_rows(rows, Scale())} <= cells
 
 
 def test_analysis_watches_the_papers_three_attacks_on_both_weights():
-    watched = declared(ANALYSIS, GradientTracksCell, rounds=[0, 5], images=2)
+    watched = declared(ANALYSIS, GradientTracksExperiment, rounds=[0, 5], images=2)
     assert [cell.attacked.rounds for cell in watched] == [0] * 3 + [5] * 3
     assert [cell.attacked.attack.match.layers for cell in watched[:3]] == ["all", "all", "before-decoder"]
     found = [cell.attacked.training.bottlenecks for cell in watched[:3]]
@@ -73,7 +73,7 @@ def test_analysis_watches_the_papers_three_attacks_on_both_weights():
         schedule = cell.attacked.attack.schedule
         assert (schedule.max_steps, schedule.stop_after, schedule.stop_below) == (2000, 0, 0)
         assert (cell.tail, cell.shown) == (200, 3)
-    other = declared(ANALYSIS, GradientTracksCell, network="cvb(1, 3)")
+    other = declared(ANALYSIS, GradientTracksExperiment, network="cvb(1, 3)")
     assert {cell.attacked.training.bottlenecks for cell in other} == {(), (CVB(1, 3),)}
 
 
@@ -88,7 +88,7 @@ def test_cvbs_differ_in_one_setting_and_the_kl_term_is_run_in_both_forms():
     assert all(
         one.kl == "exact" for c in declared(CVBS, kl="exact", kl_betas=[]) for one in c.training.bottlenecks
     )
-    noise = declared(CVBS, NoiseSensitivityCell, sigma_rounds=[0, 2])
+    noise = declared(CVBS, NoiseSensitivityExperiment, sigma_rounds=[0, 2])
     assert [cell.rounds for cell in noise] == [0, 2] * 4
 
 
@@ -97,9 +97,9 @@ def test_defenses_are_attacked_trained_and_counted():
     kept = declared(DEFENSES, defenses=["precode"], precode_sizes=[8], more=["compression(p=1/2)"], **alone)
     found = [(cell.training.bottlenecks, cell.defense) for cell in kept]
     assert found == [((), NO_DEFENSE), ((PRECODE(1, 8),), NO_DEFENSE), ((), Compression(0.5))]
-    trained = declared(DEFENSES, TrainingCell, defenses=["dp"], **alone)
+    trained = declared(DEFENSES, TrainingExperiment, defenses=["dp"], **alone)
     assert [cell.defense for cell in trained] == [NO_DEFENSE, *(DP(20, s) for s in (1, 0.1, 0.01, 0.001))]
-    assert len(declared(DEFENSES, CommunicationCostCell)) == 13
+    assert len(declared(DEFENSES, CommunicationCostExperiment)) == 13
 
 
 def test_attacks_ignore_what_stands_behind_a_bottleneck_and_ig_runs_without_the_mask():
@@ -120,7 +120,7 @@ def test_each_architecture_has_its_own_budget():
     assert vit == {(4, 1e-4), (1, 0.1), (1, 0.01), (1, 1e-4)}
     specs = {c.training.model: c.training.bottlenecks for c in attacks if c.training.bottlenecks}
     assert specs == {"cnn": (CVB(1),), "resnet18": (CVB(1, beta=5e-5),), "vit": (CVB(1, 3),)}
-    assert {cell.model for cell in declared(ARCHITECTURES, TrainingCell)} == {"cnn"}
+    assert {cell.model for cell in declared(ARCHITECTURES, TrainingExperiment)} == {"cnn"}
     late = declared(ARCHITECTURES, rounds=5, training_rounds=[20, 5, 5])
     assert {cell.rounds for cell in late} == {5}
     assert late[0].attack == ATTACKS["ig"].replace(max_steps=2000, drop_after=400, tv=0.01)

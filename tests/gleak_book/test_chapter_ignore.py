@@ -7,7 +7,7 @@ from gleak_book import paper, table_i
 from gleak_lib.bottlenecks import CVB, PRECODE
 from gleak_lib.chapters import experiments
 from gleak_lib.errors import ParameterError
-from gleak_lib.experiments import AttackCell, NoiseSensitivityCell, TrainingCell
+from gleak_lib.experiments import AttackExperiment, NoiseSensitivityExperiment, TrainingExperiment
 
 CHAPTER = {"profile": "cpu", "dataset": "cifar10", "victims": 4, "steps": 10, "plateau": 400}
 CHAPTER |= {"training_rounds": 5, "rounds": [0, 5], "seeds": 2, "repeated": 2}
@@ -18,7 +18,9 @@ def declared(**changes):
 
 
 def attacks(rounds=0, **changes):
-    return [cell for cell in declared(**changes) if isinstance(cell, AttackCell) and cell.rounds == rounds]
+    return [
+        cell for cell in declared(**changes) if isinstance(cell, AttackExperiment) and cell.rounds == rounds
+    ]
 
 
 def test_every_row_of_the_papers_table_i_is_there():
@@ -47,13 +49,14 @@ def test_masks_leave_out_what_they_say():
 def test_experiments_are_trainings_noise_and_attacks_without_repetition():
     cells = declared()
     kinds = [
-        sum(isinstance(c, kind) for c in cells) for kind in (TrainingCell, NoiseSensitivityCell, AttackCell)
+        sum(isinstance(c, kind) for c in cells)
+        for kind in (TrainingExperiment, NoiseSensitivityExperiment, AttackExperiment)
     ]
     assert kinds == [4 * 2, 3 * 2, 2 * (1 + 4 + 5 + 2) + (1 + 2 * 3)]  # the last: the second seed, trained
-    assert {c.training.bottlenecks for c in cells if isinstance(c, AttackCell)} == {
+    assert {c.training.bottlenecks for c in cells if isinstance(c, AttackExperiment)} == {
         (), (PRECODE(3, 32),), (PRECODE(2, 16),), (PRECODE(1, 8),)
     }  # fmt: skip
-    others = [c for c in cells if isinstance(c, AttackCell) and c.seed]
+    others = [c for c in cells if isinstance(c, AttackExperiment) and c.seed]
     assert all(c.rounds == 5 and c.training.seed == c.seed and not c.attack.match.exclude for c in others)
 
 

@@ -8,7 +8,7 @@ from gleak_lib import models
 from gleak_lib.attacks import Adam, Attack, Pixels
 from gleak_lib.chapters import PROFILES, experiments, profiles
 from gleak_lib.defenses import NO_DEFENSE, PruneSmall
-from gleak_lib.experiments import AttackCell, ConditioningCell, Store, from_json, run
+from gleak_lib.experiments import AttackExperiment, ConditioningExperiment, Store, from_json, run
 from gleak_lib.experiments.encoding import encode
 
 NAME = "14_weight_initialization"
@@ -29,7 +29,7 @@ def test_the_sources_grid_has_960_runs():
     grid = [
         cell
         for cell in experiments(NAME, profiles.load(NAME, "paper"))
-        if isinstance(cell, AttackCell)
+        if isinstance(cell, AttackExperiment)
         and cell.attack == plain
         and cell.mode == "eval"
         and cell.share_labels
@@ -58,9 +58,9 @@ def test_the_sources_grid_has_960_runs():
 
 
 def test_an_interrupted_grid_goes_on(tmp_path):
-    cells = [c for c in experiments(NAME, SMALL | {"between": [], "gains": []}) if isinstance(c, AttackCell)][
-        :6
-    ]
+    cells = [
+        c for c in experiments(NAME, SMALL | {"between": [], "gains": []}) if isinstance(c, AttackExperiment)
+    ][:6]
     store = Store(tmp_path / "results")
     run(cells[:3], store, device="cpu", progress=False)
     before = {cell: store.path(cell).stat().st_mtime_ns for cell in cells[:3]}
@@ -80,7 +80,7 @@ def test_factors_are_looked_at_beside_what_they_leak():
     cells = experiments(NAME, SMALL | {"gains": [0.5, 2.0]})
     attacked, looked_at = (
         {c.training for c in cells if isinstance(c, kind) and "scaled" in c.training.model}
-        for kind in (AttackCell, ConditioningCell)
+        for kind in (AttackExperiment, ConditioningExperiment)
     )
     assert attacked == looked_at
     assert {dict(training.options)["gain"] for training in attacked} == {0.5, 2.0}

@@ -8,7 +8,7 @@ from gleak_lib.attacks import ATTACKS, Resample
 from gleak_lib.bottlenecks import CVB
 from gleak_lib.chapters import experiments
 from gleak_lib.errors import ParameterError
-from gleak_lib.experiments import AnimationCell, AttackCell, LabelInferenceCell
+from gleak_lib.experiments import AnimationExperiment, AttackExperiment, LabelInferenceExperiment
 
 CHAPTER = {
     "profile": "cpu",
@@ -21,7 +21,7 @@ CHAPTER |= {"plateau": 7, "lbfgs_steps": 10, "batch_images": 8, "batch_sizes": [
 CHAPTER |= {"label_batches": 6, "movie_victims": 6, "frames": 5, "victim_seed": 3}
 
 
-def declared(kind=AttackCell, **changes):
+def declared(kind=AttackExperiment, **changes):
     return [
         cell for cell in experiments("01_how_gradients_leak", CHAPTER | changes) if isinstance(cell, kind)
     ]
@@ -66,14 +66,14 @@ def test_batches_share_the_same_images():
 
 
 def test_labels_are_inferred_by_every_rule_that_takes_the_batch():
-    found = declared(LabelInferenceCell)
+    found = declared(LabelInferenceExperiment)
     assert len(found) == 2 * (2 * 3 + 3)
     assert {cell.batch_size for cell in found if cell.rule == "counts"} == {2, 4, 16}
     assert all(cell.rule == "gradinversion" for cell in found if cell.distinct)
 
 
 def test_the_animation_shows_victims_of_the_ladder():
-    (movie,) = declared(AnimationCell)
+    (movie,) = declared(AnimationExperiment)
     assert (movie.victims, movie.attack) == (4, declared()[7].attack)  # of the victims, no more
 
 

@@ -11,9 +11,9 @@ from gleak_lib.bottlenecks import CVB
 from gleak_lib.chapters import PROFILES, experiments, profiles
 from gleak_lib.datasets import Pixels
 from gleak_lib.errors import ParameterError
-from gleak_lib.experiments import AttackCell, TrainingCell
-from gleak_lib.experiments.specs.class_counts import ClassCountsCell
-from gleak_lib.experiments.specs.reidentification import ReidentificationCell, ranks
+from gleak_lib.experiments import AttackExperiment, TrainingExperiment
+from gleak_lib.experiments.specs.class_counts import ClassCountsExperiment
+from gleak_lib.experiments.specs.reidentification import ReidentificationExperiment, ranks
 
 NAME = "07_medical_images"
 CHAPTER: dict[str, Any] = {
@@ -28,7 +28,7 @@ CHAPTER: dict[str, Any] = {
 }
 
 
-def declared(kind: type = AttackCell, **changes) -> list[Any]:
+def declared(kind: type = AttackExperiment, **changes) -> list[Any]:
     return [cell for cell in experiments(NAME, CHAPTER | changes) if isinstance(cell, kind)]
 
 
@@ -55,21 +55,21 @@ def test_each_set_has_the_papers_bottleneck():
 def test_victims_only_sets_are_attacked_on_fresh_weights_and_never_trained():
     only = "dermamnist_victims"
     assert [c.rounds for c in declared(datasets=[only])] == [0, 0]
-    assert not declared((TrainingCell, ReidentificationCell), datasets=[only])
-    assert [c.dataset for c in declared(ClassCountsCell, datasets=[only])] == [only]
+    assert not declared((TrainingExperiment, ReidentificationExperiment), datasets=[only])
+    assert [c.dataset for c in declared(ClassCountsExperiment, datasets=[only])] == [only]
 
 
 def test_images_are_prepared_as_in_the_papers_code():
     xray, derma = (declared(datasets=[name])[0] for name in ("pneumoniamnist", "dermamnist_victims"))
     assert (xray.client, xray.training.statistics) == (0, "original")
     assert (derma.client, derma.training.statistics) == (None, "resized")  # these are the paper's victims
-    assert {c.protocol.validation for c in declared(TrainingCell)} == {"split"}
-    assert len(declared(TrainingCell)) == 2 * 2 * 2
+    assert {c.protocol.validation for c in declared(TrainingExperiment)} == {"split"}
+    assert len(declared(TrainingExperiment)) == 2 * 2 * 2
 
 
 def test_whoever_has_the_archives_names_them():
     whole = ["pneumoniamnist", "dermamnist"]
-    assert {c.dataset_name for c in declared(TrainingCell, datasets=whole)} == set(whole)
+    assert {c.dataset_name for c in declared(TrainingExperiment, datasets=whole)} == set(whole)
     assert {(c.dataset_name, c.rounds) for c in declared(datasets=whole)} == {
         (name, r) for name in whole for r in (0, 40)
     }
@@ -82,12 +82,12 @@ def test_an_archive_of_ones_own_gets_the_bottleneck_of_the_parameters():
 
 
 def test_reconstructions_are_identified_on_every_weight_unless_that_is_not_wanted():
-    cells = declared(ReidentificationCell)
+    cells = declared(ReidentificationExperiment)
     assert {(c.attack.dataset_name, c.attack.rounds, c.attack.victims) for c in cells} == {
         (name, r, 8) for name in ("pneumoniamnist", "retinamnist") for r in (0, 40)
     }
-    assert not declared(ReidentificationCell, link_images=0)
-    assert {c.attack.victims for c in declared(ReidentificationCell, victims=3)} == {3}
+    assert not declared(ReidentificationExperiment, link_images=0)
+    assert {c.attack.victims for c in declared(ReidentificationExperiment, victims=3)} == {3}
 
 
 def test_fresh_weights_are_always_attacked():
@@ -106,8 +106,8 @@ def test_the_rank_counts_what_is_more_alike():
 
 
 def test_linkage_needs_few_victims_of_one_image():
-    cell = AttackCell(TrainingCell("digits"), victims=9)
+    cell = AttackExperiment(TrainingExperiment("digits"), victims=9)
     with pytest.raises(ParameterError, match="at most 8 victims of one image, got 9 of 1"):
-        ReidentificationCell(cell)
+        ReidentificationExperiment(cell)
     with pytest.raises(ParameterError, match="got 2 of 2"):
-        ReidentificationCell(dataclasses.replace(cell, victims=2, batch_size=2))
+        ReidentificationExperiment(dataclasses.replace(cell, victims=2, batch_size=2))

@@ -11,7 +11,7 @@ from gleak_book import figures, slices
 from gleak_lib.chapters import PROFILES, experiments, profiles
 from gleak_lib.datasets import load, victims
 from gleak_lib.errors import ParameterError
-from gleak_lib.experiments import AttackCell, TrainingCell, from_json, intervals
+from gleak_lib.experiments import AttackExperiment, TrainingExperiment, from_json, intervals
 from gleak_lib.experiments.encoding import encode
 from gleak_lib.experiments.store.benchmarks import Row
 from gleak_lib.federated import Compensation, WeightedMean
@@ -25,11 +25,11 @@ def test_the_experiments_of_every_profile(profile):
     cells = experiments(NAME, values)
     assert len({c.key for c in cells}) == len(cells)
     assert all(from_json(encode(c)) == c for c in cells)
-    assert {c.training.dataset for c in cells if isinstance(c, AttackCell)} == set(values["datasets"])
+    assert {c.training.dataset for c in cells if isinstance(c, AttackExperiment)} == set(values["datasets"])
 
 
 def test_every_compensation_knows_the_variance_of_its_own_noise():
-    cells = [c for c in experiments(NAME, profiles.load(NAME, "quick")) if isinstance(c, TrainingCell)]
+    cells = [c for c in experiments(NAME, profiles.load(NAME, "quick")) if isinstance(c, TrainingExperiment)]
     trained = [c for c in cells if c.protocol.rounds]
     compensated = [c for c in trained if isinstance(c.protocol.aggregation, Compensation)]
     assert compensated and len(compensated) < len(trained)
@@ -41,7 +41,9 @@ def test_every_compensation_knows_the_variance_of_its_own_noise():
 
 def test_clients_of_cifar10_are_ten_times_as_many_as_in_the_source():
     values = profiles.load(NAME, "paper")
-    cells = [c for c in experiments(NAME, values) if isinstance(c, TrainingCell) and c.dataset == "cifar10"]
+    cells = [
+        c for c in experiments(NAME, values) if isinstance(c, TrainingExperiment) and c.dataset == "cifar10"
+    ]
     for protocol in {c.protocol.replace(aggregation=WeightedMean()) for c in cells}:
         assert (protocol.clients, protocol.clients_per_round, protocol.batch_size) == (1000, 200, 40)
         assert (protocol.rounds, protocol.samples_per_class) == (2000, (1, 20))

@@ -8,9 +8,9 @@ from gleak_lib.attacks import ATTACKS, Optimize, Resample
 from gleak_lib.chapters import PROFILES, experiments, profiles
 from gleak_lib.client_setup import parse
 from gleak_lib.errors import ParameterError, UnknownNameError
-from gleak_lib.experiments import AttackCell, TrainingCell, from_json
+from gleak_lib.experiments import AttackExperiment, TrainingExperiment, from_json
 from gleak_lib.experiments.encoding import encode
-from gleak_lib.experiments.specs import CommunicationCostCell
+from gleak_lib.experiments.specs import CommunicationCostExperiment
 
 NAME, CHOSEN = "09_what_stands", "cvb(1)"
 CHAPTER = {"training_rounds": 2, "victims": 4, "steps": 30, "plateau": 5, "seeds": 1}
@@ -20,7 +20,7 @@ JOINT, LAYERWISE = (ATTACKS[name].replace(**BUDGET) for name in ("joint", "layer
 SMOOTHER, SENT = JOINT.replace(tv=0.03), LAYERWISE.replace(estimate="sparsity")
 
 
-def declared(kind: type = AttackCell, **changes) -> list[Any]:
+def declared(kind: type = AttackExperiment, **changes) -> list[Any]:
     return [cell for cell in experiments(NAME, CHAPTER | changes) if isinstance(cell, kind)]
 
 
@@ -80,10 +80,11 @@ def test_experiments_are_attacks_trainings_and_bytes_without_repetition():
     texts = ["dp(noise_multiplier=1e-3)", "batch(2)", CHOSEN, f"{CHOSEN} + batch(2)"]
     cells = declared(object, protections=texts, trained=[CHOSEN], seeds=2)
     kinds = [
-        sum(isinstance(c, kind) for c in cells) for kind in (AttackCell, TrainingCell, CommunicationCostCell)
+        sum(isinstance(c, kind) for c in cells)
+        for kind in (AttackExperiment, TrainingExperiment, CommunicationCostExperiment)
     ]
     assert kinds == [2 * (5 * 3 + 1 + 3), 2 * 3, 3]  # without protection, too; batches change no training
-    late = [c for c in cells if isinstance(c, AttackCell) and c.rounds]
+    late = [c for c in cells if isinstance(c, AttackExperiment) and c.rounds]
     assert [(c.seed, c.training.seed, c.victim_seed) for c in late] == [(0, 0, 1), (1, 1, 2)] * 3
     assert {c.defense == c.training.defense for c in late} == {True}
 
@@ -91,7 +92,7 @@ def test_experiments_are_attacks_trainings_and_bytes_without_repetition():
 def test_what_is_not_trained_is_attacked_all_the_same():
     texts = {"protections": ["none", CHOSEN], "trained": []}
     some, others = (declared(object, **texts, untrained=names) for names in ([CHOSEN], []))
-    assert {type(c) for c in set(others) - set(some)} == {TrainingCell} and set(some) < set(others)
+    assert {type(c) for c in set(others) - set(some)} == {TrainingExperiment} and set(some) < set(others)
 
 
 def test_a_protection_that_is_misspelled_is_refused():

@@ -5,7 +5,7 @@ import pytest
 from gleak_lib.bottlenecks import PRECODE
 from gleak_lib.chapters import PROFILES, experiments, profiles
 from gleak_lib.errors import StoreError
-from gleak_lib.experiments import AttackCell, NoiseSensitivityCell, TrainingCell
+from gleak_lib.experiments import AttackExperiment, NoiseSensitivityExperiment, TrainingExperiment
 
 NAME = "16_precode_supplement"
 CHAPTER = {
@@ -29,7 +29,7 @@ def modules(*places, k=16, beta=1e-3):
 
 def test_every_width_and_weight_is_trained_once_and_every_place_and_number_with_every_seed():
     found = {}
-    for cell in declared(TrainingCell):
+    for cell in declared(TrainingExperiment):
         found.setdefault(cell.bottlenecks, set()).add(cell.seed)
     grid = {modules(4, k=k, beta=b) for k in (8, 16) for b in (0.1, 1e-3)}
     placed = {(), modules(1), modules(2), modules(4), modules(1, 2), modules(1, 2, 4)}
@@ -51,7 +51,7 @@ def test_every_width_and_weight_is_trained_once_and_every_place_and_number_with_
 def test_each_network_meets_its_attacks_on_two_models_and_on_the_same_images(bottlenecks, rounds, names):
     cells = [
         cell
-        for cell in declared(AttackCell)
+        for cell in declared(AttackExperiment)
         if (cell.training.model, cell.training.bottlenecks, cell.rounds) == ("dmlp", bottlenecks, rounds)
     ]
     assert {cell.attack.name for cell in cells} == names
@@ -60,7 +60,7 @@ def test_each_network_meets_its_attacks_on_two_models_and_on_the_same_images(bot
 
 
 def test_attacks_that_take_steps_share_one_schedule():
-    cells = [c for c in declared(AttackCell) if c.attack.name != "analytic"]
+    cells = [c for c in declared(AttackExperiment) if c.attack.name != "analytic"]
     assert {(c.max_steps, c.drop_after, c.milestones) for c in (cell.attack.schedule for cell in cells)} == {
         (15, 0, (0.4, 0.7, 0.9))
     }
@@ -68,14 +68,14 @@ def test_attacks_that_take_steps_share_one_schedule():
 
 
 def test_the_lenet_has_every_width_at_its_first_place_and_no_closed_form():
-    cells = [cell for cell in declared(AttackCell) if cell.training.model == "lenet"]
+    cells = [cell for cell in declared(AttackExperiment) if cell.training.model == "lenet"]
     found = {cell.training.bottlenecks for cell in cells}
     assert found == {(), modules(1, k=8), modules(1), modules(3)}
     assert {cell.attack.name for cell in cells} == {"ig", "ignore", "joint"}
 
 
 def test_gradients_are_compared_with_and_without_kl_terms():
-    found = {cell.training.bottlenecks for cell in declared(NoiseSensitivityCell)}
+    found = {cell.training.bottlenecks for cell in declared(NoiseSensitivityExperiment)}
     assert found == {modules(1), modules(1, beta=0), modules(1, 2, 4), modules(1, 2, 4, beta=0)}
 
 

@@ -5,8 +5,8 @@ import math
 
 import pandas as pd
 import pytest
-from gleak_book import paper_cells, paper_rows
-from gleak_book.paper_cells import Scale
+from gleak_book import paper_experiments, paper_rows
+from gleak_book.paper_experiments import Scale
 from gleak_book.paper_rows import Row
 
 from gleak_lib.attacks import ATTACKS, LabelDistance, Resample
@@ -14,10 +14,11 @@ from gleak_lib.bottlenecks import CVB, PRECODE
 from gleak_lib.chapters import experiments
 from gleak_lib.defenses import DP, Compression
 from gleak_lib.errors import ParameterError, UnknownNameError
-from gleak_lib.experiments import AttackCell, Result, TrainingCell
+from gleak_lib.experiments import AttackExperiment, Result, TrainingExperiment
 from gleak_lib.federated import Protocol
 
 COUNTS = {"VIII": 23, "IX": 12, "X": 30, "XI": 12, "XII": 8}
+KINDS = (AttackExperiment, TrainingExperiment)
 SMALL = Scale(victims=4, steps=10, plateau=5, lbfgs_steps=3, training_rounds=2, seeds=2)
 
 
@@ -143,12 +144,12 @@ def test_lbfgs_on_a_bottleneck_in_table_ix_draws_noise_as_the_public_code_does()
 
 def test_a_row_is_trained_with_its_defense_and_attacked_fresh():
     line = row("gc", "p=0.9")
-    trained = paper_cells.trainings(line, SMALL)
+    trained = paper_experiments.trainings(line, SMALL)
     compression = Compression(0.9)
     assert [(c.seed, c.defense, c.protocol) for c in trained] == [
         (seed, compression, Protocol(rounds=2)) for seed in (0, 1)
     ]
-    attacked = paper_cells.attack(line, SMALL)
+    attacked = paper_experiments.attack(line, SMALL)
     assert attacked.defense == compression
     assert attacked.training == trained[0].at(0)  # fresh weights know of no defense
     assert (attacked.victims, attacked.attack.schedule.max_steps, attacked.attack.schedule.drop_after) == (
@@ -156,7 +157,7 @@ def test_a_row_is_trained_with_its_defense_and_attacked_fresh():
         10,
         5,
     )
-    later = paper_cells.attack(line, Scale(training_rounds=2, rounds=1))
+    later = paper_experiments.attack(line, Scale(training_rounds=2, rounds=1))
     assert (later.rounds, later.training) == (1, trained[0].at(1))
 
 
@@ -164,16 +165,18 @@ def test_table_ix_is_found_among_the_cells_of_chapter_01():
     chapter = {"dataset": "cifar10", "datasets": ["mnist", "cifar10"], "victims": 4, "steps": 10}
     chapter |= {"plateau": 5, "lbfgs_steps": 3, "seed": 0, "victim_seed": 0}
     theirs = set(experiments("01_how_gradients_leak", chapter))
-    ours = paper_cells.cells(paper_rows.read("IX"), Scale.of(chapter))
+    ours = paper_experiments.for_rows(paper_rows.read("IX"), Scale.of(chapter))
     assert len(ours) == 12
     assert set(ours) <= theirs
 
 
 def test_cells_come_once_and_sets_without_training_images_are_attacked_only():
-    medical = paper_cells.cells(paper_rows.read("XII"), SMALL, untrained=("dermamnist", "bloodmnist"))
-    assert [sum(isinstance(c, kind) for c in medical) for kind in (AttackCell, TrainingCell)] == [8, 4 * 2]
-    models = paper_cells.cells(paper_rows.read("XI", "VIII"), SMALL)
-    attacks = sum(isinstance(c, AttackCell) for c in models)
+    medical = paper_experiments.for_rows(
+        paper_rows.read("XII"), SMALL, untrained=("dermamnist", "bloodmnist")
+    )
+    assert [sum(isinstance(c, kind) for c in medical) for kind in KINDS] == [8, 4 * 2]
+    models = paper_experiments.for_rows(paper_rows.read("XI", "VIII"), SMALL)
+    attacks = sum(isinstance(c, AttackExperiment) for c in models)
     assert (attacks, len(models) - attacks) == (12 + 18, (12 + 18) * 2)  # two of VIII are rows of XI
     assert len(set(models)) == len(models)
 
@@ -196,8 +199,8 @@ def made_up(cell):
 
 def test_the_table_sets_ours_beside_the_papers():
     rows = paper_rows.read("XI", model="cnn")
-    results = {cell: made_up(cell) for cell in paper_cells.cells(rows, SMALL)}
-    frame = paper_cells.table(rows, SMALL, results)
+    results = {cell: made_up(cell) for cell in paper_experiments.for_rows(rows, SMALL)}
+    frame = paper_experiments.table(rows, SMALL, results)
     assert frame["ssim"].tolist() == [0.5] * 4
     assert frame["asr"].tolist() == [50.0] * 4
     assert frame["accuracy"].tolist() == pytest.approx([55.0] * 4)
@@ -205,14 +208,15 @@ def test_the_table_sets_ours_beside_the_papers():
     assert frame["accuracy_paper"].tolist() == [99.10, 99.15, 62.53, 67.17]
     assert frame["accuracy_difference"].tolist() == pytest.approx([-44.10, -44.15, -7.53, -12.17])
     assert frame["defense"].tolist() == ["none", "CVB"] * 2
-    assert set(frame["ssim_mark"]) == set(frame["accuracy_mark"]) == {paper_cells.TOO_SMALL}  # 4 victims
+    assert set(frame["ssim_mark"]) == set(frame["accuracy_mark"]) == {paper_experiments.TOO_SMALL}
 
 
 def test_what_was_not_run_is_a_gap():
     rows = paper_rows.read("XI", dataset="cifar10", model="cnn")
-    results = {cell: made_up(cell) for cell in paper_cells.cells(rows, SMALL)}
-    del results[paper_cells.attack(rows[0], SMALL)], results[paper_cells.trainings(rows[1], SMALL)[1]]
-    frame = paper_cells.table(rows, SMALL, results)
+    results = {cell: made_up(cell) for cell in paper_experiments.for_rows(rows, SMALL)}
+    del results[paper_experiments.attack(rows[0], SMALL)]
+    del results[paper_experiments.trainings(rows[1], SMALL)[1]]
+    frame = paper_experiments.table(rows, SMALL, results)
     assert frame["ssim"].isna().tolist() == [True, False]
     assert frame["accuracy"].isna().tolist() == [False, True]  # a mean over one of two seeds is none
     assert frame["ssim_paper"].tolist() == [0.87, 0.21]
@@ -221,21 +225,21 @@ def test_what_was_not_run_is_a_gap():
 @pytest.mark.parametrize(
     ("name", "ours", "theirs", "extent", "expected"),
     [
-        ("ssim", 0.82, 0.87, "full", paper_cells.REPRODUCED),
-        ("ssim", 0.81, 0.87, "full", paper_cells.DIFFERS),
-        ("asr", 90.0, 100.0, "full", paper_cells.REPRODUCED),
-        ("asr", 89.0, 100.0, "full", paper_cells.DIFFERS),
-        ("accuracy", 64.03, 62.53, "full", paper_cells.REPRODUCED),
-        ("accuracy", 60.0, 62.53, "full", paper_cells.DIFFERS),
-        ("accuracy", 62.53, 62.53, "less", paper_cells.TOO_SMALL),
-        ("ssim", math.nan, 0.87, "full", paper_cells.NOT_RUN),
-        ("ssim", 0.82, 0.87, "reduced", paper_cells.AGREES_SO_FAR),
-        ("ssim", 0.81, 0.87, "reduced", paper_cells.DIFFERS_SO_FAR),
+        ("ssim", 0.82, 0.87, "full", paper_experiments.REPRODUCED),
+        ("ssim", 0.81, 0.87, "full", paper_experiments.DIFFERS),
+        ("asr", 90.0, 100.0, "full", paper_experiments.REPRODUCED),
+        ("asr", 89.0, 100.0, "full", paper_experiments.DIFFERS),
+        ("accuracy", 64.03, 62.53, "full", paper_experiments.REPRODUCED),
+        ("accuracy", 60.0, 62.53, "full", paper_experiments.DIFFERS),
+        ("accuracy", 62.53, 62.53, "less", paper_experiments.TOO_SMALL),
+        ("ssim", math.nan, 0.87, "full", paper_experiments.NOT_RUN),
+        ("ssim", 0.82, 0.87, "reduced", paper_experiments.AGREES_SO_FAR),
+        ("ssim", 0.81, 0.87, "reduced", paper_experiments.DIFFERS_SO_FAR),
         ("ssim", 0.87, math.nan, "full", ""),
     ],
 )
 def test_marks(name, ours, theirs, extent, expected):
-    assert paper_cells.mark(name, ours, theirs, extent) == expected
+    assert paper_experiments.mark(name, ours, theirs, extent) == expected
 
 
 def test_what_counts_as_full_scale():
@@ -255,5 +259,5 @@ def test_what_counts_as_full_scale():
         ("accuracy", row(), Scale(seeds=1), "less"),
     ]
     for name, line, scale, expected in cases:
-        assert paper_cells.extent(name, line, scale) == expected, (name, scale)
-    assert isinstance(paper_cells.table([], cpu, {}), pd.DataFrame)
+        assert paper_experiments.extent(name, line, scale) == expected, (name, scale)
+    assert isinstance(paper_experiments.table([], cpu, {}), pd.DataFrame)

@@ -5,18 +5,18 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from gleak_book import beside, beside_report, paper_cells, paper_rows, source_form
-from gleak_book.paper_cells import Scale
+from gleak_book import beside, beside_report, paper_experiments, paper_rows, source_form
+from gleak_book.paper_experiments import Scale
 
 from gleak_lib import datasets, federated
 from gleak_lib.attacks import ATTACKS
 from gleak_lib.errors import DataError, ParameterError, UnknownNameError
-from gleak_lib.experiments import AttackCell, Context, TrainingCell, run
+from gleak_lib.experiments import AttackExperiment, Context, TrainingExperiment, run
 from gleak_lib.federated import Protocol
 
 DIGITS = datasets.load("digits")
 PROTOCOL = Protocol(rounds=2, clients=4, batch_size=512)
-TRAINING = TrainingCell("digits", protocol=PROTOCOL, seed=3)
+TRAINING = TrainingExperiment("digits", protocol=PROTOCOL, seed=3)
 ONE_STEP = ATTACKS["ig"].replace(max_steps=1)
 WHERE = {"device": "none", "date": "2026-01-01"}
 
@@ -34,7 +34,7 @@ def of_digits(images):
 @pytest.mark.parametrize("validation", ["clients", "split"])
 def test_victims_of_a_client_are_images_that_it_trains_on(rounds, validation):
     training = dataclasses.replace(TRAINING, protocol=PROTOCOL.replace(validation=validation))
-    cell = AttackCell(training, rounds=rounds, victims=30, victim_seed=5, client=0)
+    cell = AttackExperiment(training, rounds=rounds, victims=30, victim_seed=5, client=0)
     images, labels = cell.drawn(DIGITS)
     generator = torch.Generator().manual_seed(TRAINING.seed)
     clients = federated.clients_of(DIGITS.train.labels, training.protocol, generator=generator)
@@ -50,9 +50,9 @@ def test_victims_of_a_client_are_images_that_it_trains_on(rounds, validation):
 
 
 def test_fresh_weights_remember_who_holds_what_only_where_it_matters():
-    plain = AttackCell(TRAINING, victims=2)
+    plain = AttackExperiment(TRAINING, victims=2)
     assert plain.training == TRAINING.at(0)
-    of_client = AttackCell(TRAINING, victims=2, client=3)
+    of_client = AttackExperiment(TRAINING, victims=2, client=3)
     assert of_client.training.protocol == Protocol(rounds=0, clients=4)
     assert dataclasses.replace(of_client, victims=2) == of_client and of_client.needs is None
     assert dataclasses.replace(of_client, client=None) == plain
@@ -61,12 +61,12 @@ def test_fresh_weights_remember_who_holds_what_only_where_it_matters():
 
 def test_clients_that_there_are_not():
     with pytest.raises(ParameterError, match="client must be below 4, got 4"):
-        AttackCell(TRAINING, client=4)
+        AttackExperiment(TRAINING, client=4)
     with pytest.raises(ParameterError, match="client must be an integer of at least 0, got -1"):
-        AttackCell(TRAINING, client=-1)
+        AttackExperiment(TRAINING, client=-1)
     few = dataclasses.replace(DIGITS, victims_only=True, name="some_victims")
     with pytest.raises(ParameterError, match="some_victims holds victims of nobody's share"):
-        AttackCell(TRAINING, client=0).drawn(few)
+        AttackExperiment(TRAINING, client=0).drawn(few)
 
 
 @pytest.fixture
@@ -87,10 +87,10 @@ def archive(tmp_path, monkeypatch):
 
 def test_cells_normalize_and_validate_as_they_are_asked_to(archive, store):
     protocol = Protocol(rounds=1, clients=2, validation="split")
-    plain = TrainingCell("own", "lenet", protocol=protocol, options=(("activation", "relu"),))
+    plain = TrainingExperiment("own", "lenet", protocol=protocol, options=(("activation", "relu"),))
     source = dataclasses.replace(plain, statistics="original")
     held_out = dataclasses.replace(plain, protocol=Protocol(rounds=1, clients=2))
-    attack = AttackCell(source, rounds=1, attack=ONE_STEP, victims=2, client=1)
+    attack = AttackExperiment(source, rounds=1, attack=ONE_STEP, victims=2, client=1)
     found = run([plain, source, held_out, attack], store, device="cpu", progress=False)
     raw = archive["train_images"] / 255
     for result, std in zip(found, (None, raw.std(), None, raw.std()), strict=True):
@@ -108,14 +108,14 @@ def test_cells_normalize_and_validate_as_they_are_asked_to(archive, store):
 
 
 def test_a_set_without_validation_images_cannot_be_validated_on_them(archive, tmp_path):
-    cell = TrainingCell("bare", "lenet", protocol=Protocol(rounds=1, clients=2, validation="split"))
+    cell = TrainingExperiment("bare", "lenet", protocol=Protocol(rounds=1, clients=2, validation="split"))
     with pytest.raises(DataError, match="The validation split has no images. bare has no validation images"):
         cell.run(Context(tmp_path / "weights"))
 
 
 def test_another_kind_of_statistics_is_refused():
     with pytest.raises(UnknownNameError, match="Unknown kind of pixel statistics 'raw'"):
-        TrainingCell("digits", statistics="raw")  # type: ignore[arg-type]
+        TrainingExperiment("digits", statistics="raw")  # type: ignore[arg-type]
 
 
 # what the paper's rows ask for
@@ -136,15 +136,15 @@ def test_another_kind_of_statistics_is_refused():
 )
 def test_rows_take_the_form_of_the_papers_code(dataset, statistics, validation, client):
     row = paper_rows.Row("XII", dataset, "cnn", "ig", "none")
-    training, attack = paper_cells.training(row, Scale(), 1), paper_cells.attack(row, Scale())
+    training, attack = paper_experiments.training(row, Scale(), 1), paper_experiments.attack(row, Scale())
     assert (training.statistics, training.protocol.validation) == (statistics, validation)
     assert (attack.training.statistics, attack.client) == (statistics, client)
     assert source_form.training_remarks(training) == ()
     assert set(source_form.attack_remarks(attack)) <= {source_form.OTHER_VICTIMS}
     other = Scale(as_source=False)
-    assert paper_cells.training(row, other, 1) == TrainingCell(dataset, seed=1)
-    assert paper_cells.attack(row, other) == dataclasses.replace(
-        attack, training=TrainingCell(dataset).at(0), client=None
+    assert paper_experiments.training(row, other, 1) == TrainingExperiment(dataset, seed=1)
+    assert paper_experiments.attack(row, other) == dataclasses.replace(
+        attack, training=TrainingExperiment(dataset).at(0), client=None
     )
 
 
@@ -167,7 +167,7 @@ def put_attack(store, ssim, training, *, victims=16, steps=2000, **cell):
         "parameters": 1,
     }
     attack = ATTACKS["ig"].replace(max_steps=steps)
-    store.put(AttackCell(training, attack=attack, victims=victims, **cell), figures, WHERE)
+    store.put(AttackExperiment(training, attack=attack, victims=victims, **cell), figures, WHERE)
 
 
 def row_of(store, table, dataset):
@@ -175,8 +175,8 @@ def row_of(store, table, dataset):
     return frame.query("dataset == @dataset and defense == 'none' and attack == 'ig'").iloc[0]
 
 
-SOURCE = TrainingCell("pneumoniamnist", statistics="original", protocol=Protocol(validation="split"))
-OLD = TrainingCell("pneumoniamnist")
+SOURCE = TrainingExperiment("pneumoniamnist", statistics="original", protocol=Protocol(validation="split"))
+OLD = TrainingExperiment("pneumoniamnist")
 
 
 def test_at_one_extent_the_sources_form_comes_first(store):
@@ -197,9 +197,9 @@ def test_at_one_extent_the_sources_form_comes_first(store):
 
 
 def test_the_papers_own_victims_come_before_others(store):
-    put_attack(store, 0.5, TrainingCell("mnist", statistics="original"), victims=32)
+    put_attack(store, 0.5, TrainingExperiment("mnist", statistics="original"), victims=32)
     assert row_of(store, "X", "mnist")["attack_remark"] == source_form.OTHER_VICTIMS
-    put_attack(store, 0.6, TrainingCell("mnist_victims"), victims=16)
+    put_attack(store, 0.6, TrainingExperiment("mnist_victims"), victims=16)
     line = row_of(store, "X", "mnist")
     assert line["ssim"] == pytest.approx(0.6) and line["attack_remark"] == ""
 

@@ -10,7 +10,7 @@ from toy_cells import Toy
 from gleak_lib.attacks import ATTACKS
 from gleak_lib.chapters import profiles
 from gleak_lib.errors import StoreError
-from gleak_lib.experiments import AttackCell, Cell, TrainingCell
+from gleak_lib.experiments import AttackExperiment, Experiment, TrainingExperiment
 from gleak_lib.experiments.store import pictures
 from gleak_lib.experiments.store.document import CHECKSUM, intact
 
@@ -22,12 +22,13 @@ profile: str = "quick"
 # %%
 from gleak_lib.attacks import ATTACKS
 from gleak_lib.chapters import open_store
-from gleak_lib.experiments import AttackCell, TrainingCell, run
+from gleak_lib.experiments import AttackExperiment, TrainingExperiment, run
 
 # %% tags=["experiment"]
 from gleak_lib.attacks import ATTACKS
-from gleak_lib.experiments import AttackCell, TrainingCell
-experiments = [AttackCell(TrainingCell("digits", seed=seed), attack=ATTACKS["ig"]) for seed in SEEDS]
+from gleak_lib.experiments import AttackExperiment, TrainingExperiment
+trainings = [TrainingExperiment("digits", seed=seed) for seed in SEEDS]
+experiments = [AttackExperiment(training, attack=ATTACKS["ig"]) for training in trainings]
 
 # %%
 results = run(experiments, open_store(profile))
@@ -92,8 +93,8 @@ def test_nothing_is_taken_out_where_something_shown_is_damaged(filled):
 
 @pytest.mark.slow
 def test_chapters_say_what_they_show(store, tmp_path, monkeypatch, capsys):
-    cells: list[Cell] = [
-        AttackCell(TrainingCell("digits", seed=seed), attack=ATTACKS["ig"]) for seed in (0, 1)
+    cells: list[Experiment] = [
+        AttackExperiment(TrainingExperiment("digits", seed=seed), attack=ATTACKS["ig"]) for seed in (0, 1)
     ]
     for cell in cells:
         store.put(cell, FIGURES, {}, {"truth": NOISE, "reconstruction": NOISE ^ 1})
@@ -111,7 +112,7 @@ def test_chapters_say_what_they_show(store, tmp_path, monkeypatch, capsys):
     assert tidy.main([str(store.folder)]) == 1
     told = capsys.readouterr()
     assert "toy: keeps all pictures it might show, of 2 results, since" in told.out
-    assert "1 of its 2 cells are not stored" in told.out
+    assert "1 of its 2 experiments are not stored" in told.out
     assert "Run toy and tidy again" in told.err
     assert [store.get(cell).examples is None for cell in cells] == [True, False]
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from gleak_lib import models
 from gleak_lib.errors import ParameterError
-from gleak_lib.experiments import Store, TrainingCell, from_json, run
+from gleak_lib.experiments import Store, TrainingExperiment, from_json, run
 from gleak_lib.experiments.encoding import encode
 
 SOURCE = """
@@ -73,7 +73,7 @@ def test_says_what_is_wrong(module, place, options, message):
 
 
 def test_experiments_run_on_it_and_reading_a_result_imports_nothing(module, tmp_path):
-    cell = TrainingCell("digits", "hospital:small", {"activation": "sigmoid"}).at(0)
+    cell = TrainingExperiment("digits", "hospital:small", {"activation": "sigmoid"}).at(0)
     assert from_json(encode(cell)) == cell
     assert not (module / "imported").exists(), "a stored cell is data"
     (result,) = run([cell], Store(tmp_path / "results"), progress=False)
@@ -83,6 +83,6 @@ def test_experiments_run_on_it_and_reading_a_result_imports_nothing(module, tmp_
 def test_bottlenecks_are_the_functions_own_business(module, tmp_path):
     from gleak_lib.bottlenecks import CVB
 
-    cell = TrainingCell("digits", "hospital:small", bottlenecks=(CVB(1),)).at(0)
+    cell = TrainingExperiment("digits", "hospital:small", bottlenecks=(CVB(1),)).at(0)
     with pytest.raises(ParameterError, match="bottlenecks are not put into it here"):
         run([cell], Store(tmp_path / "results"), progress=False)

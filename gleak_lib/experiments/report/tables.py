@@ -10,10 +10,10 @@ import numpy as np
 from gleak_lib.errors import ParameterError, StoreError
 from gleak_lib.experiments.report import intervals
 from gleak_lib.experiments.report.intervals import MISSING
-from gleak_lib.experiments.specs.attack import AttackCell
+from gleak_lib.experiments.specs.attack import AttackExperiment
 from gleak_lib.experiments.specs.fields import count, duration
 from gleak_lib.experiments.specs.scores import LPIPS
-from gleak_lib.experiments.specs.training import TrainingCell
+from gleak_lib.experiments.specs.training import TrainingExperiment
 from gleak_lib.experiments.store.result import Result
 from gleak_lib.extras import require
 
@@ -152,26 +152,33 @@ def training_table(frame: "DataFrame", by: str | Sequence[str] = "label") -> "Da
 def note(results: Iterable[Result], profile: str) -> str:
     """Return the line that belongs under every table: images, victims, weights, seeds, device, time, date.
 
-    The time is that of all cells one after the other, as they were computed; each counts once.
+    The time is that of all experiments one after the other, as they were computed; each counts once.
     """
-    found = list({result.cell: result for result in results}.values())
-    attacks_ = [r.cell for r in found if isinstance(r.cell, AttackCell)]
-    trainings = [r.cell for r in found if isinstance(r.cell, TrainingCell)]
-    parts = [f"profile {profile}", _several("", (str(r.cell.dataset_name) for r in found))]
+    found = list({result.experiment: result for result in results}.values())
+    attacks_ = [r.experiment for r in found if isinstance(r.experiment, AttackExperiment)]
+    trainings = [r.experiment for r in found if isinstance(r.experiment, TrainingExperiment)]
+    parts = [f"profile {profile}", _several("", (str(r.experiment.dataset_name) for r in found))]
     if attacks_:
-        parts.append(_several("victims ", (str(cell.victims) for cell in attacks_)))
-        rounds = sorted({cell.rounds for cell in attacks_})
+        parts.append(_several("victims ", (str(experiment.victims) for experiment in attacks_)))
+        rounds = sorted({experiment.rounds for experiment in attacks_})
         shown = (f"after {count(r, 'round')}" if r else "fresh" for r in rounds)
         parts.append("attacked weights: " + ", ".join(shown))
     if trainings:
-        parts.append(_several("trained at most rounds ", (str(cell.protocol.rounds) for cell in trainings)))
-    seeds = {cell.seed for cell in trainings} | {(cell.training.seed, cell.seed) for cell in attacks_}
-    many = max(len({cell.seed for cell in trainings}), len(seeds - {cell.seed for cell in trainings}))
+        parts.append(
+            _several("trained at most rounds ", (str(experiment.protocol.rounds) for experiment in trainings))
+        )
+    seeds = {experiment.seed for experiment in trainings} | {
+        (experiment.training.seed, experiment.seed) for experiment in attacks_
+    }
+    many = max(
+        len({experiment.seed for experiment in trainings}),
+        len(seeds - {experiment.seed for experiment in trainings}),
+    )
     parts.append(f"{many} seed{'s' if many > 1 else ''}")
     parts.append(_several("", (str(r.provenance.get("device")) for r in found)))
     seconds = [r.provenance.get("seconds") for r in found]
     if known := [s for s in seconds if s is not None]:
-        parts.append(f"{len(known)} cells in {duration(sum(known))}")
+        parts.append(f"{len(known)} experiments in {duration(sum(known))}")
     parts.append(_several("", (str(r.provenance.get("date", ""))[:10] for r in found)))
     return " · ".join(part for part in parts if part)
 

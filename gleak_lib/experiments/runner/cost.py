@@ -1,9 +1,10 @@
-"""How long a cell will take: the seconds that cells like it took on the same device, scaled by their size.
+"""How long an experiment will take: the seconds of others like it on the same device, scaled by size.
 
-A cell says how much it computes (`Cell.work`): a *size*, how often one unit of its work is done, and *groups*
-of cells whose units cost alike, the narrowest first. Its cost is its size times the seconds per unit of the
-measured cells in its narrowest group that has any: of the few that are nearest in size, the median. Where
-nothing like it was measured on this device there is no estimate from here; `probe` has a rough one.
+An experiment says how much it computes (`Experiment.work`): a *size*, how often one unit of its work is done,
+and *groups* of experiments whose units cost alike, the narrowest first. Its cost is its size times the
+seconds per unit of the measured experiments in its narrowest group that has any: of the few that are nearest
+in size, the median. Where nothing like it was measured on this device there is no estimate from here; `probe`
+has a rough one.
 """
 
 import contextlib
@@ -22,10 +23,10 @@ from gleak_lib.errors import StoreError
 from gleak_lib.experiments.atomic import read_json
 from gleak_lib.experiments.context import choose_device, device_name
 from gleak_lib.experiments.specs import shapes
-from gleak_lib.experiments.specs.base import Cell, Work, from_json
+from gleak_lib.experiments.specs.base import Experiment, Work, from_json
 from gleak_lib.experiments.store import benchmarks
 
-NEAREST = 5  # so many measured cells decide at most, those whose size is closest,
+NEAREST = 5  # so many measured experiments decide at most, those whose size is closest,
 ALIKE = 4  # and none whose size differs by more than this factor beyond the closest
 # what runs an attack's step as `invert` does, and whether that was compiled
 CPU_METHODS = {"engine": False, "fast": False, "compiled": True}
@@ -35,7 +36,7 @@ Group = tuple[Any, ...]
 
 
 class Machine(NamedTuple):
-    """What decides the cost of a unit, apart from the cell: as written down with each result."""
+    """What decides the cost of a unit, apart from the experiment: as written down with each result."""
 
     device: str
     threads: int
@@ -47,7 +48,7 @@ class Machine(NamedTuple):
 
 
 class Measured(NamedTuple):
-    """A cell, or a step of a benchmark, that was timed."""
+    """An experiment, or a step of a benchmark, that was timed."""
 
     work: Work
     machine: Machine
@@ -60,11 +61,11 @@ def here(device: str = "auto", compile: bool = False) -> Machine:
 
 
 class Costs:
-    """Seconds that cells are expected to take on one machine.
+    """Seconds that experiments are expected to take on one machine.
 
     Args:
         measured: what was timed, on any machine.
-        machine: where the cells are to run.
+        machine: where the experiments are to run.
         images: training images of image sets, by their names without a size.
     """
 
@@ -80,13 +81,13 @@ class Costs:
                 found = self._found.setdefault((compiled, group), [])
                 found.append((threads == machine.threads, size, seconds / size))
 
-    def seconds(self, cell: Cell) -> float | None:
-        """Return how long a cell will take, None where nothing like it was measured on this machine.
+    def seconds(self, experiment: Experiment) -> float | None:
+        """Return how long an experiment will take, None where nothing like it was measured on this machine.
 
-        Cells that were compiled, or not, as asked go before others, whatever their group; and within a
+        Experiments that were compiled, or not, as asked go before others, whatever their group; and within a
         group those with the same number of threads.
         """
-        groups, size = cell.work(self.images)
+        groups, size = experiment.work(self.images)
         if not size or size < 0:
             return None
         for compiled in (self.machine.compile, not self.machine.compile):
@@ -104,7 +105,7 @@ def read(folders: Iterable[Path], machine: Machine) -> Costs:
 
     Args:
         folders: of results; each may have a folder `benchmarks`.
-        machine: where cells are to run.
+        machine: where experiments are to run.
     """
     images: dict[str, int] = {}
     there = list(dict.fromkeys(Path(folder).resolve() for folder in folders))
@@ -121,34 +122,38 @@ def read(folders: Iterable[Path], machine: Machine) -> Costs:
     return Costs(measured, machine, images)
 
 
-def _stored(folder: Path, images: dict[str, int]) -> Iterator[tuple[Cell, Machine, float]]:
-    """Stored cells with machine and seconds; the numbers of training images are noted on the way."""
+def _stored(folder: Path, images: dict[str, int]) -> Iterator[tuple[Experiment, Machine, float]]:
+    """Stored experiments with machine and seconds; the numbers of training images are noted on the way."""
     for path in sorted(folder.glob("*/*.json")):
         try:
             found = _timed(path, path.stat().st_mtime_ns)
-        except Exception:  # failures, benchmarks, cells of other versions, files damaged in whatever way
+        except (
+            Exception
+        ):  # failures, benchmarks, experiments of other versions, files damaged in whatever way
             continue
         images.update(found[3])
         yield found[:3]
 
 
 @functools.lru_cache(maxsize=10_000)  # every chapter of a command asks for the same files
-def _timed(path: Path, changed: int) -> tuple[Cell, Machine, float, dict[str, int]]:
-    """A stored cell, where it ran, its seconds, and the number of training images of its set."""
+def _timed(path: Path, changed: int) -> tuple[Experiment, Machine, float, dict[str, int]]:
+    """A stored experiment, where it ran, its seconds, and the number of training images of its set."""
     stored = read_json(path)
     origin = stored["provenance"]
     if problem := shapes.misfit(origin, shapes.PROVENANCE, "provenance"):
         raise StoreError(problem)
     machine = Machine(origin["device"], int(origin["threads"]), bool(origin["compile"]))
-    seconds, data, cell = float(origin["seconds"]), origin["data"], from_json(stored["cell"])
+    seconds, data, experiment = float(origin["seconds"]), origin["data"], from_json(stored["cell"])
     counted = {at_size(data["name"])[0]: int(data["images"][0])} if data else {}
-    return cell, machine, seconds, counted
+    return experiment, machine, seconds, counted
 
 
-def _measured(stored: Iterable[tuple[Cell, Machine, float]], images: Mapping[str, int]) -> Iterator[Measured]:
-    for cell, origin, seconds in stored:
+def _measured(
+    stored: Iterable[tuple[Experiment, Machine, float]], images: Mapping[str, int]
+) -> Iterator[Measured]:
+    for experiment, origin, seconds in stored:
         with contextlib.suppress(OverflowError):  # an odd value, too large for a size
-            yield Measured(cell.work(images), origin, seconds)
+            yield Measured(experiment.work(images), origin, seconds)
 
 
 def _benchmarks(folder: Path, device: str) -> Iterator[Measured]:

@@ -8,12 +8,12 @@ from gleak_lib.experiments.context import Context
 from gleak_lib.experiments.runner.executors import Workers
 from gleak_lib.experiments.runner.planner import Queue, Task
 from gleak_lib.experiments.runner.worker import Computed, Finished
-from gleak_lib.experiments.specs.base import Cell
+from gleak_lib.experiments.specs.base import Experiment
 from gleak_lib.experiments.store.result import Result
 
 LOOK = 1.0  # seconds after which to see whether workers have come or gone
 
-Outcome = tuple[Cell, Finished | Result | BaseException | None]
+Outcome = tuple[Experiment, Finished | Result | BaseException | None]
 """What was computed, what somebody else has stored meanwhile (None: weights alone), or an error."""
 
 Known = Callable[[Task], Sequence[Outcome] | None]
@@ -47,7 +47,7 @@ def dispatch(
                     yield from _ended(queue, task, outcomes)
                     continue
                 try:
-                    running[workers.submit(task.cells, context)] = task
+                    running[workers.submit(task.experiments, context)] = task
                 except (BrokenExecutor, RuntimeError) as error:  # it takes nothing more
                     queue.left.insert(0, task)
                     yield from _given_up(queue, running, error)
@@ -71,26 +71,26 @@ def _given_up(
     for future, task in running.items():
         yield from _outcomes(task, future)
     reason = error if isinstance(error, BrokenExecutor) else BrokenExecutor(str(error))
-    yield from [(cell, reason) for task in queue.left for cell in task.cells]
+    yield from [(experiment, reason) for task in queue.left for experiment in task.experiments]
     queue.left = []
 
 
 def _outcomes(task: Task, future: Future[list[Computed]]) -> list[Outcome]:
     try:
-        return list(zip(task.cells, future.result(), strict=True))
+        return list(zip(task.experiments, future.result(), strict=True))
     except CancelledError:
         error: BaseException = BrokenExecutor("the scheduler went away, or dropped the cell")
     except BaseException as raised:
         error = raised
-    return [(cell, error) for cell in task.cells]
+    return [(experiment, error) for experiment in task.experiments]
 
 
 def _ended(queue: Queue, task: Task, outcomes: Sequence[Outcome]) -> Iterator[Outcome]:
-    """Pass outcomes on; cells whose training failed fail for the same reason, and none trains again."""
+    """Pass outcomes on; experiments whose training failed fail for the same reason, and none trains again."""
     yield from outcomes
     error = next((outcome for _, outcome in outcomes if isinstance(outcome, BaseException)), None)
     for other in queue.ended(task, failed=error is not None):
-        yield from [(cell, error) for cell in other.cells]
+        yield from [(experiment, error) for experiment in other.experiments]
 
 
 def _left(deadline: float | None) -> float | None:

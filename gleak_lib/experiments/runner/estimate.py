@@ -11,9 +11,9 @@ from gleak_lib.experiments import paths
 from gleak_lib.experiments.context import Context
 from gleak_lib.experiments.runner import cost, probe
 from gleak_lib.experiments.runner.planner import Queue, Task, plan
-from gleak_lib.experiments.specs.base import Cell
+from gleak_lib.experiments.specs.base import Experiment
 from gleak_lib.experiments.specs.fields import duration
-from gleak_lib.experiments.specs.training import TrainingCell
+from gleak_lib.experiments.specs.training import TrainingExperiment
 from gleak_lib.experiments.store.store import Store
 
 
@@ -48,8 +48,8 @@ class Estimate:
         where = f"on {self.machine}"
         if self.workers > 1:
             where = f"with {self.workers} workers {where}"
-        count = sum(len(task.cells) for task in self.tasks)
-        unknown = sum(len(task.cells) for task in self.tasks if task.seconds is None)
+        count = sum(len(task.experiments) for task in self.tasks)
+        unknown = sum(len(task.experiments) for task in self.tasks if task.seconds is None)
         if not count:
             return "nothing to compute"
         rough = f" (rough: what it took on {self.origin}, and some steps here)" if self.origin else ""
@@ -57,7 +57,7 @@ class Estimate:
             return f"no estimate {where}: nothing like it was measured there"
         if unknown:
             known = duration(self.seconds)
-            return f"at least {known} {where}, and no estimate for {unknown} of {count} cells{rough}"
+            return f"at least {known} {where}, and no estimate for {unknown} of {count} experiments{rough}"
         return f"about {duration(self.seconds)} {where}{rough}"
 
     def lines(self) -> list[str]:
@@ -65,13 +65,16 @@ class Estimate:
         queue, last, lines = Queue(self.tasks, parallel=self.workers > 1), None, []
         while (last := queue.take(last)) is not None:
             time = "?" if last.seconds is None else duration(last.seconds)
-            lines += [f"{time:>10}  {cell.kind} {cell.key}  {cell.describe()}" for cell in last.cells]
+            lines += [
+                f"{time:>10}  {experiment.kind} {experiment.key}  {experiment.describe()}"
+                for experiment in last.experiments
+            ]
             queue.ended(last)
         return lines
 
 
 def estimate(
-    missing: Sequence[Cell],
+    missing: Sequence[Experiment],
     store: Store,
     context: Context,
     machine: cost.Machine | None,
@@ -79,11 +82,11 @@ def estimate(
     *,
     measure: bool = False,
 ) -> Estimate:
-    """Return tasks that compute missing cells, and how long they take.
+    """Return tasks that compute missing experiments, and how long they take.
 
     Args:
-        missing: the cells to compute, each once.
-        store: its results, and those of the checkout, tell what cells cost.
+        missing: the experiments to compute, each once.
+        store: its results, and those of the checkout, tell what experiments cost.
         context: says where trained weights are kept.
         machine: of each worker; None where it is not known.
         workers: how many compute at once.
@@ -95,16 +98,22 @@ def estimate(
     costs = cost.read(folders(store), machine)
     _count_images(missing, costs, context)
     found = Estimate(plan(missing, context, costs), machine, workers)
-    cells = [cell for task in found.tasks for cell in task.cells if task.seconds is None]
-    if not probe.serves(costs, cells) or (step := probe.step_seconds(machine, measure=measure)) is None:
+    experiments = [
+        experiment for task in found.tasks for experiment in task.experiments if task.seconds is None
+    ]
+    if not probe.serves(costs, experiments) or (step := probe.step_seconds(machine, measure=measure)) is None:
         return found
     rough = probe.Rough(costs, step)
     return Estimate(plan(missing, context, rough), machine, workers, rough.origin)
 
 
-def _count_images(cells: Sequence[Cell], costs: cost.Costs, context: Context) -> None:
+def _count_images(experiments: Sequence[Experiment], costs: cost.Costs, context: Context) -> None:
     """Look how many training images there are in sets of which nothing is stored."""
-    for name in {cell.dataset_name for cell in cells if isinstance(cell, TrainingCell) or cell.needs}:
+    for name in {
+        experiment.dataset_name
+        for experiment in experiments
+        if isinstance(experiment, TrainingExperiment) or experiment.needs
+    }:
         plain = at_size(name)[0] if name else None
         if name and plain and plain not in costs.images:
             with contextlib.suppress(GleakError):  # it is not here: the run will say so
@@ -112,7 +121,7 @@ def _count_images(cells: Sequence[Cell], costs: cost.Costs, context: Context) ->
 
 
 def folders(store: Store) -> list[Path]:
-    """Return the folders whose results tell what cells cost: the store's, and the checkout's."""
+    """Return the folders whose results tell what experiments cost: the store's, and the checkout's."""
     try:
         return [store.folder, paths.root() / "results"]
     except GleakError:

@@ -14,7 +14,7 @@ from gleak_lib.errors import ParameterError, StoreError
 from gleak_lib.experiments.context import Context, version
 from gleak_lib.experiments.runner import cost, worker
 from gleak_lib.experiments.runner.processes import Pool, share
-from gleak_lib.experiments.specs.base import Cell
+from gleak_lib.experiments.specs.base import Experiment
 from gleak_lib.extras import require
 
 PROTOCOLS = ("tcp", "tls", "ws", "wss", "ucx", "ucxx")
@@ -39,7 +39,7 @@ class Workers:
     """An executor, and what is known of it.
 
     Attributes:
-        executor: takes the cells.
+        executor: takes the experiments.
         client: of dask, whose workers may be elsewhere, with devices, images and a cache of their own.
     """
 
@@ -48,26 +48,26 @@ class Workers:
 
     @property
     def alone(self) -> bool:
-        """Whether this process computes, one cell after the other."""
+        """Whether this process computes, one experiment after the other."""
         return isinstance(self.executor, Inline)
 
     def slots(self) -> int:
-        """Return how many cells can run at once now; workers of a cluster come and go."""
+        """Return how many experiments can run at once now; workers of a cluster come and go."""
         if self.client is not None:
             try:
                 return max(1, sum(self.client.ncores().values()))
-            except Exception:  # the scheduler is gone; then so are the cells that it held
+            except Exception:  # the scheduler is gone; then so are the experiments that it held
                 return 1
         if self.alone:
             return 1
         known = getattr(self.executor, "workers", None) or getattr(self.executor, "_max_workers", None)
         return int(known or os.cpu_count() or 1)
 
-    def submit(self, cells: Sequence[Cell], context: Context) -> "Future[list[worker.Computed]]":
+    def submit(self, experiments: Sequence[Experiment], context: Context) -> "Future[list[worker.Computed]]":
         """Hand out what is computed at once."""
         if self.client is not None:
-            return self.executor.submit(worker.compute_away, cells, context, version())
-        return self.executor.submit(worker.compute, cells, context)
+            return self.executor.submit(worker.compute_away, experiments, context, version())
+        return self.executor.submit(worker.compute, experiments, context)
 
     def machine(self, device: str, compile: bool) -> cost.Machine | None:
         """Return what computes, for estimates; None where no worker is there, or none has time to say."""

@@ -1,22 +1,23 @@
-"""What is to be computed, in which order: trainings before the cells that need their weights.
+"""What is to be computed, in which order: trainings before the experiments that need their weights.
 
-`plan` makes tasks of the missing cells, `Queue` hands them out. A cell waits for the training that makes its
-weights and for no other. Whoever has just computed a task gets one like it next, so that weights, image set
-and compiled step serve again; where several work at once, what others wait for goes first, and among equals
+`plan` makes tasks of the missing experiments, `Queue` hands them out. An experiment waits for the training
+that makes its weights and for no other. Whoever has just computed a task gets one like it next, so that
+weights, image set and compiled step serve again; where several work at once, what others wait for goes
+first, and among equals
 what takes longest.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from gleak_lib.experiments.context import Context
 from gleak_lib.experiments.runner.cost import Costs
-from gleak_lib.experiments.specs.attack import AttackCell, side_by_side
-from gleak_lib.experiments.specs.base import Cell
+from gleak_lib.experiments.specs.attack import AttackExperiment, side_by_side
+from gleak_lib.experiments.specs.base import Experiment
 from gleak_lib.experiments.specs.on_weights import needed_trainings, trajectory
 from gleak_lib.experiments.specs.trained_weights import path_of
-from gleak_lib.experiments.specs.training import TrainingCell
+from gleak_lib.experiments.specs.training import TrainingExperiment
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Task:
     """What a worker is handed at once.
 
     Attributes:
-        cells: what is computed; more than one only where they are computed together, see `together` and
+        experiments: what is computed; more than one only where they are computed together, see `together` and
             `specs.attack.side_by_side`.
         depends_on: the training in the plan that makes the weights it needs, if there is one.
         seconds: what it will take; None where nothing tells.
@@ -32,8 +33,8 @@ class Task:
         affinity: image set, shape and weights, each None where there is none.
     """
 
-    cells: tuple[Cell, ...]
-    depends_on: TrainingCell | None = None
+    experiments: tuple[Experiment, ...]
+    depends_on: TrainingExperiment | None = None
     seconds: float | None = None
     critical_path: float = 0.0
     affinity: tuple[Any, ...] = ()
@@ -46,18 +47,18 @@ class Task:
         return sum(2**number for number, same in enumerate(agree) if same)
 
 
-def plan(missing: Sequence[Cell], context: Context, costs: Costs | None = None) -> list[Task]:
+def plan(missing: Sequence[Experiment], context: Context, costs: Costs | None = None) -> list[Task]:
     """Return the tasks that compute what is missing, in an order in which one worker can do them.
 
     A training that was asked for keeps the weights that others need; where none was, one is added.
 
     Args:
-        missing: the cells to compute, each once.
+        missing: the experiments to compute, each once.
         context: says where trained weights are kept.
-        costs: of cells on the machine that computes; None knows none.
+        costs: of experiments on the machine that computes; None knows none.
     """
-    trainings = [cell for cell in missing if isinstance(cell, TrainingCell)]
-    maker: dict[TrainingCell, TrainingCell] = {}  # by the weights that are lacking
+    trainings = [experiment for experiment in missing if isinstance(experiment, TrainingExperiment)]
+    maker: dict[TrainingExperiment, TrainingExperiment] = {}  # by the weights that are lacking
     for last, rounds in needed_trainings(missing).items():
         lacking = tuple(r for r in rounds if not path_of(last.at(r), context).exists())
         if not lacking:
@@ -73,54 +74,61 @@ def plan(missing: Sequence[Cell], context: Context, costs: Costs | None = None) 
         else:
             trainings.append(replace(last.at(max(lacking)), keep=lacking))
         maker |= dict.fromkeys((last.at(r) for r in lacking), trainings[fits[0] if fits else -1])
-    others = [cell for cell in missing if not isinstance(cell, TrainingCell)]
-    tasks = [_task(cells, None, costs) for cells in together(trainings, context)]
-    attacked = [cell for cell in others if isinstance(cell, AttackCell)]
-    of: dict[Cell, tuple[Cell, ...]] = {}
+    others = [experiment for experiment in missing if not isinstance(experiment, TrainingExperiment)]
+    tasks = [_task(experiments, None, costs) for experiments in together(trainings, context)]
+    attacked = [experiment for experiment in others if isinstance(experiment, AttackExperiment)]
+    of: dict[Experiment, tuple[Experiment, ...]] = {}
     of |= {group[0]: group for group in side_by_side(attacked, context.device)}
-    joined = {cell for group in of.values() for cell in group[1:]}
+    joined = {experiment for group in of.values() for experiment in group[1:]}
     tasks += [
         _task(
-            of.get(cell, (cell,)),
-            maker.get(cell.needs) if isinstance(cell.needs, TrainingCell) else None,
+            of.get(experiment, (experiment,)),
+            maker.get(experiment.needs) if isinstance(experiment.needs, TrainingExperiment) else None,
             costs,
         )
-        for cell in others
-        if cell not in joined
+        for experiment in others
+        if experiment not in joined
     ]
-    longest: dict[TrainingCell, float] = {}
+    longest: dict[TrainingExperiment, float] = {}
     for task in tasks:
         if (needed := task.depends_on) is not None:
             longest[needed] = max(longest.get(needed, 0.0), task.critical_path)
+    waited: Mapping[Experiment, float] = {**longest}
     return [
-        replace(task, critical_path=task.critical_path + max(longest.get(cell, 0.0) for cell in task.cells))  # type: ignore[arg-type]
+        replace(
+            task, critical_path=task.critical_path + max(waited.get(one, 0.0) for one in task.experiments)
+        )
         for task in tasks
     ]
 
 
-def together(trainings: Sequence[TrainingCell], context: Context) -> list[tuple[TrainingCell, ...]]:
+def together(
+    trainings: Sequence[TrainingExperiment], context: Context
+) -> list[tuple[TrainingExperiment, ...]]:
     """Return groups of trainings that are computed at once: on a GPU, those that differ in their seeds alone.
 
     A GPU stacks them (`federated.train_many`); processor cores are kept busy by the clients of one.
     """
     if context.device != "cuda":
         return [(training,) for training in trainings]
-    groups: dict[TrainingCell, list[TrainingCell]] = {}
+    groups: dict[TrainingExperiment, list[TrainingExperiment]] = {}
     for training in trainings:
         alike = groups.setdefault(replace(training, seed=0, keep=()), [])
         alike.append(training)
     return [tuple(group) for group in groups.values()]
 
 
-def _task(cells: tuple[Cell, ...], depends_on: TrainingCell | None, costs: Costs | None) -> Task:
-    each = [None if costs is None else costs.seconds(cell) for cell in cells]
+def _task(
+    experiments: tuple[Experiment, ...], depends_on: TrainingExperiment | None, costs: Costs | None
+) -> Task:
+    each = [None if costs is None else costs.seconds(experiment) for experiment in experiments]
     known = [seconds for seconds in each if seconds is not None]
     seconds = sum(known) if len(known) == len(each) else None
-    first = cells[0]
-    source = first if isinstance(first, TrainingCell) else first.needs
-    weights = trajectory(source) if isinstance(source, TrainingCell) else None
+    first = experiments[0]
+    source = first if isinstance(first, TrainingExperiment) else first.needs
+    weights = trajectory(source) if isinstance(source, TrainingExperiment) else None
     affinity = (first.dataset_name, first.work({}).groups[0], weights)
-    return Task(cells, depends_on, seconds, float("inf") if seconds is None else seconds, affinity)
+    return Task(experiments, depends_on, seconds, float("inf") if seconds is None else seconds, affinity)
 
 
 class Queue:
@@ -159,16 +167,16 @@ class Queue:
 
     def ended(self, task: Task, *, failed: bool = False) -> list[Task]:
         """Let those begin that waited for `task`; if it failed, return them instead: they cannot."""
-        waited = [other for other in self.left if other.depends_on in task.cells] if failed else []
+        waited = [other for other in self.left if other.depends_on in task.experiments] if failed else []
         self.left = [other for other in self.left if other not in waited]
-        self._unfinished.difference_update(task.cells)
+        self._unfinished.difference_update(task.experiments)
         return waited
 
     def _rank(self, task: Task, last: Task | None) -> tuple[float, ...]:
-        """Whoever is alone goes through the cells as asked; `max` takes the first of those that are equal."""
+        """Whoever is alone goes through the experiments as asked; `max` takes the first among equals."""
         if not self.parallel:
             return (task.like(last),)
-        return (not self._awaited.isdisjoint(task.cells), task.like(last), task.critical_path)
+        return (not self._awaited.isdisjoint(task.experiments), task.like(last), task.critical_path)
 
 
 def _fits(task: Task, seconds: float | None) -> bool:

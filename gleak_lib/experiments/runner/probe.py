@@ -1,4 +1,4 @@
-"""A rough estimate on a machine of which nothing is stored: what cells took elsewhere, times how fast it is.
+"""A rough estimate where nothing is stored of a machine: what experiments took elsewhere, times its speed.
 
 How fast it is tells one attack: Inverting Gradients on random images, some steps in about a second, beside
 what the same steps took on the machine of which most is stored. That one figure stands for everything, for
@@ -14,15 +14,15 @@ import torch
 
 from gleak_lib.attacks import ATTACKS, invert, observe
 from gleak_lib.experiments.runner.cost import Costs, Machine, here
-from gleak_lib.experiments.specs.attack import AttackCell
-from gleak_lib.experiments.specs.base import Cell
-from gleak_lib.experiments.specs.training import TrainingCell
+from gleak_lib.experiments.specs.attack import AttackExperiment
+from gleak_lib.experiments.specs.base import Experiment
+from gleak_lib.experiments.specs.training import TrainingExperiment
 from gleak_lib.models import build
 from gleak_lib.types import Observation
 
 IMAGES = 32
-REFERENCE = AttackCell(
-    TrainingCell("cifar10"), attack=ATTACKS["ig"].replace(max_steps=3000), victims=IMAGES
+REFERENCE = AttackExperiment(
+    TrainingExperiment("cifar10"), attack=ATTACKS["ig"].replace(max_steps=3000), victims=IMAGES
 )  # of this size are most of the stored ones
 FEW, MANY = 4, 20  # steps: what begins and ends an attack is in both, and their difference has none of it
 SECONDS = 2.0  # after which no further repetition is begun
@@ -50,19 +50,23 @@ class Rough(Costs):
                 self._factor = step * (REFERENCE.work({}).size or 1.0) / seconds
                 return
 
-    def seconds(self, cell: Cell) -> float | None:
-        """Return how long a cell will take, if need be roughly; None where nothing like it was measured."""
-        seconds = super().seconds(cell)
+    def seconds(self, experiment: Experiment) -> float | None:
+        """Return how long it will take, if need be roughly; None where none like it was measured."""
+        seconds = super().seconds(experiment)
         if seconds is not None or self._other is None:
             return seconds
-        elsewhere = self._other.seconds(cell)
+        elsewhere = self._other.seconds(experiment)
         return None if elsewhere is None else self._factor * elsewhere
 
 
-def serves(known: Costs, cells: Iterable[Cell]) -> bool:
-    """Return whether measuring a step would tell of cells that are not known on this machine."""
+def serves(known: Costs, experiments: Iterable[Experiment]) -> bool:
+    """Return whether measuring a step would tell of experiments that are not known on this machine."""
     rough = Rough(known, 1.0)
-    return any(rough.seconds(cell) is not None for cell in cells if known.seconds(cell) is None)
+    return any(
+        rough.seconds(experiment) is not None
+        for experiment in experiments
+        if known.seconds(experiment) is None
+    )
 
 
 def step_seconds(machine: Machine, *, measure: bool) -> float | None:

@@ -1,4 +1,4 @@
-"""Processes on this machine, each on its own: one that dies takes no other cell with it."""
+"""Processes on this machine, each on its own: one that dies takes no other experiment with it."""
 
 import contextlib
 import multiprocessing
@@ -15,7 +15,7 @@ import torch
 class Pool(Executor):
     """An executor of spawned processes.
 
-    A process that is killed is replaced, and its cell tried once more; when that one dies as well, the
+    A process that is killed is replaced, and its experiment tried once more; when that one dies as well, the
     cell's future raises `BrokenExecutor`, and the pool goes on. (In a `ProcessPoolExecutor` one death
     ends all; dask's `LocalCluster` can wait forever for one that dies as soon as it was replaced.)
 

@@ -1,4 +1,4 @@
-"""The runner: answer cells from the store, compute those that are missing, keep each as it ends."""
+"""The runner: answer experiments from the store, compute those that are missing, keep each as it ends."""
 
 import contextlib
 import sys
@@ -20,20 +20,20 @@ from gleak_lib.experiments.runner.executors import Workers
 from gleak_lib.experiments.runner.executors import workers as hired
 from gleak_lib.experiments.runner.planner import Queue, Task, plan
 from gleak_lib.experiments.specs import trained_weights
-from gleak_lib.experiments.specs.base import Cell, leaves
+from gleak_lib.experiments.specs.base import Experiment, leaves
 from gleak_lib.experiments.specs.fields import duration
 from gleak_lib.experiments.specs.trained_weights import path_of
-from gleak_lib.experiments.specs.training import TrainingCell
+from gleak_lib.experiments.specs.training import TrainingExperiment
 from gleak_lib.experiments.store.frames import Results
 from gleak_lib.experiments.store.result import Result
 from gleak_lib.experiments.store.store import Store
 
-NAMED = 5  # cells that a message names
-Found = dict[Cell, Result | None]
+NAMED = 5  # experiments that a message names
+Found = dict[Experiment, Result | None]
 
 
 def run(
-    cells: Iterable[Any],
+    experiments: Iterable[Any],
     store: Store,
     *,
     device: str = "auto",
@@ -45,67 +45,68 @@ def run(
     compile: bool = False,
     data: str | Path | None = None,
 ) -> Results:
-    """Return the results of cells in the order asked, computing those that the store lacks.
+    """Return the results of experiments in the order asked, computing those that the store lacks.
 
-    Cells asked for twice run once, and so do trainings whose weights several attacks need; a cell that needs
-    trained weights begins as soon as its own training has ended. A stored result that was computed on other
-    images of the same name (as far as these are there to compare) is computed again. Each result is stored
-    as it ends: an interruption, even `kill -9`, loses unfinished cells only.
+    Experiments asked for twice run once, and so do trainings whose weights several attacks need; an
+    experiment that needs trained weights begins as soon as its own training has ended. A stored result that
+    was computed on other images of the same name (as far as these are there to compare) is computed again.
+    Each result is stored as it ends: an interruption, even `kill -9`, loses unfinished experiments only.
 
-    Where none of `executor`, `workers` and `scheduler` is given, this process computes, one cell at a time.
+    Where none of `executor`, `workers` and `scheduler` is given, this process computes, one experiment at a
+    time.
 
     Args:
-        cells: what to compute: a list, a dict, or any nesting of them.
+        experiments: what to compute: a list, a dict, or any nesting of them.
         store: where results are looked for and kept.
         device: "cpu", "cuda", or "auto" for CUDA where there is one; the workers of a cluster choose.
-        executor: any `concurrent.futures` executor, to run several cells at once; processes must be spawned,
+        executor: any `concurrent.futures` executor, to run several at once; processes must be spawned,
             and the variable OMP_NUM_THREADS should share the cores among them. `client.get_executor()` of
-            `dask.distributed` takes the cells to other machines.
+            `dask.distributed` takes the experiments to other machines.
         workers: number of processes on this machine, which share its cores.
         scheduler: address of a dask scheduler, for instance "tcp://head:8786".
-        progress: show a bar over the cells, and, one at a time, those of trainings and attacks.
-        time_limit: seconds after which no further cell is begun. One that is expected to take longer than
-            what is left is not begun either.
+        progress: show a bar over the experiments, and, one at a time, those of trainings and attacks.
+        time_limit: seconds after which no further experiment is begun. One that is expected to take longer
+            than what is left is not begun either.
         compile: let attacks fuse their steps with `torch.compile`; figures may differ in the last digits.
         data: folder of the image sets; None means `GLEAK_DATA`, else the user's cache folder.
 
     Raises:
         DataError, UnknownNameError: At once, if none of the image sets can be read.
-        GleakError: At once, if a cell asks what its images do not have (more victims than there are, a
+        GleakError: At once, if an experiment asks what its images do not have (more victims than there are, a
             model that does not fit them).
         StoreError: At once, if results or needed weights cannot be written, or no scheduler answers; at the
-            end, if cells failed (it names them; the others are stored).
+            end, if experiments failed (it names them; the others are stored).
         TimeLimitError: At the end, if the time was up (it names what was left out).
-        ParameterError: If something is no cell, or the device is not there.
+        ParameterError: If something is no experiment, or the device is not there.
         MissingDependencyError: If a `scheduler` is given and dask.distributed is not installed.
     """
-    asked = list(leaves(cells))
-    for cell in asked:
-        if not isinstance(cell, Cell):
-            raise ParameterError(f"run takes cells, got {type(cell).__name__}: {cell!r}.")
-        if problem := encoding.mistyped(cell):
+    asked = list(leaves(experiments))
+    for experiment in asked:
+        if not isinstance(experiment, Experiment):
+            raise ParameterError(f"run takes experiments, got {type(experiment).__name__}: {experiment!r}.")
+        if problem := encoding.mistyped(experiment):
             raise ParameterError(f"{problem}.")
     deadline = None if time_limit is None else time.time() + time_limit
     context = Context(store.cache, device, None if data is None else Path(data), compile=compile)
     choose_device("auto" if device == "cuda" else device)  # an unknown name is refused in any case
-    found = {cell: _stored(cell, store, context) for cell in dict.fromkeys(asked)}
-    missing = [cell for cell, result in found.items() if result is None]
+    found = {experiment: _stored(experiment, store, context) for experiment in dict.fromkeys(asked)}
+    missing = [experiment for experiment, result in found.items() if result is None]
     if missing:
         with hired(executor, workers, scheduler) as who:
             errors, left = _compute(missing, found, store, context, who, deadline, progress)
         _complain(missing, found, errors, left, store)
-    return Results(result for cell in asked if (result := found[cell]) is not None)
+    return Results(result for experiment in asked if (result := found[experiment]) is not None)
 
 
 def _compute(
-    missing: Sequence[Cell],
+    missing: Sequence[Experiment],
     found: Found,
     store: Store,
     context: Context,
     who: Workers,
     deadline: float | None,
     progress: bool,
-) -> tuple[dict[Cell, BaseException], list[Task]]:
+) -> tuple[dict[Experiment, BaseException], list[Task]]:
     """Fill `found` with what was missing; return errors, and tasks that were not begun."""
     check_writable(store.folder, "nothing was computed, name another folder by --output or GLEAK_RESULTS.")
     if who.client is None:  # else the workers look for devices and images, maybe on other machines
@@ -115,7 +116,7 @@ def _compute(
     _check(missing, context, needed=who.client is None)
     ahead = estimate(missing, store, context, who.machine(context.device, context.compile), who.slots())
     queue = Queue(ahead.tasks, parallel=not who.alone)
-    stamps = {cell: _stamp(cell, store) for cell in missing}
+    stamps = {experiment: _stamp(experiment, store) for experiment in missing}
 
     def known(task: Task) -> list[Outcome] | None:
         return _known(task, stamps, store, context)
@@ -129,138 +130,146 @@ def _compute(
 
 
 def _known(
-    task: Task, stamps: dict[Cell, int | None], store: Store, context: Context
+    task: Task, stamps: dict[Experiment, int | None], store: Store, context: Context
 ) -> list[Outcome] | None:
     """What somebody else has stored since the run began, where that is the whole task."""
     outcomes: list[Outcome] = []
-    for cell in task.cells:
-        if cell in stamps:
-            changed = _stamp(cell, store) not in (None, stamps[cell])
-            result = _stored(cell, store, context) if changed else None
+    for experiment in task.experiments:
+        if experiment in stamps:
+            changed = _stamp(experiment, store) not in (None, stamps[experiment])
+            result = _stored(experiment, store, context) if changed else None
             if result is None:
                 return None
-            outcomes.append((cell, result))
-        elif isinstance(cell, TrainingCell):  # it is there for its weights alone
-            if not all(path_of(cell.at(rounds), context).exists() for rounds in cell.keep):
+            outcomes.append((experiment, result))
+        elif isinstance(experiment, TrainingExperiment):  # it is there for its weights alone
+            if not all(path_of(experiment.at(rounds), context).exists() for rounds in experiment.keep):
                 return None
-            outcomes.append((cell, None))
+            outcomes.append((experiment, None))
     return outcomes
 
 
-def _stamp(cell: Cell, store: Store) -> int | None:
+def _stamp(experiment: Experiment, store: Store) -> int | None:
     try:
-        return store.path(cell).stat().st_mtime_ns
+        return store.path(experiment).stat().st_mtime_ns
     except OSError:
         return None
 
 
-def _check(missing: Sequence[Cell], context: Context, *, needed: bool) -> None:
-    """Refuse the run where a cell asks what its images, as far as they are here, do not have.
+def _check(missing: Sequence[Experiment], context: Context, *, needed: bool) -> None:
+    """Refuse the run where an experiment asks what its images, as far as they are here, do not have.
 
-    Where they are `needed` here, one set at least has to be readable: else no cell can run.
+    Where they are `needed` here, one set at least has to be readable: else no experiment can run.
     """
-    sets: dict[Any, list[Cell]] = {}
-    for cell in missing:
-        sets.setdefault((cell.dataset_name, cell.pixel_statistics), []).append(cell)
+    sets: dict[Any, list[Experiment]] = {}
+    for experiment in missing:
+        sets.setdefault((experiment.dataset_name, experiment.pixel_statistics), []).append(experiment)
     errors: list[GleakError] = []
-    for (name, statistics), cells in sets.items():
+    for (name, statistics), experiments in sets.items():
         if name is None:
             continue
         try:
             dataset = context.dataset(name, statistics)
         except GleakError as error:
-            errors.append(error)  # its cells will say so, or other machines have it
+            errors.append(error)  # its experiments will say so, or other machines have it
             continue
-        for cell in cells:
+        for experiment in experiments:
             try:
-                cell.check(dataset)
+                experiment.check(dataset)
             except GleakError as error:
-                raise type(error)(f"{cell.describe()}: {error} Nothing was computed.") from error
+                raise type(error)(f"{experiment.describe()}: {error} Nothing was computed.") from error
     if needed and errors and len(errors) == len(sets):
         raise errors[0]
 
 
-def _stored(cell: Cell, store: Store, context: Context) -> Result | None:
-    result = store.get(cell)
-    if result is None or cell.dataset_name is None or not result.provenance.get("data"):
+def _stored(experiment: Experiment, store: Store, context: Context) -> Result | None:
+    result = store.get(experiment)
+    if result is None or experiment.dataset_name is None or not result.provenance.get("data"):
         return result
     try:
-        here = context.signature(cell.dataset_name, cell.pixel_statistics)
+        here = context.signature(experiment.dataset_name, experiment.pixel_statistics)
     except GleakError:  # no images to compare with: a reader without them still sees the stored figures
         return result
     if same_data(result.provenance["data"], here):
         return result
     warnings.warn(
-        f"{store.path(cell)} was computed on other images named {cell.dataset_name}: computed again.",
+        f"{store.path(experiment)} was computed on other images named "
+        f"{experiment.dataset_name}: computed again.",
         stacklevel=3,
     )
     return None
 
 
 def _collect(
-    ended: Iterator[Outcome], wanted: set[Cell], found: Found, store: Store, bar: Any
-) -> dict[Cell, BaseException]:
+    ended: Iterator[Outcome], wanted: set[Experiment], found: Found, store: Store, bar: Any
+) -> dict[Experiment, BaseException]:
     """Store what ends, and return the errors; trainings that only attacks wanted leave weights, no result."""
-    errors: dict[Cell, BaseException] = {}
-    for cell, outcome in ended:
+    errors: dict[Experiment, BaseException] = {}
+    for experiment, outcome in ended:
         if isinstance(outcome, BaseException):
-            errors[cell] = outcome
+            errors[experiment] = outcome
             if not isinstance(outcome, BrokenExecutor):
-                store.put_failure(cell, outcome)
+                store.put_failure(experiment, outcome)
         elif isinstance(outcome, Result):  # another run has stored it meanwhile
-            found[cell] = outcome
-        elif outcome is not None and cell in wanted:
-            found[cell] = store.put(cell, outcome.output.figures, outcome.provenance, outcome.output.examples)
+            found[experiment] = outcome
+        elif outcome is not None and experiment in wanted:
+            found[experiment] = store.put(
+                experiment, outcome.output.figures, outcome.provenance, outcome.output.examples
+            )
         if bar is not None:
-            bar.set_postfix_str(cell.describe()[:60], refresh=False)
-            bar.update(int(cell in wanted))
+            bar.set_postfix_str(experiment.describe()[:60], refresh=False)
+            bar.update(int(experiment in wanted))
     return errors
 
 
 def _bar(total: int, done: int, show: bool) -> Any:
-    """Return a bar over the cells, as a context manager; of None where none is shown."""
+    """Return a bar over the experiments, as a context manager; of None where none is shown."""
     try:
         from tqdm.auto import tqdm
     except ImportError:  # a run is worth more than its bar
         show = False
-    return tqdm(total=total, initial=done, desc="cells", unit="cell") if show else contextlib.nullcontext()
+    return (
+        tqdm(total=total, initial=done, desc="experiments", unit="experiment")
+        if show
+        else contextlib.nullcontext()
+    )
 
 
 def _complain(
-    missing: Sequence[Cell],
+    missing: Sequence[Experiment],
     found: Found,
-    errors: dict[Cell, BaseException],
+    errors: dict[Experiment, BaseException],
     left: Sequence[Task],
     store: Store,
 ) -> None:
-    unfinished = [cell for cell in missing if found[cell] is None]
+    unfinished = [experiment for experiment in missing if found[experiment] is None]
     done = len(found) - len(unfinished)
     if errors:
-        alike: dict[str, list[Cell]] = {}  # a missing archive fails every cell: it is said once
-        for cell, error in errors.items():
-            alike.setdefault(f"{type(error).__name__}: {error}", []).append(cell)
-        shown = "".join(f"\n  {_named(cells)}: {reason}" for reason, cells in alike.items())
+        alike: dict[str, list[Experiment]] = {}  # a missing archive fails every experiment: it is said once
+        for experiment, error in errors.items():
+            alike.setdefault(f"{type(error).__name__}: {error}", []).append(experiment)
+        shown = "".join(f"\n  {_named(experiments)}: {reason}" for reason, experiments in alike.items())
         failed = len(errors.keys() & found.keys())  # without trainings that only others needed
         raise StoreError(
-            f"{failed} of {len(found)} cells failed; the {done} finished ones are stored in "
+            f"{failed} of {len(found)} experiments failed; the {done} finished ones are stored in "
             f"{store.folder}, and the next run tries the others again:{shown}"
         ) from next(iter(errors.values()))
     if unfinished:
         raise TimeLimitError(
-            f"The time limit came before {len(unfinished)} of {len(found)} cells; the {done} finished ones "
-            f"are stored in {store.folder}: run again to go on. Left out: {_left_out(left)}."
+            f"The time limit came before {len(unfinished)} of {len(found)} experiments; the "
+            f"{done} finished ones are stored in {store.folder}: run again to go on. "
+            f"Left out: {_left_out(left)}."
         )
 
 
 def _left_out(tasks: Sequence[Task]) -> str:
-    shown = [
-        f"{task.cells[0].describe()} ({'no estimate' if task.seconds is None else duration(task.seconds)})"
-        for task in tasks[:NAMED]
-    ]
+    shown = []
+    for task in tasks[:NAMED]:
+        expected = "no estimate" if task.seconds is None else duration(task.seconds)
+        shown.append(f"{task.experiments[0].describe()} ({expected})")
     more = len(tasks) - len(shown)
     return "; ".join([*shown, f"and {more} more"] if more else shown)
 
 
-def _named(cells: Sequence[Cell]) -> str:
-    first = f"{cells[0].kind} {cells[0].key} ({cells[0].describe()})"
-    return first if len(cells) == 1 else f"{first} and {len(cells) - 1} more"
+def _named(experiments: Sequence[Experiment]) -> str:
+    first = f"{experiments[0].kind} {experiments[0].key} ({experiments[0].describe()})"
+    return first if len(experiments) == 1 else f"{first} and {len(experiments) - 1} more"

@@ -1,4 +1,4 @@
-"""Running cells: in this process, in another one of this machine, or on another machine."""
+"""Running experiments: in this process, in another one of this machine, or on another machine."""
 
 import os
 import platform
@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 from gleak_lib.errors import GleakError, StoreError
 from gleak_lib.experiments.context import Context, choose_device, provenance, version
 from gleak_lib.experiments.paths import CACHE
-from gleak_lib.experiments.specs.attack import AttackCell, attack_together
-from gleak_lib.experiments.specs.base import Cell, Output
+from gleak_lib.experiments.specs.attack import AttackExperiment, attack_together
+from gleak_lib.experiments.specs.base import Experiment, Output
 from gleak_lib.experiments.specs.finite import require_finite
-from gleak_lib.experiments.specs.training import TrainingCell, train
+from gleak_lib.experiments.specs.training import TrainingExperiment, train
 
 
 class Finished(NamedTuple):
@@ -25,45 +25,47 @@ class Finished(NamedTuple):
 
 
 Computed = Finished | GleakError
-"""What one cell gave; an error where others of its task ended well."""
+"""What one experiment gave; an error where others of its task ended well."""
 
 
-def compute(cells: Sequence[Cell], context: Context) -> list[Computed]:
-    """Run the cells of one task, and return what each gave, or why it failed.
+def compute(experiments: Sequence[Experiment], context: Context) -> list[Computed]:
+    """Run the experiments of one task, and return what each gave, or why it failed.
 
     Several are alike but for their seeds or weights (`planner.together`, `side_by_side`): they run at once,
     and each is said to have taken its share of the time.
 
     Raises:
-        GleakError: What a single cell raises, or what all of several have in common.
+        GleakError: What a single experiment raises, or what all of several have in common.
     """
     began = time.perf_counter()
-    trainings = [cell for cell in cells if isinstance(cell, TrainingCell)]
-    attacked = [cell for cell in cells if isinstance(cell, AttackCell)]
+    trainings = [experiment for experiment in experiments if isinstance(experiment, TrainingExperiment)]
+    attacked = [experiment for experiment in experiments if isinstance(experiment, AttackExperiment)]
     outputs: Sequence[Output | GleakError]
-    if len(trainings) == len(cells) > 1:
+    if len(trainings) == len(experiments) > 1:
         outputs = train(trainings, context)
-    elif len(attacked) == len(cells) > 1:
+    elif len(attacked) == len(experiments) > 1:
         outputs = attack_together(attacked, context)
     else:
-        outputs = [cell.run(context) for cell in cells]
-    seconds = (time.perf_counter() - began) / len(cells)
+        outputs = [experiment.run(context) for experiment in experiments]
+    seconds = (time.perf_counter() - began) / len(experiments)
     return [
-        output if isinstance(output, GleakError) else _finished(cell, output, context, seconds)
-        for cell, output in zip(cells, outputs, strict=True)
+        output if isinstance(output, GleakError) else _finished(experiment, output, context, seconds)
+        for experiment, output in zip(experiments, outputs, strict=True)
     ]
 
 
-def compute_away(cells: Sequence[Cell], context: Context, asked: tuple[str, str | None]) -> list[Computed]:
+def compute_away(
+    experiments: Sequence[Experiment], context: Context, asked: tuple[str, str | None]
+) -> list[Computed]:
     """Do the same on another machine, with its own device, images and, where `GLEAK_CACHE` says so, cache.
 
     Args:
-        cells, context: as for `compute`; the device "auto" is chosen here.
+        experiments, context: as for `compute`; the device "auto" is chosen here.
         asked: `context.version()` of whoever asks.
 
     Raises:
         StoreError: another version of gleak is installed here.
-        GleakError: whatever a cell raises, with the name of this machine.
+        GleakError: whatever an experiment raises, with the name of this machine.
     """
     try:
         _same_version(asked)
@@ -73,14 +75,18 @@ def compute_away(cells: Sequence[Cell], context: Context, asked: tuple[str, str 
             device=choose_device(context.device),
             cache=Path(cache).expanduser() if cache else context.cache,
         )
-        return compute(cells, here)
+        return compute(experiments, here)
     except GleakError as error:
         raise type(error)(f"{error} (worker on {platform.node()})") from error
 
 
-def _finished(cell: Cell, output: Output, context: Context, seconds: float) -> Finished:
-    require_finite(cell, output.figures)
-    data = context.signature(cell.dataset_name, cell.pixel_statistics) if cell.dataset_name else None
+def _finished(experiment: Experiment, output: Output, context: Context, seconds: float) -> Finished:
+    require_finite(experiment, output.figures)
+    data = (
+        context.signature(experiment.dataset_name, experiment.pixel_statistics)
+        if experiment.dataset_name
+        else None
+    )
     return Finished(output, provenance(context, seconds, data) | (output.seconds or {}))
 
 

@@ -18,9 +18,9 @@ from gleak_lib.experiments.context import Context
 from gleak_lib.experiments.encoding import stored_as
 from gleak_lib.experiments.specs.base import Output, Work
 from gleak_lib.experiments.specs.fields import defended, integers
-from gleak_lib.experiments.specs.on_weights import WeightsCell, steps
+from gleak_lib.experiments.specs.on_weights import WeightsExperiment, steps
 from gleak_lib.experiments.specs.shapes import NUMBERS
-from gleak_lib.experiments.specs.training import TrainingCell
+from gleak_lib.experiments.specs.training import TrainingExperiment
 from gleak_lib.pixels import denormalize
 from gleak_lib.types import Observation
 
@@ -29,13 +29,13 @@ MOST = 8  # victims: each adds frames x C x H x W bytes to what is stored
 
 @stored_as("MovieCell")
 @dataclass(frozen=True)
-class AnimationCell(WeightsCell):
+class AnimationExperiment(WeightsExperiment):
     """The dummies, not the best iterates, of an attack on V images at up to `frames` of its steps.
 
     The steps are those that `attacks.invert` takes from the same seed.
 
     Attributes:
-        training, rounds, victim_seed, seed: as in `AttackCell`.
+        training, rounds, victim_seed, seed: as in `AttackExperiment`.
         attack: an iterative attack that resamples noise and knows the labels, in one trial.
         victims: V, at most 8.
         frames: most frames, the starting point among them; they lie closer together at the beginning.
@@ -44,7 +44,7 @@ class AnimationCell(WeightsCell):
     kind: ClassVar[str] = "movie"
     shapes: ClassVar[dict[str, Any]] = {"steps": NUMBERS, "loss": [NUMBERS]}
 
-    training: TrainingCell
+    training: TrainingExperiment
     rounds: int = 0
     attack: Attack = field(default_factory=Attack)
     victims: int = 4

@@ -17,28 +17,28 @@ from gleak_lib.datasets.base import SPLITS, SplitName
 from gleak_lib.defenses import NO_DEFENSE, Defense
 from gleak_lib.errors import GleakError, ParameterError, unknown
 from gleak_lib.experiments.context import Context
-from gleak_lib.experiments.encoding import storable
+from gleak_lib.experiments.encoding import stored_as
 from gleak_lib.experiments.specs import scores
 from gleak_lib.experiments.specs.base import Output, Work
 from gleak_lib.experiments.specs.fields import count, defended, integers, one_defense, put
 from gleak_lib.experiments.specs.generator import described, with_weights
-from gleak_lib.experiments.specs.on_weights import WeightsCell, steps
+from gleak_lib.experiments.specs.on_weights import WeightsExperiment, steps
 from gleak_lib.experiments.specs.shapes import MAYBE, NUMBER, NUMBERS
-from gleak_lib.experiments.specs.training import TrainingCell
+from gleak_lib.experiments.specs.training import TrainingExperiment
 from gleak_lib.metrics.success import SUCCESSFUL
 from gleak_lib.types import Observation, Reconstruction
 
 SUMMARY = {score: {"mean": MAYBE, "std": MAYBE} for score in scores.SCORES}
 
 
-@storable
+@stored_as("AttackCell")
 @dataclass(frozen=True)
-class AttackCell(WeightsCell):
+class AttackExperiment(WeightsExperiment):
     """One attack on V victims that share the same weights: scores of every victim in both scalings.
 
     Attributes:
         training: gives image set, model and weights. Only what decides the attacked weights is kept
-            (`TrainingCell.at`): cells that attack the same weights are equal.
+            (`TrainingExperiment.at`): experiments that attack the same weights are equal.
         rounds: weights after so many rounds; 0 means fresh ones.
         attack: a preset of `attacks.ATTACKS` or a variant.
         victims: V.
@@ -74,7 +74,7 @@ class AttackCell(WeightsCell):
         "summary": {scaling: {"asr": MAYBE} | SUMMARY for scaling in scores.SCALINGS},
     }
 
-    training: TrainingCell
+    training: TrainingExperiment
     rounds: int = 0
     attack: Inversion = field(default_factory=Attack)
     victims: int = 32
@@ -158,7 +158,7 @@ class AttackCell(WeightsCell):
         """Return the victims' images and labels, see `datasets.victims`.
 
         Args:
-            dataset: the image set that the cell names.
+            dataset: the image set that the experiment names.
 
         Raises:
             ParameterError: more images than there are, or a client of a set that holds victims only.
@@ -276,25 +276,35 @@ class _Seen(NamedTuple):
 FEW, MANY = {"cpu": 2, "cuda": 64}, 256  # images of a run, and of all that run side by side
 
 
-def side_by_side(cells: Sequence[AttackCell], device: str) -> list[tuple[AttackCell, ...]]:
+def side_by_side(experiments: Sequence[AttackExperiment], device: str) -> list[tuple[AttackExperiment, ...]]:
     """Return groups of attacks that are computed at once: alike but for fresh weights, victims and seeds.
 
     On a CPU that pays for the smallest runs only (`benchmarks/together.py`). What is found is what a single
     run finds, up to rounding.
     """
-    groups: dict[Any, list[AttackCell]] = {}
-    for cell in cells:
-        images = cell.victims * cell.batch_size
-        alone = cell.rounds or cell.training.bottlenecks or ":" in cell.training.model or cell.updates > 1
-        alone = alone or cell.cleaning or not isinstance(cell.attack, Attack) or images > FEW.get(device, 0)
-        alone = alone or cell.attack.settings.get("statistics_weight")
-        if isinstance(cell.attack, Attack):
-            latent = not isinstance(cell.attack.variables, Pixels)
-            alone = alone or latent or cell.attack.optimizer.gradient_free
-        options = tuple(pair for pair in cell.training.options if pair[0] != "init")
-        training = dataclasses.replace(cell.training, options=options, seed=0)
-        alike = dataclasses.replace(cell, training=training, victim_seed=0, seed=0)
-        groups.setdefault(cell if alone else alike, []).append(cell)
+    groups: dict[Any, list[AttackExperiment]] = {}
+    for experiment in experiments:
+        images = experiment.victims * experiment.batch_size
+        alone = (
+            experiment.rounds
+            or experiment.training.bottlenecks
+            or ":" in experiment.training.model
+            or experiment.updates > 1
+        )
+        alone = (
+            alone
+            or experiment.cleaning
+            or not isinstance(experiment.attack, Attack)
+            or images > FEW.get(device, 0)
+        )
+        alone = alone or experiment.attack.settings.get("statistics_weight")
+        if isinstance(experiment.attack, Attack):
+            latent = not isinstance(experiment.attack.variables, Pixels)
+            alone = alone or latent or experiment.attack.optimizer.gradient_free
+        options = tuple(pair for pair in experiment.training.options if pair[0] != "init")
+        training = dataclasses.replace(experiment.training, options=options, seed=0)
+        alike = dataclasses.replace(experiment, training=training, victim_seed=0, seed=0)
+        groups.setdefault(experiment if alone else alike, []).append(experiment)
     found = []
     for group in groups.values():
         most = max(1, MANY // (group[0].victims * group[0].batch_size))
@@ -302,17 +312,17 @@ def side_by_side(cells: Sequence[AttackCell], device: str) -> list[tuple[AttackC
     return found
 
 
-def attack_together(cells: Sequence[AttackCell], context: Context) -> list[Output | GleakError]:
+def attack_together(experiments: Sequence[AttackExperiment], context: Context) -> list[Output | GleakError]:
     """Return what each of several attacks gives, or its own error; one that fails takes no other with it.
 
     Args:
-        cells: a group of `side_by_side`.
+        experiments: a group of `side_by_side`.
         context: where and how.
     """
-    attack = cells[0].attack
+    attack = experiments[0].attack
     assert isinstance(attack, Attack)
     try:
-        seen = [cell._seen(context) for cell in cells]
+        seen = [experiment._seen(context) for experiment in experiments]
         found = attacks.invert_together(
             [one.observation for one in seen],
             attack,
@@ -321,9 +331,9 @@ def attack_together(cells: Sequence[AttackCell], context: Context) -> list[Outpu
             compile=context.compile,
         )
     except GleakError:  # each alone says whether it is meant
-        return [_or_error(cell.run, context) for cell in cells]
-    each = zip(cells, seen, found, strict=True)
-    return [_or_error(cell._output, one, attack, theirs) for cell, one, theirs in each]
+        return [_or_error(experiment.run, context) for experiment in experiments]
+    each = zip(experiments, seen, found, strict=True)
+    return [_or_error(experiment._output, one, attack, theirs) for experiment, one, theirs in each]
 
 
 def _or_error(compute: Callable[..., Output], *given: Any) -> Output | GleakError:

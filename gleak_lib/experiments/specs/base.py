@@ -1,4 +1,4 @@
-"""What every kind of cell shares."""
+"""What every kind of experiment shares."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,7 +13,7 @@ from gleak_lib.experiments.context import Context
 
 
 class Output(NamedTuple):
-    """What running a cell gives: figures as plain numbers, maybe a few example images, parts of its time."""
+    """What an experiment gives: figures as plain numbers, maybe a few example images, parts of its time."""
 
     figures: dict[str, Any]
     examples: dict[str, np.ndarray] | None = None  # uint8, N x C x H x W each
@@ -36,7 +36,7 @@ class Work(NamedTuple):
         return Work((*((kind, *group) for group in self.groups), *self.groups), self.size)
 
 
-class Cell(ABC):
+class Experiment(ABC):
     """One point of an experiment.
 
     Attributes:
@@ -58,7 +58,7 @@ class Cell(ABC):
         return encoding.key(self)
 
     @property
-    def subject(self) -> "Cell | None":
+    def subject(self) -> "Experiment | None":
         """The experiment whose images and weights this one looks at; None where there is none."""
         return None
 
@@ -73,8 +73,8 @@ class Cell(ABC):
         return self.subject.pixel_statistics if self.subject else "resized"
 
     @property
-    def needs(self) -> "Cell | None":
-        """The training whose last weights the cell loads, so that the runner trains them first and once."""
+    def needs(self) -> "Experiment | None":
+        """The training whose last weights it loads, so that the runner trains them first and once."""
         return self.subject.needs if self.subject else None
 
     def work(self, images: Mapping[str, int]) -> Work:
@@ -86,7 +86,7 @@ class Cell(ABC):
         return Work(((self.kind, self.dataset_name),), 1.0)
 
     def check(self, dataset: ImageDataset) -> None:
-        """Refuse what the cell asks of its images and cannot have, before anything is computed.
+        """Refuse what the experiment asks of its images and cannot have, before anything is computed.
 
         Args:
             dataset: the image set named `dataset_name`.
@@ -128,16 +128,16 @@ def leaves(nested: Any) -> Iterator[Any]:
         yield from leaves(part)
 
 
-def from_json(data: Any) -> Cell:
-    """Return the cell that `encoding.encode` wrote down.
+def from_json(data: Any) -> Experiment:
+    """Return the experiment that `encoding.encode` wrote down.
 
     Raises:
-        StoreError: `data` is no cell that this version can make.
+        StoreError: `data` is no experiment that this version can make.
     """
     try:
-        cell = encoding.decode(data)
+        experiment = encoding.decode(data)
     except RecursionError:
-        raise StoreError("This is no cell: it is nested too deep.") from None
-    if not isinstance(cell, Cell):
-        raise StoreError(f"This is no cell but {type(cell).__name__}.")
-    return cell
+        raise StoreError("This is no experiment: it is nested too deep.") from None
+    if not isinstance(experiment, Experiment):
+        raise StoreError(f"This is no experiment but {type(experiment).__name__}.")
+    return experiment

@@ -8,13 +8,13 @@ import torch
 from gleak_lib.datasets.search import check_name
 from gleak_lib.experiments.context import Context
 from gleak_lib.experiments.encoding import stored_as
-from gleak_lib.experiments.specs.base import Cell, Output
+from gleak_lib.experiments.specs.base import Experiment, Output
 from gleak_lib.experiments.specs.shapes import NUMBER, NUMBERS, TRUTH
 
 
 @stored_as("CensusCell")
 @dataclass(frozen=True)
-class ClassCountsCell(Cell):
+class ClassCountsExperiment(Experiment):
     """Images by class and split.
 
     Attributes:

@@ -11,18 +11,18 @@ from gleak_lib.experiments.context import Context
 from gleak_lib.experiments.encoding import stored_as
 from gleak_lib.experiments.specs.base import Output
 from gleak_lib.experiments.specs.fields import defended, integers, one_defense, put
-from gleak_lib.experiments.specs.on_weights import WeightsCell
+from gleak_lib.experiments.specs.on_weights import WeightsExperiment
 from gleak_lib.experiments.specs.shapes import NUMBER
-from gleak_lib.experiments.specs.training import TrainingCell
+from gleak_lib.experiments.specs.training import TrainingExperiment
 
 
 @stored_as("TrafficCell")
 @dataclass(frozen=True)
-class CommunicationCostCell(WeightsCell):
+class CommunicationCostExperiment(WeightsExperiment):
     """Bytes of a gradient as it is shared, see `defenses.bytes_shared`; nothing is attacked.
 
     Attributes:
-        training, rounds, victim_seed, seed, defense: as in `AttackCell`.
+        training, rounds, victim_seed, seed, defense: as in `AttackExperiment`.
         victims: updates over which the bytes are averaged.
         batch_size: images behind an update; 64 is the local batch of 001 §V-A.
     """
@@ -30,7 +30,7 @@ class CommunicationCostCell(WeightsCell):
     kind: ClassVar[str] = "traffic"
     shapes: ClassVar[dict[str, Any]] = dict.fromkeys(("parameters", "bytes", "dense"), NUMBER)
 
-    training: TrainingCell
+    training: TrainingExperiment
     rounds: int = 0
     victims: int = 2
     batch_size: int = 64

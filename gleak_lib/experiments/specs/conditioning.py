@@ -9,23 +9,23 @@ import torch
 from gleak_lib import attacks, datasets
 from gleak_lib.errors import unknown
 from gleak_lib.experiments.context import Context
-from gleak_lib.experiments.encoding import storable
+from gleak_lib.experiments.encoding import stored_as
 from gleak_lib.experiments.specs.base import Output
 from gleak_lib.experiments.specs.fields import count, integers, put
-from gleak_lib.experiments.specs.on_weights import WeightsCell
+from gleak_lib.experiments.specs.on_weights import WeightsExperiment
 from gleak_lib.experiments.specs.shapes import NUMBERS
-from gleak_lib.experiments.specs.training import TrainingCell
+from gleak_lib.experiments.specs.training import TrainingExperiment
 
 COLUMNS = ("gradient_norm", "rms", "effective_rank", "flat")
 
 
-@storable
+@stored_as("ConditioningCell")
 @dataclass(frozen=True)
-class ConditioningCell(WeightsCell):
+class ConditioningExperiment(WeightsExperiment):
     """Singular values of the Jacobian of each image's gradient direction (`attacks.conditioning`).
 
     Attributes:
-        training, rounds, victims, victim_seed, mode: as in `AttackCell`.
+        training, rounds, victims, victim_seed, mode: as in `AttackExperiment`.
         probes: random directions per image; 0 takes all of them and is exact.
         seed: of the probes and the bottlenecks' noise.
     """
@@ -34,7 +34,7 @@ class ConditioningCell(WeightsCell):
     unbounded: ClassVar[tuple[str, ...]] = ("flat",)  # of models without activations
     shapes: ClassVar[dict[str, Any]] = dict.fromkeys(COLUMNS, NUMBERS) | {"singular_values": [NUMBERS]}
 
-    training: TrainingCell
+    training: TrainingExperiment
     rounds: int = 0
     victims: int = 4
     victim_seed: int = 0

@@ -1,4 +1,4 @@
-"""Fields of cells: checked, put in their one form, and said in a few words."""
+"""Fields of experiments: checked, put in their one form, and said in a few words."""
 
 from typing import Any
 
@@ -8,14 +8,14 @@ from gleak_lib.errors import ParameterError, shown
 VICTIM_SEEDS, LARGEST = 2**32 - 1, 2**63 - 1  # what numpy's and torch's generators take
 
 
-def integers(cell: Any, **least: int | None) -> None:
+def integers(experiment: Any, **least: int | None) -> None:
     """Refuse fields that are no integers, smaller than the least value given (None: any), or beyond any use.
 
     Raises:
         ParameterError: such a field; the message names it.
     """
     for name, minimum in least.items():
-        value, most = getattr(cell, name), VICTIM_SEEDS if name == "victim_seed" else LARGEST
+        value, most = getattr(experiment, name), VICTIM_SEEDS if name == "victim_seed" else LARGEST
         whole = isinstance(value, int) and not isinstance(value, bool)
         if not whole or not (-most if minimum is None else minimum) <= value <= most:
             expected = "an integer" if minimum is None else f"an integer of at least {minimum}"
@@ -23,10 +23,10 @@ def integers(cell: Any, **least: int | None) -> None:
             raise ParameterError(f"{name} must be {expected}, got {shown(value)}.")
 
 
-def put(cell: Any, **values: Any) -> None:
-    """Set fields of a frozen cell while it is made."""
+def put(experiment: Any, **values: Any) -> None:
+    """Set fields of a frozen experiment while it is made."""
     for name, value in values.items():
-        object.__setattr__(cell, name, value)
+        object.__setattr__(experiment, name, value)
 
 
 def count(number: int, noun: str) -> str:

@@ -6,26 +6,26 @@ from typing import Any
 import numpy as np
 
 from gleak_lib.errors import StoreError
-from gleak_lib.experiments.specs.base import Cell
+from gleak_lib.experiments.specs.base import Experiment
 
 
-def require_finite(cell: Cell, figures: dict[str, Any]) -> None:
+def require_finite(experiment: Experiment, figures: dict[str, Any]) -> None:
     """Refuse NaN and infinity in a cell's figures, but for those of which its class says so (`unbounded`).
 
     None is no number that went wrong: it says that a figure was never to be had.
 
     Args:
-        cell: what was computed.
+        experiment: what was computed.
         figures: its figures, nested dicts and lists of plain values.
 
     Raises:
         StoreError: If another figure is not finite; the message names it.
     """
     for path, value in _numbers(figures):
-        if not math.isfinite(value) and not set(path) & set(cell.unbounded):
+        if not math.isfinite(value) and not set(path) & set(experiment.unbounded):
             raise StoreError(
-                f"{cell.describe()} gave {'.'.join(path)} = {value}, which is no figure: the computation "
-                "failed. Nothing of it is stored."
+                f"{experiment.describe()} gave {'.'.join(path)} = {value}, which is no figure: "
+                "the computation failed. Nothing of it is stored."
             )
 
 

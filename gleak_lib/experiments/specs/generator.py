@@ -16,9 +16,9 @@ from gleak_lib.datasets import ImageDataset
 from gleak_lib.datasets.search import at_size, check_name
 from gleak_lib.errors import ParameterError
 from gleak_lib.experiments.context import Context
-from gleak_lib.experiments.encoding import storable
+from gleak_lib.experiments.encoding import stored_as
 from gleak_lib.experiments.specs import trained_weights
-from gleak_lib.experiments.specs.base import Cell, Output, Work
+from gleak_lib.experiments.specs.base import Experiment, Output, Work
 from gleak_lib.experiments.specs.fields import integers
 from gleak_lib.experiments.specs.shapes import NUMBER, NUMBERS
 from gleak_lib.generators import DCGAN
@@ -26,10 +26,10 @@ from gleak_lib.generators import DCGAN
 CURVE_POINTS = 100  # of the losses that are stored
 
 
-@storable
+@stored_as("GeneratorCell")
 @dataclass(frozen=True)
-class GeneratorCell(Cell):
-    """A DCGAN trained on a training split; it stands in an attack: `Latent(GeneratorCell(...))`.
+class GeneratorExperiment(Experiment):
+    """A DCGAN trained on a training split; it stands in an attack: `Latent(GeneratorExperiment(...))`.
 
     Its weights lie beside those of trainings and are no part of any result.
 
@@ -133,11 +133,11 @@ class GeneratorCell(Cell):
         return made, losses
 
 
-def described(attack: Inversion) -> GeneratorCell | None:
+def described(attack: Inversion) -> GeneratorExperiment | None:
     """Return the description of the generator that an attack searches with, if it has one."""
     if isinstance(attack, Attack) and isinstance(attack.variables, Latent):
         generator = attack.variables.generator
-        return generator if isinstance(generator, GeneratorCell) else None
+        return generator if isinstance(generator, GeneratorExperiment) else None
     return None
 
 

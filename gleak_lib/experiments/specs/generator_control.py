@@ -12,10 +12,10 @@ from gleak_lib.datasets import ImageDataset
 from gleak_lib.datasets.base import SplitName
 from gleak_lib.errors import ParameterError
 from gleak_lib.experiments.context import Context
-from gleak_lib.experiments.encoding import storable
-from gleak_lib.experiments.specs.base import Cell, Output, Work
+from gleak_lib.experiments.encoding import stored_as
+from gleak_lib.experiments.specs.base import Experiment, Output, Work
 from gleak_lib.experiments.specs.fields import integers
-from gleak_lib.experiments.specs.generator import GeneratorCell
+from gleak_lib.experiments.specs.generator import GeneratorExperiment
 from gleak_lib.experiments.specs.reidentification import ranks
 from gleak_lib.experiments.specs.scores import EXAMPLES
 from gleak_lib.experiments.specs.shapes import NUMBERS
@@ -25,9 +25,9 @@ SCORES = ("mse", "psnr", "ssim", "rank")
 AT_ONCE = 500  # samples
 
 
-@storable
+@stored_as("GeneratorControlCell")
 @dataclass(frozen=True)
-class GeneratorControlCell(Cell):
+class GeneratorControlExperiment(Experiment):
     """Samples of each victim's class, held against the victim: one of them, their mean, and the nearest.
 
     The nearest (least squared error) is chosen by the truth: no attacker could, and what an attack finds
@@ -36,7 +36,7 @@ class GeneratorControlCell(Cell):
     Attributes:
         generator: the description of the generator.
         dataset: the victims' image set.
-        victims, victim_seed, split: as for `AttackCell`; at most 8 victims.
+        victims, victim_seed, split: as for `AttackExperiment`; at most 8 victims.
         samples: of each victim's class.
         seed: of the latents.
     """
@@ -47,7 +47,7 @@ class GeneratorControlCell(Cell):
         "scores": {name: dict.fromkeys(SCORES, NUMBERS) for name in CONTROLS},
     }
 
-    generator: GeneratorCell
+    generator: GeneratorExperiment
     dataset: str
     victims: int = 8
     victim_seed: int = 0

@@ -16,8 +16,8 @@ from gleak_lib.bottlenecks.base import VariationalBottleneck
 from gleak_lib.errors import ParameterError
 from gleak_lib.experiments.context import Context
 from gleak_lib.experiments.encoding import stored_as
-from gleak_lib.experiments.specs.attack import AttackCell
-from gleak_lib.experiments.specs.base import Cell, Output, Work
+from gleak_lib.experiments.specs.attack import AttackExperiment
+from gleak_lib.experiments.specs.base import Experiment, Output, Work
 from gleak_lib.experiments.specs.shapes import NUMBER, NUMBERS, TEXT
 from gleak_lib.gradients.factored import by_row
 from gleak_lib.pixels import normalize
@@ -36,7 +36,7 @@ WATCHABLE = {
 
 @stored_as("TracksCell")
 @dataclass(frozen=True)
-class GradientTracksCell(Cell):
+class GradientTracksExperiment(Experiment):
     """An attack, watched: the dummy's gradients beside the client's (001 §III-A, Figs. 5 and 6).
 
     The dummy's gradients are those that the attack itself sees, under the noise of that very step.
@@ -50,7 +50,7 @@ class GradientTracksCell(Cell):
 
     kind: ClassVar[str] = "tracks"
     shapes: ClassVar[dict[str, Any]] = {
-        **AttackCell.shapes,
+        **AttackExperiment.shapes,
         "tracks": {
             "groups": [TEXT],
             "steps": NUMBERS,
@@ -62,7 +62,7 @@ class GradientTracksCell(Cell):
         },
     }
 
-    attacked: AttackCell
+    attacked: AttackExperiment
     points: int = 120
     tail: int = 200
     shown: int = 3
@@ -91,7 +91,7 @@ class GradientTracksCell(Cell):
             )
 
     @property
-    def subject(self) -> AttackCell:
+    def subject(self) -> AttackExperiment:
         """The attack."""
         return self.attacked
 
@@ -125,20 +125,22 @@ class GradientTracksCell(Cell):
 
 
 class _Watch:
-    """Called by the attack before each step; keeps what the cell stores."""
+    """Called by the attack before each step; keeps what the experiment stores."""
 
-    def __init__(self, observation: Observation, cell: GradientTracksCell) -> None:
+    def __init__(self, observation: Observation, experiment: GradientTracksExperiment) -> None:
         assert observation.labels is not None
         self.observation, self.labels = observation, observation.labels
         self.model = gradients.prepare(observation.model, observation.batch_size)
         self.groups = models.parameter_groups(observation.model)
-        attack = cell.attacked.attack
-        assert isinstance(attack, Attack)  # the cell has looked
+        attack = experiment.attacked.attack
+        assert isinstance(attack, Attack)  # the experiment has looked
         most = attack.schedule.max_steps
-        self.steps = recorded(most, cell.points)
-        self.tail = range(most - cell.tail + 1, most + 1)
-        generator = torch.Generator().manual_seed(cell.attacked.seed)
-        self.client = {group: self._flat(observation.gradients, group)[: cell.shown] for group in self.groups}
+        self.steps = recorded(most, experiment.points)
+        self.tail = range(most - experiment.tail + 1, most + 1)
+        generator = torch.Generator().manual_seed(experiment.attacked.seed)
+        self.client = {
+            group: self._flat(observation.gradients, group)[: experiment.shown] for group in self.groups
+        }
         self.chosen = {group: _two_entries(values, generator) for group, values in self.client.items()}
         self.curves: list[Tensor] = []  # G x V each
         self.last: list[Tensor] = []  # 2 x G x V each: similarity, and length relative to the client's

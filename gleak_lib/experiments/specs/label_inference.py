@@ -13,18 +13,18 @@ from gleak_lib.experiments.context import Context
 from gleak_lib.experiments.encoding import stored_as
 from gleak_lib.experiments.specs.base import Output
 from gleak_lib.experiments.specs.fields import defended, integers
-from gleak_lib.experiments.specs.on_weights import WeightsCell
+from gleak_lib.experiments.specs.on_weights import WeightsExperiment
 from gleak_lib.experiments.specs.shapes import NUMBERS
-from gleak_lib.experiments.specs.training import TrainingCell
+from gleak_lib.experiments.specs.training import TrainingExperiment
 
 
 @stored_as("LabelCell")
 @dataclass(frozen=True)
-class LabelInferenceCell(WeightsCell):
+class LabelInferenceExperiment(WeightsExperiment):
     """Accuracy of the label rules: the sign rule for one image, another for more.
 
     Attributes:
-        training, rounds, victims, batch_size, victim_seed, seed: as in `AttackCell`.
+        training, rounds, victims, batch_size, victim_seed, seed: as in `AttackExperiment`.
         distinct: whether no class stands twice in a batch, as GradInversion's rule assumes.
         rule: for more than one image, see `attacks.infer_batch`: `gradinversion`, which takes no batch with
             more images than classes, or `counts`, which attacks use wherever they infer labels.
@@ -33,7 +33,7 @@ class LabelInferenceCell(WeightsCell):
     kind: ClassVar[str] = "labels"
     shapes: ClassVar[dict[str, Any]] = {"accuracy": NUMBERS, "classes": NUMBERS}
 
-    training: TrainingCell
+    training: TrainingExperiment
     rounds: int = 0
     victims: int = 128
     batch_size: int = 1

@@ -10,21 +10,21 @@ from gleak_lib.datasets.base import SplitName
 from gleak_lib.defenses.slices import estimated_risk
 from gleak_lib.errors import ParameterError
 from gleak_lib.experiments.context import Context
-from gleak_lib.experiments.encoding import storable
+from gleak_lib.experiments.encoding import stored_as
 from gleak_lib.experiments.specs.base import Output
 from gleak_lib.experiments.specs.fields import defended, integers, put
-from gleak_lib.experiments.specs.on_weights import WeightsCell
+from gleak_lib.experiments.specs.on_weights import WeightsExperiment
 from gleak_lib.experiments.specs.shapes import NUMBERS, TEXT
-from gleak_lib.experiments.specs.training import TrainingCell
+from gleak_lib.experiments.specs.training import TrainingExperiment
 
 
-@storable
+@stored_as("LeakageRiskCell")
 @dataclass(frozen=True)
-class LeakageRiskCell(WeightsCell):
+class LeakageRiskExperiment(WeightsExperiment):
     """Risk of each layer as `SlicePerturbation` estimates it on these weights (`defenses.leakage_risk`).
 
     Attributes:
-        training, rounds: as in `AttackCell`.
+        training, rounds: as in `AttackExperiment`.
         root: the public images.
         norm: p of the Jacobian's norm; with another than 2 the risk is computed exactly.
     """
@@ -32,7 +32,7 @@ class LeakageRiskCell(WeightsCell):
     kind: ClassVar[str] = "risk"
     shapes: ClassVar[dict[str, Any]] = {"layers": [TEXT], "sizes": NUMBERS, "risk": NUMBERS, "error": NUMBERS}
 
-    training: TrainingCell
+    training: TrainingExperiment
     root: RootSet
     rounds: int = 0
     norm: float = 2.0

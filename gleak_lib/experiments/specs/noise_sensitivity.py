@@ -15,21 +15,21 @@ from gleak_lib.experiments.context import Context
 from gleak_lib.experiments.encoding import stored_as
 from gleak_lib.experiments.specs.base import Output, Work
 from gleak_lib.experiments.specs.fields import defended, integers
-from gleak_lib.experiments.specs.on_weights import WeightsCell
+from gleak_lib.experiments.specs.on_weights import WeightsExperiment
 from gleak_lib.experiments.specs.shapes import NUMBERS, TEXT
-from gleak_lib.experiments.specs.training import TrainingCell
+from gleak_lib.experiments.specs.training import TrainingExperiment
 from gleak_lib.pixels import normalize
 
 
 @stored_as("SpreadCell")
 @dataclass(frozen=True)
-class NoiseSensitivityCell(WeightsCell):
+class NoiseSensitivityExperiment(WeightsExperiment):
     """Cosine similarity, group by group, of gradients at the true image that differ in the noise alone.
 
     1 means that the noise does not matter to these gradients, 0 that they point anywhere (001 §III-A).
 
     Attributes:
-        training, rounds, victims, victim_seed, seed: as in `AttackCell`.
+        training, rounds, victims, victim_seed, seed: as in `AttackExperiment`.
         draws: pairs of noise draws that are compared for each victim.
     """
 
@@ -41,7 +41,7 @@ class NoiseSensitivityCell(WeightsCell):
         "mu": NUMBERS,
     }
 
-    training: TrainingCell
+    training: TrainingExperiment
     rounds: int = 0
     victims: int = 32
     draws: int = 8

@@ -5,27 +5,27 @@ from collections.abc import Mapping, Sequence
 from gleak_lib.attacks import Inversion
 from gleak_lib.datasets import ImageDataset
 from gleak_lib.datasets.victims import check_count
-from gleak_lib.experiments.specs.base import Cell, Work
-from gleak_lib.experiments.specs.training import TrainingCell
+from gleak_lib.experiments.specs.base import Experiment, Work
+from gleak_lib.experiments.specs.training import TrainingExperiment
 
 
-class WeightsCell(Cell):
-    """A cell on the weights that a training has after `rounds` rounds; 0 means fresh ones.
+class WeightsExperiment(Experiment):
+    """An experiment on the weights that a training has after `rounds` rounds; 0 means fresh ones.
 
-    Cells that look at the same weights hold the same training: see `TrainingCell.at`.
+    Experiments that look at the same weights hold the same training: see `TrainingExperiment.at`.
     """
 
-    training: TrainingCell
+    training: TrainingExperiment
     rounds: int
     victims: int
 
     @property
-    def subject(self) -> TrainingCell:
+    def subject(self) -> TrainingExperiment:
         """The training whose weights are looked at."""
         return self.training
 
     @property
-    def needs(self) -> TrainingCell | None:
+    def needs(self) -> TrainingExperiment | None:
         """The training whose last weights are looked at, unless they are fresh."""
         return self.training if self.rounds else None
 
@@ -42,7 +42,7 @@ class WeightsCell(Cell):
         return Work(self.training.alike(self.kind), count * self.training.pixels)
 
 
-def steps(training: TrainingCell, attack: Inversion, images: int) -> Work:
+def steps(training: TrainingExperiment, attack: Inversion, images: int) -> Work:
     """Return the work of an attack on so many images; all steps count, though a victim may stop sooner."""
     same, family = training.alike("attack", attack.kind)
     has = attack.settings
@@ -50,15 +50,15 @@ def steps(training: TrainingCell, attack: Inversion, images: int) -> Work:
     return Work(groups, attack.evaluations * images * training.pixels)
 
 
-def needed_trainings(cells: Sequence[Cell]) -> dict[TrainingCell, tuple[int, ...]]:
-    """Return the trajectories that cells need: a training up to the last round, and all rounds to keep."""
-    rounds: dict[TrainingCell, set[int]] = {}
-    for cell in cells:
-        if isinstance(needed := cell.needs, TrainingCell):
+def needed_trainings(experiments: Sequence[Experiment]) -> dict[TrainingExperiment, tuple[int, ...]]:
+    """Return the trajectories to compute: a training up to the last round, and all rounds to keep."""
+    rounds: dict[TrainingExperiment, set[int]] = {}
+    for experiment in experiments:
+        if isinstance(needed := experiment.needs, TrainingExperiment):
             rounds.setdefault(trajectory(needed), set()).add(needed.protocol.rounds)
     return {path.at(max(found)): tuple(sorted(found)) for path, found in rounds.items()}
 
 
-def trajectory(training: TrainingCell) -> TrainingCell:
+def trajectory(training: TrainingExperiment) -> TrainingExperiment:
     """Return the same for all trainings whose weights agree, round by round."""
     return training.at(1)

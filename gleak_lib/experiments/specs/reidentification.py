@@ -11,8 +11,8 @@ from gleak_lib.datasets import Pixels
 from gleak_lib.errors import ParameterError
 from gleak_lib.experiments.context import Context
 from gleak_lib.experiments.encoding import stored_as
-from gleak_lib.experiments.specs.attack import AttackCell
-from gleak_lib.experiments.specs.base import Cell, Output, Work
+from gleak_lib.experiments.specs.attack import AttackExperiment
+from gleak_lib.experiments.specs.base import Experiment, Output, Work
 from gleak_lib.experiments.specs.scores import EXAMPLES
 from gleak_lib.experiments.specs.shapes import NUMBER, NUMBERS
 
@@ -21,7 +21,7 @@ CHUNK = 4096  # candidates at once; as floats they take 50 MB
 
 @stored_as("LinkageCell")
 @dataclass(frozen=True)
-class ReidentificationCell(Cell):
+class ReidentificationExperiment(Experiment):
     """The rank of each victim's own image among all training images, by likeness to its reconstruction.
 
     Likeness is the correlation of the pixels, which brightness and contrast do not change. It is what
@@ -37,7 +37,7 @@ class ReidentificationCell(Cell):
     kind: ClassVar[str] = "linkage"
     shapes: ClassVar[dict[str, Any]] = {"ranks": NUMBERS, "candidates": NUMBER}
 
-    attack: AttackCell
+    attack: AttackExperiment
 
     def __post_init__(self) -> None:
         if self.attack.victims > EXAMPLES or self.attack.batch_size > 1:
@@ -47,7 +47,7 @@ class ReidentificationCell(Cell):
             )
 
     @property
-    def subject(self) -> AttackCell:
+    def subject(self) -> AttackExperiment:
         """The attack."""
         return self.attack
 

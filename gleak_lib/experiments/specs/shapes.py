@@ -1,6 +1,6 @@
 """What kind of value each stored figure is: a number where numbers are plotted, a list where there are many.
 
-Each kind of experiment says the shapes of its figures (`Cell.shapes`).
+Each kind of experiment says the shapes of its figures (`Experiment.shapes`).
 
 A shape is written like the figures themselves: `NUMBER`, `TEXT`, `TRUTH`, a list of one shape, a dict of
 shapes, and a tuple of one shape where there may be null. Values that no shape names are not looked at.

@@ -103,11 +103,11 @@ def _check(
     if metadata.get("sha256") != _digest(state):
         raise StoreError("the file is damaged (its checksum differs).")
     try:
-        cell, data = encoding.decode(json.loads(metadata["cell"])), json.loads(metadata["data"])
+        experiment, data = encoding.decode(json.loads(metadata["cell"])), json.loads(metadata["data"])
         alike = same_data(data, context.signature(training.dataset, training.statistics))
     except Exception as error:
         raise StoreError(f"the file does not say what it holds ({type(error).__name__}: {error}).") from error
-    if cell != training:
+    if experiment != training:
         raise StoreError("the file holds the weights of another training.")
     if not alike:
         raise StoreError(f"they were trained on other images named {training.dataset}.")

@@ -17,9 +17,9 @@ from gleak_lib.datasets.search import SIZE, at_size, check_name
 from gleak_lib.defenses import NO_DEFENSE, Defense
 from gleak_lib.errors import ParameterError, unknown
 from gleak_lib.experiments.context import Context
-from gleak_lib.experiments.encoding import storable
+from gleak_lib.experiments.encoding import stored_as
 from gleak_lib.experiments.specs import scores, trained_weights
-from gleak_lib.experiments.specs.base import Cell, Output, Work
+from gleak_lib.experiments.specs.base import Experiment, Output, Work
 from gleak_lib.experiments.specs.fields import count, defended, integers, one_defense, put
 from gleak_lib.experiments.specs.shapes import MAYBE, NUMBER, NUMBERS, TRUTH
 from gleak_lib.federated import Client, Protocol, clients_of
@@ -32,9 +32,9 @@ WEIGHTS = threading.RLock()
 """Held while weights are looked for and trained: a second thread finds what the first has trained."""
 
 
-@storable
+@stored_as("TrainingCell")
 @dataclass(frozen=True)
-class TrainingCell(Cell):
+class TrainingExperiment(Experiment):
     """A federated training (001 §V-A): accuracy per round, and weights to attack.
 
     Attributes:
@@ -97,7 +97,7 @@ class TrainingCell(Cell):
         """Which mean and std normalize the pixels."""
         return self.statistics
 
-    def at(self, rounds: int) -> "TrainingCell":
+    def at(self, rounds: int) -> "TrainingExperiment":
         """Return the training that ends with the weights of this one after `rounds` rounds.
 
         How many rounds were planned, when to stop early and how often to evaluate changes no round that was
@@ -216,16 +216,16 @@ class TrainingCell(Cell):
         return model.to(context.device)
 
 
-def train(cells: Sequence[TrainingCell], context: Context) -> list[Output]:
+def train(experiments: Sequence[TrainingExperiment], context: Context) -> list[Output]:
     """Train, keep the weights, and return each cell's curves.
 
     Args:
-        cells: alike but for their seeds and the rounds to keep.
+        experiments: alike but for their seeds and the rounds to keep.
         context: where and how.
     """
-    first, *_ = cells
+    first, *_ = experiments
     dataset = context.dataset(first.dataset, first.statistics)
-    models = [cell.build(dataset).to(context.device) for cell in cells]
+    models = [experiment.build(dataset).to(context.device) for experiment in experiments]
     if dataset.victims_only and not first.protocol.rounds:
         return [Output(scores.untrained(model)) for model in models]
     dataset.require_training()
@@ -233,27 +233,27 @@ def train(cells: Sequence[TrainingCell], context: Context) -> list[Output]:
         models,
         dataset.train,
         first.protocol,
-        generators=[torch.Generator().manual_seed(cell.seed) for cell in cells],
+        generators=[torch.Generator().manual_seed(experiment.seed) for experiment in experiments],
         val=dataset.val if first.protocol.validation == "split" else None,
         test=dataset.test,
         mean=dataset.mean,
         std=dataset.std,
         defense=[first.defense.prepare(model, dataset) for model in models] if first.defense else None,
-        keep=sorted({rounds for cell in cells for rounds in cell.keep}),
+        keep=sorted({rounds for experiment in experiments for rounds in experiment.keep}),
         progress=context.progress,
     )
-    for cell, history in zip(cells, histories, strict=True):
-        kept = {r: s for r, s in history.snapshots.items() if r in cell.keep}
+    for experiment, history in zip(experiments, histories, strict=True):
+        kept = {r: s for r, s in history.snapshots.items() if r in experiment.keep}
         for rounds, state in {**kept, history.rounds: history.last_state}.items():
             if rounds:
-                trained_weights.save(cell.at(rounds), state, context)
+                trained_weights.save(experiment.at(rounds), state, context)
     return [
         Output(scores.training(h, model), seconds={name: sum(getattr(h, name)) for name in SECONDS})
         for h, model in zip(histories, models, strict=True)
     ]
 
 
-def _built(training: TrainingCell, shape: tuple[int, int, int], classes: int) -> nn.Module:
+def _built(training: TrainingExperiment, shape: tuple[int, int, int], classes: int) -> nn.Module:
     options: dict[str, Any] = {"input_shape": shape, "num_classes": classes, "seed": training.seed}
     options |= dict(training.options)
     if ":" not in training.model:
@@ -267,7 +267,9 @@ def _built(training: TrainingCell, shape: tuple[int, int, int], classes: int) ->
 
 
 @functools.cache
-def _try(training: TrainingCell, shape: tuple[int, int, int], classes: int, mode: str, size: int) -> None:
+def _try(
+    training: TrainingExperiment, shape: tuple[int, int, int], classes: int, mode: str, size: int
+) -> None:
     """Run a model forward on torch's device of shapes: nothing is computed, and no memory is taken."""
     if ":" in training.model:  # a function of the user's may not know of devices
         _built(training, shape, classes)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from gleak_lib.attacks.inversion import Inversion
 from gleak_lib.defenses import Defense
 from gleak_lib.errors import StoreError
-from gleak_lib.experiments.specs.base import Cell
+from gleak_lib.experiments.specs.base import Experiment
 from gleak_lib.experiments.store.result import Result
 from gleak_lib.extras import require
 from gleak_lib.federated import Protocol
@@ -25,17 +25,17 @@ class Results(tuple[Result, ...]):
         Raises:
             StoreError: If the experiment is not among them.
         """
-        if not isinstance(which, Cell):
+        if not isinstance(which, Experiment):
             return super().__getitem__(which)
         if "found" not in vars(self):
-            self.found = {result.cell: result for result in self}
+            self.found = {result.experiment: result for result in self}
         if which not in self.found:
             raise StoreError(f"There is no result of {which.describe()} among these {len(self)}.")
         return self.found[which]
 
     def frame(
         self,
-        experiments: Cell | Iterable[Any] | Mapping[Any, Any] | None = None,
+        experiments: Experiment | Iterable[Any] | Mapping[Any, Any] | None = None,
         *,
         scaling: str = "minmax",
         label: str | Sequence[str] = "label",
@@ -47,10 +47,14 @@ class Results(tuple[Result, ...]):
             scaling, label: as for `frame`.
         """
         if isinstance(experiments, Mapping):
-            groups = {key: [self[cell] for cell in _several(part)] for key, part in experiments.items()}
+            groups = {
+                key: [self[experiment] for experiment in _several(part)] for key, part in experiments.items()
+            }
             return frame(groups, scaling=scaling, label=label)
-        cells = None if experiments is None else _several(experiments)
-        return frame(self if cells is None else [self[cell] for cell in cells], scaling=scaling)
+        experiments = None if experiments is None else _several(experiments)
+        return frame(
+            self if experiments is None else [self[experiment] for experiment in experiments], scaling=scaling
+        )
 
 
 def frame(
@@ -59,7 +63,7 @@ def frame(
     scaling: str = "minmax",
     label: str | Sequence[str] = "label",
 ) -> "DataFrame":
-    """Return a tidy table: of attacks a row per image, of other experiments what `Cell.rows` says.
+    """Return a tidy table: of attacks a row per image, of other experiments what `Experiment.rows` says.
 
     Columns are the kind, every field of the experiment and of its parts (bottlenecks and defenses as text; of
     two fields with one name the inner one is called after its part, too, as `training_seed`), settings of the
@@ -95,11 +99,11 @@ class _Setting(str):
 
 
 def _rows(result: Result, scaling: str) -> Iterator[dict[str, Any]]:
-    columns = result.cell.rows(result.figures, scaling)
+    columns = result.experiment.rows(result.figures, scaling)
     lists = {name: values for name, values in columns.items() if isinstance(values, list)}
     same = {name: value for name, value in columns.items() if name not in lists}
-    known = {"kind": result.cell.kind, **_fields(result.cell)}
-    origin = {"seconds": result.provenance.get("seconds"), "key": result.cell.key}
+    known = {"kind": result.experiment.kind, **_fields(result.experiment)}
+    origin = {"seconds": result.provenance.get("seconds"), "key": result.experiment.key}
     for values in zip(*lists.values(), strict=True) if lists else [()]:
         row = same | dict(zip(lists, values, strict=bool(lists)))
         found = {n: float("nan") if v is None else v for n, v in row.items()}
@@ -113,10 +117,10 @@ def _fields(noun: Any) -> dict[str, Any]:
     for holder, part in parts:  # which grows meanwhile
         for field, value in _values(part).items():
             name = holder if field == "name" else field
-            if isinstance(value, (Cell, Inversion, Protocol)):
+            if isinstance(value, (Experiment, Inversion, Protocol)):
                 parts.append((field, value))
             elif not (name == "rounds" and name in found):
-                always = isinstance(part, Cell) or name in (holder, "rounds")
+                always = isinstance(part, Experiment) or name in (holder, "rounds")
                 name = f"{holder}_{name}" if name in found else name
                 found[name if always else _Setting(name)] = _text(value)
     return found
@@ -135,4 +139,4 @@ def _text(value: Any) -> Any:
 
 
 def _several(given: Any) -> list[Any]:
-    return [given] if isinstance(given, (Cell, Result)) else list(given)
+    return [given] if isinstance(given, (Experiment, Result)) else list(given)

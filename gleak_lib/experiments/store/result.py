@@ -1,4 +1,4 @@
-"""What the store gives back for a cell, and views of it that plots and tables take."""
+"""What the store gives back for an experiment, and views of it that plots and tables take."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from gleak_lib.errors import StoreError
 from gleak_lib.experiments import encoding
-from gleak_lib.experiments.specs.base import Cell
+from gleak_lib.experiments.specs.base import Experiment
 from gleak_lib.experiments.specs.scores import QUANTILES
 
 SHOWN: set[str] = set()
@@ -18,16 +18,16 @@ SHOWN: set[str] = set()
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """A finished cell.
+    """A finished experiment.
 
     Attributes:
-        cell: what was asked.
+        experiment: what was asked.
         figures: plain numbers, rounded to six digits; see `specs.scores`.
         provenance: versions, device, images, seconds and date of the run.
         examples: a few images, uint8 N x C x H x W each (`truth`, `reconstruction`), or None.
     """
 
-    cell: Cell
+    experiment: Experiment
     figures: dict[str, Any]
     provenance: dict[str, Any]
     examples: dict[str, np.ndarray] | None = None
@@ -36,15 +36,16 @@ class Result:
         """Return the example images `truth` or `reconstruction`, N x C x H x W in [0, 1].
 
         Raises:
-            StoreError: the cell keeps no such images.
+            StoreError: the experiment keeps no such images.
         """
         if self.examples is None or name not in self.examples:
             raise StoreError(
-                f"{self.cell.describe()} keeps no images named {name!r}: the repository has pictures of what "
-                "the published chapters show, and no others. To compute it again, with its pictures, delete "
-                f"{self.cell.kind}/{self.cell.key}.json in the folder of results."
+                f"{self.experiment.describe()} keeps no images named {name!r}: the repository has "
+                "pictures of what the published chapters show, and no others. To compute it again, "
+                "with its pictures, delete "
+                f"{self.experiment.kind}/{self.experiment.key}.json in the folder of results."
             )
-        SHOWN.update(f"{self.cell.kind}/{key}" for key in encoding.keys(self.cell))
+        SHOWN.update(f"{self.experiment.kind}/{key}" for key in encoding.keys(self.experiment))
         return torch.from_numpy(self.examples[name]).float() / 255
 
     def trace(self) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""Finished cells as small JSON files that people can read and compare; nothing is ever unpickled."""
+"""Finished experiments as small JSON files that people can read and compare; nothing is ever unpickled."""
 
 import contextlib
 import traceback
@@ -13,7 +13,7 @@ from gleak_lib.errors import StoreError
 from gleak_lib.experiments import encoding, paths
 from gleak_lib.experiments.atomic import read_json, write_atomically
 from gleak_lib.experiments.specs import shapes
-from gleak_lib.experiments.specs.base import Cell, from_json
+from gleak_lib.experiments.specs.base import Experiment, from_json
 from gleak_lib.experiments.specs.finite import require_finite
 from gleak_lib.experiments.store import pictures
 from gleak_lib.experiments.store.document import intact, plain, rounded, text
@@ -25,28 +25,28 @@ if TYPE_CHECKING:
 
 
 class DamagedResultWarning(UserWarning):
-    """A stored file that cannot be used; its cell counts as missing and is computed again."""
+    """A stored file that cannot be used; its experiment counts as missing and is computed again."""
 
 
 class Status(NamedTuple):
-    """Which of the cells asked for are done, missing, failed or damaged."""
+    """Which of the experiments asked for are done, missing, failed or damaged."""
 
-    done: tuple[Cell, ...]
-    missing: tuple[Cell, ...]
-    failed: tuple[Cell, ...]
-    damaged: tuple[Cell, ...]
+    done: tuple[Experiment, ...]
+    missing: tuple[Experiment, ...]
+    failed: tuple[Experiment, ...]
+    damaged: tuple[Experiment, ...]
 
     @property
-    def lacking(self) -> tuple[Cell, ...]:
+    def lacking(self) -> tuple[Experiment, ...]:
         """Those that a run would compute."""
         return (*self.missing, *self.failed, *self.damaged)
 
 
 class Store:
-    """A folder with one file a finished cell: `<kind>/<key>.json`, and example images in `pictures/`.
+    """A folder with one file a finished experiment: `<kind>/<key>.json`, and example images in `pictures/`.
 
     Files are written atomically, so that a killed run leaves whole files only, and several writers of one
-    cell do not disturb each other.
+    experiment do not disturb each other.
 
     Args:
         folder: where results lie; it is made when the first is stored.
@@ -57,25 +57,25 @@ class Store:
         self.folder = Path(folder)
         self.cache = Path(cache) if cache else paths.cache_folder()
 
-    def path(self, cell: Cell) -> Path:
+    def path(self, experiment: Experiment) -> Path:
         """Return the file of a cell's result; it need not exist."""
-        own, *former = (self.folder / cell.kind / f"{key}.json" for key in encoding.keys(cell))
+        own, *former = (self.folder / experiment.kind / f"{key}.json" for key in encoding.keys(experiment))
         return own if own.exists() else next((path for path in former if path.exists()), own)
 
-    def get(self, cell: Cell) -> Result | None:
+    def get(self, experiment: Experiment) -> Result | None:
         """Return the stored result, or None where there is none.
 
-        A file that is damaged in whatever way, was changed after it was stored, or is of another cell is
-        warned of (`DamagedResultWarning`) and counts as missing: a run computes it again.
+        A file that is damaged in whatever way, was changed after it was stored, or is of another experiment
+        is warned of (`DamagedResultWarning`) and counts as missing: a run computes it again.
         """
         try:
-            return self._read(cell)
+            return self._read(experiment)
         except StoreError as error:
             warnings.warn(f"{error} It counts as missing.", DamagedResultWarning, stacklevel=2)
             return None
 
     def results(self, kind: str) -> Iterator[Result]:
-        """Yield all finished cells of a kind ("attack", "training" ...) in the order of their keys.
+        """Yield all finished experiments of a kind ("attack", "training" ...) in the order of their keys.
 
         A file that cannot be used is warned of (`DamagedResultWarning`) and left out. One that is stored
         under two spellings (`encoding.keys`) comes once.
@@ -83,7 +83,7 @@ class Store:
         for path in sorted((self.folder / kind).glob("*.json")):
             try:
                 result = self.read(path)
-                if path == self.path(result.cell):
+                if path == self.path(result.experiment):
                     yield result
             except StoreError as error:
                 warnings.warn(f"{error} It is left out.", DamagedResultWarning, stacklevel=2)
@@ -97,12 +97,14 @@ class Store:
         """
         stored = read_json(path)
         with _damage(path):
-            cell = from_json(stored["cell"])
-        if (result := self._read(cell, path)) is None:
+            experiment = from_json(stored["cell"])
+        if (result := self._read(experiment, path)) is None:
             raise FileNotFoundError(f"{path} is not there.")
         return result
 
-    def frame(self, experiments: str | Iterable[Cell] = "attack", *, scaling: str = "minmax") -> "DataFrame":
+    def frame(
+        self, experiments: str | Iterable[Experiment] = "attack", *, scaling: str = "minmax"
+    ) -> "DataFrame":
         """Return `frame` of what is stored.
 
         Args:
@@ -114,81 +116,83 @@ class Store:
 
     def put(
         self,
-        cell: Cell,
+        experiment: Experiment,
         figures: dict[str, Any],
         provenance: dict[str, Any],
         examples: dict[str, np.ndarray] | None = None,
     ) -> Result:
-        """Store a finished cell, forget that it ever failed, and return what `get` will give.
+        """Store a finished experiment, forget that it ever failed, and return what `get` will give.
 
         Raises:
             StoreError: the folder cannot be written, or figures are not finite or of another type than their
                 kind's.
         """
-        require_finite(cell, figures)
-        path = self.path(cell)
+        require_finite(experiment, figures)
+        path = self.path(experiment)
         stored = {
             "key": path.stem,
-            "about": cell.describe(),
-            "cell": encoding.encode(cell),
+            "about": experiment.describe(),
+            "cell": encoding.encode(experiment),
             "figures": rounded(figures),
             "provenance": rounded(provenance),
             "examples": pictures.save(self.folder, examples or {}),
         }
-        if problem := _misfit(cell, stored["figures"], stored["provenance"]):
-            raise StoreError(f"{cell.describe()} gave what cannot be stored: {problem}.")
+        if problem := _misfit(experiment, stored["figures"], stored["provenance"]):
+            raise StoreError(f"{experiment.describe()} gave what cannot be stored: {problem}.")
         write_atomically(path, text(stored))
-        self._failure(cell).unlink(missing_ok=True)
-        found = self._read(cell)
+        self._failure(experiment).unlink(missing_ok=True)
+        found = self._read(experiment)
         assert found is not None
         return found
 
-    def put_failure(self, cell: Cell, error: BaseException) -> None:
-        """Write down that a cell failed, and why."""
+    def put_failure(self, experiment: Experiment, error: BaseException) -> None:
+        """Write down that an experiment failed, and why."""
         stored = {
-            "key": cell.key,
-            "about": cell.describe(),
-            "cell": encoding.encode(cell),
+            "key": experiment.key,
+            "about": experiment.describe(),
+            "cell": encoding.encode(experiment),
             "error": f"{type(error).__name__}: {error}",
             "traceback": traceback.format_exception(error),
         }
-        write_atomically(self._failure(cell), text(stored))
+        write_atomically(self._failure(experiment), text(stored))
 
-    def failed(self, cell: Cell) -> str | None:
-        """Return the error of a cell that failed and was not finished since, else None."""
+    def failed(self, experiment: Experiment) -> str | None:
+        """Return the error of an experiment that failed and was not finished since, else None."""
         try:
-            return str(read_json(self._failure(cell))["error"])
+            return str(read_json(self._failure(experiment))["error"])
         except FileNotFoundError:
             return None
         except (StoreError, TypeError, KeyError):
             return "unknown error (its record is damaged)"
 
-    def status(self, cells: Iterable[Cell]) -> Status:
-        """Sort cells by their state; files are read in full, nothing is computed or warned of."""
-        found: dict[str, list[Cell]] = {name: [] for name in Status._fields}
-        for cell in dict.fromkeys(cells):
+    def status(self, experiments: Iterable[Experiment]) -> Status:
+        """Sort experiments by their state; files are read in full, nothing is computed or warned of."""
+        found: dict[str, list[Experiment]] = {name: [] for name in Status._fields}
+        for experiment in dict.fromkeys(experiments):
             try:
-                done = self._read(cell) is not None
-                state = "done" if done else "failed" if self.failed(cell) else "missing"
+                done = self._read(experiment) is not None
+                state = "done" if done else "failed" if self.failed(experiment) else "missing"
             except StoreError:
                 state = "damaged"
-            found[state].append(cell)
+            found[state].append(experiment)
         return Status(**{name: tuple(those) for name, those in found.items()})
 
-    def _failure(self, cell: Cell) -> Path:
-        return self.folder / "failed" / f"{cell.key}.json"
+    def _failure(self, experiment: Experiment) -> Path:
+        return self.folder / "failed" / f"{experiment.key}.json"
 
-    def _read(self, cell: Cell, path: Path | None = None) -> Result | None:
-        path = path or self.path(cell)
+    def _read(self, experiment: Experiment, path: Path | None = None) -> Result | None:
+        path = path or self.path(experiment)
         try:
             stored = read_json(path)
         except FileNotFoundError:
             return None
         with _damage(path):
             whole = intact(stored)
-            asked = from_json(stored["cell"]) == cell and stored["key"] == path.stem in encoding.keys(cell)
+            asked = from_json(stored["cell"]) == experiment and stored["key"] == path.stem in encoding.keys(
+                experiment
+            )
             figures, provenance, kept = stored["figures"], stored["provenance"], stored["examples"]
-            problem = _misfit(cell, figures, provenance)
+            problem = _misfit(experiment, figures, provenance)
         if not asked:
             raise StoreError(
                 f"{path} holds the result of other values (was it renamed, or a default changed?)."
@@ -196,11 +200,11 @@ class Store:
         if problem or not whole:
             problem = problem or "it was changed after it was stored, its checksum differs"
             raise StoreError(f"{path} is damaged: {problem}.")
-        return Result(cell, plain(figures), plain(provenance), pictures.load(path, kept))
+        return Result(experiment, plain(figures), plain(provenance), pictures.load(path, kept))
 
 
-def _misfit(cell: Cell, figures: Any, provenance: Any) -> str | None:
-    return shapes.misfit(figures, cell.shapes, "figures") or shapes.misfit(
+def _misfit(experiment: Experiment, figures: Any, provenance: Any) -> str | None:
+    return shapes.misfit(figures, experiment.shapes, "figures") or shapes.misfit(
         provenance, shapes.PROVENANCE, "provenance"
     )
 

@@ -1,4 +1,4 @@
-"""From a row of 001 Tables VIII to XII to cells, at any scale, and back to a table beside the paper's."""
+"""From rows of 001 Tables VIII to XII to experiments of any scale, and to a table beside the paper's."""
 
 import dataclasses
 import math
@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from gleak_lib.attacks import Attack, Inversion
 from gleak_lib.experiments import frame, tables
-from gleak_lib.experiments.specs.attack import AttackCell
-from gleak_lib.experiments.specs.base import Cell
-from gleak_lib.experiments.specs.training import TrainingCell
+from gleak_lib.experiments.specs.attack import AttackExperiment
+from gleak_lib.experiments.specs.base import Experiment
+from gleak_lib.experiments.specs.training import TrainingExperiment
 from gleak_lib.experiments.store.result import Result
 from gleak_lib.extras import require
 from gleak_lib.federated import Protocol
@@ -21,7 +21,7 @@ from gleak_book.paper_rows import NAMES, Row
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-Results = Mapping[Cell, Result]
+Results = Mapping[Experiment, Result]
 
 VALUES = ("ssim", "asr", "psnr", "mse", "lpips", "accuracy")
 TOLERANCES = {"ssim": 0.05, "asr": 10.0, "accuracy": 1.5}
@@ -74,13 +74,13 @@ class Scale:
         return cls(**given | changes)
 
 
-def training(row: Row, scale: Scale, seed: int) -> TrainingCell:
+def training(row: Row, scale: Scale, seed: int) -> TrainingExperiment:
     """Return the federated training of a row with one seed."""
     protocol, form = Protocol(rounds=scale.training_rounds), {}
     if scale.as_source:
         protocol = protocol.replace(validation=source_form.validation(row.dataset))
         form["statistics"] = source_form.statistics(row.dataset)
-    return TrainingCell(
+    return TrainingExperiment(
         row.dataset,
         row.model,
         bottlenecks=row.bottlenecks(),
@@ -92,19 +92,19 @@ def training(row: Row, scale: Scale, seed: int) -> TrainingCell:
     )
 
 
-def trainings(row: Row, scale: Scale) -> list[TrainingCell]:
+def trainings(row: Row, scale: Scale) -> list[TrainingExperiment]:
     """Return the trainings behind a row's accuracy, one a seed."""
     return [training(row, scale, seed) for seed in range(scale.seed, scale.seed + scale.seeds)]
 
 
-def attack(row: Row, scale: Scale) -> AttackCell:
+def attack(row: Row, scale: Scale) -> AttackExperiment:
     """Return the attack on the first seed's weights; each client applies the row's defense."""
     description = row.attacker(scale.tv)
     if description.kind == "lbfgs":
         description = description.replace(max_steps=scale.lbfgs_steps)
     else:
         description = description.replace(max_steps=scale.steps, drop_after=scale.plateau)
-    return AttackCell(
+    return AttackExperiment(
         training(row, scale, scale.seed),
         rounds=scale.rounds,
         attack=description,
@@ -116,15 +116,15 @@ def attack(row: Row, scale: Scale) -> AttackCell:
     )
 
 
-def cells(rows: Iterable[Row], scale: Scale, *, untrained: Sequence[str] = ()) -> list[Cell]:
-    """Return attack and trainings of every row, each cell once.
+def for_rows(rows: Iterable[Row], scale: Scale, *, untrained: Sequence[str] = ()) -> list[Experiment]:
+    """Return attack and trainings of every row, each experiment once.
 
     Args:
         rows: as `paper_rows.read` gives them.
         scale: how much of the protocol.
         untrained: image sets without training images. Table IX reports no accuracy and trains nothing either.
     """
-    found: list[Cell] = []
+    found: list[Experiment] = []
     for row in rows:
         if row.table != "IX" and row.dataset not in untrained:
             found += trainings(row, scale)
@@ -202,16 +202,16 @@ def extent(name: str, row: Row, scale: Scale) -> Extent:
     return attack_extent(attack(row, scale))
 
 
-def attack_extent(cell: AttackCell) -> Extent:
+def attack_extent(experiment: AttackExperiment) -> Extent:
     """Return `full` for the protocol of 001 §V-B, `reduced` for what can still be set beside its figures.
 
     The full protocol is 128 victims and the whole budget with its stop rule, whatever is known of the row's
     accuracy. Reduced are at least 16 victims and 2,000 steps, by which most attacks have converged. Both need
     fresh weights, which the paper's public code attacks.
     """
-    if cell.rounds or cell.victims < LEAST_VICTIMS or steps(cell.attack) < LEAST_STEPS:
+    if experiment.rounds or experiment.victims < LEAST_VICTIMS or steps(experiment.attack) < LEAST_STEPS:
         return "less"
-    whole = cell.victims >= FULL_VICTIMS and cell.attack == full_budget(cell.attack)
+    whole = experiment.victims >= FULL_VICTIMS and experiment.attack == full_budget(experiment.attack)
     return "full" if whole else "reduced"
 
 
@@ -236,7 +236,7 @@ def _figures(row: Row, scale: Scale, results: Results, scaling: str) -> dict[str
     attacked = results.get(attack(row, scale))
     if attacked is not None:
         found |= tables.attack_table(frame([attacked], scaling=scaling), "kind").iloc[0].to_dict()
-    trained = [results[cell] for cell in trainings(row, scale) if cell in results]
+    trained = [results[experiment] for experiment in trainings(row, scale) if experiment in results]
     if len(trained) == scale.seeds:
         found |= tables.training_table(frame(trained), "kind").iloc[0].to_dict()
     return found

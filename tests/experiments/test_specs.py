@@ -1,4 +1,4 @@
-"""Keys, round trips, and what makes two cells the same."""
+"""Keys, round trips, and what makes two experiments the same."""
 
 import dataclasses
 import hashlib
@@ -12,20 +12,20 @@ from gleak_lib.attacks import ATTACKS, Attack
 from gleak_lib.bottlenecks import CVB, PRECODE, Bottleneck
 from gleak_lib.defenses import DEFENSES, DP, Compression, Defense, Gaussian, chain
 from gleak_lib.errors import GleakError, ParameterError, StoreError
-from gleak_lib.experiments import AttackCell, TrainingCell, encoding, from_json
+from gleak_lib.experiments import AttackExperiment, TrainingExperiment, encoding, from_json
 from gleak_lib.experiments.specs.on_weights import needed_trainings
 from gleak_lib.federated import Protocol
 
-TRAINING = TrainingCell(
+TRAINING = TrainingExperiment(
     "digits",
     bottlenecks=(PRECODE(2, k=16), CVB(1, kl="exact")),
     protocol=Protocol(rounds=30, clients=4, lr=0.01),
     seed=3,
 )
-ATTACK = AttackCell(TRAINING, rounds=5, attack=ATTACKS["ignore"].replace(layers=("stage1",)), victims=4)
+ATTACK = AttackExperiment(TRAINING, rounds=5, attack=ATTACKS["ignore"].replace(layers=("stage1",)), victims=4)
 
 
-@pytest.mark.parametrize("cell", [TRAINING, ATTACK, AttackCell(TRAINING)])
+@pytest.mark.parametrize("cell", [TRAINING, ATTACK, AttackExperiment(TRAINING)])
 def test_json_round_trip(cell):
     again = from_json(json.loads(json.dumps(encoding.encode(cell))))
     assert again == cell and hash(again) == hash(cell) and again.key == cell.key
@@ -35,14 +35,14 @@ def test_key_is_the_hash_of_what_is_no_default():
     # Written out by hand: a change of this form would orphan every published result.
     protocol = '{"clients":2,"rounds":3,"type":"Protocol"}'
     text = f'{{"dataset":"digits","protocol":{protocol},"seed":1,"type":"TrainingCell"}}'
-    cell = TrainingCell("digits", protocol=Protocol(rounds=3, clients=2), seed=1)
+    cell = TrainingExperiment("digits", protocol=Protocol(rounds=3, clients=2), seed=1)
     assert cell.key == hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def test_key_is_the_same_in_another_process():
-    code = "from gleak_lib.experiments import *; print(AttackCell(TrainingCell('digits')).key)"
+    code = "from gleak_lib.experiments import *; print(AttackExperiment(TrainingExperiment('digits')).key)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == AttackCell(TrainingCell("digits")).key
+    assert done.stdout.strip() == AttackExperiment(TrainingExperiment("digits")).key
 
 
 def test_new_setting_with_default_keeps_old_keys(monkeypatch):
@@ -91,19 +91,19 @@ def test_every_value_decides_the_key(change):
 
 
 def test_equal_numbers_have_equal_keys():
-    cells = [TrainingCell("digits", bottlenecks=CVB(beta=beta, scale=1)) for beta in (1, 1.0)]
+    cells = [TrainingExperiment("digits", bottlenecks=CVB(beta=beta, scale=1)) for beta in (1, 1.0)]
     assert cells[0] == cells[1] and cells[0].key == cells[1].key
 
 
 def test_order_of_options_and_bottlenecks_does_not_matter():
-    one = TrainingCell("digits", options=(("a", 1), ("b", 2)), bottlenecks=(PRECODE(1), CVB(2)))
-    other = TrainingCell("digits", options={"b": 2, "a": 1}, bottlenecks=[CVB(2), PRECODE(1)])
+    one = TrainingExperiment("digits", options=(("a", 1), ("b", 2)), bottlenecks=(PRECODE(1), CVB(2)))
+    other = TrainingExperiment("digits", options={"b": 2, "a": 1}, bottlenecks=[CVB(2), PRECODE(1)])
     assert one == other and one.key == other.key
 
 
 def test_fresh_weights_do_not_depend_on_the_protocol():
     cells = {
-        AttackCell(dataclasses.replace(TRAINING, protocol=protocol, keep=keep))
+        AttackExperiment(dataclasses.replace(TRAINING, protocol=protocol, keep=keep))
         for protocol, keep in ((Protocol(), ()), (Protocol(rounds=7, lr=0.1, clients=3), (5,)))
     }
     assert len(cells) == 1
@@ -111,7 +111,7 @@ def test_fresh_weights_do_not_depend_on_the_protocol():
 
 def test_weights_after_r_rounds_depend_on_what_happens_until_then_only():
     def cell(**changes):
-        return AttackCell(
+        return AttackExperiment(
             dataclasses.replace(TRAINING, protocol=TRAINING.protocol.replace(**changes)), rounds=5
         )
 
@@ -136,10 +136,10 @@ def test_keep_is_no_part_of_a_training():
 def test_needed_trainings_groups_rounds_of_one_trajectory():
     other = dataclasses.replace(TRAINING, seed=9)
     cells = [
-        AttackCell(TRAINING, rounds=2),
-        AttackCell(TRAINING, rounds=7, seed=1),
-        AttackCell(TRAINING),
-        AttackCell(other, rounds=2),
+        AttackExperiment(TRAINING, rounds=2),
+        AttackExperiment(TRAINING, rounds=7, seed=1),
+        AttackExperiment(TRAINING),
+        AttackExperiment(other, rounds=2),
     ]
     assert needed_trainings(cells) == {TRAINING.at(7): (2, 7), other.at(2): (2,)}
 
@@ -155,18 +155,18 @@ def test_needed_trainings_groups_rounds_of_one_trajectory():
 )
 def test_bad_values(changes, message):
     with pytest.raises(ParameterError, match=message):
-        AttackCell(TRAINING, **changes)
+        AttackExperiment(TRAINING, **changes)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_numbers_must_be_finite(value):
     with pytest.raises(ParameterError, match="finite numbers only"):
-        encoding.encode(TrainingCell("digits", options={"x": value}))
+        encoding.encode(TrainingExperiment("digits", options={"x": value}))
 
 
 def test_only_storable_values():
     with pytest.raises(ParameterError, match=r"cannot hold .*object"):
-        encoding.encode(TrainingCell("digits", options={"x": object()}))
+        encoding.encode(TrainingExperiment("digits", options={"x": object()}))
 
 
 @pytest.mark.parametrize(
@@ -176,8 +176,8 @@ def test_only_storable_values():
         ({"a": 1}, "no storable class None"),
         ({"type": "Attack", "color": 1}, "cannot make Attack"),
         ({"type": "Attack", "tv": -1}, "tv must not be negative"),
-        ({"type": "Protocol"}, "no cell but Protocol"),
-        (3, "no cell but int"),
+        ({"type": "Protocol"}, "no experiment but Protocol"),
+        (3, "no experiment but int"),
         (
             {"type": "TrainingCell", "dataset": "digits", "defense": [["dq", []]]},
             "defense 'dq'. Did you mean",
@@ -194,9 +194,9 @@ def test_from_json_makes_cells_only(data, message):
 def test_descriptions_tell_cells_apart():
     assert TRAINING.architecture == 'cnn+cvb(1, kl="exact")+precode(2, k=16)'
     assert "weights after 5 rounds, 4 victims" in ATTACK.describe()
-    masked = AttackCell(TRAINING, attack=Attack().replace(exclude=("head",)))
+    masked = AttackExperiment(TRAINING, attack=Attack().replace(exclude=("head",)))
     assert "(layers: all but head)" in masked.describe()
-    assert "fresh weights" in AttackCell(TRAINING, attack=Attack()).describe()
+    assert "fresh weights" in AttackExperiment(TRAINING, attack=Attack()).describe()
 
 
 def test_mode_and_defense_leave_old_keys_alone():
