@@ -176,7 +176,7 @@ for group, names in models.parameter_groups(network).items():
 # %% [markdown]
 # A cosine similarity of 1 means that the noise does not matter; near 0 the two gradients have nothing in common, even though the image is the same. An
 # attack that draws noise of its own matches them no better than that with the true image. (A dummy far from the image can: {doc}`02_gradient_analysis`
-# shows one that is louder than the noise.) The stored experiments say the same of other images, at three positions, before and after training:
+# shows one whose signal is nearly as strong as the noise.) The stored experiments say the same of other images, at three positions, before and after training:
 
 # %% tags=["hide-input"]
 similar = results.frame(noise, label=("network", "rounds"))
@@ -205,8 +205,8 @@ glue("similarity", plots.picture(figure, alt), display=False)
 # The classifier keeps the more the farther away it is, perhaps because most of its gradient is the error of the prediction. What stands before the decoder
 # depends on the position: {glue:text}`kept-fresh`.
 #
-# Training raises every similarity. The table shows what goes with it: the means $\mu$ grow many times over, and at the two earlier positions $\sigma$ falls. The
-# network learns to be louder than its own noise. A KL term pulls $\mu$ towards 0, but its weight $\beta$ is small; towards which $\sigma$
+# Training raises every similarity. The table shows what goes with it: the means $\mu$ grow many times over, and at the two earlier positions $\sigma$ falls: the
+# signal grows against the noise. A KL term pulls $\mu$ towards 0, but its weight $\beta$ is small; towards which $\sigma$
 # it pulls depends on its form ({doc}`04_cvb_hyperparameters`).
 
 # %% tags=["hide-input"]
@@ -249,7 +249,7 @@ for attack in (ATTACKS["ig"], ATTACKS["ignore"]):
 # %% [markdown]
 # Table I of the paper tries masks in between: leave out only the decoder, or only one of the layers behind it. Each row
 # below matches the gradients that it names, on the same images. *Entries* are the numbers that are matched; *SSIM* is a mean ± standard deviation over images; *ASR*, the attack
-# success rate, is the share of images whose reconstruction has an SSIM of at least 0.5; *loss* is the attack's own. A dash stands for what the paper does not have.
+# success rate, is the share of images whose reconstruction has an SSIM of at least 0.5. A dash stands for what the paper does not have.
 #
 # ### Fresh weights
 #
@@ -291,7 +291,6 @@ columns = {
     "ssim": "SSIM",
     "asr": "ASR %",
     "asr_paper": "paper's ASR %",
-    "loss": "median loss",
 }
 fresh = table["rounds"] == rounds[0]
 tables.show(
@@ -308,7 +307,7 @@ tables.show(
 # %% tags=["hide-cell"]
 tables.show(
     table[~short],
-    columns=columns | {"rounds": "rounds of training"},
+    columns=columns | {"rounds": "rounds"},
     caption=f"The other masks: {victims} victims from {dataset}, one model (seed {seed}), at most {steps:,} steps, {scaled}, profile {profile}.",
 )
 
@@ -364,7 +363,7 @@ tables.show(
 # %% [markdown]
 # After {glue:text}`trained-rounds` rounds the attacks find {glue:text}`trained-range` % of the images behind PRECODE at any
 # position (single models {glue:text}`trained-single` %), and neither the mask nor the position makes a difference that is larger than the one
-# between models. So "the earlier, the safer" held for untrained models only, and there by the success rate: the mean SSIM is higher at P=1 than at P=2.
+# between models. So "the earlier, the safer" held for untrained models only, and there from P=3 to P=2: the success rates at P=2 and P=1 differ by one image, and the mean SSIM is higher at P=1.
 #
 # ## What the attacks see
 #

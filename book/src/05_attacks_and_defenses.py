@@ -281,9 +281,9 @@ private = {
     for key, experiment in trained.items()
 }
 table["epsilon"] = [
-    f"{max(found):,.3g}" if found else None
+    f"{float(f'{top:.3g}'):,.{0 if top >= 100 else 2}f}" if top else None
     for key in table[keys].itertuples(index=False, name=None)
-    for found in [private.get((*key, seed))]
+    for top in [max(private.get((*key, seed)) or [0])]
 ]
 ours = table[table["ssim"].notna()]
 ends = ours.groupby(["dataset", "family"], sort=False)["label"]
@@ -342,7 +342,7 @@ Markdown(
 # In the published run (profile `cpu`) CIFAR-10 is off at PRECODE with $K \ge 32$ only, where ours finds a little less. On MNIST ours finds less
 # wherever there is something to find. The page {doc}`Ours beside theirs <11_ours_beside_theirs>` says what is known of why.
 #
-# The order is roughly the paper's. It is not the same: in the paper every doubling of $K$ from 16 on makes PRECODE leak more, in ours clearly so only from 32 on; and on MNIST the weakest DP and
+# The order is roughly the paper's. It is not the same: in the paper every doubling of $K$ from 16 on makes PRECODE leak more, in ours only from 32 on; and on MNIST the weakest DP and
 # compression to a tenth leak more than any PRECODE up to $K=128$ in the paper, about as much as $K=128$ in ours. From $\sigma = 10^{-2}$ on this attack finds next to nothing behind DP; at $10^{-3}$ {glue:text}`weak-asr` % of its {glue:text}`victims` reconstructions on {glue:text}`set` are a success
 # ({glue:text}`weak-asr-paper` % in the paper). Behind compression to a tenth it finds {glue:text}`tenth-asr` % of the images of {glue:text}`set` ({glue:text}`tenth-asr-paper` % in the paper), behind compression to a hundredth {glue:text}`hundredth-asr` %. What stronger attacks find there stands in {doc}`09_what_stands`.
 #

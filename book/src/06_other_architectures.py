@@ -112,7 +112,7 @@ networks = {
 }
 
 # %% [markdown]
-# The attack is IG on the model without a bottleneck and Ignore on the one with a CVB, as in the paper. Victims and steps differ from model to model, since a step of ResNet-18 takes a hundred times as long as one of the CNN. On the last
+# The attack is IG on the model without a bottleneck and Ignore on the one with a CVB, as in the paper. Victims and steps differ from model to model, since a step of ResNet-18 takes many times as long as one of the CNN. On the last
 # image set the unprotected models also meet IG with other weights $\lambda$ of the prior (`tv`).
 
 # %% tags=["experiment"]
@@ -240,6 +240,7 @@ tables.show(
         "asr_paper": "paper's ASR %",
         "loss": "median loss",
     },
+    digits={"loss": 5},
     caption=f"IG by the weight λ of its prior, no bottleneck: {last}, victims: {counts}, {weights} (seed {seed}), as many steps as in the tables below, {scaled}, profile {profile}.",
 )
 
