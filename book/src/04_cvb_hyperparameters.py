@@ -388,6 +388,7 @@ for value, label in labels.items():
             none[value], color="0.4", ls="--", label="no bottleneck (ours)"
         )
         axes.set(xlabel=axis)
+        axes.tick_params(axis="x", labelsize=7)
     figure.supylabel(label, fontsize=10)
     handles = panels[0, 0].get_legend_handles_labels()
     figure.legend(*handles, loc="outside lower center", ncols=3)
@@ -423,6 +424,7 @@ for value, label in labels.items():
 
 # %% tags=["hide-input"]
 both = table[table["axis"].isin(forms)].rename(columns={"axis": "form"})
+both["beta"] = both["value"].map("{:g}".format)
 for name in ("sigma", "mu"):
     both[name] = [
         " → ".join(
