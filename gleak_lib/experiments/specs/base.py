@@ -37,7 +37,7 @@ class Work(NamedTuple):
 
 
 class Experiment(ABC):
-    """One point of an experiment.
+    """One point of a study.
 
     Attributes:
         kind: folder of its results.
