@@ -157,6 +157,29 @@ class Claim:
     at_most: float = math.inf
 
 
+def claims(about: str, values: Mapping[str, Mapping[str, np.ndarray]], **words: float) -> list[Claim]:
+    """Return the source's claims about `privacy` or `accuracy`.
+
+    Args:
+        about: one of the two.
+        values: our values of each claim, by its key in `paper/slices_claims.csv`.
+        words: what is written into the sentences.
+
+    Raises:
+        KeyError: If the values of a claim are missing.
+    """
+    rows: Any = paper.table("slices_claims")
+    return [
+        Claim(
+            row["claim"].format(**words),
+            row["theirs"],
+            values[row["key"]],
+            **{name: row[name] for name in ("at_least", "at_most") if not math.isnan(row[name])},
+        )
+        for row in rows[rows["about"] == about].to_dict("records")
+    ]
+
+
 def judged(claims: Sequence[Claim], digits: int = 1) -> "DataFrame":
     """Return a line a claim: claim, theirs, and by column our mean with its interval and the verdict."""
     columns = list(dict.fromkeys(name for claim in claims for name in claim.values))

@@ -13,7 +13,7 @@
 # :class: tip
 # **Question.** Can a client hide its image with noise on a few random slices of its update, and can the server then take the noise out of the average, so that nothing is lost?
 #
-# **Answer.** Hardly. Of one gradient on {glue:text}`first-set`, GIA finds {glue:text}`short-slices` dB behind slices, {glue:text}`short-dp` behind noise on everything, {glue:text}`short-none` without a defense; the mean image scores {glue:text}`short-mean`. With a stronger prior, who knows the layout
+# **Answer.** Hardly. Of one gradient on {glue:text}`first-set`, an attack by the cosine (GIA) finds {glue:text}`short-slices` dB behind slices, {glue:text}`short-dp` behind noise on everything, {glue:text}`short-none` without a defense; the mean image scores {glue:text}`short-mean`. With a stronger prior, an attacker who knows the layout
 # finds {glue:text}`short-single` of {glue:text}`short-best`, and from {glue:text}`about-updates` updates {glue:text}`short-median`. Compensation changes the accuracy by {glue:text}`short-compensation`.
 # ```
 #
@@ -29,6 +29,9 @@
 # 2. **Slices.** The gradient, written as one row, is cut into $s$ slices that carry equal risk. Where the risk is high, slices are short.
 # 3. **Noise.** Each client draws $d = \max(1, \lfloor s\gamma \rfloor)$ slices anew for each update, and adds $N(0, \sigma^2)$ to them: 20 % of the slices against DGA, 30 % against GIA, with $\sigma^2 = 10^{-2}$.
 # 4. **Compensation.** The server averages, writes the average as a matrix with $Q$ rows per column, and removes the directions whose eigenvalues are those that pure noise would have (the law of {cite:t}`marchenko1967`).
+#
+# The attacks are *DGA*, which matches gradients by the squared distance (as DLG), and *GIA*, which matches them by the cosine (as Inverting Gradients). The other defenses are *GC*, which sends the largest entries only, *DP-G* and *DP-L*, Gaussian and Laplace noise on every entry,
+# and *PLD*, which prunes one layer so that its gradient shows little of the image (as Soteria).
 #
 # A curious server could compensate a *single* client's update, too, to see the image. Against that the client first clips its gradient to a norm of at most $B$ and adds noise in proportion to $B$, so that the noise is large beside what is left.
 #
@@ -79,6 +82,8 @@ scaling: str = "none"  # images as they are; or minmax
 examples: int = 3  # images in the figures, at most 8
 
 # %% tags=["hide-input"]
+import math
+
 import pandas
 from gleak_lib import plots
 from gleak_lib.chapters import open_store, parameters
@@ -97,8 +102,8 @@ settings = parameters.check("13_slice_perturbation", globals())
 #
 # ### Trainings
 #
-# The clients are many and tiny, and no two hold alike data: each has one to ten images of each of two classes (of CIFAR-10 one to twenty), a tenth of the clients takes part in a round (of CIFAR-10 a fifth), and makes two passes of SGD over its images. What is not
-# said in the paper is chosen here: the network has tanh and weights after {cite:t}`glorot2010xavier`, because DGA needs a smooth network and SGD one with gradients (a sigmoid gives DGA smoothness, and SGD nothing); $s = 10$ slices; blocks of eight entries, because the greatest
+# The clients are many and tiny, and no two hold alike data: each has one to {glue:text}`about-samples` images of each of two classes (of CIFAR-10 twice as many), {glue:text}`about-clients` take part in a round, and make two passes of SGD over their images. What is not
+# said in the paper is chosen here: the network has tanh and weights after {cite:t}`glorot2010xavier`, because DGA needs a smooth network and SGD one with gradients (a sigmoid gives DGA smoothness, and SGD nothing); {glue:text}`about-slices` slices; blocks of eight entries, because the greatest
 # common divisor of the layers' sizes, which the paper takes, is two for this network; the Frobenius norm for the risk.
 #
 # First the protections, with the noise in both readings. Noise and compression act on the shared update; PLD needs the images of a step.
@@ -196,7 +201,7 @@ trainings = {
 }
 
 # %% [markdown]
-# Between the two readings lie four powers of ten. One seed for each of them. Noise that is not taken out adds up from round to round, so two trainings go on for longer:
+# Between the two readings lie four powers of ten. Each variance between them gets one seed. Noise that is not taken out adds up from round to round, so two trainings go on for longer:
 
 # %% tags=["experiment"]
 import dataclasses
@@ -228,7 +233,7 @@ longer = {
 # %% [markdown]
 # ### Attacks
 #
-# The worst case for the client, as in the paper: the gradient of a single image on fresh weights, the label known. DGA matches gradients by the squared distance with L-BFGS, GIA by the cosine with Adam on the sign. Here noise of variance $10^{-2}$ is on the gradient, the reading $\Delta\theta/\eta$;
+# The worst case for the client, as in the paper: the gradient of a single image on fresh weights, the label known. DGA searches with L-BFGS, GIA with Adam on the sign. Here noise of variance $10^{-2}$ is on the gradient, the reading $\Delta\theta/\eta$;
 # the last entry is the other reading.
 
 # %% tags=["experiment"]
@@ -563,8 +568,6 @@ Markdown(
 
 # %% tags=["hide-input"]
 risk = results.frame(risks, label="images")
-risk["share"] = risk["risk"] / risk.groupby("images")["risk"].transform("sum")
-risk["per_entry"] = risk["risk"] / risk["size"]
 bars = risk.assign(
     method=risk["images"],
     label=risk["layer"],
@@ -614,7 +617,6 @@ for against in methods:
         table = wang.wide(private_scores[against], source, value, digits)
         shown[against, value] = tables.show(
             table,
-            columns=list(table),
             caption=f"{value.upper()} against {against}, {about[against]} (fresh weights, {activation}), {victims} images of each set, {scale}, profile {profile}.",
         )
 shown["DGA", "psnr"]
@@ -630,7 +632,7 @@ psnr = {
 }
 low = [psnr[a, n, "slices, on Δθ"] for a in methods for n in datasets]
 Markdown(
-    f"""Against GIA on {main}, no defense leaves {psnr["GIA", main, "none"]:.1f} dB, slices {psnr["GIA", main, "slices"]:.1f}, noise on everything (DP-G) {psnr["GIA", main, "DP-G"]:.1f}, and the mean image, which is no attack at all, {psnr["GIA", main, wang.MEAN_IMAGE]:.1f}. That is what one would expect of noise on three slices of ten: the other seven are as they were.
+    f"""Against GIA on {main}, no defense leaves {psnr["GIA", main, "none"]:.1f} dB, slices {psnr["GIA", main, "slices"]:.1f}, noise on everything (DP-G) {psnr["GIA", main, "DP-G"]:.1f}, and the mean image, which is no attack at all, {psnr["GIA", main, wang.MEAN_IMAGE]:.1f}. That is what one would expect of noise on {100 * used["GIA"][0]:.0f} % of the slices: the others are as they were.
 PLD hides next to nothing from the cosine ({psnr["GIA", main, "PLD"]:.1f} dB), and a good deal from DGA ({psnr["DGA", main, "PLD"]:.1f}), until the attacker leaves the pruned layer out ({psnr["DGA", main, "PLD, muted"]:.1f}). DGA has no prior: noise drives its dummies out of the range of pixels, and its score *below* that of the mean image.
 In the other reading, with noise of the same variance on Δθ and so a hundred times as strong on the gradient, both attacks end at {min(low):.1f} to {max(low):.1f} dB: nothing is left to see."""
 )
@@ -644,31 +646,23 @@ from IPython.display import display
 display(shown["DGA", "ssim"], shown["GIA", "ssim"])
 
 # %% tags=["hide-input"]
-few_examples = min(examples, 3)
+count = min(examples, 3)
 pictured = {
-    "none": "none",
-    "slices": "slices",
-    "PLD": "PLD",
-    "PLD, muted": "PLD, muted",
-}
-rows = {
-    name: [
-        results[attacked["DGA", n, label]].images("reconstruction")[
-            :few_examples
+    name: torch.cat(
+        [
+            results[attacked["DGA", n, label]].images(which)[:count]
+            for n in datasets
         ]
-        for n in datasets
+    )
+    for name, label, which in [
+        ("original", "none", "truth"),
+        *((k, k, "reconstruction") for k in ("none", "slices", "PLD")),
+        ("PLD, muted", "PLD, muted", "reconstruction"),
     ]
-    for name, label in pictured.items()
 }
-originals = [
-    results[attacked["DGA", n, "none"]].images("truth")[:few_examples]
-    for n in datasets
-]
+originals = pictured.pop("original")
 figure = plots.reconstructions(
-    torch.cat(originals),
-    {name: torch.cat(images) for name, images in rows.items()},
-    columns=few_examples * len(datasets),
-    scaling=scaling,
+    originals, pictured, columns=len(originals), scaling=scaling
 )
 alt = "Rows of small images: originals, and what DGA finds without a defense, with slice perturbation, with a pruned layer, and with that layer left out."
 glue("seen", plots.picture(figure, alt), display=False)
@@ -676,48 +670,32 @@ glue("seen", plots.picture(figure, alt), display=False)
 # %% [markdown]
 # ## Attackers who know the defense
 #
-# All against GIA's setting (30 % of the slices).
+# All against GIA's setting ({glue:text}`about-share` % of the slices).
 
 # %% tags=["hide-input"]
 label = ["images", "protection", "strategy"]
 knowing = results.frame(known, scaling=scaling, label=label)
 strong = wang.scored(knowing, label)
-strong["column"] = strong["images"] + ": " + strong["protection"]
-kept = [
-    c
-    for c in dict.fromkeys(strong["column"])
-    if not c.endswith("none") or c.startswith(adaptive[0])
-]
-table = strong[strong["images"] == adaptive[0]].pivot(
-    index="strategy", columns="protection", values="psnr_text"
-)
 order = ["none", "DP-G", "slices", "slices, clipped"]
-table = table.reindex(index=list(strategies), columns=order).reset_index()
+by_strategy = {
+    name: rows.pivot(index="strategy", columns="protection", values="psnr_text")
+    .reindex(index=list(strategies), columns=order)
+    .reset_index()
+    for name, rows in strong.groupby("images", sort=False)
+}
+table = by_strategy.pop(adaptive[0])
 rarer = table["strategy"].isin(["muted, told which", "muted, variance known"])
 said = f"{victims} images, {steps:,} steps, {updates} updates of one image where several are combined, clipping at B = {clip:g}, profile {profile}. In brackets 95 % intervals over the images."
 tables.show(
     table[~rarer],
-    columns=list(table),
     caption=f"PSNR of attackers who know the defense on {adaptive[0]}: {said}",
 )
 
 # %% tags=["hide-cell"]
-display(
-    tables.show(
-        table[rarer],
-        columns=list(table),
-        caption=f"Two more on {adaptive[0]}: {said}",
-    )
-)
-for name in adaptive[1:]:
-    table = strong[strong["images"] == name].pivot(
-        index="strategy", columns="protection", values="psnr_text"
-    )
-    table = table.reindex(index=list(strategies), columns=order).reset_index()
-    shown = tables.show(
-        table, columns=list(table), caption=f"All on {name}: {said}"
-    )
-    display(shown)
+rest = {f"Two more on {adaptive[0]}": table[rarer]}
+rest |= {f"All on {name}": rows for name, rows in by_strategy.items()}
+for title, rows in rest.items():
+    display(tables.show(rows, caption=f"{title}: {said}"))
 
 # %% tags=["remove-input"]
 met_by = {
@@ -805,7 +783,6 @@ order = [f"{a}, {k}" for a in methods for k in ("none", "slices")]
 table = table[["activation", "weights", *order]]
 tables.show(
     table,
-    columns=list(table),
     caption=f"PSNR in dB by activation and initial weights of {model}: {main}, {victims} images, {lbfgs_steps:,} steps of DGA, {steps:,} of GIA, profile {profile}. In brackets 95 % intervals.",
 )
 
@@ -817,48 +794,33 @@ label = ["images", "reading", "protection", "victim"]
 learned = results.frame(trainings, label=label)
 learned["accuracy"] *= 100
 accuracy = wang.scored(learned, label[:3], ["accuracy"])
-kept = accuracy.to_dict("records")
-text = {
-    (r["images"], r["reading"], r["protection"]): r["accuracy_text"]
-    for r in kept
-}
-value = {
-    (r["images"], r["reading"], r["protection"]): r["accuracy"] for r in kept
-}
-source = theirs[theirs["against"] == "DGA"].set_index(["images", "protection"])[
-    "accuracy"
-]
+kept = accuracy.set_index(label[:3])
+text, value = (kept[c].to_dict() for c in ("accuracy_text", "accuracy"))
+source = theirs[theirs["against"] == "DGA"].set_index(["images", "protection"])
+source = source["accuracy"].to_dict()
 lines = {}
-for name, reading, protection in text:
-    if "Q=" in protection:
+for n, r, k in text:
+    if "Q=" in k:
         continue  # in a table of its own
-    line = lines.setdefault(protection, {"protection": protection})
-    for one in readings if reading == "–" else [reading]:
-        line[f"{name}, {one}"] = text[name, reading, protection]
-    known_ = source.get((name, protection), float("nan"))
-    line[f"{name}, theirs"] = intervals.said(
-        known_, float("nan"), float("nan"), 1
-    )
+    line = lines.setdefault(k, {"protection": k})
+    line |= {
+        f"{n}, {one}": text[n, r, k] for one in readings if r in ("–", one)
+    }
+    theirs_ = source.get((n, k), math.nan)
+    line[f"{n}, theirs"] = intervals.said(theirs_, math.nan, math.nan, 1)
 costs = pandas.DataFrame(list(lines.values())).fillna("–")
-costs = costs[
-    [
-        "protection",
-        *[f"{n}, {end}" for n in trained for end in [*readings, "theirs"]],
-    ]
-]
+ends = (*readings, "theirs")
+costs = costs[["protection", *(f"{n}, {end}" for n in trained for end in ends)]]
 tables.show(
     costs,
-    columns=list(costs),
     caption=f"Test accuracy after {training_rounds:,} rounds, percent; in brackets 95 % intervals over {seeds} trainings. {clients} clients, {clients_per_round} a round, {model} with {activation}; noise of variance {variance:g} on Δθ or on Δθ/η, clipping at B = {clip:g} of Δθ/η, profile {profile}. Theirs: Table II A, 2,000 rounds.",
 )
 
 # %% tags=["hide-input"]
-rises = {
-    "none": ("–", "none"),
-    "slices, Δθ": ("Δθ", "slices"),
-    "slices, Δθ, not compensated": ("Δθ", "slices, not compensated"),
-    "slices, Δθ/η": ("Δθ/η", "slices"),
-    "slices, Δθ/η, not compensated": ("Δθ/η", "slices, not compensated"),
+rises = {"none": ("–", "none")} | {
+    f"slices, {r}{end}": (r, f"slices{end}")
+    for r in readings
+    for end in ("", ", not compensated")
 }
 points = [
     {"training": name, "round": r, "accuracy": 100 * curve[r]}
@@ -894,27 +856,29 @@ glue("rises", plots.picture(figure, alt), display=False)
 # %% tags=["remove-input"]
 acc = {k[1:]: v for k, v in value.items() if k[0] == first}
 nothing = acc["–", "none"]
+printed = theirs.pivot(
+    index=["against", "images"], columns="protection", values="accuracy"
+)
+apart = printed["none"] - printed["GC"]
 Markdown(
     f"""On {first} no defense reaches {nothing:.1f} % after {training_rounds:,} rounds. **With noise on Δθ** noise on everything leaves {acc["Δθ", "DP-G"]:.1f} % and slices without compensation {acc["Δθ", "slices, not compensated"]:.1f} %; compensated slices reach {acc["Δθ", "slices"]:.1f} %. **With noise on Δθ/η** all of them are close to no defense: DP-G {acc["Δθ/η", "DP-G"]:.1f} %, slices {acc["Δθ/η", "slices, not compensated"]:.1f} % without and {acc["Δθ/η", "slices"]:.1f} % with compensation.
-No single reading gives the paper's picture, in which DP is at chance *and* slices cost two points *and* images are hidden no worse than by DP. GC with the largest fifth of the entries costs {nothing - acc["–", "GC"]:.1f} points here, and 55 in the paper."""
+No single reading gives the paper's picture, in which DP is at chance *and* slices cost two points *and* images are hidden no worse than by DP. GC with the largest fifth of the entries costs {nothing - acc["–", "GC"]:.1f} points here, and {min(apart):.0f} to {max(apart):.0f} on the paper's sets."""
 )
 
 # %% tags=["hide-input"]
 lasting = pandas.DataFrame(
     [
-        {"training": label, "round": r, "accuracy": 100 * curve[r]}
+        {"training": label}
+        | {
+            f"round {r}": 100 * results[experiment].figures["test_accuracy"][r]
+            for r in range(0, long_rounds + 1, 5 * evaluate_every)
+        }
         for label, experiment in longer.items()
-        for curve in [results[experiment].figures["test_accuracy"]]
-        for r in range(0, long_rounds + 1, 5 * evaluate_every)
     ]
 )
-table = lasting.pivot(index="training", columns="round", values="accuracy")
-table.columns = [f"round {r}" for r in table.columns]
-table = table.reset_index()
 tables.show(
-    table,
-    columns=list(table),
-    digits=dict.fromkeys(list(table)[1:], 1),
+    lasting,
+    digits=dict.fromkeys(list(lasting)[1:], 1),
     caption=f"Accuracy in percent of two trainings that go on, noise on Δθ, {first}, one seed, profile {profile}.",
 )
 
@@ -944,25 +908,22 @@ glue("levels", plots.picture(figure, alt), display=False)
 # ```
 
 # %% tags=["hide-input"]
-label = ["Q", *readings]
-qs = pandas.DataFrame(
-    [
-        {
-            "Q": f"{q:g}",
-            **{
-                r: text[first, r, "slices" if q == 6 else f"slices, Q={q:g}"]
-                for r in readings
-            },
-        }
-        for q in sorted({6.0, *aspects})
-    ]
-)
+kinds_of = {
+    f"{q:g}": "slices" if q == 6 else f"slices, Q={q:g}"
+    for q in sorted({6.0, *aspects})
+}
 source = wang.table_iii("D")
 source = source[source["images"] == first].set_index("setting")["accuracy"]
-qs["theirs"] = [source.get(q, float("nan")) for q in qs["Q"]]
+qs = pandas.DataFrame(
+    [
+        {"Q": q}
+        | {r: text[first, r, kind] for r in readings}
+        | {"theirs": source.get(q, math.nan)}
+        for q, kind in kinds_of.items()
+    ]
+)
 tables.show(
     qs,
-    columns=list(qs),
     digits={"theirs": 1},
     caption=f"Accuracy by Q, rows per column of the server's matrix: {first}, {training_rounds:,} rounds, {seeds} trainings, profile {profile}. Theirs: Table III D, after 2,000 rounds of their ConvNet.",
 )
@@ -1028,187 +989,65 @@ Markdown(
 
 # %% tags=["hide-input"]
 pair = {"column": "protection", "each": ["images", "victim"]}
-gaps = {
-    (a, one, other): wang.differences(
-        found[found["against"] == a], one, other, "psnr", **pair
-    )
-    for a in methods
-    for one, other in [
-        ("PLD, muted", "PLD"),
-        ("slices", "DP-G"),
-        ("slices", "GC"),
-    ]
-}
-each = {
-    k: {a: gaps[(a, *k)] for a in methods} for k in [key[1:] for key in gaps]
-}
 alike = {"column": "setting", "each": ["images", "victim"]}
-study = {
-    name: {
-        "GIA": wang.differences(
-            slicing[slicing["study"] == kind], one, other, "psnr", **alike
-        )
+values = {
+    key: {
+        a: wang.differences(found[found["against"] == a], *two, "psnr", **pair)
+        for a in methods
     }
-    for name, kind, one, other in [
-        ("cut", "slicing", "layer-size", "sensitivity"),
-        ("small", "root", str(min(sizes)), str(root)),
-        ("large", "root", str(root), str(max(sizes))),
-        ("bias", "bias", str(biases[-1]), str(biases[0])),
-    ]
+    for key, two in {
+        "muted": ("PLD, muted", "PLD"),
+        "DP-G": ("slices", "DP-G"),
+        "GC": ("slices", "GC"),
+    }.items()
 }
-denoise = knowing[knowing["strategy"] == "compensated"]
-study["clip"] = {
-    "GIA": wang.differences(
-        denoise, "slices", "slices, clipped", "psnr", **pair
-    )
-}
-claims = [
-    wang.Claim(
-        "Muted PLD leaks at least 5 dB more than PLD",
-        "8.9 to 16.3",
-        each["PLD, muted", "PLD"],
-        5,
-    ),
-    wang.Claim(
-        "Slices are within 1 dB of DP-G",
-        "0.05 to 0.25",
-        each["slices", "DP-G"],
-        -1,
-        1,
-    ),
-    wang.Claim(
-        "Slices are not above GC",
-        "−0.1 to −0.2",
-        each["slices", "GC"],
-        at_most=0,
-    ),
-    wang.Claim(
-        "Cut by size leaks at least 3.8 dB more than by risk",
-        "3.8 to 4.9",
-        study["cut"],
-        3.8,
-    ),
-    wang.Claim(
-        f"A root set of {min(sizes)} leaks more than one of {root}",
-        "1.6 to 1.8",
-        study["small"],
-        0,
-    ),
-    wang.Claim(
-        f"{root} images do as well as {max(sizes)}, within 0.5 dB",
-        "0.1 to 0.2",
-        study["large"],
-        -0.5,
-        0.5,
-    ),
-    wang.Claim(
-        f"Bias {biases[-1]:g} leaks more than {biases[0]:g}",
-        "3.3 to 3.8",
-        study["bias"],
-        0,
-    ),
-    wang.Claim(
-        "Clipping takes at least 2.4 dB from who compensates",
-        "2.4 to 2.7",
-        study["clip"],
-        2.4,
-    ),
-]
-privacy = wang.judged(claims)
+for key, kind, *two in [
+    ("cut", "slicing", "layer-size", "sensitivity"),
+    ("small", "root", f"{min(sizes)}", f"{root}"),
+    ("large", "root", f"{root}", f"{max(sizes)}"),
+    ("bias", "bias", f"{biases[-1]}", f"{biases[0]}"),
+]:
+    rows = slicing[slicing["study"] == kind]
+    values[key] = {"GIA": wang.differences(rows, *two, "psnr", **alike)}
+rows, two = (
+    knowing[knowing["strategy"] == "compensated"],
+    ("slices", "slices, clipped"),
+)
+values["clip"] = {"GIA": wang.differences(rows, *two, "psnr", **pair)}
+words = {"small": min(sizes), "root": root, "large": max(sizes)}
+words |= {"most": biases[-1], "least": biases[0]}
+privacy = wang.judged(wang.claims("privacy", values, **words))
 tables.show(
     privacy,
-    columns=list(privacy),
     caption=f"Claims about privacy, differences of PSNR in dB, image by image: {victims} images of each set, profile {profile}. In brackets 95 % intervals.",
 )
 
 # %% tags=["hide-input"]
-each = {"column": "protection", "each": ["images", "victim"]}
-lost = {
-    (one, other): {
-        r: wang.differences(
-            learned[learned["reading"].isin([r, "–"])],
-            one,
-            other,
-            "accuracy",
-            **each,
-        )
-        for r in readings
-        if len(
-            learned[
-                (learned["reading"].isin([r, "–"]))
-                & (learned["protection"] == other)
-            ]
-        )
+under = {r: learned[learned["reading"].isin([r, "–"])] for r in readings}
+values = {
+    key: {
+        r: wang.differences(rows, one, other, "accuracy", **pair)
+        for r, rows in under.items()
+        if other in set(rows["protection"])
     }
-    for one, other in [
-        ("none", "slices"),
-        ("none", "GC"),
-        ("slices", "PLD"),
-        ("slices", "slices, not compensated"),
-        ("slices", "slices, clipped"),
-        ("slices", f"slices, Q={aspects[0]:g}"),
+    for key, one, other in [
+        ("slices", "none", "slices"),
+        ("GC", "none", "GC"),
+        ("PLD", "slices", "PLD"),
+        ("slices, not compensated", "slices", "slices, not compensated"),
+        ("slices, clipped", "slices", "slices, clipped"),
+        ("Q", "slices", f"slices, Q={aspects[0]:g}"),
     ]
-}
-chance = {
+} | {
     k: {
-        r: learned[(learned["reading"] == r) & (learned["protection"] == k)][
-            "accuracy"
-        ].to_numpy()
-        for r in readings
+        r: rows.loc[rows["protection"] == k, "accuracy"].to_numpy()
+        for r, rows in under.items()
     }
     for k in ("DP-G", "DP-L")
 }
-claims = [
-    wang.Claim(
-        "Slices cost at most 2.6 points",
-        "1.3 to 2.5",
-        lost["none", "slices"],
-        at_most=2.6,
-    ),
-    wang.Claim(
-        "Compensation raises the accuracy",
-        "Fig. 2",
-        lost["slices", "slices, not compensated"],
-        0,
-    ),
-    wang.Claim(
-        "DP-G is at chance (at most 15 %)",
-        "10.1 to 10.4",
-        chance["DP-G"],
-        at_most=15,
-    ),
-    wang.Claim(
-        "DP-L is at chance (at most 15 %)",
-        "10.0 to 10.2",
-        chance["DP-L"],
-        at_most=15,
-    ),
-    wang.Claim(
-        "GC at 80 % costs at least 20 points",
-        "24 to 59",
-        lost["none", "GC"],
-        20,
-    ),
-    wang.Claim(
-        "PLD costs more than slices", "2.6 to 2.9", lost["slices", "PLD"], 0
-    ),
-    wang.Claim(
-        "Q = 6 is at least 4 points above Q = 1",
-        "4.0",
-        lost["slices", f"slices, Q={aspects[0]:g}"],
-        4,
-    ),
-    wang.Claim(
-        "Clipping costs less than 1 point",
-        "0.6 to 0.8",
-        lost["slices", "slices, clipped"],
-        at_most=1,
-    ),
-]
-utility = wang.judged(claims)
+utility = wang.judged(wang.claims("accuracy", values, aspect=aspects[0]))
 tables.show(
     utility,
-    columns=list(utility),
     caption=f"Claims about accuracy, in points or percent, training by training: {', '.join(trained)}, {training_rounds:,} rounds, {seeds} seeds, noise on Δθ or on Δθ/η, profile {profile}. In brackets 95 % intervals.",
 )
 
@@ -1238,16 +1077,16 @@ Markdown(
 #
 # ## Take-away
 #
-# Noise on three slices of ten leaves seven as they were: of a single update it hides less than the same noise on everything, least from an attacker who finds the noisy slices, and after several updates of one image nearly nothing. Compensation removes signal together with noise; it
+# Noise on {glue:text}`about-share` % of the slices leaves the others as they were: of a single update it hides less than the same noise on everything, least from an attacker who finds the noisy slices, and after several updates of one image nearly nothing. Compensation removes signal together with noise; it
 # changed the accuracy by {glue:text}`short-compensation`. Where noise is weak enough for training, noise on all entries costs as little and hides more, and if it is clipped and accounted for ({doc}`05_attacks_and_defenses`) it comes with a guarantee: prefer it to slices, and see {doc}`09_what_stands` for what else was not broken.
 #
 # ## Exercises
 #
-# **1.** With 30 % of the slices noisy, in how many of {glue:text}`about-updates` updates is an entry noisy, and when does the median fail?
+# **1.** With {glue:text}`about-share` % of the slices noisy, in how many of {glue:text}`about-updates` updates is an entry noisy, and when does the median fail?
 #
 # ```{admonition} Solution
 # :class: dropdown
-# The number is binomial. Of ten updates more than half are noisy with a probability of 4.7 %, and exactly half with 10 %. In all other cases the clean value, which is the same each time, holds the middle. With exactly five noisy values it is at one edge of the middle unless they lie on both sides. With $\gamma = 0.5$ the median would fail for many more entries, and the noise would cost more.
+# The number is binomial. With 30 % of the slices and ten updates, more than half of them are noisy with a probability of 4.7 %, and exactly half with 10 %. In all other cases the clean value, which is the same each time, holds the middle. With exactly five noisy values it is at one edge of the middle unless they lie on both sides. With $\gamma = 0.5$ the median would fail for many more entries, and the noise would cost more.
 # ```
 #
 # **2.** Cut the gradient into more slices. Does privacy change, and what happens to the spectrum?
@@ -1276,6 +1115,12 @@ numbers = {
     "short-median": f"{met_by['slices', 'combined, stronger prior']:.1f}",
     "short-compensation": " and by ".join(gain),
     "about-updates": f"{updates}",
+    "about-share": f"{100 * used['GIA'][0]:.0f}",
+    "about-samples": f"{samples}",
+    "about-clients": f"{clients_per_round} of {clients} clients"
+    + " (of CIFAR-10 twenty times as many of ten times as many)"
+    * ("cifar10" in trained),
+    "about-slices": f"{slices}",
     "about-seeds": f"{seeds}",
     "about-rounds": f"{training_rounds:,}",
     "root-size": f"{root}",

@@ -95,7 +95,7 @@ def test_tables_have_them():
 
 def test_in_words():
     assert intervals.said(42.2, 28.4, 56.7) == "42 (28–57)"
-    assert intervals.said(-0.25, -1.5, 1.0, 2) == "−0.25 (−1.50–1.00)"
+    assert intervals.said(-0.25, -1.5, 1.0, 2) == "−0.25 (−1.50 to 1.00)"
     assert intervals.said(-3.0, math.nan, math.nan, 1) == "−3.0"
     assert intervals.said(math.nan, math.nan, math.nan) == tables.MISSING
 

@@ -112,7 +112,7 @@ def test_a_picture_carries_its_bytes_and_its_words():
     assert 'alt="Two rows, &quot;original&quot; &amp; IG"' in shown and "max-width: 100%" in shown
     assert found.width == round(100 * figure.get_figwidth())
     assert plots.picture(figure, found.alt) == found
-    assert "b'" not in repr(found)  # nobody wants to read a PNG
+    assert "b'" not in repr(found)  # nobody wants to read a picture's bytes
 
 
 def test_a_picture_without_words_is_refused():

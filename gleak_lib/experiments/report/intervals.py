@@ -93,11 +93,12 @@ def nested(
 
 
 def said(value: float, low: float, high: float, digits: int = 0) -> str:
-    """Return `42 (28–57)`; the value alone where there is no interval, a dash where there is no value."""
+    """Return `42 (28–57)`, or `1 (−2 to 4)`; without an interval the value, without a value a dash."""
     if np.isnan(value):
         return MISSING
     numbers = [f"{number:.{digits}f}".replace("-", "−") for number in (value, low, high)]
-    return numbers[0] if np.isnan(low) else "{} ({}–{})".format(*numbers)
+    form = "{} ({} to {})" if low < 0 else "{} ({}–{})"
+    return numbers[0] if np.isnan(low) else form.format(*numbers)
 
 
 def _check(count: int, confidence: float) -> None:
