@@ -13,8 +13,8 @@ def normalize(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Te
 
     Args:
         images: ... x C x H x W in [0, 1].
-        mean: the training pixels' mean, one value a channel.
-        std: their standard deviation, one value a channel.
+        mean: the training pixels' mean, one value per channel.
+        std: their standard deviation, one value per channel.
 
     Raises:
         ShapeError: `mean` or `std` does not have C values.
@@ -39,7 +39,7 @@ def spread(value: Sequence[float] | float, channels: int, what: str) -> tuple[fl
     """
     values = (float(value),) * channels if isinstance(value, (int, float)) else tuple(float(v) for v in value)
     if len(values) != channels:
-        raise ShapeError(f"{what} must be one value or {channels}, one a channel, got {len(values)}.")
+        raise ShapeError(f"{what} must be one value or {channels}, one per channel, got {len(values)}.")
     return values
 
 

@@ -65,7 +65,7 @@ class Observation:
         gradients: per-victim gradients, name -> V x the parameter's shape.
         input_shape: C, H, W of one image.
         batch_size: B, images in each victim's batch.
-        mean, std: pixel statistics of the training data, one value a channel; the model sees
+        mean, std: pixel statistics of the training data, one value per channel; the model sees
             (pixel - mean) / std.
         labels: V x B class indices if the server knows them, else None.
         batched: whether images come and go as V x B x C x H x W (True) or V x C x H x W (False).

@@ -163,7 +163,7 @@ def test_refusals_of_the_rest(model, batch):
         ShapeError, match="labels must be V x B = 1 x 1 class indices, got .2,.: set batch_size"
     ):
         Observation.from_gradients(model, grads, input_shape=SHAPE, labels=batch[1][0])
-    with pytest.raises(ShapeError, match="mean must be one value or 1, one a channel, got 3"):
+    with pytest.raises(ShapeError, match="mean must be one value or 1, one per channel, got 3"):
         Observation.from_gradients(model, grads, input_shape=SHAPE, mean=(0.1, 0.2, 0.3))
     with pytest.raises(ShapeError, match="input_shape must be C, H, W"):
         Observation.from_gradients(model, grads, input_shape=(8, 8))

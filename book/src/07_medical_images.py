@@ -34,8 +34,8 @@
 #
 # ```{admonition} What this chapter measures has been broken since
 # :class: warning
-# The attacks below are IG and Ignore. With the CVBs of this chapter, fresh weights and a search for the noise {doc}`08_breaking_the_bottleneck` finds all X-rays that it tried, most blood cells and skin lesions, and a third of the
-# retinas. And where an attack "fails" by the tables, the image it ends with can still narrow the search for its original, see below.
+# The attacks below are IG and Ignore. With the CVBs of this chapter, fresh weights and a search for the noise {doc}`08_breaking_the_bottleneck` finds {glue:text}`08_breaking_the_bottleneck.ipynb::sets-xray:s` % of the X-rays, {glue:text}`08_breaking_the_bottleneck.ipynb::sets-blood:s` % of the blood cells,
+# {glue:text}`08_breaking_the_bottleneck.ipynb::sets-derma:s` % of the skin lesions and {glue:text}`08_breaking_the_bottleneck.ipynb::sets-retina:s` % of the retinas (95 % intervals). And where an attack "fails" by the tables, the image it ends with can still narrow the search for its original, see below.
 # ```
 
 # %% tags=["parameters", "hide-cell"]
@@ -508,8 +508,8 @@ Markdown(
 
 # %% [markdown]
 # In the published run ({glue:text}`linked` images a row) every X-ray's reconstruction without a CVB points to its original, and so do {glue:text}`first-retina` retinas on fresh weights and {glue:text}`first-retina-late` after training. With a CVB none does, and the medians,
-# {glue:text}`beaten-cvb` of 100, are not far from the 50 of chance. They hide single images: after training, three of the X-rays behind the CVB have their original at the places {glue:text}`places-xray` of {glue:text}`candidates`, and one retina has it at place {glue:text}`places-retina` of {glue:text}`candidates-retina`.
-# Eight images are few. An earlier run on eight other images, prepared in another way and stored as well, had the originals of both sets among the first {glue:text}`earlier` of 100 on fresh weights (medians), and why this one does not is not known.
+# {glue:text}`beaten-cvb` of 100, are not far from the 50 of chance. They hide single images: after training, the three best X-rays behind the CVB have their original at the places {glue:text}`places-xray` of {glue:text}`candidates`, and the best retina has it at place {glue:text}`places-retina` of {glue:text}`candidates-retina`.
+# {glue:text}`linked` images are few. An earlier run on other images, prepared in another way and stored as well, had the originals of both sets among the first {glue:text}`earlier` of 100 on fresh weights (medians), and why this one does not is not known.
 # So behind a bottleneck a low SSIM is no proof that a reconstruction cannot be matched, and how often it can be is not settled here.
 # An attack "fails" in the tables above if its SSIM stays below 0.5. That threshold was set for the eye. Whether a reconstruction can
 # be matched is another question, and the two need not have the same answer.
@@ -527,7 +527,7 @@ both["largest"] = [
     100 * max(tests[name]) / sum(tests[name]) if sum(tests[name]) else None
     for name in both["dataset"]
 ]
-needed = both["accuracy"].where(both["accuracy"].notna(), "needs download")
+needed = both["accuracy"].where(both["accuracy"].notna(), "no data")
 tables.show(
     both.assign(accuracy=needed),
     columns={

@@ -58,7 +58,7 @@
 #
 # The attacks of this chapter stay inside that, but for the section on its limits: the same server, the same knowledge, one image, known labels, the weights that the server
 # sent. What they add is the question which noise would explain the gradient. Two things differ from the paper's attack. They match *all* gradients, the
-# stochastic ones included. And they take 1,000 to 2,000 steps with a fixed schedule instead of up to 20,000.
+# stochastic ones included. And they take {glue:text}`about-steps` steps with a fixed schedule instead of up to 20,000.
 # Their settings were chosen on CIFAR-10: those of `joint` on fresh weights and on images drawn apart from those below; those of the layer-by-layer form on eight images, also drawn apart, but in part on
 # weights that are attacked here, the first model's.
 
@@ -563,7 +563,7 @@ if elsewhere:
     )
 
 # %% [markdown]
-# In the published run Ignore finds nothing on any of them. `joint` finds all of the X-rays (`pneumoniamnist`), nearly all digits, most blood cells, {glue:text}`sets-derma` % of the skin lesions (`dermamnist`) and {glue:text}`sets-retina` % of the retinas.
+# In the published run Ignore finds nothing on any of them. `joint` finds {glue:text}`sets-xray` % of the X-rays (`pneumoniamnist`), {glue:text}`sets-digits` % of the digits, {glue:text}`sets-blood` % of the blood cells, {glue:text}`sets-derma` % of the skin lesions (`dermamnist`) and {glue:text}`sets-retina` % of the retinas.
 # The last three sets are those on which it is stuck on more than nine victims of ten; on the blood cells it succeeds all the same. Of the skin lesions the PSNR is that of the digits and blood cells, where far
 # more images pass the threshold, perhaps because on smooth images the same error costs more SSIM. The retinas' PSNR is lower, too. The settings of `joint` were tuned on other CIFAR-10 images, and
 # on no other set.
@@ -744,7 +744,7 @@ for name, texts in {"trained": trained, "compared": compared}.items():
 #
 # **The exact KL term does protect, at a price.** `joint` finds {glue:text}`late-exact-joint` %, with the noise known it is {glue:text}`late-exact-known` %, and without noise {glue:text}`late-exact-silent` %. So there are two effects. The trained
 # network itself takes the {glue:text}`late-none-ig` % of the one without bottleneck down to {glue:text}`late-exact-silent` %: its gradients tell less even when nothing is random. The noise takes these down to {glue:text}`late-exact-joint` %;
-# the search finds it less well (correlation {glue:text}`late-exact-r`), and here the intervals still touch. What it costs in accuracy stands in {doc}`What stands <09_what_stands>`.
+# the search finds it less well (correlation {glue:text}`late-exact-r`), and here the intervals still touch. What it costs in accuracy, together with a floor under $\sigma$, stands in {doc}`What stands <09_what_stands>`.
 #
 # Without a bottleneck {glue:text}`late-none-ig` % are found on weights as old as these, by either distance. The noise table shows means over models, and losses are medians over victims, so that differences between models and between victims cannot be seen; the intervals count
 # victims as independent, although those of one model share it.
@@ -851,7 +851,7 @@ tables.show(
 )
 
 # %% [markdown]
-# In the published run every image comes back, to the precision of float32, from fresh weights and after two rounds of training on Retina, through PRECODE and through the CVB. Clipping only
+# In the published run every image comes back, to the precision of float32, from fresh weights and after {glue:text}`patch-after`, through PRECODE and through the CVB. Clipping only
 # scales $G$ and $\Delta$ alike. What hurts is what disturbs $\Delta$: behind a bottleneck noise of 1e-4 and eight bits still leave nearly perfect images, and noise of
 # 1e-3 images of which most are found; compression to a tenth leaves {glue:text}`patch-precode` % behind PRECODE and {glue:text}`patch-cvb` % behind the CVB. The plain transformer is the *least* exposed of the
 # three to every disturbance but clipping (a likely reason, not measured here: its patches' error signals are the most alike, so that least squares amplify the noise most). So in this run a bottleneck
@@ -861,7 +861,7 @@ tables.show(
 #
 # ## Larger networks
 #
-# Searching works on them, too, as far as two cores allow. ResNet-18 gets 300 steps and a transformer as many, where the paper's attack takes up to 20,000. The
+# Searching works on them, too, as far as two cores allow, in {glue:text}`larger-steps` steps where the paper's attack takes up to 20,000. The
 # prior's weight for ResNet-18, 0.1, is the one that {doc}`Other architectures <06_other_architectures>` found best *without* a bottleneck, and all three attacks get it; the learning rates of `joint` were set on four other images.
 
 # %% tags=["experiment"]
@@ -916,7 +916,7 @@ if larger:
 # here: with the prior's weight of the paper's text, 0.01, its loss ends *below* that of the truth, in an image that is too smooth.)
 #
 # ResNet-18 is hard for every attack here in so few steps. Without a bottleneck IG finds {glue:text}`larger-resnet-ig` %. Behind the CVB Ignore finds {glue:text}`larger-resnet-ignore` %, and `joint` {glue:text}`larger-resnet-joint` %.
-# It is stuck on every victim, above the loss of the truth. So the CVB does not bring this network's ASR to zero either, and how much it protects cannot be told from 300 steps.
+# It is stuck on every victim, above the loss of the truth. So the CVB does not bring this network's ASR to zero either, and how much it protects cannot be told from {glue:text}`resnet-steps` steps.
 #
 # ## Harder for the attacker
 #
@@ -977,18 +977,18 @@ redrawn = first[
 ]
 times = redrawn["loss"] / redrawn["loss_at_truth"]
 entries = first.loc[first["network"] == shown[-1], "entries"].iloc[-1]
+at = {n: cvb.replace("P=1", f"P={n}") for n in ("2", "3", "1+2+3")}
+of_pixel, exact = cvb.replace("k=5", "k=1"), f"{cvb}, exact KL"
+of_vit, layered = cvb.replace("k=5", "k=3"), "joint, layer by layer"
+known, silent = "noise known, layer by layer", "no noise at all"
 in_first = partial(tables.quote, first, network=shown[-1])
-in_grid = partial(tables.quote, grid_table, "asr_text")
 in_noise = partial(tables.quote, noise_table)
-at_end = partial(tables.quote, trained_table, "asr_text", rounds=end)
-at_one = partial(tables.quote, trained_table, "asr_text", rounds=1, network=cvb)
-all_three, of_pixel = cvb.replace("P=1", "P=1+2+3"), cvb.replace("k=5", "k=1")
-exact, on_cvb = f"{cvb}, exact KL", {"network": cvb, "method": "joint"}
-layered = "joint, layer by layer"
-told_ = "noise known, layer by layer"
 in_variants = partial(tables.quote, variants_table)
-in_larger = partial(tables.quote, larger_table, "asr_text")
-in_harder = partial(tables.quote, harder_table, "asr_text")
+spent = dict(zip(architectures, architecture_steps, strict=True))
+limits = sorted({grid_steps, steps, trained_steps})
+large = f"{image_sizes[0]} × {image_sizes[0]}"
+one_round = trained_table[trained_table["rounds"] == 1]
+at_end = trained_table[trained_table["rounds"] == end]
 numbers = {
     "recovered-network": shown[-1],
     "recovered-dataset": dataset,
@@ -1008,30 +1008,12 @@ numbers = {
     "about-grid": about[grid_steps],
     "about-trained": after,
     "rounds-last": f"{end}",
+    "about-steps": " to ".join(f"{n:,}" for n in (limits[0], limits[-1])),
     "grid-images": f"{grid_victims * seeds}",
-    "grid-first": in_grid(**on_cvb),
-    "grid-second": in_grid(network=cvb.replace("P=1", "P=2"), method="joint"),
-    "grid-third": in_grid(network=cvb.replace("P=1", "P=3"), method="joint"),
-    "grid-third-ignore": in_grid(
-        network=cvb.replace("P=1", "P=3"), method="Ignore"
-    ),
-    "grid-all-ignore": in_grid(network=all_three, method="Ignore"),
-    "grid-all-known": in_grid(network=all_three, method="noise known"),
-    "grid-pixel-known": in_grid(network=of_pixel, method="noise known"),
-    "grid-pixel-r": tables.quote(
-        grid_table, "noise_correlation", network=of_pixel, method="joint"
-    ),
-    "grid-first-r": tables.quote(grid_table, "noise_correlation", **on_cvb),
     "variant-prior-r": in_variants("noise_correlation", variant="prior ½‖ε‖²"),
     "variant-one": in_variants("asr_text", variant="as above"),
     "variant-two": in_variants(
         "asr_text", variant="two updates of the same image"
-    ),
-    "sets-derma": tables.quote(
-        sets_table, "asr_text", images="dermamnist_victims", method="joint"
-    ),
-    "sets-retina": tables.quote(
-        sets_table, "asr_text", images="retinamnist", method="joint"
     ),
     "sigma-fresh": in_noise("sigma", 2, network=cvb, rounds=0),
     "sigma-one": in_noise("sigma", 2, network=cvb, rounds=1),
@@ -1041,59 +1023,79 @@ numbers = {
     "sigma-exact": in_noise("sigma", 2, network=exact, rounds=end),
     "sigma-precode": in_noise("sigma", 2, network=precode, rounds=end),
     "mu-precode": in_noise("mu", 2, network=precode, rounds=end),
-    "late-one-ig": at_one(method="IG"),
-    "late-one-joint": at_one(method=layered),
-    "late-ig": at_end(network=cvb, method="IG"),
-    "late-layerwise": at_end(network=cvb, method=layered),
-    "late-known": at_end(network=cvb, method=told_),
-    "late-silent": at_end(network=cvb, method="no noise at all"),
-    "late-stuck": tables.quote(
-        trained_table, "stuck", network=cvb, rounds=end, method="IG"
-    ),
-    "late-exact-r": tables.quote(
-        trained_table,
-        "noise_correlation",
-        network=exact,
-        rounds=end,
-        method=layered,
-    ),
-    "late-none-ig": at_end(network="none", method="IG"),
     "trained-networks": " and ".join(parse(t).label for t in trained),
     "compared-networks": "; ".join(parse(t).label for t in compared),
-    "patch-precode": tables.quote(
-        patch_table, "asr_text", network=precode, shared="compressed, p=0.9"
-    ),
-    "patch-cvb": tables.quote(
-        patch_table,
-        "asr_text",
-        network=cvb.replace("k=5", "k=3"),
-        shared="compressed, p=0.9",
-    ),
-    "larger-vit-joint": in_larger(
-        model="vit", network=cvb.replace("k=5", "k=3"), method="joint"
-    ),
-    "larger-vit-ignore": in_larger(
-        model="vit", network=cvb.replace("k=5", "k=3"), method="Ignore"
-    ),
-    "larger-resnet-ig": in_larger(model="resnet18", method="IG"),
-    "larger-resnet-ignore": in_larger(model="resnet18", method="Ignore"),
-    "larger-resnet-joint": in_larger(model="resnet18", method="joint"),
+    "patch-after": f"{patch_rounds[-1]} rounds of training on {patch_training_set}",
+    "larger-steps": " and ".join(f"{n} ({name})" for name, n in spent.items())
+    or "–",
+    "resnet-steps": f"{spent.get('resnet18', '–')}",
     "labels-right": share,
-    "harder-two": in_harder(what="batches of 2"),
-    "harder-two-layered": in_harder(what="batches of 2, layer by layer"),
-    "harder-four": in_harder(what="batches of 4"),
-    "harder-four-layered": in_harder(what="batches of 4, layer by layer"),
-    "harder-large": in_harder(what="images of 48 × 48"),
+    "large-size": large,
+    "late-stuck": tables.quote(at_end, "stuck", network=cvb, method="IG"),
 }
-for name, network in {"precode": precode, "exact": exact}.items():
-    numbers |= {
-        f"late-{name}-ig": at_end(network=network, method="IG"),
-        f"late-{name}-joint": at_end(network=network, method=layered),
-        f"late-{name}-known": at_end(network=network, method=told_),
-        f"late-{name}-silent": at_end(
-            network=network, method="no noise at all"
-        ),
-    }
+rates = {
+    "grid-first": (grid_table, cvb, "joint"),
+    "grid-second": (grid_table, at["2"], "joint"),
+    "grid-third": (grid_table, at["3"], "joint"),
+    "grid-third-ignore": (grid_table, at["3"], "Ignore"),
+    "grid-all-ignore": (grid_table, at["1+2+3"], "Ignore"),
+    "grid-all-known": (grid_table, at["1+2+3"], "noise known"),
+    "grid-pixel-known": (grid_table, of_pixel, "noise known"),
+    "larger-vit-joint": (larger_table, of_vit, "joint"),
+    "larger-vit-ignore": (larger_table, of_vit, "Ignore"),
+}
+rates |= {
+    "late-one-ig": (one_round, cvb, "IG"),
+    "late-one-joint": (one_round, cvb, layered),
+    "late-layerwise": (at_end, cvb, layered),
+    "late-none-ig": (at_end, "none", "IG"),
+}
+trio = {"": cvb, "precode-": precode, "exact-": exact}
+means = {"ig": "IG", "joint": layered, "known": known, "silent": silent}
+for which, network in trio.items():
+    for name, method in means.items():
+        rates[f"late-{which}{name}"] = at_end, network, method
+numbers |= {
+    key: tables.quote(table, "asr_text", network=network, method=method)
+    for key, (table, network, method) in rates.items()
+}
+numbers |= {
+    f"{key}-r": tables.quote(
+        table, "noise_correlation", network=network, method=method
+    )
+    for key, (table, network, method) in {
+        "grid-pixel": (grid_table, of_pixel, "joint"),
+        "grid-first": (grid_table, cvb, "joint"),
+        "late-exact": (at_end, exact, layered),
+    }.items()
+}
+numbers |= {
+    f"patch-{key}": tables.quote(
+        patch_table, "asr_text", network=network, shared="compressed, p=0.9"
+    )
+    for key, network in {"precode": precode, "cvb": of_vit}.items()
+}
+numbers |= {
+    f"larger-resnet-{method.lower()}": tables.quote(
+        larger_table, "asr_text", model="resnet18", method=method
+    )
+    for method in ("IG", "Ignore", "joint")
+}
+images_of = {"xray": "pneumoniamnist", "digits": "mnist"}
+images_of |= {"blood": "bloodmnist_victims", "derma": "dermamnist_victims"}
+for key, images_ in (images_of | {"retina": "retinamnist"}).items():
+    numbers[f"sets-{key}"] = tables.quote(
+        sets_table, "asr_text", images=images_, method="joint"
+    )
+what = {
+    f"{word}{end}": f"batches of {n}{form}"
+    for word, n in {"two": 2, "four": 4}.items()
+    for end, form in {"": "", "-layered": ", layer by layer"}.items()
+}
+for key, what_ in (what | {"large": f"images of {large}"}).items():
+    numbers[f"harder-{key}"] = tables.quote(
+        harder_table, "asr_text", what=what_
+    )
 for key, text in numbers.items():
     glue(key, text, display=False)
 Markdown(f"All experiments of this page: {tables.note(results, profile)}.")
@@ -1101,12 +1103,12 @@ Markdown(f"All experiments of this page: {tables.note(results, profile)}.")
 # %% [markdown]
 # In the published run the label costs nothing: {glue:text}`labels-right` % were read off the gradients without an error. Batches cost a great deal. With two images in an
 # update {glue:text}`harder-two` % are still found, layer by layer {glue:text}`harder-two-layered` %; with four {glue:text}`harder-four` % and {glue:text}`harder-four-layered` %, where without a bottleneck {glue:text}`09_what_stands.ipynb::range-four:s` % are ({doc}`What stands <09_what_stands>`). Larger images have more
-# unknowns: at 48 × 48 pixels and the same number of steps `joint` finds {glue:text}`harder-large` %. In all of these rows most searches are stuck, so that more steps
+# unknowns: at {glue:text}`large-size` pixels and the same number of steps `joint` finds {glue:text}`harder-large` %. In all of these rows most searches are stuck, so that more steps
 # or better attacks may find more. They are limits of our attack, and no proof that the bottleneck holds.
 #
 # ## Limits
 #
-# - Not measured: ResNet-18 with more than 300 steps, of which each takes many times as long as the CNN's ({doc}`Speed <12_benchmarks>`), or on trained weights; more than {glue:text}`rounds-last` rounds; and what clients send after several local steps, which is no gradient any more
+# - Not measured: ResNet-18 with more than {glue:text}`resnet-steps` steps, of which each takes many times as long as the CNN's ({doc}`Speed <12_benchmarks>`), or on trained weights; more than {glue:text}`rounds-last` rounds; and what clients send after several local steps, which is no gradient any more
 #   ({cite:t}`dimitrov2022fedavg` attack that).
 # - Three settings resisted `joint` on fresh weights: kernels of one pixel, a single kernel, and bottlenecks at all three positions. In the first it is the noise that protects, in the others
 #   a gradient that says little besides; and at all three positions Ignore finds {glue:text}`grid-all-ignore` %, so that "resist" is about one attack. A bottleneck *can* hide an image from our search, if the search cannot solve for it; we know of no proof of

@@ -448,7 +448,7 @@ tables.show(
 )
 
 # %% [markdown]
-# In the published run the order changes on weights that have seen three rounds, and for weak DP it collapses: $\sigma = 10^{-3}$ leaves {glue:text}`trained-dp-weak` % (with the same noise and clipping; perhaps because the gradients of trained weights are
+# In the published run the order changes on weights that have seen {glue:text}`about-rounds` rounds, and for weak DP it collapses: $\sigma = 10^{-3}$ leaves {glue:text}`trained-dp-weak` % (with the same noise and clipping; perhaps because the gradients of trained weights are
 # longer, which is not measured here). From $10^{-2}$ on DP is not broken. Compression to a tenth is as open as before ({glue:text}`trained-tenth` %), to a hundredth it is not broken. Behind PRECODE {glue:text}`trained-precode` % are found, behind the CVB {glue:text}`trained-cvb` %, the latter with
 # noise that is drawn anew. The CVB with weak DP leaves {glue:text}`trained-cvb-dp` %, less than either alone. With $\sigma$ held at 1 by the exact KL
 # term and the floor {glue:text}`trained-floor-1` % are found, where fresh weights gave {glue:text}`found-floor-1` %; the next section says at what price.
@@ -598,7 +598,7 @@ glue("tradeoff", plots.picture(figure, alt), display=False)
 # securely so that the server never sees a single update. That is cryptography, outside of this book.
 #
 # **Do not rely on** PRECODE or the CVB as the only protection: what they hide, they hide from attacks that do not search. Nor on clipping, pruning, quantization, Soteria, compression to a tenth
-# or DP that costs next to nothing: at $10^{-3}$ it hid {glue:text}`hidden-dp-weak` % of the images on fresh weights, and {glue:text}`hidden-trained-dp-weak` % three rounds later.
+# or DP that costs next to nothing: at $10^{-3}$ it hid {glue:text}`hidden-dp-weak` % of the images on fresh weights, and {glue:text}`hidden-trained-dp-weak` % {glue:text}`about-rounds` rounds later.
 #
 # **A bottleneck can be one layer of several.** With weak DP or in small batches the CVB left less than either part alone. That is a measurement, not a guarantee, and the next attack may
 # take it away, as `joint` took away the last one.

@@ -296,13 +296,11 @@ tables.show(
 # so in the last column.
 
 # %% tags=["hide-cell"]
+by = ["machine", "model", "victims", "method"]
 tables.show(
     steps,
-    columns={
-        "machine": "machine",
-        "model": "model",
-        "victims": "victims",
-        "method": "method",
+    columns=dict(zip(by, by, strict=True))
+    | {
         "ms": "ms a victim's step",
         "per_s": "victims' steps a second",
         "times": "times the loop",
@@ -341,11 +339,8 @@ tables.show(
 # %% tags=["hide-cell"]
 tables.show(
     attacks,
-    columns={
-        "machine": "machine",
-        "model": "model",
-        "attack": "attack",
-        "victims": "victims",
+    columns=dict(zip(by, by, strict=True))
+    | {
         "loop": "loop, ms a victim's step",
         "engine": "engine",
         "times": "times the loop",
@@ -558,7 +553,7 @@ for key, text in numbers.items():
 #
 # ## Take-away
 #
-# Attack all victims of a model at once: that alone brings most of the speed, and it changes no number. Gradients kept in factors and a compiled step bring the rest, a processor needs its idle threads to sleep, and memory stays flat however long an attack runs.
+# Attack all victims of a model at once: that alone brings most of the speed, and it changes numbers by their rounding only. Gradients kept in factors and a compiled step bring the rest, a processor needs its idle threads to sleep, and memory stays flat however long an attack runs.
 # {doc}`../many_machines` says how to spread experiments over machines, and {doc}`11_ours_beside_theirs` what was computed with this.
 #
 # ## Exercises

@@ -151,7 +151,7 @@ def _check_images(one: Observation) -> None:
         raise ShapeError(f"batch_size must be at least 1, got {one.batch_size}.")
     for what, values in (("mean", one.mean), ("std", one.std)):
         if len(values) != one.input_shape[0]:
-            raise ShapeError(f"{what} must have {one.input_shape[0]} values, one a channel, got {values}.")
+            raise ShapeError(f"{what} must have {one.input_shape[0]} values, one per channel, got {values}.")
     check_pixels(one.mean, one.std)
 
 

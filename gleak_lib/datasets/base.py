@@ -104,7 +104,7 @@ class ImageDataset:
         train, val, test: the splits; `val` is empty where the source has none. Indexing an empty split
             raises a `DataError` that says why it is empty.
         num_classes: K.
-        mean, std: pixel statistics of the training images in [0, 1], one value a channel; of which form of
+        mean, std: pixel statistics of the training images in [0, 1], one value per channel; of which form of
             them says the option `statistics` of `load`.
         source: where it was read from.
         victims_only: whether it holds only a few training images to attack, and none to train or test on.

@@ -158,7 +158,7 @@ def show(images: Tensor, channels: int, source: str) -> Pixels:
 
 
 def repeat(values: Sequence[float], channels: int) -> tuple[float, ...]:
-    """Return one value a channel, where gray images have a single one."""
+    """Return one value per channel, where gray images have a single one."""
     return tuple(values) * channels if len(values) == 1 else tuple(values)
 
 

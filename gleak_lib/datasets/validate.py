@@ -84,7 +84,7 @@ def check_range(labels: Tensor, num_classes: int, what: str) -> None:
 
 
 def statistic_of(values: np.ndarray, key: str, channels: int, source: str) -> list[float]:
-    """Return one finite float a channel.
+    """Return one finite float per channel.
 
     Raises:
         DataError: another number of values, not finite, or a deviation that is not above 0.

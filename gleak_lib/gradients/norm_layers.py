@@ -28,12 +28,12 @@ class VictimBatchNorm(nn.Module):
         """Return x (N x C x ...) minus the mean and over the standard deviation of its victim's batch.
 
         Raises:
-            ShapeError: one value a channel, of which nothing but zero would be left.
+            ShapeError: one value per channel, of which nothing but zero would be left.
         """
         rows = x.reshape(-1, self.batch_size, x.shape[1], x[0, 0].numel())
         if rows.shape[1] * rows.shape[3] == 1:
             raise ShapeError(
-                "BatchNorm in training mode sees one value a channel (one image, one pixel), of which it "
+                "BatchNorm in training mode sees one value per channel (one image, one pixel), of which it "
                 "leaves nothing: call model.eval(), or give each victim more images."
             )
         mean = rows.mean((1, 3), keepdim=True)

@@ -50,7 +50,7 @@ def penultimate(
     Args:
         model: maps N x C x H x W, normalized, to logits; it runs in evaluation mode. The layer is the linear
             one that runs last. Bottlenecks get zero noise, so that the features repeat.
-        mean, std: pixel statistics, one value or one a channel.
+        mean, std: pixel statistics, one value or one per channel.
     """
 
     def features(images: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from gleak_lib.errors import ParameterError
+from gleak_lib.plots.rows import check_rows
 from gleak_lib.plots.style import PALETTE, WIDTH, themed
 
 if TYPE_CHECKING:
@@ -26,9 +26,7 @@ def intervals(frame: "DataFrame", *, xlabel: str, threshold: float | None = None
         ParameterError: a column is missing, or there is no row.
         MissingDependencyError: matplotlib or seaborn is not installed.
     """
-    missing = [name for name in COLUMNS if name not in frame]
-    if missing or frame.empty:
-        raise ParameterError(f"This figure needs rows; missing: {', '.join(missing) or 'rows'}.")
+    check_rows(frame, COLUMNS)
     labels, methods = (list(dict.fromkeys(frame[name])) for name in ("label", "method"))
     lines = max(label.count("\n") + 1 for label in labels)
     height = 1.1 + len(labels) * max(0.16 + 0.11 * len(methods), 0.18 * lines)

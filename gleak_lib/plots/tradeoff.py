@@ -3,8 +3,8 @@
 import math
 from typing import TYPE_CHECKING
 
-from gleak_lib.errors import ParameterError
 from gleak_lib.plots import names
+from gleak_lib.plots.rows import check_rows
 from gleak_lib.plots.style import PALETTE, WIDTH, themed
 
 if TYPE_CHECKING:
@@ -41,9 +41,7 @@ def tradeoff(
         ParameterError: a column is missing, or there is no row.
         MissingDependencyError: matplotlib or seaborn is not installed.
     """
-    missing = [name for name in COLUMNS if name not in frame]
-    if missing or frame.empty:
-        raise ParameterError(f"This figure needs rows; missing: {', '.join(missing) or 'rows'}.")
+    check_rows(frame, COLUMNS)
     rows, columns, families = (list(dict.fromkeys(frame[name])) for name in ("row", "column", "family"))
     named = []
     with themed() as pyplot:

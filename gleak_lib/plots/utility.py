@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from gleak_lib.errors import ParameterError
+from gleak_lib.plots.rows import check_rows
 from gleak_lib.plots.style import PALETTE, WIDTH, themed
 
 if TYPE_CHECKING:
@@ -28,9 +28,7 @@ def utility(frame: "DataFrame", *, threshold: float = 0.5) -> "Figure":
         ParameterError: a column is missing, or there is no row.
         MissingDependencyError: matplotlib or seaborn is not installed.
     """
-    missing = [name for name in COLUMNS if name not in frame]
-    if missing or frame.empty:
-        raise ParameterError(f"This figure needs rows; missing: {', '.join(missing) or 'rows'}.")
+    check_rows(frame, COLUMNS)
     panels, sets, models = (list(dict.fromkeys(frame[name])) for name in ("panel", "dataset", "model"))
     with themed() as pyplot:
         figure, axes = pyplot.subplots(

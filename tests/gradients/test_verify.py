@@ -384,7 +384,7 @@ def test_what_is_known_of_a_model_goes_with_it():
 
 
 def test_rounding_is_not_taken_for_an_error():
-    """Two values a channel: BatchNorm's gradient cancels to all but its rounding."""
+    """Two values per channel: BatchNorm's gradient cancels to all but its rounding."""
     torch.manual_seed(0)
     layers = [nn.Conv2d(3, 5, 6), nn.BatchNorm2d(5), nn.Tanh(), nn.Flatten(), nn.Linear(5, CLASSES)]
     model = gradients.prepare(nn.Sequential(*layers), 2)

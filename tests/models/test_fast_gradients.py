@@ -86,7 +86,7 @@ def test_vit_against_finite_differences(small):
 
 
 def test_batchnorm_of_single_values_is_refused(small):
-    """One image a victim and one value a channel: nothing is left of the input, as torch says too."""
+    """One image a victim and one value per channel: nothing is left of the input, as torch says too."""
     model = gradients.prepare(small("mlp").train(), 1)
-    with pytest.raises(ShapeError, match=r"one value a channel.*model\.eval\(\)"):
+    with pytest.raises(ShapeError, match=r"one value per channel.*model\.eval\(\)"):
         model(torch.rand(2, 2, 4, 4))

@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from gleak_lib.errors import ParameterError
 from gleak_lib.extras import require
+from gleak_lib.plots.rows import check_rows
 from gleak_lib.plots.style import PALETTE, WIDTH, themed
 
 if TYPE_CHECKING:
@@ -26,9 +26,7 @@ def distributions(frame: "DataFrame", *, xlabel: str) -> "Figure":
         ParameterError: a column is missing, or there is no row.
         MissingDependencyError: matplotlib or seaborn is not installed.
     """
-    missing = [name for name in COLUMNS if name not in frame]
-    if missing or frame.empty:
-        raise ParameterError(f"This figure needs rows; missing: {', '.join(missing) or 'rows'}.")
+    check_rows(frame, COLUMNS)
     labels, panels, groups = (list(dict.fromkeys(frame[name])) for name in COLUMNS[:3])
     seaborn = require("seaborn", "book")
     order = {"order": labels, "hue_order": groups, "palette": list(PALETTE[: len(groups)])}

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from gleak_lib.errors import ParameterError
+from gleak_lib.plots.rows import check_rows
 from gleak_lib.plots.style import PALETTE, WIDTH, themed
 
 if TYPE_CHECKING:
@@ -25,9 +25,7 @@ def groups(frame: "DataFrame", *, value: str, ylabel: str) -> "Figure":
         ParameterError: a column is missing, or there is no row.
         MissingDependencyError: matplotlib or seaborn is not installed.
     """
-    missing = [name for name in ("network", "rounds", "gradients", value) if name not in frame]
-    if missing or frame.empty:
-        raise ParameterError(f"This figure needs rows; missing: {', '.join(missing) or 'rows'}.")
+    check_rows(frame, ("network", "rounds", "gradients", value))
     networks = list(dict.fromkeys(frame["network"]))
     with themed() as pyplot:
         figure, axes = pyplot.subplots(

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from gleak_lib.errors import ParameterError
+from gleak_lib.plots.rows import check_rows
 from gleak_lib.plots.style import PALETTE, WIDTH, themed
 
 if TYPE_CHECKING:
@@ -37,9 +38,7 @@ def levels(
         ParameterError: a column is missing, there is no row, or a level does not fit a log axis.
         MissingDependencyError: matplotlib or seaborn is not installed.
     """
-    missing = [name for name in (level, value, by) if name not in frame]
-    if missing or frame.empty:
-        raise ParameterError(f"This figure needs rows; missing: {', '.join(missing) or 'rows'}.")
+    check_rows(frame, (level, value, by))
     if log and not (frame[level] > 0).all():
         raise ParameterError(f"A log axis takes levels above 0, got {frame[level].min():g}: pass log=False.")
     with themed() as pyplot:
