@@ -113,6 +113,18 @@ def test_a_verdict_needs_the_whole_interval(interval, bounds, said):
     assert slices.verdict(*interval, **bounds) == said
 
 
+def test_the_source_s_claims_have_their_ranges():
+    values = {key: {"GIA": np.zeros(2)} for key in "muted DP-G GC cut small large bias clip".split()}
+    words = {"small": 50, "root": 100, "large": 400, "most": 1.0, "least": 0.1}
+    found = {claim.text: claim for claim in slices.claims("privacy", values, **words)}
+    assert len(found) == 8 and "Bias 1 leaks more than 0.1" in found
+    within = found["100 images do as well as 400, within 0.5 dB"]
+    assert (within.at_least, within.at_most, within.values) == (-0.5, 0.5, values["large"])
+    assert found["Slices are not above GC"].at_least == -math.inf
+    with pytest.raises(KeyError, match="clip"):
+        slices.claims("privacy", {key: values[key] for key in values if key != "clip"}, **words)
+
+
 def test_claims_are_judged_column_by_column():
     values = {"DGA": np.array([9.0, 9.1, 9.2]), "GIA": np.array([0.0])}
     table = slices.judged([slices.Claim("first", "9", values, 5), slices.Claim("second", "1", {}, 5)])
