@@ -102,7 +102,7 @@ settings = parameters.check("13_slice_perturbation", globals())
 #
 # ### Trainings
 #
-# The clients are many and tiny, and no two hold alike data: each has one to {glue:text}`about-samples` images of each of two classes (of CIFAR-10 twice as many), {glue:text}`about-clients` take part in a round, and make two passes of SGD over their images. What is not
+# The clients are many and tiny, and no two hold alike data: each has 1 to {glue:text}`about-samples` images of each of two classes (of CIFAR-10 twice as many), {glue:text}`about-clients` take part in a round, and make two passes of SGD over their images. What is not
 # said in the paper is chosen here: the network has tanh and weights after {cite:t}`glorot2010xavier`, because DGA needs a smooth network and SGD one with gradients (a sigmoid gives DGA smoothness, and SGD nothing); {glue:text}`about-slices` slices; blocks of eight entries, because the greatest
 # common divisor of the layers' sizes, which the paper takes, is two for this network; the Frobenius norm for the risk.
 #
@@ -1086,7 +1086,7 @@ Markdown(
 #
 # ```{admonition} Solution
 # :class: dropdown
-# The number is binomial. With 30 % of the slices and ten updates, more than half of them are noisy with a probability of 4.7 %, and exactly half with 10 %. In all other cases the clean value, which is the same each time, holds the middle. With exactly five noisy values it is at one edge of the middle unless they lie on both sides. With $\gamma = 0.5$ the median would fail for many more entries, and the noise would cost more.
+# The number is binomial. With 30 % of the slices and ten updates, an entry is noisy in more than half of the updates with a probability of 4.7 %, and in exactly half with 10 %. In all other cases the clean value, which is the same each time, holds the middle. With exactly five noisy values it is at one edge of the middle unless they lie on both sides. With $\gamma = 0.5$ the median would fail for many more entries, and the noise would cost more.
 # ```
 #
 # **2.** Cut the gradient into more slices. Does privacy change, and what happens to the spectrum?

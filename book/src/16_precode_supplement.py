@@ -806,7 +806,7 @@ for key, text in numbers.items():
 #
 # - A narrower MLP, a ReLU in the LeNet, and {glue:text}`about-training`: far from a finished training. What a setting costs in the end was not measured.
 # - Accuracies are compared between a few seeds. An interval over {glue:text}`about-seeds` of them is wide, and *undecided* says so.
-# - The images of one model are attacked under every network, so that differences are between the same images; they count as independent, although some share a model. Models behind each row of the MLP: {glue:text}`about-models`, of the LeNet: one.
+# - The images of one model are attacked under every network, so that differences are between the same images; they count as independent, although some share a model. Behind each row of the MLP stand so many models: {glue:text}`about-models`; behind each of the LeNet one.
 # - All verdicts but one table are on fresh weights. Which weights the source attacked is not known.
 # - One image set. The source has CIFAR-100 and a medical set as well, and shows training curves for other defenses.
 #
