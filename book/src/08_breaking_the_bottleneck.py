@@ -14,7 +14,7 @@
 # **Question.** PRECODE and the CVB hide images behind noise. Do they still, if the server searches for that noise?
 #
 # **Answer.** Not on fresh weights: behind {glue:text}`recovered-network` the published attack finds {glue:text}`recovered-published` % of {glue:text}`recovered-images` images, a search for image and noise
-# {glue:text}`recovered-joint` %. After {glue:text}`rounds-last` rounds of training that noise is nearly gone, and {glue:text}`late-layerwise` % are found. Some settings resist this search. A low success rate under an attack
+# {glue:text}`recovered-joint` %. After {glue:text}`rounds-last` rounds of training that noise is nearly gone, and {glue:text}`late-joint` % are found. Some settings resist this search. A low success rate under an attack
 # that redraws the noise is no protection. (95 % intervals.)
 # ```
 #
@@ -551,12 +551,8 @@ if elsewhere:
     columns |= {"psnr": "PSNR dB (median)"} | scores
     display(
         tables.show(
-            sets_table.drop(columns=["loss", "loss_at_truth"]),
-            columns={
-                name: text
-                for name, text in columns.items()
-                if "loss" not in name
-            },
+            sets_table,
+            columns={k: v for k, v in columns.items() if "loss" not in k},
             digits={"psnr": 1},
             caption=f"Image sets: {about[grid_steps].replace(dataset, 'each')}; a name with _victims has the paper's 128 images. {brackets}",
         )
@@ -736,7 +732,7 @@ for name, texts in {"trained": trained, "compared": compared}.items():
 # for the noise even hurts here ({glue:text}`late-one-joint` %): the loss ends *below* that of the truth, so that the search explains with noise what is wrong with the image.
 #
 # **After {glue:text}`rounds-last` rounds IG fails, but not because of the noise.** It finds {glue:text}`late-ig` %. The same attack with every layer's cosine counting alike and a stronger image prior
-# finds {glue:text}`late-layerwise` %, whether it redraws the noise or searches for it. Knowing the noise gives {glue:text}`late-known` %, and a client without any noise {glue:text}`late-silent` %, within the intervals. So what stopped IG
+# finds {glue:text}`late-joint` %, whether it redraws the noise or searches for it. Knowing the noise gives {glue:text}`late-known` %, and a client without any noise {glue:text}`late-silent` %, within the intervals. So what stopped IG
 # is its distance and its prior (our guess: trained layers' gradients differ in length, and the cosine over all of them looks at the longest). IG is stuck for
 # {glue:text}`late-stuck` % of the victims. A failed optimizer is no privacy.
 #
@@ -866,13 +862,9 @@ tables.show(
 
 # %% tags=["experiment"]
 larger = {}
-for name, text, count, most in zip(
-    architectures,
-    architecture_networks,
-    architecture_victims,
-    architecture_steps,
-    strict=True,
-):
+given = (architectures, architecture_networks, architecture_victims)
+sized = list(zip(*given, architecture_steps, strict=True))
+for name, text, count, most in sized:
     tuned = {"tv": 0.1} if name == "resnet18" else {}
     fast = {"lr": 1.0, "noise_lr": 0.2} if tuned else {}
     tenth = {"drop_after": max(1, most // 10)}
@@ -896,12 +888,9 @@ if larger:
     found = results.frame(larger, scaling=scaling, label=(*by, "i"))
     larger_table = tables.attack_table(found, by)
     larger_table["row"] = larger_table[by].agg(", ".join, axis=1)
-    counts = zip(
-        architectures, architecture_victims, architecture_steps, strict=True
-    )
     each = "; ".join(
-        f"{n}: {count} victims on each, {most} steps"
-        for n, count, most in counts
+        f"{name}: {count} victims on each, {most} steps"
+        for name, _, count, most in sized
     )
     display(
         tables.show(
@@ -981,40 +970,29 @@ at = {n: cvb.replace("P=1", f"P={n}") for n in ("2", "3", "1+2+3")}
 of_pixel, exact = cvb.replace("k=5", "k=1"), f"{cvb}, exact KL"
 of_vit, layered = cvb.replace("k=5", "k=3"), "joint, layer by layer"
 known, silent = "noise known, layer by layer", "no noise at all"
-in_first = partial(tables.quote, first, network=shown[-1])
 in_noise = partial(tables.quote, noise_table)
-in_variants = partial(tables.quote, variants_table)
 spent = dict(zip(architectures, architecture_steps, strict=True))
 limits = sorted({grid_steps, steps, trained_steps})
-large = f"{image_sizes[0]} × {image_sizes[0]}"
-one_round = trained_table[trained_table["rounds"] == 1]
-at_end = trained_table[trained_table["rounds"] == end]
+of_resnet = cvb.replace("1e-1", "5e-5")
+large = " × ".join(f"{n}" for n in image_sizes[:1] * 2)
 numbers = {
     "recovered-network": shown[-1],
     "recovered-dataset": dataset,
     "recovered-profile": profile,
     "recovered-images": f"{victims * seeds}",
     "recovered-models": f"{seeds} model{'s' * (seeds > 1)}",
-    "recovered-published": in_first("asr_text", method=published),
-    "recovered-joint": in_first("asr_text", method="joint"),
     "noise-shape": " + ".join(maps),
     "noise-count": f"{count:,}",
     "pixel-count": f"{one.numel():,}",
     "unknown-count": f"{count + one.numel():,}",
     "entry-count": f"{entries:,}",
     "stuck-times": f"{times.min():.0f} to {times.max():.0f}",
-    "stuck-joint": in_first("stuck", method="joint"),
     "about-fresh": about[steps],
     "about-grid": about[grid_steps],
     "about-trained": after,
     "rounds-last": f"{end}",
     "about-steps": " to ".join(f"{n:,}" for n in (limits[0], limits[-1])),
     "grid-images": f"{grid_victims * seeds}",
-    "variant-prior-r": in_variants("noise_correlation", variant="prior ½‖ε‖²"),
-    "variant-one": in_variants("asr_text", variant="as above"),
-    "variant-two": in_variants(
-        "asr_text", variant="two updates of the same image"
-    ),
     "sigma-fresh": in_noise("sigma", 2, network=cvb, rounds=0),
     "sigma-one": in_noise("sigma", 2, network=cvb, rounds=1),
     "similar-one": in_noise("similarity", 2, network=cvb, rounds=1),
@@ -1031,9 +1009,10 @@ numbers = {
     "resnet-steps": f"{spent.get('resnet18', '–')}",
     "labels-right": share,
     "large-size": large,
-    "late-stuck": tables.quote(at_end, "stuck", network=cvb, method="IG"),
 }
-rates = {
+quoted = {  # by the columns that come first in each table
+    "recovered-published": (first, shown[-1], published),
+    "recovered-joint": (first, shown[-1], "joint"),
     "grid-first": (grid_table, cvb, "joint"),
     "grid-second": (grid_table, at["2"], "joint"),
     "grid-third": (grid_table, at["3"], "joint"),
@@ -1041,61 +1020,52 @@ rates = {
     "grid-all-ignore": (grid_table, at["1+2+3"], "Ignore"),
     "grid-all-known": (grid_table, at["1+2+3"], "noise known"),
     "grid-pixel-known": (grid_table, of_pixel, "noise known"),
-    "larger-vit-joint": (larger_table, of_vit, "joint"),
-    "larger-vit-ignore": (larger_table, of_vit, "Ignore"),
+    "variant-one": (variants_table, "as above"),
+    "variant-two": (variants_table, "two updates of the same image"),
+    "sets-xray": (sets_table, "pneumoniamnist", "joint"),
+    "sets-digits": (sets_table, "mnist", "joint"),
+    "sets-blood": (sets_table, "bloodmnist_victims", "joint"),
+    "sets-derma": (sets_table, "dermamnist_victims", "joint"),
+    "sets-retina": (sets_table, "retinamnist", "joint"),
+    "late-one-ig": (trained_table, cvb, 1, "IG"),
+    "late-one-joint": (trained_table, cvb, 1, layered),
+    "late-none-ig": (trained_table, "none", end, "IG"),
+    "patch-precode": (patch_table, precode, "compressed, p=0.9"),
+    "patch-cvb": (patch_table, of_vit, "compressed, p=0.9"),
+    "larger-vit-joint": (larger_table, "vit", of_vit, "joint"),
+    "larger-vit-ignore": (larger_table, "vit", of_vit, "Ignore"),
+    "larger-resnet-ig": (larger_table, "resnet18", "none", "IG"),
+    "larger-resnet-ignore": (larger_table, "resnet18", of_resnet, "Ignore"),
+    "larger-resnet-joint": (larger_table, "resnet18", of_resnet, "joint"),
+    "harder-two": (harder_table, "batches of 2"),
+    "harder-two-layered": (harder_table, "batches of 2, layer by layer"),
+    "harder-four": (harder_table, "batches of 4"),
+    "harder-four-layered": (harder_table, "batches of 4, layer by layer"),
+    "harder-large": (harder_table, f"images of {large}"),
 }
-rates |= {
-    "late-one-ig": (one_round, cvb, "IG"),
-    "late-one-joint": (one_round, cvb, layered),
-    "late-layerwise": (at_end, cvb, layered),
-    "late-none-ig": (at_end, "none", "IG"),
-}
-trio = {"": cvb, "precode-": precode, "exact-": exact}
 means = {"ig": "IG", "joint": layered, "known": known, "silent": silent}
-for which, network in trio.items():
+for which, of in {"": cvb, "precode-": precode, "exact-": exact}.items():
     for name, method in means.items():
-        rates[f"late-{which}{name}"] = at_end, network, method
-numbers |= {
-    key: tables.quote(table, "asr_text", network=network, method=method)
-    for key, (table, network, method) in rates.items()
+        quoted[f"late-{which}{name}"] = trained_table, of, end, method
+recovered = {
+    "grid-pixel-r": (grid_table, of_pixel, "joint"),
+    "grid-first-r": (grid_table, cvb, "joint"),
+    "late-exact-r": (trained_table, exact, end, layered),
+    "variant-prior-r": (variants_table, "prior ½‖ε‖²"),
 }
-numbers |= {
-    f"{key}-r": tables.quote(
-        table, "noise_correlation", network=network, method=method
-    )
-    for key, (table, network, method) in {
-        "grid-pixel": (grid_table, of_pixel, "joint"),
-        "grid-first": (grid_table, cvb, "joint"),
-        "late-exact": (at_end, exact, layered),
-    }.items()
+never_done = {
+    "stuck-joint": (first, shown[-1], "joint"),
+    "late-stuck": (trained_table, cvb, end, "IG"),
 }
-numbers |= {
-    f"patch-{key}": tables.quote(
-        patch_table, "asr_text", network=network, shared="compressed, p=0.9"
-    )
-    for key, network in {"precode": precode, "cvb": of_vit}.items()
-}
-numbers |= {
-    f"larger-resnet-{method.lower()}": tables.quote(
-        larger_table, "asr_text", model="resnet18", method=method
-    )
-    for method in ("IG", "Ignore", "joint")
-}
-images_of = {"xray": "pneumoniamnist", "digits": "mnist"}
-images_of |= {"blood": "bloodmnist_victims", "derma": "dermamnist_victims"}
-for key, images_ in (images_of | {"retina": "retinamnist"}).items():
-    numbers[f"sets-{key}"] = tables.quote(
-        sets_table, "asr_text", images=images_, method="joint"
-    )
-what = {
-    f"{word}{end}": f"batches of {n}{form}"
-    for word, n in {"two": 2, "four": 4}.items()
-    for end, form in {"": "", "-layered": ", layer by layer"}.items()
-}
-for key, what_ in (what | {"large": f"images of {large}"}).items():
-    numbers[f"harder-{key}"] = tables.quote(
-        harder_table, "asr_text", what=what_
-    )
+for column, rows in {
+    "asr_text": quoted,
+    "noise_correlation": recovered,
+    "stuck": never_done,
+}.items():
+    numbers |= {
+        key: tables.quote(table, column, **dict(zip(table, row, strict=False)))
+        for key, (table, *row) in rows.items()
+    }
 for key, text in numbers.items():
     glue(key, text, display=False)
 Markdown(f"All experiments of this page: {tables.note(results, profile)}.")

@@ -738,7 +738,7 @@ spans = {
     m: f"{low:.0f}" if round(low) == round(high) else f"{low:.0f} to {high:.0f}"
     for m, low, high in means_of.agg(["min", "max"]).itertuples()
 }
-lone, pair = f"P={lenet_positions[0]}, k=", placed[len(positions)]
+lone, pair = f"P={lenet_positions[0]}, k=", [*placed[len(positions) :], most][0]
 numbers = {
     "late-ig": spans["IG"],
     "late-ignore": spans["Ignore"],
