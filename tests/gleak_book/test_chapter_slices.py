@@ -114,7 +114,9 @@ def test_a_verdict_needs_the_whole_interval(interval, bounds, said):
 
 
 def test_the_source_s_claims_have_their_ranges():
-    values = {key: {"GIA": np.zeros(2)} for key in "muted DP-G GC cut small large bias clip".split()}
+    values = {
+        key: {"GIA": np.zeros(2)} for key in ["muted", "DP-G", "GC", "cut", "small", "large", "bias", "clip"]
+    }
     words = {"small": 50, "root": 100, "large": 400, "most": 1.0, "least": 0.1}
     found = {claim.text: claim for claim in slices.claims("privacy", values, **words)}
     assert len(found) == 8 and "Bias 1 leaks more than 0.1" in found

@@ -51,7 +51,7 @@ def test_verdicts(values, claimed, verdict):
 
 def test_shows_the_effect_and_the_single_seeds():
     (row,) = judge({"it": (series(-1, 2, 2), "more")}).to_dict("records")
-    assert row["effect"] == "1.0 (−1.0–2.0)" and row["seeds"] == "−1.0 to +2.0"
+    assert row["effect"] == "1.0 (−1.0 to 2.0)" and row["seeds"] == "−1.0 to +2.0"
 
 
 def test_a_claim_without_runs_is_not_measured():
