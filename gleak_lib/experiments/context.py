@@ -44,9 +44,9 @@ class Context:
         """Return an image set with these pixel statistics (see `datasets.load`), read once a process."""
         return _load(name, datasets.data_root(self.data), statistics)
 
-    def signature(self, name: str, statistics: Statistics = "resized") -> dict[str, Any]:
-        """Return the signature of an image set, see `signature`."""
-        return _signature(name, datasets.data_root(self.data), statistics)
+    def signature(self, name: str | None, statistics: Statistics = "resized") -> dict[str, Any] | None:
+        """Return the signature of an image set, see `signature`; None of none."""
+        return None if name is None else _signature(name, datasets.data_root(self.data), statistics)
 
 
 def choose_device(name: str) -> str:
@@ -88,8 +88,10 @@ def signature(dataset: ImageDataset) -> dict[str, Any]:
     }
 
 
-def same_data(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+def same_data(one: Mapping[str, Any] | None, other: Mapping[str, Any] | None) -> bool:
     """Return whether two signatures are of the same images, but for another version's rounding."""
+    if one is None or other is None:
+        return one is other
     if any(one.get(name) != other.get(name) for name in ("images", "labels")):
         return False
     pairs = [(one.get(name, []), other.get(name, [])) for name in ("mean", "std")]

@@ -27,7 +27,7 @@ from gleak_lib.attacks import (
 from gleak_lib.attacks.cmaes import Searches, seed_of
 from gleak_lib.errors import MissingDependencyError, ParameterError, ShapeError
 from gleak_lib.experiments import AttackExperiment, TrainingExperiment
-from gleak_lib.experiments.specs.attack import side_by_side
+from gleak_lib.experiments.specs.together import side_by_side
 from gleak_lib.fresh import fresh
 from gleak_lib.generators import DCGAN
 

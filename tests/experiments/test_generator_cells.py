@@ -1,6 +1,7 @@
 """Generators in stored experiments: descriptions with stable keys, weights trained once, victims unseen."""
 
 import dataclasses
+import hashlib
 
 import pytest
 import torch
@@ -20,7 +21,7 @@ from gleak_lib.experiments import (
 )
 from gleak_lib.experiments.encoding import encode
 from gleak_lib.experiments.specs import scores
-from gleak_lib.experiments.specs.generator import digests, with_weights
+from gleak_lib.experiments.specs.generator import with_weights
 from gleak_lib.generators import DCGAN
 
 SMALL = GeneratorExperiment("digits", latent_size=6, width=2, steps=3, batch_size=8)
@@ -66,6 +67,11 @@ def test_a_generators_result_has_its_losses_and_a_sample_of_each_class(store):
     assert result.figures["loss"]["step"] == [1, 2, 3] and len(result.figures["loss"]["generator"]) == 3
     assert result.figures["images"] == len(datasets.load("digits").train)
     assert result.images("samples").shape == (10, 3, 32, 32)
+
+
+def digests(images):
+    pixels = (images * 255).round().to(torch.uint8).numpy()
+    return {hashlib.sha256(image.tobytes()).hexdigest() for image in pixels}
 
 
 def test_the_generator_never_sees_a_victim():

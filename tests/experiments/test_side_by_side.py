@@ -12,7 +12,7 @@ from gleak_lib.experiments import AttackExperiment, Context, Store, TrainingExpe
 from gleak_lib.experiments.runner.planner import plan
 from gleak_lib.experiments.runner.worker import compute
 from gleak_lib.experiments.specs import attack as spec
-from gleak_lib.experiments.specs.attack import side_by_side
+from gleak_lib.experiments.specs.together import side_by_side
 from gleak_lib.federated import Protocol
 
 SHORT = Attack("short", priors=()).replace(max_steps=4, lr=0.1)
@@ -96,14 +96,15 @@ def test_together_and_alone_give_the_same_figures(tmp_path):
 
 
 def test_every_cell_is_stored_and_a_failed_one_alone_is_missing(tmp_path, monkeypatch):
-    store, output = Store(tmp_path / "results"), AttackExperiment._output
+    store, scored, calls = Store(tmp_path / "results"), spec.Seen.scored, []
 
-    def failing(self, *seen):
-        if self == ALIKE[1]:
+    def failing(self, *found):
+        calls.append(self)
+        if len(calls) == 2:
             raise AttackError("nothing was found")
-        return output(self, *seen)
+        return scored(self, *found)
 
-    monkeypatch.setattr(AttackExperiment, "_output", failing)
+    monkeypatch.setattr(spec.Seen, "scored", failing)
     with pytest.raises(StoreError, match="1 of 4 experiments failed; the 3 finished ones are stored"):
         run(ALIKE, store, device="cpu", progress=False)
     assert [store.get(cell) is not None for cell in ALIKE] == [True, False, True, True]

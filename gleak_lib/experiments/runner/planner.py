@@ -13,9 +13,10 @@ from typing import Any
 
 from gleak_lib.experiments.context import Context
 from gleak_lib.experiments.runner.cost import Costs
-from gleak_lib.experiments.specs.attack import AttackExperiment, side_by_side
+from gleak_lib.experiments.specs.attack import AttackExperiment
 from gleak_lib.experiments.specs.base import Experiment
 from gleak_lib.experiments.specs.on_weights import needed_trainings, trajectory
+from gleak_lib.experiments.specs.together import side_by_side
 from gleak_lib.experiments.specs.trained_weights import path_of
 from gleak_lib.experiments.specs.training import TrainingExperiment
 
@@ -26,7 +27,7 @@ class Task:
 
     Attributes:
         experiments: what is computed; more than one only where they are computed together, see `together` and
-            `specs.attack.side_by_side`.
+            `specs.together.side_by_side`.
         depends_on: the training in the plan that makes the weights it needs, if there is one.
         seconds: what it will take; None where nothing tells.
         critical_path: the same and the longest task that depends on it.

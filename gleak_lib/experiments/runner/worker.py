@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 from gleak_lib.errors import GleakError, StoreError
 from gleak_lib.experiments.context import Context, choose_device, provenance, version
 from gleak_lib.experiments.paths import CACHE
-from gleak_lib.experiments.specs.attack import AttackExperiment, attack_together
+from gleak_lib.experiments.specs.attack import AttackExperiment
 from gleak_lib.experiments.specs.base import Experiment, Output
 from gleak_lib.experiments.specs.finite import require_finite
+from gleak_lib.experiments.specs.together import attack_together
 from gleak_lib.experiments.specs.training import TrainingExperiment, train
 
 
@@ -82,11 +83,7 @@ def compute_away(
 
 def _finished(experiment: Experiment, output: Output, context: Context, seconds: float) -> Finished:
     require_finite(experiment, output.figures)
-    data = (
-        context.signature(experiment.dataset_name, experiment.pixel_statistics)
-        if experiment.dataset_name
-        else None
-    )
+    data = context.signature(experiment.dataset_name, experiment.pixel_statistics)
     return Finished(output, provenance(context, seconds, data) | (output.seconds or {}))
 
 

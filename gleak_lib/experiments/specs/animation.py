@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from gleak_lib import attacks, datasets
 from gleak_lib.attacks import Attack, Known, Resample
 from gleak_lib.attacks.engine import on_device
 from gleak_lib.attacks.noise import drawing
@@ -53,8 +52,8 @@ class AnimationExperiment(WeightsExperiment):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        integers(self, rounds=0, victims=1, frames=2, victim_seed=0, seed=None)
-        object.__setattr__(self, "training", self.training.at(self.rounds))
+        super().__post_init__()
+        integers(self, frames=2)
         if not 1 <= self.victims <= MOST:
             raise ParameterError(f"A movie shows 1 to {MOST} victims, got {self.victims}.")
         if not 2 <= self.frames <= 100:
@@ -69,7 +68,6 @@ class AnimationExperiment(WeightsExperiment):
                 raise ParameterError(f"A movie needs an attack with {name}={value!r}.")
 
     def describe(self) -> str:
-        """Return one line for people."""
         return (
             f"movie of {self.attack.name} on {self.training.architecture}, {self.training.dataset}, "
             f"after {self.rounds} rounds{defended(self.training.defense)}, {self.victims} victims, "
@@ -77,21 +75,14 @@ class AnimationExperiment(WeightsExperiment):
         )
 
     def work(self, images: Mapping[str, int]) -> Work:
-        """Return what the attack computes."""
         return steps(self.training, self.attack, self.victims).under(self.kind)
 
     def run(self, context: Context) -> Output:
         """Return the steps shown and the loss at each (frames x V); the images are `truth` and `frames`."""
-        dataset = context.dataset(self.training.dataset, self.training.statistics)
-        model = self.training.trained(context).train()
-        images, labels = datasets.victims(dataset, self.victims, self.victim_seed)
         generator = torch.Generator().manual_seed(self.seed)
-        observation = attacks.observe(
-            model, images, labels, generator=generator, mean=dataset.mean, std=dataset.std
-        )
-        found, losses = watch(
-            observation, self.attack, shown(self.attack.schedule.max_steps, self.frames), generator
-        )
+        observation, images, _ = self.observed(context, generator)
+        steps = shown(self.attack.schedule.max_steps, self.frames)
+        found, losses = watch(observation, self.attack, steps, generator)
         figures: dict[str, Any] = {"steps": list(found), "loss": losses}
         frames = np.concatenate([found[step] for step in found])
         truth = (images.clamp(0, 1) * 255).round().to(torch.uint8).numpy()

@@ -1,7 +1,7 @@
 """One attack on the shared updates of several victims: what it finds, scored against the truth."""
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, NamedTuple
 
@@ -9,18 +9,18 @@ import torch
 from torch import Tensor
 
 from gleak_lib import attacks, datasets
-from gleak_lib.attacks import Attack, Cleaning, Inversion, Pixels
+from gleak_lib.attacks import Attack, Cleaning, Inversion
 from gleak_lib.attacks.evaluate import blind, noise_of
 from gleak_lib.attacks.observe import check_scale
 from gleak_lib.datasets import ImageDataset
-from gleak_lib.datasets.base import SPLITS, SplitName
+from gleak_lib.datasets.base import SplitName
 from gleak_lib.defenses import NO_DEFENSE, Defense
-from gleak_lib.errors import GleakError, ParameterError, unknown
+from gleak_lib.errors import ParameterError, unknown
 from gleak_lib.experiments.context import Context
 from gleak_lib.experiments.encoding import stored_as
 from gleak_lib.experiments.specs import scores
 from gleak_lib.experiments.specs.base import Output, Work
-from gleak_lib.experiments.specs.fields import count, defended, integers, one_defense, put
+from gleak_lib.experiments.specs.fields import count, defended, integers, put
 from gleak_lib.experiments.specs.generator import described, with_weights
 from gleak_lib.experiments.specs.on_weights import WeightsExperiment, steps
 from gleak_lib.experiments.specs.shapes import MAYBE, NUMBER, NUMBERS
@@ -93,12 +93,10 @@ class AttackExperiment(WeightsExperiment):
     cleaning: tuple[Cleaning, ...] = ()
 
     def __post_init__(self) -> None:
-        integers(self, rounds=0, victims=1, batch_size=1, victim_seed=0, seed=None, updates=1)
-        if self.mode not in ("train", "eval"):
-            raise unknown("mode", self.mode, ("train", "eval"))
+        protocol = self.training.protocol  # of which fresh weights know nothing
+        super().__post_init__()
+        integers(self, updates=1)
         check_scale(self.noise_scale)
-        if self.split not in SPLITS:
-            raise unknown("split", self.split, SPLITS)
         if self.client is not None and self.split != "train":
             raise ParameterError(f"A client holds training images only, got split={self.split!r}.")
         for one in self.cleaning:
@@ -110,17 +108,14 @@ class AttackExperiment(WeightsExperiment):
                 f"The generator has seen the training images of {generator.dataset}: attack victims of "
                 "another split, such as split='test'."
             )
-        protocol = self.training.protocol
-        put(self, training=self.training.at(self.rounds), defense=one_defense(self.defense))
         if self.client is not None:
             integers(self, client=0)
             if self.client >= protocol.clients:
                 raise ParameterError(f"client must be below {protocol.clients}, got {self.client}.")
-            if not self.rounds:  # fresh weights know of no protocol, but these victims do
+            if not self.rounds:  # but these victims do
                 put(self, training=dataclasses.replace(self.training, protocol=protocol.untrained()))
 
     def describe(self) -> str:
-        """Return one line for people."""
         weights = f"weights after {count(self.rounds, 'round')}" if self.rounds else "fresh weights"
         weights += defended(self.training.defense)
         batch = f" of {self.batch_size} images" if self.batch_size > 1 else ""
@@ -129,23 +124,17 @@ class AttackExperiment(WeightsExperiment):
         layers = mask if isinstance(mask, str) else "+".join(mask)
         layers += "".join(f" but {group}" for group in has.get("exclude", ()))
         attacked = f"{self.training.images}, {self.training.architecture}, {weights}"
-        victims = f"{count(self.victims, 'victim')}{batch}"
-        if self.client is not None:
-            victims += f" of client {self.client}"
-        if self.split != "train":
-            victims += f" of the split {self.split}"
-        if self.one_per_class:
-            victims += ", one per class"
-        if self.mode == "eval":
-            victims += " in eval mode"
-        if self.noise_scale != 1:
-            victims += f", noise times {self.noise_scale:g}"
-        if self.updates > 1:
-            victims += f", {self.updates} updates each"
-        if self.defense:
-            victims += f", defense {self.defense}"
-        if self.cleaning:
-            victims += f", after {' + '.join(map(str, self.cleaning))}"
+        unusual = {
+            f" of client {self.client}": self.client is not None,
+            f" of the split {self.split}": self.split != "train",
+            ", one per class": self.one_per_class,
+            " in eval mode": self.mode == "eval",
+            f", noise times {self.noise_scale:g}": self.noise_scale != 1,
+            f", {self.updates} updates each": self.updates > 1,
+            f", defense {self.defense}": self.defense,
+            f", after {' + '.join(map(str, self.cleaning))}": self.cleaning,
+        }
+        victims = f"{count(self.victims, 'victim')}{batch}{''.join(t for t, said in unusual.items() if said)}"
         return f"{self.attack.name} (layers: {layers}) on {attacked}, {victims}, seed {self.seed}"
 
     def check(self, dataset: ImageDataset) -> None:
@@ -215,7 +204,7 @@ class AttackExperiment(WeightsExperiment):
             context: as for `run`.
             watch: makes the watch of what the server observes, which holds no truth.
         """
-        seen, attack = self._seen(context), with_weights(self.attack, context)
+        seen, attack = self.seen(context), with_weights(self.attack, context)
         found = attacks.invert(
             seen.observation,
             attack,
@@ -224,13 +213,11 @@ class AttackExperiment(WeightsExperiment):
             compile=context.compile,
             callback=None if watch is None else watch(seen.observation),
         )
-        return self._output(seen, attack, found)
+        return seen.scored(attack, found)
 
-    def _seen(self, context: Context) -> "_Seen":
+    def seen(self, context: Context) -> "Seen":
         """Let the clients compute their gradients."""
-        dataset = context.dataset(self.training.dataset, self.training.statistics)
-        model = self.training.trained(context).train(self.mode == "train")
-        images, labels = self.drawn(dataset)
+        dataset, model, images, labels = self.at_hand(context)
         generator = torch.Generator().manual_seed(self.seed)
         defense = self.defense.prepare(model, dataset)
         known = attacks.join(
@@ -254,17 +241,12 @@ class AttackExperiment(WeightsExperiment):
         received = observation = known if self.share_noise else blind(known)
         for clean in self.cleaning:
             observation = clean(observation)
-        return _Seen(observation, received, images, labels, noise_of(known), generator)
-
-    def _output(self, seen: "_Seen", attack: Inversion, found: Reconstruction) -> Output:
-        """Score what was found."""
-        numbers = scores.attack(
-            seen.observation, attack, found, seen.images, seen.labels, seen.noise, seen.received
-        )
-        return Output(numbers, scores.examples(found, seen.images))
+        return Seen(observation, received, images, labels, noise_of(known), generator)
 
 
-class _Seen(NamedTuple):
+class Seen(NamedTuple):
+    """What the server sees of the victims, and the truth behind it."""
+
     observation: Observation  # what is attacked
     received: Observation  # before it was cleaned
     images: Tensor
@@ -272,72 +254,9 @@ class _Seen(NamedTuple):
     noise: tuple[Tensor, ...]
     generator: torch.Generator
 
-
-FEW, MANY = {"cpu": 2, "cuda": 64}, 256  # images of a run, and of all that run side by side
-
-
-def side_by_side(experiments: Sequence[AttackExperiment], device: str) -> list[tuple[AttackExperiment, ...]]:
-    """Return groups of attacks that are computed at once: alike but for fresh weights, victims and seeds.
-
-    On a CPU that pays for the smallest runs only (`benchmarks/together.py`). What is found is what a single
-    run finds, up to rounding.
-    """
-    groups: dict[Any, list[AttackExperiment]] = {}
-    for experiment in experiments:
-        images = experiment.victims * experiment.batch_size
-        alone = (
-            experiment.rounds
-            or experiment.training.bottlenecks
-            or ":" in experiment.training.model
-            or experiment.updates > 1
+    def scored(self, attack: Inversion, found: Reconstruction) -> Output:
+        """Return the scores of what an attack found, and a few images."""
+        numbers = scores.attack(
+            self.observation, attack, found, self.images, self.labels, self.noise, self.received
         )
-        alone = (
-            alone
-            or experiment.cleaning
-            or not isinstance(experiment.attack, Attack)
-            or images > FEW.get(device, 0)
-        )
-        alone = alone or experiment.attack.settings.get("statistics_weight")
-        if isinstance(experiment.attack, Attack):
-            latent = not isinstance(experiment.attack.variables, Pixels)
-            alone = alone or latent or experiment.attack.optimizer.gradient_free
-        options = tuple(pair for pair in experiment.training.options if pair[0] != "init")
-        training = dataclasses.replace(experiment.training, options=options, seed=0)
-        alike = dataclasses.replace(experiment, training=training, victim_seed=0, seed=0)
-        groups.setdefault(experiment if alone else alike, []).append(experiment)
-    found = []
-    for group in groups.values():
-        most = max(1, MANY // (group[0].victims * group[0].batch_size))
-        found += [tuple(group[i : i + most]) for i in range(0, len(group), most)]
-    return found
-
-
-def attack_together(experiments: Sequence[AttackExperiment], context: Context) -> list[Output | GleakError]:
-    """Return what each of several attacks gives, or its own error; one that fails takes no other with it.
-
-    Args:
-        experiments: a group of `side_by_side`.
-        context: where and how.
-    """
-    attack = experiments[0].attack
-    assert isinstance(attack, Attack)
-    try:
-        seen = [experiment._seen(context) for experiment in experiments]
-        found = attacks.invert_together(
-            [one.observation for one in seen],
-            attack,
-            generators=[one.generator for one in seen],
-            progress=context.progress,
-            compile=context.compile,
-        )
-    except GleakError:  # each alone says whether it is meant
-        return [_or_error(experiment.run, context) for experiment in experiments]
-    each = zip(experiments, seen, found, strict=True)
-    return [_or_error(experiment._output, one, attack, theirs) for experiment, one, theirs in each]
-
-
-def _or_error(compute: Callable[..., Output], *given: Any) -> Output | GleakError:
-    try:
-        return compute(*given)
-    except GleakError as error:
-        return error
+        return Output(numbers, scores.examples(found, self.images))

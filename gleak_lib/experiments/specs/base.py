@@ -64,13 +64,13 @@ class Experiment(ABC):
 
     @property
     def dataset_name(self) -> str | None:
-        """Name of the image set."""
-        return self.subject.dataset_name if self.subject else None
+        """Name of the image set: that of the subject, or the experiment's own field `dataset`."""
+        return self.subject.dataset_name if self.subject else getattr(self, "dataset", None)
 
     @property
     def pixel_statistics(self) -> Statistics:
-        """Which mean and std normalize the pixels."""
-        return self.subject.pixel_statistics if self.subject else "resized"
+        """Which mean and std normalize the pixels: the subject's, or the experiment's own `statistics`."""
+        return self.subject.pixel_statistics if self.subject else getattr(self, "statistics", "resized")
 
     @property
     def needs(self) -> "Experiment | None":

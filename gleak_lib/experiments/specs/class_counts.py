@@ -33,13 +33,7 @@ class ClassCountsExperiment(Experiment):
     def __post_init__(self) -> None:
         check_name(self.dataset)
 
-    @property
-    def dataset_name(self) -> str:
-        """Name of the image set."""
-        return self.dataset
-
     def describe(self) -> str:
-        """Return one line for people."""
         return f"images by class of {self.dataset}"
 
     def run(self, context: Context) -> Output:

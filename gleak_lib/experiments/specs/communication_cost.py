@@ -5,12 +5,12 @@ from typing import Any, ClassVar
 
 import torch
 
-from gleak_lib import attacks, datasets, models
+from gleak_lib import models
 from gleak_lib.defenses import NO_DEFENSE, Defense, bytes_shared
 from gleak_lib.experiments.context import Context
 from gleak_lib.experiments.encoding import stored_as
 from gleak_lib.experiments.specs.base import Output
-from gleak_lib.experiments.specs.fields import defended, integers, one_defense, put
+from gleak_lib.experiments.specs.fields import defended
 from gleak_lib.experiments.specs.on_weights import WeightsExperiment
 from gleak_lib.experiments.specs.shapes import NUMBER
 from gleak_lib.experiments.specs.training import TrainingExperiment
@@ -38,12 +38,7 @@ class CommunicationCostExperiment(WeightsExperiment):
     seed: int = 0
     defense: Defense = NO_DEFENSE
 
-    def __post_init__(self) -> None:
-        integers(self, rounds=0, victims=1, batch_size=1, victim_seed=0, seed=None)
-        put(self, training=self.training.at(self.rounds), defense=one_defense(self.defense))
-
     def describe(self) -> str:
-        """Return one line for people."""
         return (
             f"bytes of a gradient of {self.training.dataset}, {self.training.architecture}, after "
             f"{self.rounds} rounds, batches of {self.batch_size}{defended(self.defense)}"
@@ -51,17 +46,7 @@ class CommunicationCostExperiment(WeightsExperiment):
 
     def run(self, context: Context) -> Output:
         """Return the number of parameters, the mean bytes, and those of the same numbers in float32."""
-        dataset = context.dataset(self.training.dataset, self.training.statistics)
-        model = self.training.trained(context).train()
-        chosen = datasets.victims(dataset, self.victims, self.victim_seed, batch_size=self.batch_size)
-        observation = attacks.observe(
-            model,
-            *chosen,
-            defense=self.defense.prepare(model, dataset),
-            generator=torch.Generator().manual_seed(self.seed),
-            mean=dataset.mean,
-            std=dataset.std,
-        )
-        count = models.count_parameters(model)
+        observation, _, _ = self.observed(context, torch.Generator().manual_seed(self.seed))
+        count = models.count_parameters(observation.model)
         sent = bytes_shared(observation.gradients, self.defense)
         return Output({"parameters": count, "bytes": float(sent.double().mean()), "dense": 4 * count})

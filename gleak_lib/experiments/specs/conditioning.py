@@ -6,12 +6,11 @@ from typing import Any, ClassVar, Literal
 
 import torch
 
-from gleak_lib import attacks, datasets
-from gleak_lib.errors import unknown
+from gleak_lib import attacks
 from gleak_lib.experiments.context import Context
 from gleak_lib.experiments.encoding import stored_as
 from gleak_lib.experiments.specs.base import Output
-from gleak_lib.experiments.specs.fields import count, integers, put
+from gleak_lib.experiments.specs.fields import count, integers
 from gleak_lib.experiments.specs.on_weights import WeightsExperiment
 from gleak_lib.experiments.specs.shapes import NUMBERS
 from gleak_lib.experiments.specs.training import TrainingExperiment
@@ -43,13 +42,10 @@ class ConditioningExperiment(WeightsExperiment):
     mode: Literal["train", "eval"] = "eval"
 
     def __post_init__(self) -> None:
-        integers(self, rounds=0, victims=1, victim_seed=0, probes=0, seed=None)
-        if self.mode not in ("train", "eval"):
-            raise unknown("mode", self.mode, ("train", "eval"))
-        put(self, training=self.training.at(self.rounds))
+        super().__post_init__()
+        integers(self, probes=0)
 
     def describe(self) -> str:
-        """Return one line for people."""
         how = f"{self.probes} probes" if self.probes else "all directions"
         return (
             f"conditioning of {count(self.victims, 'image')} from {self.training.images}, "
@@ -63,9 +59,7 @@ class ConditioningExperiment(WeightsExperiment):
 
     def run(self, context: Context) -> Output:
         """Return a value per image, and the singular values where all directions were taken."""
-        dataset = context.dataset(self.training.dataset, self.training.statistics)
-        model = self.training.trained(context).train(self.mode == "train")
-        images, labels = datasets.victims(dataset, self.victims, self.victim_seed)
+        dataset, model, images, labels = self.at_hand(context)
         found = attacks.conditioning(
             model,
             images,

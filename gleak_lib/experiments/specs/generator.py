@@ -1,14 +1,12 @@
 """A generator of the server's own: a frozen description, whose weights are trained where they are missing."""
 
 import dataclasses
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from gleak_lib import generators
 from gleak_lib.attacks import Attack, Inversion, Latent
@@ -61,18 +59,7 @@ class GeneratorExperiment(Experiment):
             raise ParameterError(f"lr must be positive, got {self.lr}.")
         check_name(self.dataset)
 
-    @property
-    def dataset_name(self) -> str:
-        """Name of the image set."""
-        return self.dataset
-
-    @property
-    def statistics(self) -> Any:
-        """Pixel statistics, which its weights do not depend on."""
-        return self.pixel_statistics
-
     def describe(self) -> str:
-        """Return one line for people."""
         told = "told the classes" if self.conditional else "told no classes"
         return f"DCGAN on {self.dataset}, {self.steps:,} steps, {told}, seed {self.seed}"
 
@@ -148,9 +135,3 @@ def with_weights(attack: Inversion, context: Context) -> Inversion:
         return attack
     variables = dataclasses.replace(attack.variables, generator=generator.trained(context))  # type: ignore[type-var]
     return attack.replace(variables=variables)
-
-
-def digests(images: Tensor) -> set[str]:
-    """Return a hash of each image, N x C x H x W in [0, 1] to 8 bits: equal images have equal ones."""
-    pixels = (images * 255).round().to(torch.uint8).cpu().numpy()
-    return {hashlib.sha256(image.tobytes()).hexdigest() for image in pixels}

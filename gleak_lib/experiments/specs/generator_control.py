@@ -60,11 +60,6 @@ class GeneratorControlExperiment(Experiment):
         if self.victims > EXAMPLES:
             raise ParameterError(f"There are at most {EXAMPLES} victims, got {self.victims}.")
 
-    @property
-    def dataset_name(self) -> str:
-        """Name of the victims' image set."""
-        return self.dataset
-
     def check(self, dataset: ImageDataset) -> None:
         """Refuse more victims than there are images."""
         datasets.victims(dataset, self.victims, self.victim_seed, split=self.split)
@@ -74,7 +69,6 @@ class GeneratorControlExperiment(Experiment):
         return Work(((self.kind, self.generator.width),), self.victims * self.samples)
 
     def describe(self) -> str:
-        """Return one line for people."""
         return (
             f"{self.samples:,} samples of {self.generator.describe()} beside {self.victims} victims of "
             f"{self.dataset} ({self.split}, seed {self.victim_seed})"

@@ -96,11 +96,9 @@ class GradientTracksExperiment(Experiment):
         return self.attacked
 
     def work(self, images: Mapping[str, int]) -> Work:
-        """Return what the attack computes."""
         return self.attacked.work(images).under(self.kind)
 
     def describe(self) -> str:
-        """Return one line for people."""
         return f"tracks of gradients: {self.attacked.describe()}"
 
     def rows(self, figures: Mapping[str, Any], scaling: str) -> dict[str, Any]:

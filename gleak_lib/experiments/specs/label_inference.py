@@ -5,14 +5,16 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
+from torch import Tensor
 
 from gleak_lib import attacks, datasets
 from gleak_lib.attacks.label_inference import RULES
+from gleak_lib.datasets import ImageDataset
 from gleak_lib.errors import unknown
 from gleak_lib.experiments.context import Context
 from gleak_lib.experiments.encoding import stored_as
 from gleak_lib.experiments.specs.base import Output
-from gleak_lib.experiments.specs.fields import defended, integers
+from gleak_lib.experiments.specs.fields import defended
 from gleak_lib.experiments.specs.on_weights import WeightsExperiment
 from gleak_lib.experiments.specs.shapes import NUMBERS
 from gleak_lib.experiments.specs.training import TrainingExperiment
@@ -45,11 +47,9 @@ class LabelInferenceExperiment(WeightsExperiment):
     def __post_init__(self) -> None:
         if self.rule not in RULES:
             raise unknown("label rule", self.rule, RULES)
-        integers(self, rounds=0, victims=1, batch_size=1, victim_seed=0, seed=None)
-        object.__setattr__(self, "training", self.training.at(self.rounds))
+        super().__post_init__()
 
     def describe(self) -> str:
-        """Return one line for people."""
         batches = "distinct classes" if self.distinct else "random images"
         how = " by counts" if self.rule == "counts" else ""
         return (
@@ -62,22 +62,16 @@ class LabelInferenceExperiment(WeightsExperiment):
         """Return a row per batch."""
         return {"victim": list(range(len(figures["accuracy"]))), **figures}
 
-    def run(self, context: Context) -> Output:
-        """Return, batch by batch, the share of labels found and the number of classes in it."""
-        dataset = context.dataset(self.training.dataset, self.training.statistics)
-        model = self.training.trained(context).train()
-        images, labels = datasets.victims(
+    def drawn(self, dataset: ImageDataset) -> tuple[Tensor, Tensor]:
+        """Return the victims' images and labels, of distinct classes where that is asked for."""
+        return datasets.victims(
             dataset, self.victims, self.victim_seed, batch_size=self.batch_size, distinct_labels=self.distinct
         )
-        observation = attacks.observe(
-            model,
-            images,
-            labels,
-            generator=torch.Generator().manual_seed(self.seed),
-            mean=dataset.mean,
-            std=dataset.std,
-            share_labels=False,
-        )
+
+    def run(self, context: Context) -> Output:
+        """Return, batch by batch, the share of labels found and the number of classes in it."""
+        generator = torch.Generator().manual_seed(self.seed)
+        observation, _, labels = self.observed(context, generator, share_labels=False)
         truth = labels.reshape(self.victims, self.batch_size)
         found = attacks.infer(observation, self.rule).cpu()
         return Output(

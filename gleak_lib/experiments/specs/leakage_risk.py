@@ -12,7 +12,7 @@ from gleak_lib.errors import ParameterError
 from gleak_lib.experiments.context import Context
 from gleak_lib.experiments.encoding import stored_as
 from gleak_lib.experiments.specs.base import Output
-from gleak_lib.experiments.specs.fields import defended, integers, put
+from gleak_lib.experiments.specs.fields import defended
 from gleak_lib.experiments.specs.on_weights import WeightsExperiment
 from gleak_lib.experiments.specs.shapes import NUMBERS, TEXT
 from gleak_lib.experiments.specs.training import TrainingExperiment
@@ -38,10 +38,9 @@ class LeakageRiskExperiment(WeightsExperiment):
     norm: float = 2.0
 
     def __post_init__(self) -> None:
-        integers(self, rounds=0)
+        super().__post_init__()
         if not 1 <= self.norm < math.inf:
             raise ParameterError(f"norm must be a finite number of at least 1, got {self.norm}.")
-        put(self, training=self.training.at(self.rounds))
 
     @property
     def victims(self) -> int:  # type: ignore[override]
@@ -59,7 +58,6 @@ class LeakageRiskExperiment(WeightsExperiment):
         self.root.draw(dataset)
 
     def describe(self) -> str:
-        """Return one line for people."""
         return (
             f"leakage risk of layers on {self.root}, {self.training.architecture}, after {self.rounds} rounds"
             f"{defended(self.training.defense)}, seed {self.training.seed}"

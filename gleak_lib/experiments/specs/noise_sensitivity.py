@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from gleak_lib import datasets, gradients, models
+from gleak_lib import gradients, models
 from gleak_lib.attacks.distances import cosine
 from gleak_lib.bottlenecks import VariationalBottleneck, sample_noise
 from gleak_lib.experiments.context import Context
@@ -49,11 +49,10 @@ class NoiseSensitivityExperiment(WeightsExperiment):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        integers(self, rounds=0, victims=1, draws=1, victim_seed=0, seed=None)
-        object.__setattr__(self, "training", self.training.at(self.rounds))
+        super().__post_init__()
+        integers(self, draws=1)
 
     def describe(self) -> str:
-        """Return one line for people."""
         return (
             f"spread of gradients over {self.draws} pairs of noise draws, {self.training.architecture}, "
             f"after {self.rounds} rounds{defended(self.training.defense)}, {self.victims} victims"
@@ -83,9 +82,7 @@ class NoiseSensitivityExperiment(WeightsExperiment):
 
     def run(self, context: Context) -> Output:
         """Return groups, the victims' mean similarity for each, and the size of sigma and mu."""
-        dataset = context.dataset(self.training.dataset, self.training.statistics)
-        model = self.training.trained(context).train()
-        images, labels = datasets.victims(dataset, self.victims, self.victim_seed)
+        dataset, model, images, labels = self.at_hand(context)
         x = normalize(images.to(context.device), dataset.mean, dataset.std)
         labels = labels.to(context.device)
         groups = models.parameter_groups(model)

@@ -2,22 +2,46 @@
 
 from collections.abc import Mapping, Sequence
 
-from gleak_lib.attacks import Inversion
+import torch
+from torch import Tensor, nn
+
+from gleak_lib import attacks, datasets
 from gleak_lib.datasets import ImageDataset
+from gleak_lib.datasets.base import SPLITS, SplitName
 from gleak_lib.datasets.victims import check_count
+from gleak_lib.defenses import NO_DEFENSE, Defense
+from gleak_lib.errors import unknown
+from gleak_lib.experiments.context import Context
 from gleak_lib.experiments.specs.base import Experiment, Work
+from gleak_lib.experiments.specs.fields import integers, one_defense, put
 from gleak_lib.experiments.specs.training import TrainingExperiment
+from gleak_lib.types import Observation
 
 
 class WeightsExperiment(Experiment):
     """An experiment on the weights that a training has after `rounds` rounds; 0 means fresh ones.
 
-    Experiments that look at the same weights hold the same training: see `TrainingExperiment.at`.
+    A kind has those of these fields that it lets one choose; their values are checked here. Experiments that
+    look at the same weights hold the same training: see `TrainingExperiment.at`.
     """
 
     training: TrainingExperiment
     rounds: int
     victims: int
+    batch_size: int = 1
+    victim_seed: int = 0
+    seed: int = 0
+    mode: str = "train"
+    split: SplitName = "train"
+    defense: Defense = NO_DEFENSE
+
+    def __post_init__(self) -> None:
+        integers(self, rounds=0, victims=1, batch_size=1, victim_seed=0, seed=None)
+        if self.mode not in ("train", "eval"):
+            raise unknown("mode", self.mode, ("train", "eval"))
+        if self.split not in SPLITS:
+            raise unknown("split", self.split, SPLITS)
+        put(self, training=self.training.at(self.rounds), defense=one_defense(self.defense))
 
     @property
     def subject(self) -> TrainingExperiment:
@@ -32,17 +56,43 @@ class WeightsExperiment(Experiment):
     def check(self, dataset: ImageDataset) -> None:
         """Refuse more victims than there are images, and what the training refuses."""
         super().check(dataset)
-        batch_size = getattr(self, "batch_size", 1)
-        check_count(dataset, self.victims, batch_size, split=getattr(self, "split", "train"))
-        self.training.check_model(dataset, getattr(self, "mode", "train"), batch_size)
+        check_count(dataset, self.victims, self.batch_size, split=self.split)
+        self.training.check_model(dataset, self.mode, self.batch_size)
 
     def work(self, images: Mapping[str, int]) -> Work:
         """Return the victims' images."""
-        count = self.victims * getattr(self, "batch_size", 1)
+        count = self.victims * self.batch_size
         return Work(self.training.alike(self.kind), count * self.training.pixels)
 
+    def drawn(self, dataset: ImageDataset) -> tuple[Tensor, Tensor]:
+        """Return the victims' images and labels, see `datasets.victims`."""
+        return datasets.victims(dataset, self.victims, self.victim_seed, batch_size=self.batch_size)
 
-def steps(training: TrainingExperiment, attack: Inversion, images: int) -> Work:
+    def at_hand(self, context: Context) -> tuple[ImageDataset, nn.Module, Tensor, Tensor]:
+        """Return the image set, the model with the weights, and the victims' images and labels."""
+        dataset = context.dataset(self.training.dataset, self.training.statistics)
+        model = self.training.trained(context).train(self.mode == "train")
+        return dataset, model, *self.drawn(dataset)
+
+    def observed(
+        self, context: Context, generator: torch.Generator, *, share_labels: bool = True
+    ) -> tuple[Observation, Tensor, Tensor]:
+        """Return what the server sees of the victims (`attacks.observe`), and their images and labels."""
+        dataset, model, images, labels = self.at_hand(context)
+        seen = attacks.observe(
+            model,
+            images,
+            labels,
+            defense=self.defense.prepare(model, dataset),
+            generator=generator,
+            mean=dataset.mean,
+            std=dataset.std,
+            share_labels=share_labels,
+        )
+        return seen, images, labels
+
+
+def steps(training: TrainingExperiment, attack: attacks.Inversion, images: int) -> Work:
     """Return the work of an attack on so many images; all steps count, though a victim may stop sooner."""
     same, family = training.alike("attack", attack.kind)
     has = attack.settings

@@ -52,11 +52,9 @@ class ReidentificationExperiment(Experiment):
         return self.attack
 
     def work(self, images: Mapping[str, int]) -> Work:
-        """Return what the attack computes."""
         return self.attack.work(images).under(self.kind)
 
     def describe(self) -> str:
-        """Return one line for people."""
         return f"linkage of what was found by {self.attack.describe()}"
 
     def rows(self, figures: Mapping[str, Any], scaling: str) -> dict[str, Any]:

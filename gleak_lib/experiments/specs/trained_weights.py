@@ -4,34 +4,23 @@ import hashlib
 import json
 import warnings
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from gleak_lib import __version__
-from gleak_lib.datasets import Statistics
 from gleak_lib.datasets.archives import regular
 from gleak_lib.errors import StoreError
 from gleak_lib.experiments import atomic, encoding
 from gleak_lib.experiments.context import Context, same_data
+from gleak_lib.experiments.specs.base import Experiment
 from gleak_lib.extras import require
 
 State = dict[str, Tensor]
 
 
-class Training(Protocol):
-    """What a file of weights is named after and checked against: a training experiment."""
-
-    @property
-    def key(self) -> str: ...
-    @property
-    def dataset(self) -> str: ...
-    @property
-    def statistics(self) -> Statistics: ...
-
-
-def path_of(training: Training, context: Context) -> Path:
+def path_of(training: Experiment, context: Context) -> Path:
     """Return the file of the weights after all rounds of `training`."""
     return context.cache / f"{training.key}.safetensors"
 
@@ -47,12 +36,13 @@ def check_writable(context: Context) -> None:
     )
 
 
-def save(training: Training, state: State, context: Context) -> None:
+def save(training: Experiment, state: State, context: Context) -> None:
     """Keep the weights after all rounds of `training`; a folder that cannot be written is only warned of."""
     tensors = {name: value.detach().cpu().contiguous() for name, value in state.items()}
+    data = context.signature(training.dataset_name, training.pixel_statistics)
     metadata = {
         "cell": json.dumps(encoding.encode(training), sort_keys=True),
-        "data": json.dumps(context.signature(training.dataset, training.statistics), sort_keys=True),
+        "data": json.dumps(data, sort_keys=True),
         "sha256": _digest(tensors),
         "gleak": __version__,
         "torch": torch.__version__,
@@ -64,7 +54,7 @@ def save(training: Training, state: State, context: Context) -> None:
         warnings.warn(f"The trained weights cannot be kept: {error}", stacklevel=2)
 
 
-def load(training: Training, context: Context, like: nn.Module) -> State | None:
+def load(training: Experiment, context: Context, like: nn.Module) -> State | None:
     """Return the weights after all rounds of `training`, or None where they have to be trained anew.
 
     A file that is damaged, that belongs to another training or to other images of the same name, or that
@@ -98,19 +88,19 @@ def _read(path: Path) -> tuple[State, dict[str, str]]:
 
 
 def _check(
-    state: State, metadata: dict[str, str], training: Training, context: Context, like: nn.Module
+    state: State, metadata: dict[str, str], training: Experiment, context: Context, like: nn.Module
 ) -> None:
     if metadata.get("sha256") != _digest(state):
         raise StoreError("the file is damaged (its checksum differs).")
     try:
         experiment, data = encoding.decode(json.loads(metadata["cell"])), json.loads(metadata["data"])
-        alike = same_data(data, context.signature(training.dataset, training.statistics))
+        alike = same_data(data, context.signature(training.dataset_name, training.pixel_statistics))
     except Exception as error:
         raise StoreError(f"the file does not say what it holds ({type(error).__name__}: {error}).") from error
     if experiment != training:
         raise StoreError("the file holds the weights of another training.")
     if not alike:
-        raise StoreError(f"they were trained on other images named {training.dataset}.")
+        raise StoreError(f"they were trained on other images named {training.dataset_name}.")
     expected = like.state_dict()
     if _shapes(expected) != _shapes(state):
         raise StoreError("its weights do not fit the model of this version.")

@@ -87,16 +87,6 @@ class TrainingExperiment(Experiment):
         integers(self, seed=None)
         check_name(self.dataset)
 
-    @property
-    def dataset_name(self) -> str:
-        """Name of the image set."""
-        return self.dataset
-
-    @property
-    def pixel_statistics(self) -> Statistics:
-        """Which mean and std normalize the pixels."""
-        return self.statistics
-
     def at(self, rounds: int) -> "TrainingExperiment":
         """Return the training that ends with the weights of this one after `rounds` rounds.
 
@@ -136,7 +126,6 @@ class TrainingExperiment(Experiment):
         _try(alike, dataset.input_shape, dataset.num_classes, mode, batch_size)
 
     def describe(self) -> str:
-        """Return one line for people."""
         rounds = self.protocol.rounds
         weights = f"training over {count(rounds, 'round')}" if rounds else "fresh weights"
         return f"{self.images}, {self.architecture}, {weights}{defended(self.defense)}, seed {self.seed}"
