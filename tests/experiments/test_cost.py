@@ -1,13 +1,11 @@
 """Estimates against sums made by hand."""
 
-import json
-
 import pytest
 from toy_cells import Toy
 
 from gleak_lib.attacks import ATTACKS, LBFGS
 from gleak_lib.bottlenecks import PRECODE
-from gleak_lib.experiments import AttackExperiment, Store, TrainingExperiment, run
+from gleak_lib.experiments import AttackExperiment, TrainingExperiment, run
 from gleak_lib.experiments.runner import cost
 from gleak_lib.experiments.runner.cost import Costs, Machine, Measured
 from gleak_lib.experiments.specs.animation import AnimationExperiment
@@ -163,38 +161,3 @@ def test_images_are_counted_whatever_their_size(store):
     known = cost.read([store.folder], cost.here("cpu"))
     assert known.images == {"digits": result.provenance["data"]["images"][0]}
     assert known.seconds(TrainingExperiment("digits@64", protocol=Protocol(rounds=0))) is not None
-
-
-def benchmark(folder, name, settings, ms, kind="cpu", device=None):
-    device = device or cost.here("cpu").device
-    machine = {"kind": kind, "device": device, "threads": 2, "date": "2026-01-01"}
-    row = {"settings": {"optimizer": "adam", **settings}, "figures": {"ms": ms}, "machine": machine}
-    (folder / "benchmarks" / kind).mkdir(exist_ok=True, parents=True)
-    (folder / "benchmarks" / kind / f"{name}.json").write_text(json.dumps({"rows": [row]}))
-
-
-def test_benchmarks_tell_where_no_result_does(tmp_path):
-    benchmark(tmp_path, "throughput", {"model": "cnn + CVB(1, 5)", "victims": 16, "method": "compiled"}, 2.0)
-    settings = {"model": "cnn", "optimizer": "lbfgs", "victims": 4, "method": "engine"}
-    benchmark(tmp_path, "attacks", settings, 20.0)
-    benchmark(tmp_path, "peer", {"model": "cnn", "victims": 4, "method": "loop"}, 1.0)
-    benchmark(tmp_path, "throughput", {"model": "cnn", "victims": 4, "method": "graph"}, 3.0, "cuda", "GPU")
-    (tmp_path / "benchmarks" / "cpu" / "c.json").write_text('{"rows": "others"}')
-    here = cost.here("cpu")
-    known = cost.read([tmp_path], here._replace(compile=True))
-    assert known.seconds(attack(victims=5, steps=100)) == pytest.approx(500 * 0.002)
-    dlg = attack(victims=5, steps=100, optimizer=LBFGS(inner_steps=10))
-    assert known.seconds(dlg) == pytest.approx(500 * 0.020 / 2)  # half the iterations of a step of twenty
-    gpu = cost.read([tmp_path], Machine("GPU", 1))
-    assert gpu.seconds(attack(victims=5, steps=100)) == pytest.approx(500 * 0.003)
-    assert gpu.seconds(dlg) is None
-    assert cost.read([tmp_path], Machine("some GPU", 1)).seconds(dlg) is None
-
-
-def test_a_stored_result_goes_before_a_benchmark(tmp_path):
-    benchmark(tmp_path, "throughput", {"model": "cnn", "victims": 16, "method": "fast"}, 1e6)
-    store = Store(tmp_path)
-    (result,) = run([attack(victims=2, steps=2)], store, device="cpu", progress=False)
-    known = cost.read([tmp_path], cost.here("cpu"))
-    other = attack(victims=2, steps=2, training=TrainingExperiment("digits", bottlenecks=(PRECODE(1, 8),)))
-    assert known.seconds(other) == pytest.approx(result.provenance["seconds"], rel=1e-4)

@@ -29,29 +29,44 @@ def known(*timed, machine=HERE):
 ELSEWHERE = [(probe.REFERENCE, THERE, 960.0), (TRAINING, THERE, 40.0), (LABELED, Machine("third", 1), 5.0)]
 
 
+def rough(*timed, step=0.03):  # three times as slow as there
+    costs = known(*timed)
+    costs.step = step
+    return costs
+
+
 def test_seconds_elsewhere_times_the_ratio_of_one_step():
-    rough = probe.Rough(known(*ELSEWHERE), step=0.03)  # three times as slow
-    assert rough.origin == "there"
-    assert rough.seconds(probe.REFERENCE) == pytest.approx(2880.0)
-    assert rough.seconds(TRAINING) == pytest.approx(120.0)
-    assert rough.seconds(LABELED) is None and rough.seconds(Toy(1.0)) is None
+    costs = rough(*ELSEWHERE)
+    assert costs.origin == "there"
+    assert costs.seconds(probe.REFERENCE) == pytest.approx(2880.0)
+    assert costs.seconds(TRAINING) == pytest.approx(120.0)
+    assert costs.seconds(LABELED) is None and costs.seconds(Toy(1.0)) is None
+    assert known(*ELSEWHERE).seconds(TRAINING) is None  # nobody said how fast it is here
 
 
 def test_what_was_measured_here_goes_first():
-    rough = probe.Rough(known(*ELSEWHERE, (TRAINING, HERE, 7.0)), step=0.03)
-    assert rough.seconds(TRAINING) == pytest.approx(7.0)
-    assert rough.seconds(probe.REFERENCE) == pytest.approx(2880.0)
+    costs = rough(*ELSEWHERE, (TRAINING, HERE, 7.0))
+    assert costs.seconds(TRAINING) == pytest.approx(7.0)
+    assert costs.seconds(probe.REFERENCE) == pytest.approx(2880.0)
 
 
 def test_without_the_reference_elsewhere_there_is_no_estimate():
-    rough = probe.Rough(known((TRAINING, THERE, 40.0), (probe.REFERENCE, HERE, 1.0)), step=0.03)
-    assert rough.origin is None and rough.seconds(TRAINING) is None
+    costs = rough((TRAINING, THERE, 40.0), (probe.REFERENCE, HERE, 1.0))
+    assert costs.origin is None and costs.seconds(TRAINING) is None and costs.elsewhere(TRAINING) is None
 
 
-def test_measuring_serves_where_others_know_more():
-    assert probe.serves(known(*ELSEWHERE), [Toy(1.0), TRAINING])
-    assert not probe.serves(known(*ELSEWHERE), [Toy(1.0), LABELED])
-    assert not probe.serves(known(*ELSEWHERE, (TRAINING, HERE, 1.0)), [TRAINING])
+def test_a_step_is_measured_only_where_others_know_more(store, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(probe, "step_seconds", lambda machine, measure: asked.append(machine))
+    for cell, timed in (
+        (LABELED, ELSEWHERE),  # known on another machine only, of which the reference is not
+        (TRAINING, [*ELSEWHERE, (TRAINING, HERE, 1.0)]),  # known here
+        (TRAINING, ELSEWHERE),
+    ):
+        monkeypatch.setattr(estimate.cost, "read", lambda folders, machine, timed=timed: known(*timed))
+        assert not asked
+        estimate.estimate([cell, Toy(1.0)], store, Context(tmp_path), HERE, measure=True)
+    assert asked == [HERE]
 
 
 def test_a_step_is_timed_once_and_leaves_threads_and_chance_alone(monkeypatch):

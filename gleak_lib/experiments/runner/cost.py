@@ -3,36 +3,36 @@
 An experiment says how much it computes (`Experiment.work`): a *size*, how often one unit of its work is done,
 and *groups* of experiments whose units cost alike, the narrowest first. Its cost is its size times the
 seconds per unit of the measured experiments in its narrowest group that has any: of the few that are nearest
-in size, the median. Where nothing like it was measured on this device there is no estimate from here; `probe`
-has a rough one.
+in size, the median. Where nothing like it was measured on this device, it is roughly what it costs on the
+device of which most is stored, times how much slower one known attack's step is here (`probe`).
 """
 
 import contextlib
 import functools
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
 import torch
 
-from gleak_lib.attacks import LBFGS
+from gleak_lib.attacks import ATTACKS
 from gleak_lib.datasets.search import at_size
 from gleak_lib.errors import StoreError
 from gleak_lib.experiments.atomic import read_json
 from gleak_lib.experiments.context import choose_device, device_name
 from gleak_lib.experiments.specs import shapes
+from gleak_lib.experiments.specs.attack import AttackExperiment
 from gleak_lib.experiments.specs.base import Experiment, Work, from_json
-from gleak_lib.experiments.store import benchmarks
+from gleak_lib.experiments.specs.training import TrainingExperiment
 
 NEAREST = 5  # so many measured experiments decide at most, those whose size is closest,
 ALIKE = 4  # and none whose size differs by more than this factor beyond the closest
-# what runs an attack's step as `invert` does, and whether that was compiled
-CPU_METHODS = {"engine": False, "fast": False, "compiled": True}
-CUDA_METHODS = {"engine": False, "graph": False, "graph, compiled": True}
-
-Group = tuple[Any, ...]
+REFERENCE = AttackExperiment(
+    TrainingExperiment("cifar10"), attack=ATTACKS["ig"].replace(max_steps=3000), victims=32
+)  # how fast it is compares devices; of this size are most of the stored ones
 
 
 class Machine(NamedTuple):
@@ -48,7 +48,7 @@ class Machine(NamedTuple):
 
 
 class Measured(NamedTuple):
-    """An experiment, or a step of a benchmark, that was timed."""
+    """An experiment that was timed."""
 
     work: Work
     machine: Machine
@@ -67,22 +67,47 @@ class Costs:
         measured: what was timed, on any machine.
         machine: where the experiments are to run.
         images: training images of image sets, by their names without a size.
+
+    Attributes:
+        step: seconds that one image's step of `REFERENCE` takes on the machine; None, which allows no rough
+            estimates, until somebody says.
     """
 
     def __init__(
         self, measured: Iterable[Measured], machine: Machine, images: Mapping[str, int] | None = None
     ) -> None:
-        self.measured, self.machine, self.images = list(measured), machine, dict(images or {})
-        self._found: dict[tuple[bool, Group], list[tuple[bool, float, float]]] = {}
-        for (groups, size), (device, threads, compiled), seconds in self.measured:
-            if device != machine.device or not size or not (size > 0 and 0 <= seconds < math.inf):
+        self.machine, self.images = machine, dict(images or {})
+        self.step: float | None = None
+        self._found: dict[tuple[Any, ...], list[tuple[bool, float, float]]] = {}
+        self._devices: Counter[str] = Counter()
+        for (groups, size), (device, threads, compiled), seconds in measured:
+            if not size or not (size > 0 and 0 <= seconds < math.inf):
                 continue
+            self._devices[device] += 1
             for group in groups:
-                found = self._found.setdefault((compiled, group), [])
+                found = self._found.setdefault((device, compiled, group), [])
                 found.append((threads == machine.threads, size, seconds / size))
 
     def seconds(self, experiment: Experiment) -> float | None:
-        """Return how long an experiment will take, None where nothing like it was measured on this machine.
+        """Return how long an experiment will take, if need be roughly; None where nothing tells."""
+        found = self._on(self.machine.device, experiment)
+        if found is not None or self.step is None or (seconds := self.elsewhere(experiment)) is None:
+            return found
+        theirs = self._on(self.origin, REFERENCE)
+        return seconds * self.step * (REFERENCE.work({}).size or 1.0) / theirs if theirs else None
+
+    def elsewhere(self, experiment: Experiment) -> float | None:
+        """Return how long an experiment will take on `origin`; None where nothing tells."""
+        return self._on(self.origin, experiment)
+
+    @functools.cached_property
+    def origin(self) -> str | None:
+        """The device whose seconds are scaled: where most is stored, `REFERENCE` included; None of none."""
+        others = [device for device, _ in self._devices.most_common() if device != self.machine.device]
+        return next((device for device in others if self._on(device, REFERENCE)), None)
+
+    def _on(self, device: str | None, experiment: Experiment) -> float | None:
+        """How long it takes on a device.
 
         Experiments that were compiled, or not, as asked go before others, whatever their group; and within a
         group those with the same number of threads.
@@ -92,7 +117,7 @@ class Costs:
             return None
         for compiled in (self.machine.compile, not self.machine.compile):
             for group in groups:
-                if found := self._found.get((compiled, group)):
+                if found := self._found.get((device, compiled, group)):
                     best = max(same_threads for same_threads, _, _ in found)
                     near = sorted((abs(math.log(size / s)), rate) for same, s, rate in found if same == best)
                     farthest = near[0][0] + math.log(ALIKE)
@@ -101,38 +126,27 @@ class Costs:
 
 
 def read(folders: Iterable[Path], machine: Machine) -> Costs:
-    """Return costs from stored results, and from benchmarks for what no result on this machine tells.
+    """Return costs from stored results.
 
     Args:
-        folders: of results; each may have a folder `benchmarks`.
+        folders: of results.
         machine: where experiments are to run.
     """
     images: dict[str, int] = {}
-    there = list(dict.fromkeys(Path(folder).resolve() for folder in folders))
-    stored = [entry for folder in there for entry in _stored(folder, images)]
-    measured = list(_measured(stored, images))
-    known = {
-        (one.machine.compile, group)
-        for one in measured
-        if one.machine.device == machine.device
-        for group in one.work.groups
-    }
-    steps = [step for folder in there for step in _benchmarks(folder / benchmarks.BENCHMARKS, machine.device)]
-    measured += [one for one in steps if (one.machine.compile, one.work.groups[0]) not in known]
+    stored: list[tuple[Experiment, Machine, float]] = []
+    for folder in dict.fromkeys(Path(folder).resolve() for folder in folders):
+        for path in sorted(folder.glob("*/*.json")):
+            try:
+                experiment, origin, seconds, counted = _timed(path, path.stat().st_mtime_ns)
+            except Exception:  # failures, benchmarks, other versions' experiments, files damaged in any way
+                continue
+            images.update(counted)
+            stored.append((experiment, origin, seconds))
+    measured = []
+    for experiment, origin, seconds in stored:
+        with contextlib.suppress(OverflowError):  # an odd value, too large for a size
+            measured.append(Measured(experiment.work(images), origin, seconds))
     return Costs(measured, machine, images)
-
-
-def _stored(folder: Path, images: dict[str, int]) -> Iterator[tuple[Experiment, Machine, float]]:
-    """Stored experiments with machine and seconds; the numbers of training images are noted on the way."""
-    for path in sorted(folder.glob("*/*.json")):
-        try:
-            found = _timed(path, path.stat().st_mtime_ns)
-        except (
-            Exception
-        ):  # failures, benchmarks, experiments of other versions, files damaged in whatever way
-            continue
-        images.update(found[3])
-        yield found[:3]
 
 
 @functools.lru_cache(maxsize=10_000)  # every chapter of a command asks for the same files
@@ -146,36 +160,3 @@ def _timed(path: Path, changed: int) -> tuple[Experiment, Machine, float, dict[s
     seconds, data, experiment = float(origin["seconds"]), origin["data"], from_json(stored["cell"])
     counted = {at_size(data["name"])[0]: int(data["images"][0])} if data else {}
     return experiment, machine, seconds, counted
-
-
-def _measured(
-    stored: Iterable[tuple[Experiment, Machine, float]], images: Mapping[str, int]
-) -> Iterator[Measured]:
-    for experiment, origin, seconds in stored:
-        with contextlib.suppress(OverflowError):  # an odd value, too large for a size
-            yield Measured(experiment.work(images), origin, seconds)
-
-
-def _benchmarks(folder: Path, device: str) -> Iterator[Measured]:
-    """Steps that benchmarks/*.py timed on a device."""
-    for row in benchmarks.latest(benchmarks.read(folder)):
-        try:
-            if row.machine["device"] == device and row.benchmark in ("throughput", "attacks"):
-                yield from _row(row)
-        except Exception:  # an odd value tells nothing
-            continue
-
-
-def _row(row: benchmarks.Row) -> Iterator[Measured]:
-    """One line of attacks.json or throughput.json: milliseconds of a victim's step."""
-    usual = CPU_METHODS if row.machine["kind"] == "cpu" else CUDA_METHODS
-    settings, method = row.settings, str(row.settings["method"])
-    if method not in usual or row.figures.get("ms") is None:
-        return
-    how, victims = str(settings["optimizer"]), float(settings["victims"])
-    model = str(settings["model"]).partition(" ")[0]
-    yield Measured(
-        Work((("attack", how, "family", model),), victims * (LBFGS().inner_steps if how == "lbfgs" else 1)),
-        Machine(str(row.machine["device"]), int(row.machine["threads"]), usual[method]),
-        float(row.figures["ms"]) / 1000 * victims,
-    )

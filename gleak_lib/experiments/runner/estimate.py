@@ -98,13 +98,12 @@ def estimate(
     costs = cost.read(folders(store), machine)
     _count_images(missing, costs, context)
     found = Estimate(plan(missing, context, costs), machine, workers)
-    experiments = [
-        experiment for task in found.tasks for experiment in task.experiments if task.seconds is None
-    ]
-    if not probe.serves(costs, experiments) or (step := probe.step_seconds(machine, measure=measure)) is None:
+    unknown = [one for task in found.tasks if task.seconds is None for one in task.experiments]
+    if any(costs.elsewhere(experiment) is not None for experiment in unknown):
+        costs.step = probe.step_seconds(machine, measure=measure)
+    if costs.step is None:
         return found
-    rough = probe.Rough(costs, step)
-    return Estimate(plan(missing, context, rough), machine, workers, rough.origin)
+    return Estimate(plan(missing, context, costs), machine, workers, costs.origin)
 
 
 def _count_images(experiments: Sequence[Experiment], costs: cost.Costs, context: Context) -> None:
