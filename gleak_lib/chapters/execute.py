@@ -1,12 +1,12 @@
 """Executing a chapter: percent source, papermill, and the executed notebook put in its place at the end."""
 
-import contextlib
 import os
 import re
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from gleak_lib import errors
 from gleak_lib.errors import StoreError
@@ -51,7 +51,9 @@ def execute(
         if last is not None:
             notebook.cells.append(require("nbformat.v4", "book").new_code_cell(last))
         jupytext.write(notebook, plain, fmt="ipynb")
-        with _variables({**(environment or {}), "JUPYTER_PREFER_ENV_PATH": "1"}):  # this Python's kernel
+        with mock.patch.dict(
+            os.environ, environment or {}, JUPYTER_PREFER_ENV_PATH="1"
+        ):  # this Python's kernel
             try:
                 papermill.execute_notebook(
                     plain,
@@ -100,18 +102,3 @@ def _failure(chapter: str, error: Any) -> str:
         return text
     trace = ANSI.sub("", "\n".join(error.traceback)).splitlines()
     return "\n".join([text, "  ...", *(f"    {line}" for line in trace[-15:])])
-
-
-@contextlib.contextmanager
-def _variables(values: Mapping[str, str]) -> Iterator[None]:
-    """Set variables of the environment, which the kernel inherits, and restore them."""
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value

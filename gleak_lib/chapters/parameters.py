@@ -8,18 +8,19 @@ has just executed, compares names and types, and says what is meant.
 
 import ast
 import re
+import types
+import typing
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from gleak_lib import typed
 from gleak_lib.chapters import profiles, ranges
 from gleak_lib.errors import ParameterError, nearest, shown
 from gleak_lib.experiments import paths
 
-SCALARS = {"int": int, "float": float, "str": str, "bool": bool}
-SEQUENCES, SEQUENCE_TYPES = ("list", "tuple"), (list, tuple)
 DIGITS = 300  # of a number on the command line; Python reads no integer of more than 4,300
 INJECTED = re.compile(r"\s*# Parameters\b")  # how papermill begins its cell
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
@@ -63,14 +64,13 @@ def declared(source: str, where: str = "The parameters cell") -> Declared:
             shown = ast.unparse(statement).splitlines()[0]
             raise ParameterError(f"{where} holds lines 'name: type = value  # help' only, got: {shown}")
         name, annotation = statement.target.id, ast.unparse(statement.annotation)
-        _, _, comment = lines[statement.end_lineno - 1][statement.end_col_offset :].partition("#")  # type: ignore[operator]
+        comment = lines[statement.end_lineno - 1][statement.end_col_offset :].partition("#")[2]  # type: ignore[operator]
         try:
             default = ast.literal_eval(statement.value)  # type: ignore[arg-type]
         except (ValueError, TypeError) as error:
             raise ParameterError(f"{where}: {name} needs a plain value, like 1, 0.5 or 'cnn'.") from error
         found[name] = Parameter(name, annotation, default, comment.strip())
-        problem = _misfit(default, statement.annotation, name)
-        if problem:
+        if problem := _misfit(default, found[name]):
             raise ParameterError(f"{where}: {problem}")
     return found
 
@@ -102,8 +102,7 @@ def validate(found: Declared, values: Mapping[str, Any], chapter: str = "this ch
             range that `params/ranges.yaml` declares.
     """
     _refuse_unknown(found, values, chapter)
-    fits = {name: _misfit(value, _annotation(found[name]), name) for name, value in values.items()}
-    if problems := [problem for problem in fits.values() if problem]:
+    if problems := [p for name, value in values.items() if (p := _misfit(value, found[name]))]:
         raise ParameterError(" ".join(problems))
     complete = {name: values.get(name, parameter.default) for name, parameter in found.items()}
     if problems := ranges.misfits(complete, chapter):
@@ -156,8 +155,7 @@ def parse(parameter: Parameter, text: str) -> Any:
     Raises:
         ParameterError: it is no value of that type.
     """
-    annotation = _annotation(parameter)
-    if not _misfit(text, annotation, parameter.name):
+    if _fits(text, parameter):
         return text  # a text is meant, even one like `off` or `1`
     if NUMBER.fullmatch(text) and len(text) <= DIGITS:
         value: Any = float(text) if re.search(r"[.eE]", text) else int(text)
@@ -165,9 +163,9 @@ def parse(parameter: Parameter, text: str) -> Any:
         words = {"true": True, "false": False, "none": None, "null": None}
         value = words.get(text.lower(), text) if (read := _literal(text)) is None else read
     value = list(value) if isinstance(value, tuple) else value  # as YAML would give it
-    if isinstance(value, (str, int, float)) and _misfit([value], annotation, parameter.name) is None:
+    if isinstance(value, (str, int, float)) and _fits([value], parameter):
         value = [value]
-    if problem := _misfit(value, annotation, parameter.name):
+    if problem := _misfit(value, parameter):
         raise ParameterError(problem)
     return value
 
@@ -207,60 +205,45 @@ def _from_history(history: Any) -> tuple[Declared | None, list[str]]:
     return None, []
 
 
-def _annotation(parameter: Parameter) -> ast.expr:
-    return ast.parse(parameter.type, mode="eval").body
+def _hint(parameter: Parameter) -> Any:
+    """Return the type that an annotation names."""
+    holder = types.SimpleNamespace(__annotations__={"hint": parameter.type})
+    try:
+        return typing.get_type_hints(holder, {"Literal": Literal})["hint"]
+    except (NameError, TypeError, SyntaxError) as error:
+        raise ParameterError(
+            f"{parameter.name}: the type {parameter.type} is not understood. There is: int, float, str, bool, "
+            "list, dict, list[...], tuple[..., ...], Literal[...], and any of them | None."
+        ) from error
 
 
-def _misfit(value: Any, annotation: ast.expr, name: str) -> str | None:
+def _fits(value: Any, parameter: Parameter) -> bool:
+    hint = _hint(parameter)
+    if typing.get_origin(hint) is Literal:
+        return value in typing.get_args(hint) and not isinstance(value, bool)
+    return typed.fits(value, hint)
+
+
+def _misfit(value: Any, parameter: Parameter) -> str | None:
     """Return what is wrong with a value, or None."""
-    if _fits(value, annotation, name):
+    if _fits(value, parameter):
         return None
-    written = ast.unparse(annotation)
+    name, written, hint = parameter.name, parameter.type, _hint(parameter)
     problem = f"{name} must be {written}, got {shown(value)} ({type(value).__name__})"
     if isinstance(value, str) and NUMBER.fullmatch(value.strip()) and "float" in written:
         return f"{problem}: YAML takes it for a text, write {_with_point(value)} without quotes."
     if isinstance(value, bool) and "str" in written:
         return f"{problem}: YAML takes on, off, yes and no for truth values, write it in quotes."
-    if isinstance(annotation, ast.Subscript) and ast.unparse(annotation.value) in SEQUENCES:
+    if typing.get_origin(hint) in (list, tuple):
         read = _literal(value) if isinstance(value, str) else None
-        if isinstance(read, SEQUENCE_TYPES) and _fits(read, annotation, name):
+        if isinstance(read, (list, tuple)) and _fits(read, parameter):
             return f'{problem}: with papermill, pass -y "{name}: {list(read)}".'
         if isinstance(value, str):
             return f"{problem}: a list is written [1, 2]."
         return f"{problem}: write [{shown(value)}]." if isinstance(value, (int, float)) else f"{problem}."
-    if isinstance(annotation, ast.Subscript):  # Literal
-        guess = nearest(str(value), [str(option) for option in _options(annotation)])
-        return problem + (f". Did you mean {guess!r}?" if guess else ".")
+    if typing.get_origin(hint) is Literal and (guess := nearest(str(value), map(str, typing.get_args(hint)))):
+        return f"{problem}. Did you mean {guess!r}?"
     return f"{problem}."
-
-
-def _fits(value: Any, annotation: ast.expr, name: str) -> bool:
-    if isinstance(annotation, ast.Constant) and annotation.value is None:
-        return value is None
-    if isinstance(annotation, ast.BinOp) and isinstance(annotation.op, ast.BitOr):
-        left, right = (_fits(value, side, name) for side in (annotation.left, annotation.right))
-        return left or right  # both were looked at, so that neither is a type that is not understood
-    if isinstance(annotation, ast.Name) and annotation.id in SCALARS:
-        kinds = (int, float) if annotation.id == "float" else (SCALARS[annotation.id],)
-        return isinstance(value, kinds) and (annotation.id == "bool" or not isinstance(value, bool))
-    if isinstance(annotation, ast.Name) and annotation.id in (*SEQUENCES, "dict"):
-        return isinstance(value, dict if annotation.id == "dict" else (list, tuple))
-    if isinstance(annotation, ast.Subscript):
-        outer = ast.unparse(annotation.value)
-        if outer == "Literal":
-            return value in _options(annotation) and not isinstance(value, bool)
-        if outer in SEQUENCES:
-            inner = annotation.slice.elts[0] if isinstance(annotation.slice, ast.Tuple) else annotation.slice
-            return isinstance(value, (list, tuple)) and all(_fits(part, inner, name) for part in value)
-    raise ParameterError(
-        f"{name}: the type {ast.unparse(annotation)} is not understood. There is: {', '.join(SCALARS)}, "
-        "list, dict, list[...], tuple[..., ...], Literal[...], and any of them | None."
-    )
-
-
-def _options(annotation: ast.Subscript) -> list[Any]:
-    inner = annotation.slice
-    return [ast.literal_eval(part) for part in (inner.elts if isinstance(inner, ast.Tuple) else [inner])]
 
 
 def _with_point(text: str) -> str:
