@@ -268,7 +268,7 @@ def test_show_prints_a_result_and_how_it_was_made(checkout, capsys):
         assert (
             f"attack {key}: {result.experiment.describe()}\nfile: {store.path(result.experiment)}\n" in text
         )
-        assert "  training:\n    type: TrainingCell\n    dataset: digits\n" in text
+        assert "  training:\n    type: TrainingExperiment\n    dataset: digits\n" in text
         assert "    max_steps: 2\n" in text and "  victims: 3\n" in text
         assert f"device: {result.provenance['device']}" in text and "seconds: " in text
         assert f"  parameters: {result.figures['parameters']}\n" in text

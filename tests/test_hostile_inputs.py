@@ -272,7 +272,7 @@ def test_an_interrupted_chapter_says_one_line_and_leaves_nothing_behind(tmp_path
         time.sleep(0.1)
     process.send_signal(how)
     _, error = process.communicate(timeout=100)
-    assert error == "gleak: interrupted; finished cells are stored.\n"
+    assert error == "gleak: interrupted; finished experiments are stored.\n"
     assert process.returncode == 128 + how
     assert not list((tmp_path / "tmp").iterdir())
 

@@ -1,5 +1,6 @@
 """CMA-ES for all victims at once, each with a search of its own, through the `cma` library."""
 
+import abc
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -51,9 +52,9 @@ class Population(Optimizer):
             flat[:, 0], torch.nan
         )
 
+    @abc.abstractmethod
     def search(self, start: np.ndarray, seed: int) -> Any:
         """Return one victim's search, with `ask() -> P x D` and `tell(losses)`; `start` has D entries."""
-        raise NotImplementedError
 
     def step(
         self, x: Unknowns, evaluate: Evaluate, memory: Any, lr: Mapping[str, Tensor], t: Tensor

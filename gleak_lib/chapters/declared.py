@@ -6,7 +6,6 @@ Nothing is computed there and no data is read. So the notebook, `gleak run`, `gl
 speak of the same experiments, and the chapter is the only place that names them.
 """
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,6 @@ from typing import Any
 from gleak_lib.chapters import parameters, sources
 from gleak_lib.errors import GleakError, ParameterError, StoreError
 from gleak_lib.experiments.specs.base import Experiment, leaves
-
-TAG = re.compile(r"""^# %%[^\n]*tags=\[[^\]\n]*["']experiment["'][^\n]*\n(.*?)(?=^# %%|\Z)""", re.M | re.S)
 
 
 def experiments(chapter: str, values: Mapping[str, Any], source: Path | None = None) -> list[Experiment]:
@@ -32,7 +29,7 @@ def experiments(chapter: str, values: Mapping[str, Any], source: Path | None = N
     """
     path = source or sources.source_of(chapter)
     settings = parameters.validate(parameters.of_chapter(chapter, path), values, chapter)
-    found = TAG.findall(path.read_text(encoding="utf-8"))
+    found = sources.tagged(path, "experiment")
     if not found:
         return []
     namespace: dict[str, Any] = {**settings, "settings": settings}

@@ -51,9 +51,8 @@ def execute(
         if last is not None:
             notebook.cells.append(require("nbformat.v4", "book").new_code_cell(last))
         jupytext.write(notebook, plain, fmt="ipynb")
-        with mock.patch.dict(
-            os.environ, environment or {}, JUPYTER_PREFER_ENV_PATH="1"
-        ):  # this Python's kernel
+        # the kernel inherits these variables, the last of which makes it this Python's
+        with mock.patch.dict(os.environ, environment or {}, JUPYTER_PREFER_ENV_PATH="1"):
             try:
                 papermill.execute_notebook(
                     plain,

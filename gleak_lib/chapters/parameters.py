@@ -17,14 +17,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from gleak_lib import typed
-from gleak_lib.chapters import profiles, ranges
+from gleak_lib.chapters import profiles, ranges, sources
 from gleak_lib.errors import ParameterError, nearest, shown
 from gleak_lib.experiments import paths
 
 DIGITS = 300  # of a number on the command line; Python reads no integer of more than 4,300
 INJECTED = re.compile(r"\s*# Parameters\b")  # how papermill begins its cell
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
-TAG = re.compile(r"""^# %%[^\n]*tags=\[[^\]\n]*["']parameters["'][^\n]*\n(.*?)(?=^# %%|\Z)""", re.M | re.S)
 
 
 @dataclass(frozen=True)
@@ -84,12 +83,12 @@ def of_chapter(chapter: str, source: Path | None = None) -> Declared:
     path = source or paths.root() / "book" / "src" / f"{chapter}.py"
     if not path.is_file():
         raise ParameterError(f"There is no chapter {chapter!r}: {path} does not exist.")
-    match = TAG.search(path.read_text(encoding="utf-8"))
-    if match is None:
+    cells = sources.tagged(path, "parameters")
+    if not cells:
         raise ParameterError(
             f'{path} has no cell tagged "parameters": begin it with # %% tags=["parameters"].'
         )
-    return declared(match[1], f"The parameters cell of {path.name}")
+    return declared(cells[0], f"The parameters cell of {path.name}")
 
 
 def validate(found: Declared, values: Mapping[str, Any], chapter: str = "this chapter") -> dict[str, Any]:
@@ -212,8 +211,8 @@ def _hint(parameter: Parameter) -> Any:
         return typing.get_type_hints(holder, {"Literal": Literal})["hint"]
     except (NameError, TypeError, SyntaxError) as error:
         raise ParameterError(
-            f"{parameter.name}: the type {parameter.type} is not understood. There is: int, float, str, bool, "
-            "list, dict, list[...], tuple[..., ...], Literal[...], and any of them | None."
+            f"{parameter.name}: the type {parameter.type} is not understood. There is: int, float, str, "
+            "bool, list, dict, list[...], tuple[..., ...], Literal[...], and any of them | None."
         ) from error
 
 

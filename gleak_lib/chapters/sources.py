@@ -6,6 +6,7 @@ from pathlib import Path
 from gleak_lib.errors import unknown
 from gleak_lib.experiments import paths
 
+CELL = r"""^# %%%%[^\n]*tags=\[[^\]\n]*["']%s["'][^\n]*\n(.*?)(?=^# %%%%|\Z)"""
 TITLE = re.compile(r"^# # (.+)$", re.M)
 
 
@@ -19,6 +20,11 @@ def title(source: Path) -> str:
     """Return a chapter's first heading; its name where it has none."""
     found = TITLE.search(source.read_text(encoding="utf-8"))
     return found[1] if found else source.stem
+
+
+def tagged(source: Path, tag: str) -> list[str]:
+    """Return the code of the cells of a percent source that have a tag."""
+    return re.findall(CELL % tag, source.read_text(encoding="utf-8"), re.M | re.S)
 
 
 def source_of(chapter: str, folder: Path | None = None) -> Path:

@@ -12,7 +12,7 @@ from gleak_lib.errors import ParameterError
 
 def show(options: argparse.Namespace) -> int:
     """Print the result whose key was given, or why it failed."""
-    from gleak_lib.experiments import Store, encoding
+    from gleak_lib.experiments import Experiment, Store, encoding
     from gleak_lib.experiments.atomic import read_json
     from gleak_lib.extras import require
 
@@ -26,6 +26,9 @@ def show(options: argparse.Namespace) -> int:
         return 0
     result = Store(path.parents[1]).read(path)
     experiment = yaml.safe_dump(encoding.encode(result.experiment, full=False), sort_keys=False)
+    for name, cls in encoding.TYPES.items():  # files call some by an earlier name
+        if issubclass(cls, Experiment):
+            experiment = experiment.replace(f"type: {name}\n", f"type: {cls.__name__}\n")
     made = yaml.safe_dump(result.provenance, sort_keys=False, default_flow_style=None, width=100)
     images = ", ".join(f"{name} {_shape(part.shape)}" for name, part in (result.examples or {}).items())
     print(f"{result.experiment.kind} {path.stem}: {result.experiment.describe()}\nfile: {path}")

@@ -116,13 +116,6 @@ def test_rows_beside_the_papers_have_a_column_for_it():
     assert frame["lpips_difference"].iloc[0] == pytest.approx(0.25 - rows[0].paper["lpips"])
     shown = tables.show(frame, columns={"label": "defense", "lpips": "LPIPS", "lpips_paper": "paper's"})
     assert shown.to_html().count(tables.MISSING) == 1
-    said = tables.lpips_note(frame)
-    assert "VGG on images in [0, 1]" in said and said.endswith(
-        "LPIPS of 1 of 2 rows is missing: its weights were not at hand when the attacks were run."
-    )
-    assert tables.lpips_note(frame.iloc[:1]).endswith("as in the paper's code.")
-    assert tables.lpips_note(frame.iloc[1:]).startswith(" LPIPS is missing: its weights")
-    assert tables.lpips_note(frame.iloc[:0]) == ""
 
 
 def test_the_page_of_all_rows_has_it():

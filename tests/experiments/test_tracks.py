@@ -12,7 +12,8 @@ from gleak_lib.bottlenecks import PRECODE
 from gleak_lib.errors import ParameterError
 from gleak_lib.experiments import AttackExperiment, Context, TrainingExperiment, from_json
 from gleak_lib.experiments.encoding import encode
-from gleak_lib.experiments.specs.gradient_tracks import GradientTracksExperiment, _Watch, recorded
+from gleak_lib.experiments.specs.gradient_tracks import GradientTracksExperiment, recorded
+from gleak_lib.experiments.specs.gradient_watch import Watch
 from gleak_lib.pixels import normalize
 
 STEPS = 12
@@ -64,8 +65,7 @@ def test_at_the_truth_everything_is_the_clients(tmp_path):
     model = TRAINING.build(digits)
     generator = torch.Generator().manual_seed(0)
     seen = attacks.observe(model, images, labels, generator=generator, share_noise=True, **pixels)
-    cell = GradientTracksExperiment(dataclasses.replace(ATTACK, victims=2), tail=2, shown=2)
-    watch = _Watch(seen, cell)
+    watch = Watch(seen, range(1, STEPS + 1), range(STEPS - 1, STEPS + 1), 2, torch.Generator())
     x = normalize(images, digits.mean, digits.std).unsqueeze(1)
     for step in range(1, STEPS + 1):
         watch(step, torch.arange(2), {"image": x}, seen.noise)

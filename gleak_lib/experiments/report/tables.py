@@ -107,21 +107,6 @@ def means(frame: "DataFrame", values: Sequence[str], by: str | Sequence[str]) ->
     return require("pandas", "metrics").DataFrame(rows)
 
 
-def lpips_note(frame: "DataFrame") -> str:
-    """Return a sentence for the caption of a table with LPIPS: of which form it is, or that it is missing.
-
-    Args:
-        frame: with columns ssim and lpips; rows without SSIM were not run and do not count.
-    """
-    run = frame.loc[frame["ssim"].notna(), LPIPS].to_numpy(float)
-    known = int((~np.isnan(run)).sum())
-    form = " LPIPS is that of VGG on images in [0, 1], as in the paper's code." if known else ""
-    if known == len(run):
-        return form
-    rows = "" if not known else f" of {len(run) - known} of {len(run)} rows"
-    return f"{form} LPIPS{rows} is missing: its weights were not at hand when the attacks were run."
-
-
 def training_table(frame: "DataFrame", by: str | Sequence[str] = "label") -> "DataFrame":
     """Return one row per value of `by`: accuracy in percent, mean and deviation over seeds.
 
@@ -154,33 +139,25 @@ def note(results: Iterable[Result], profile: str) -> str:
 
     The time is that of all experiments one after the other, as they were computed; each counts once.
     """
-    found = list({result.experiment: result for result in results}.values())
-    attacks_ = [r.experiment for r in found if isinstance(r.experiment, AttackExperiment)]
-    trainings = [r.experiment for r in found if isinstance(r.experiment, TrainingExperiment)]
-    parts = [f"profile {profile}", _several("", (str(r.experiment.dataset_name) for r in found))]
-    if attacks_:
-        parts.append(_several("victims ", (str(experiment.victims) for experiment in attacks_)))
-        rounds = sorted({experiment.rounds for experiment in attacks_})
-        shown = (f"after {count(r, 'round')}" if r else "fresh" for r in rounds)
-        parts.append("attacked weights: " + ", ".join(shown))
-    if trainings:
-        parts.append(
-            _several("trained at most rounds ", (str(experiment.protocol.rounds) for experiment in trainings))
-        )
-    seeds = {experiment.seed for experiment in trainings} | {
-        (experiment.training.seed, experiment.seed) for experiment in attacks_
-    }
-    many = max(
-        len({experiment.seed for experiment in trainings}),
-        len(seeds - {experiment.seed for experiment in trainings}),
-    )
-    parts.append(f"{many} seed{'s' if many > 1 else ''}")
-    parts.append(_several("", (str(r.provenance.get("device")) for r in found)))
-    seconds = [r.provenance.get("seconds") for r in found]
-    if known := [s for s in seconds if s is not None]:
+    found = {result.experiment: result for result in results}
+    attacked = [one for one in found if isinstance(one, AttackExperiment)]
+    trained = [one for one in found if isinstance(one, TrainingExperiment)]
+    parts = [f"profile {profile}", common(one.dataset_name for one in found)]
+    if attacked:
+        parts.append(f"victims {common(one.victims for one in attacked)}")
+        rounds = sorted({one.rounds for one in attacked})
+        shown = common(f"after {count(r, 'round')}" if r else "fresh" for r in rounds)
+        parts.append(f"attacked weights: {shown}")
+    if trained:
+        parts.append(f"trained at most rounds {common(one.protocol.rounds for one in trained)}")
+    seeds = {one.seed for one in trained}, {(one.training.seed, one.seed) for one in attacked}
+    parts.append(count(max(map(len, seeds)), "seed"))
+    origins = [result.provenance for result in found.values()]
+    parts.append(common(origin.get("device") for origin in origins))
+    if known := [origin["seconds"] for origin in origins if origin.get("seconds") is not None]:
         parts.append(f"{len(known)} experiments in {duration(sum(known))}")
-    parts.append(_several("", (str(r.provenance.get("date", ""))[:10] for r in found)))
-    return " · ".join(part for part in parts if part)
+    parts.append(common(str(origin.get("date", ""))[:10] for origin in origins))
+    return " · ".join(str(part) for part in parts if part)
 
 
 def show(
@@ -292,11 +269,6 @@ def _groups(frame: "DataFrame", by: str | Sequence[str], *needed: str) -> Iterat
         yield place, rows
 
 
-def pool(columns: Iterable[Sequence[float | None]]) -> np.ndarray:
-    """Return one array of the values of several columns; None is NaN."""
-    return np.array([np.nan if v is None else v for column in columns for v in column], dtype=float)
-
-
 def mean_std(values: Any) -> tuple[float, float]:
     """Return mean and deviation (ddof 0) of what is not missing."""
     values = np.asarray(values, dtype=float)
@@ -311,7 +283,3 @@ def common(values: Iterable[Any]) -> Any:
     """Return the one value of all, or all that there are in one text."""
     found = list(dict.fromkeys(values))
     return found[0] if len(found) == 1 else ", ".join(map(str, found))
-
-
-def _several(title: str, values: Iterable[str]) -> str:
-    return title + ", ".join(dict.fromkeys(values))

@@ -1,7 +1,7 @@
 """One attack on the shared updates of several victims: what it finds, scored against the truth."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, NamedTuple
 
@@ -195,23 +195,18 @@ class AttackExperiment(WeightsExperiment):
         Besides the scores there is what the loss would be at the truth, and how far the whole gradient is
         from the reconstruction's, see `attacks.evaluate`.
         """
-        return self.watched(context, None)
+        return self.invert(self.seen(context), context)
 
-    def watched(self, context: Context, watch: Callable[[Observation], attacks.Callback] | None) -> Output:
-        """Do the same while something watches (see `attacks.invert`); the output is the same, too.
-
-        Args:
-            context: as for `run`.
-            watch: makes the watch of what the server observes, which holds no truth.
-        """
-        seen, attack = self.seen(context), with_weights(self.attack, context)
+    def invert(self, seen: "Seen", context: Context, callback: attacks.Callback | None = None) -> Output:
+        """Do the same with what was observed, maybe while something watches (see `attacks.invert`)."""
+        attack = with_weights(self.attack, context)
         found = attacks.invert(
             seen.observation,
             attack,
             generator=seen.generator,
             progress=context.progress,
             compile=context.compile,
-            callback=None if watch is None else watch(seen.observation),
+            callback=callback,
         )
         return seen.scored(attack, found)
 

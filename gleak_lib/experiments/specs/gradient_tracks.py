@@ -1,29 +1,22 @@
 """What an attack's gradients do on the way: similarity to the client's, layer by layer, step by step."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from gleak_lib import gradients, models
 from gleak_lib.attacks import Attack, Known
-from gleak_lib.attacks.distances import cosine
-from gleak_lib.attacks.unknowns import Unknowns
-from gleak_lib.bottlenecks.base import VariationalBottleneck
 from gleak_lib.errors import ParameterError
 from gleak_lib.experiments.context import Context
 from gleak_lib.experiments.encoding import stored_as
 from gleak_lib.experiments.specs.attack import AttackExperiment
 from gleak_lib.experiments.specs.base import Experiment, Output, Work
+from gleak_lib.experiments.specs.gradient_watch import QUARTILES, Watch
 from gleak_lib.experiments.specs.shapes import NUMBER, NUMBERS, TEXT
-from gleak_lib.gradients.factored import by_row
 from gleak_lib.pixels import normalize
-from gleak_lib.types import Grads, Observation
 
-QUARTILES = {"q25": 0.25, "median": 0.5, "q75": 0.75}
 WATCHABLE = {
     "noise_samples": 1,
     "restarts": 1,
@@ -107,123 +100,20 @@ class GradientTracksExperiment(Experiment):
 
     def run(self, context: Context) -> Output:
         """Run the attack, and return its figures and what was watched (`tracks`)."""
-        watches: list[_Watch] = []
-
-        def watch(observation: Observation) -> _Watch:
-            watches.append(_Watch(observation, self))
-            return watches[0]
-
-        output = self.attacked.watched(context, watch)
-        tracks = watches[0].figures()
-        dataset = context.dataset(self.attacked.training.dataset, self.pixel_statistics)
-        truth, _ = self.attacked.drawn(dataset)
-        pixels = normalize(truth.to(context.device), dataset.mean, dataset.std)
-        tracks["signal"] = {"truth": watches[0].signal(pixels), "dummy": watches[0].signal(watches[0].image)}
-        return Output({**output.figures, "tracks": tracks}, output.examples)
-
-
-class _Watch:
-    """Called by the attack before each step; keeps what the experiment stores."""
-
-    def __init__(self, observation: Observation, experiment: GradientTracksExperiment) -> None:
-        assert observation.labels is not None
-        self.observation, self.labels = observation, observation.labels
-        self.model = gradients.prepare(observation.model, observation.batch_size)
-        self.groups = models.parameter_groups(observation.model)
-        attack = experiment.attacked.attack
-        assert isinstance(attack, Attack)  # the experiment has looked
+        seen, attack = self.attacked.seen(context), self.attacked.attack
+        assert isinstance(attack, Attack)  # it was looked at
         most = attack.schedule.max_steps
-        self.steps = recorded(most, experiment.points)
-        self.tail = range(most - experiment.tail + 1, most + 1)
-        generator = torch.Generator().manual_seed(experiment.attacked.seed)
-        self.client = {
-            group: self._flat(observation.gradients, group)[: experiment.shown] for group in self.groups
-        }
-        self.chosen = {group: _two_entries(values, generator) for group, values in self.client.items()}
-        self.curves: list[Tensor] = []  # G x V each
-        self.last: list[Tensor] = []  # 2 x G x V each: similarity, and length relative to the client's
-        self.image = torch.empty(0)  # the last dummy
-        self.entries: dict[str, list[Tensor]] = {group: [] for group in self.groups}
-
-    def __call__(self, step: int, victims: Tensor, unknowns: Unknowns, noise: tuple[Tensor, ...]) -> None:
-        on_curve, at_end = step in self.steps, step in self.tail
-        if not (on_curve or at_end):
-            return
-        images, labels = unknowns["image"].flatten(0, 1), self.labels[victims].flatten()
-        dummy, _ = gradients.per_victim_gradients(
-            self.model, images, labels, victims=len(victims), noise=noise
+        watch = Watch(
+            seen.observation,
+            recorded(most, self.points),
+            range(most - self.tail + 1, most + 1),
+            self.shown,
+            torch.Generator().manual_seed(self.attacked.seed),
         )
-        similarity = self._by_group(lambda own, theirs: 1 - cosine(own, theirs), dummy)
-        if on_curve:
-            self.curves.append(similarity)
-            for group, chosen in self.chosen.items():
-                values = self._flat(dummy, group)[: len(chosen)]
-                self.entries[group].append(values.gather(1, chosen.to(values.device)))
-        if at_end:
-            self.image = unknowns["image"]
-            self.last.append(torch.stack([similarity, self._by_group(_length, dummy)]))
-
-    def figures(self) -> dict[str, Any]:
-        """Return plain numbers; lists by group stand in the order of `groups`."""
-        curves = torch.stack(self.curves).double().cpu()  # T x G x V
-        similarity, length = torch.stack(self.last, 1).double().cpu()
-        shares = torch.tensor(list(QUARTILES.values()), dtype=curves.dtype)
-        quartiles = dict(zip(QUARTILES, torch.quantile(curves, shares, dim=2), strict=True))
-        change = (similarity[1:] - similarity[:-1]).square().mean(0).sqrt()
-        few = next(iter(self.chosen.values())).shape[0]
-        return {
-            "groups": list(self.groups),
-            "steps": self.steps,
-            "similarity": {name: _short(value.T) for name, value in quartiles.items()},
-            "examples": _short(curves[:, :, :few].permute(2, 1, 0)),
-            "entries": [
-                {
-                    "client": _short(self.client[group].cpu().gather(1, chosen), 5),
-                    "dummy": _short(torch.stack(self.entries[group], 2).cpu(), 5),
-                }
-                for group, chosen in self.chosen.items()
-            ],
-            "tail": {
-                "steps": len(self.last),
-                "mean": _short(similarity.mean(0)),
-                "std": _short(similarity.std(0, correction=0), 5),
-                "change": _short(change, 5),
-                "length": _short(length.mean(0)),
-            },
-        }
-
-    def signal(self, x: Tensor) -> list[float] | None:
-        """Return |mu| / |sigma| in the first bottleneck for each of N images; None without a bottleneck.
-
-        Args:
-            x: ... x C x H x W, normalized.
-        """
-        seen: list[Tensor] = []
-
-        def look(module: VariationalBottleneck, inputs: tuple[Tensor, ...]) -> None:
-            mu, sigma = (part.flatten(1).norm(dim=1) for part in module.encode(inputs[0]))
-            seen.append(mu / sigma)
-
-        found = (m for m in self.model.modules() if isinstance(m, VariationalBottleneck))
-        first = next(found, None)
-        if first is None:
-            return None
-        handle = first.register_forward_pre_hook(look)
-        with torch.no_grad():
-            gradients.forward(self.model, x.reshape(-1, *x.shape[-3:]), generator=torch.Generator(x.device))
-        handle.remove()
-        return _short(seen[0])
-
-    def _flat(self, grads: Grads, group: str) -> Tensor:
-        return torch.cat([by_row(grads[name]) for name in self.groups[group]], 1)
-
-    def _by_group(self, function: Callable[[Grads, Grads], Tensor], dummy: Grads) -> Tensor:
-        observed = self.observation.gradients
-        rows = [
-            function({n: dummy[n] for n in names}, {n: observed[n] for n in names})
-            for names in self.groups.values()
-        ]
-        return torch.stack(rows).detach()
+        output = self.attacked.invert(seen, context, watch)
+        pixels = normalize(seen.images.to(context.device), seen.observation.mean, seen.observation.std)
+        signal = {"truth": watch.signal(pixels), "dummy": watch.signal(watch.image)}
+        return Output({**output.figures, "tracks": watch.figures() | {"signal": signal}}, output.examples)
 
 
 def recorded(steps: int, points: int) -> list[int]:
@@ -231,33 +121,3 @@ def recorded(steps: int, points: int) -> list[int]:
     even = np.linspace(1, steps, points - points // 2)
     ratio = np.geomspace(1, steps, points // 2)
     return np.unique(np.concatenate([even, ratio]).round().astype(int)).tolist()
-
-
-def _two_entries(client: Tensor, generator: torch.Generator) -> Tensor:
-    """Draw two entries a row, V x 2 indices, among the larger half of those that are not zero."""
-    rows = []
-    for row in client.abs().cpu():
-        present = row.nonzero().squeeze(1)
-        present = present if len(present) > 1 else torch.arange(len(row))
-        larger = present[row[present] >= row[present].median()]
-        larger = larger if len(larger) > 1 else present
-        rows.append(larger[torch.randperm(len(larger), generator=generator)[:2]])
-    return torch.stack(rows)
-
-
-def _length(dummy: Grads, observed: Grads) -> Tensor:
-    """Norm of the dummy's gradient in units of the client's, V values."""
-
-    def norm(grads: Grads) -> Tensor:
-        return torch.cat([by_row(g) for g in grads.values()], 1).norm(dim=1)
-
-    return norm(dummy) / norm(observed).clamp_min(torch.finfo(torch.float32).tiny)
-
-
-def _short(values: Tensor, digits: int = 4) -> Any:
-    """Nested lists of numbers with few digits: these files are committed."""
-
-    def cut(value: Any) -> Any:
-        return [cut(v) for v in value] if isinstance(value, list) else float(f"{value:.{digits}g}")
-
-    return cut(values.tolist())
