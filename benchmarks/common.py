@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from gleak_book.benchmark_rows import Row
 
 from gleak_lib.experiments.context import choose_device, device_name
-from gleak_lib.experiments.store.benchmarks import Row
 
 ROOT = Path(__file__).resolve().parents[1]
 IDLE = ("experiments", "plots", "cli.py", "usage.py")  # parts of the package that decide no figure

@@ -23,6 +23,7 @@ from typing import Any
 
 import torch
 from common import add_options, describe, put, slug, stored, write
+from gleak_book.benchmark_rows import Row
 from release import Release
 from sides import SEED, SPECS, Case, Setting
 from torch import Tensor
@@ -30,7 +31,6 @@ from torch import Tensor
 from gleak_lib import metrics
 from gleak_lib.bottlenecks import PRECODE
 from gleak_lib.experiments.context import choose_device
-from gleak_lib.experiments.store.benchmarks import Row
 from gleak_lib.pixels import denormalize
 
 VICTIMS, STEPS = 16, 20_000

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from gleak_lib.experiments import intervals, paths
-from gleak_lib.experiments.store.benchmarks import BENCHMARKS, Row, latest, read
 from gleak_lib.extras import require
 
 from gleak_book import paper
+from gleak_book.benchmark_rows import BENCHMARKS, Row, latest, read
 
 if TYPE_CHECKING:
     from pandas import DataFrame

@@ -9,10 +9,10 @@ import numpy as np
 from gleak_lib import datasets, metrics
 from gleak_lib.errors import ParameterError
 from gleak_lib.experiments.report import intervals
-from gleak_lib.experiments.store.benchmarks import Row
 from gleak_lib.extras import require
 
 from gleak_book import paper
+from gleak_book.benchmark_rows import Row
 from gleak_book.parity import machine
 
 if TYPE_CHECKING:

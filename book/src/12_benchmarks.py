@@ -61,7 +61,8 @@ settings = parameters.check("12_benchmarks", globals())
 
 # %%
 from gleak_lib.experiments import paths
-from gleak_lib.experiments.store.benchmarks import BENCHMARKS, of_one_code, read
+
+from gleak_book.benchmark_rows import BENCHMARKS, of_one_code, read
 
 folders = [paths.results_folder("cpu"), paths.root() / "results"]
 rows = next(

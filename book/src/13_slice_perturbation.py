@@ -88,12 +88,12 @@ import pandas
 from gleak_lib import plots
 from gleak_lib.chapters import open_store, parameters
 from gleak_lib.experiments import intervals, paths, run, tables
-from gleak_lib.experiments.store.benchmarks import BENCHMARKS, of_one_code, read
 from IPython.display import Markdown
 from myst_nb import glue
 
 from gleak_book import figures
 from gleak_book import slices as wang
+from gleak_book.benchmark_rows import BENCHMARKS, of_one_code, read
 
 settings = parameters.check("13_slice_perturbation", globals())
 

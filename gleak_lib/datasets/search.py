@@ -25,8 +25,11 @@ def data_root(root: str | Path | None = None) -> Path:
     It is `root`, else the environment variable `GLEAK_DATA`, else `gleak` in the user's cache folder.
     """
     given = root or os.environ.get("GLEAK_DATA")
-    if given:
-        return Path(given).expanduser()
+    return Path(given).expanduser() if given else user_cache()
+
+
+def user_cache() -> Path:
+    """Return the folder `gleak` in the user's cache folder."""
     try:
         from platformdirs import user_cache_path
     except ImportError:

@@ -8,6 +8,7 @@ Variables of the environment go before everything else: `GLEAK_RESULTS` (stored 
 import os
 from pathlib import Path
 
+from gleak_lib.datasets.search import user_cache
 from gleak_lib.errors import StoreError
 
 RESULTS, CACHE = "GLEAK_RESULTS", "GLEAK_CACHE"
@@ -36,16 +37,11 @@ def root() -> Path:
     return found
 
 
-def build_folder(profile: str) -> Path:
-    """Return the folder for what is computed at a profile and not to be published; git ignores it."""
-    return root() / "_build" / profile
-
-
 def results_folder(profile: str) -> Path:
     """Return where results of a profile are stored.
 
     It is the variable `GLEAK_RESULTS`, else the checkout's `results/`; the quick profile, which nobody is
-    to quote, goes to the build folder instead.
+    to quote, goes to `_build/quick/results` instead, which git ignores.
 
     Raises:
         StoreError: there is neither.
@@ -53,19 +49,13 @@ def results_folder(profile: str) -> Path:
     given = os.environ.get(RESULTS)
     if given:
         return Path(given).expanduser()
-    return build_folder(profile) / "results" if profile == "quick" else root() / "results"
+    return root() / ("_build/quick/results" if profile == "quick" else "results")
 
 
 def cache_folder() -> Path:
     """Return where trained weights are kept: `GLEAK_CACHE`, else the user's cache folder."""
     given = os.environ.get(CACHE)
-    if given:
-        return Path(given).expanduser()
-    try:
-        from platformdirs import user_cache_path
-    except ImportError:
-        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gleak" / "weights"
-    return user_cache_path("gleak", appauthor=False) / "weights"
+    return Path(given).expanduser() if given else user_cache() / "weights"
 
 
 def _is_checkout(folder: Path) -> bool:

@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from gleak_book import benchmark_rows as benchmarks
 
 from gleak_lib.experiments.context import device_name
-from gleak_lib.experiments.store import benchmarks
 
 ROOT = Path(__file__).parents[2]
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from gleak_book import benchmark_rows as benchmarks
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from toy_cells import Toy
@@ -26,7 +27,6 @@ from gleak_lib.experiments import (
 )
 from gleak_lib.experiments.runner import cost, estimate
 from gleak_lib.experiments.specs import shapes, trained_weights
-from gleak_lib.experiments.store import benchmarks
 from gleak_lib.experiments.store.document import CHECKSUM, checksum
 from gleak_lib.federated import Protocol
 

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 from gleak_book import parity
+from gleak_book.benchmark_rows import Row
 from scipy import stats
 
 from gleak_lib.experiments import tables
-from gleak_lib.experiments.store.benchmarks import Row
 
 MACHINE = {"kind": "cpu", "device": "Some CPU", "threads": 1, "torch": "2", "code": "a", "commit": "abc"}
 MACHINE |= {"date": "2026-01-01T00:00:00Z", "peers": {"cvb": "0123456789abcdef"}}

@@ -7,13 +7,13 @@ import pandas as pd
 import pytest
 import torch
 from gleak_book import figures, slices
+from gleak_book.benchmark_rows import Row
 
 from gleak_lib.chapters import PROFILES, experiments, profiles
 from gleak_lib.datasets import load, victims
 from gleak_lib.errors import ParameterError
 from gleak_lib.experiments import AttackExperiment, TrainingExperiment, from_json, intervals
 from gleak_lib.experiments.encoding import encode
-from gleak_lib.experiments.store.benchmarks import Row
 from gleak_lib.federated import Compensation, WeightedMean
 
 NAME = "13_slice_perturbation"

@@ -117,11 +117,8 @@ def beforehand(count: int | None, scheduler: str | None, compile: bool) -> tuple
         StoreError: If no scheduler answers.
         MissingDependencyError: If dask.distributed is not installed.
     """
-    if scheduler is not None:
-        with workers(scheduler=scheduler) as who:
-            return who.machine("auto", compile), who.slots()
-    machine = cost.here("auto", compile)
-    return (machine, 1) if count is None else (machine._replace(threads=share(count)), count)
+    with workers(None, count, scheduler) as who:
+        return who.machine("auto", compile), who.slots()
 
 
 def check_address(address: str) -> None:
