@@ -27,6 +27,9 @@ class Range:
         options: the only texts there are.
         dataset: whether it names an image set.
         within: another parameter; entries that are not in its list are left out, which is said, not refused.
+        at_most: another parameter, where a chapter has both: its least value is the largest here.
+        paired: another parameter; of two lists, each has as many entries.
+        shared: another parameter, a list of sizes of batches into which the number can be divided.
     """
 
     least: float = -math.inf
@@ -36,6 +39,9 @@ class Range:
     options: tuple[str, ...] = ()
     dataset: bool = False
     within: str | None = None
+    at_most: str = ""
+    paired: str = ""
+    shared: str = ""
 
     def misfit(self, name: str, value: Any) -> str | None:
         """Return what is wrong with a value of the right type, or None."""
@@ -78,13 +84,6 @@ def _read(path: Path) -> dict[str, Range]:
     return found
 
 
-# where a chapter has both
-AT_MOST = {"repeated": "seeds", "rounds": "training_rounds", "sigma_rounds": "training_rounds"}
-PAIRED = {"sizes": "positions"}  # lists of one length
-PAIRED |= dict.fromkeys(("victims", "steps", "plateau", "training_rounds", "tv", "tv_victims"), "models")
-PAIRED |= {f"architecture_{part}": "architectures" for part in ("networks", "victims", "steps")}
-
-
 def misfits(values: Mapping[str, Any], chapter: str) -> list[str]:
     """Return what is wrong with a chapter's parameters, whose types are right.
 
@@ -98,22 +97,22 @@ def misfits(values: Mapping[str, Any], chapter: str) -> list[str]:
         for name, value in values.items()
         if (rule := known.get(f"{chapter}.{name}") or known.get(name))
     )
-    return [problem for problem in (*found, *_between(values)) if problem]
+    return [problem for problem in (*found, *_between(values, known)) if problem]
 
 
-def _between(values: Mapping[str, Any]) -> Iterator[str | None]:
+def _between(values: Mapping[str, Any], known: Mapping[str, Range]) -> Iterator[str]:
     """Yield what is wrong between two parameters."""
-    for name, other in AT_MOST.items():
-        if name in values and np.max(values[name], initial=0) > np.min(values.get(other, np.inf)):
-            yield f"{name} must be at most {other} ({shown(values[other])}), got {shown(values[name])}."
-    for name, other in PAIRED.items():
-        lists = all(isinstance(values.get(one), (list, tuple)) for one in (name, other))
-        if lists and len(values[name]) != len(values[other]):
-            there, here = shown(values[other]), shown(values[name])
-            yield f"{name} needs one value per entry of {other} {there}, got {here}."
-    images = values.get("batch_images", 0)
-    if uneven := [size for size in values.get("batch_sizes", ()) if size > 0 and images % size]:
-        yield f"batch_images={images} cannot be shared in batches of {uneven}."
+    for name, value in values.items():
+        rule = known.get(name, Range())
+        if (other := rule.at_most) in values and np.max(value, initial=0) > np.min(values[other]):
+            yield f"{name} must be at most {other} ({shown(values[other])}), got {shown(value)}."
+        if (other := rule.paired) in values and isinstance(value, (list, tuple)):
+            there = values[other]
+            if isinstance(there, (list, tuple)) and len(value) != len(there):
+                yield f"{name} needs one value per entry of {other} {shown(there)}, got {shown(value)}."
+        sizes = values.get(rule.shared, ())
+        if uneven := [size for size in sizes if size > 0 and value % size]:
+            yield f"{name}={value} cannot be shared in batches of {uneven}."
 
 
 def left_out(values: Mapping[str, Any]) -> list[str]:
