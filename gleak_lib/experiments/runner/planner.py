@@ -3,11 +3,10 @@
 `plan` makes tasks of the missing experiments, `Queue` hands them out. An experiment waits for the training
 that makes its weights and for no other. Whoever has just computed a task gets one like it next, so that
 weights, image set and compiled step serve again; where several work at once, what others wait for goes
-first, and among equals
-what takes longest.
+first, and among equals what takes longest.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -58,49 +57,48 @@ def plan(missing: Sequence[Experiment], context: Context, costs: Costs | None = 
         context: says where trained weights are kept.
         costs: of experiments on the machine that computes; None knows none.
     """
+    trainings, maker = _trainings(missing, context)
+    tasks = [_task(group, None, costs) for group in together(trainings, context)]
+    attacked = [experiment for experiment in missing if isinstance(experiment, AttackExperiment)]
+    groups = side_by_side(attacked, context.device)
+    of: dict[Experiment, tuple[Experiment, ...]] = {one: group for group in groups for one in group}
+    for experiment in missing:
+        group = of.get(experiment, (experiment,))
+        if not isinstance(experiment, TrainingExperiment) and experiment == group[0]:
+            tasks.append(_task(group, maker.get(experiment.needs), costs))
+    longest: dict[Experiment | None, float] = {}
+    for task in tasks:
+        longest[task.depends_on] = max(longest.get(task.depends_on, 0.0), task.critical_path)
+    return [
+        replace(
+            task, critical_path=task.critical_path + max(longest.get(one, 0.0) for one in task.experiments)
+        )
+        for task in tasks
+    ]
+
+
+def _trainings(
+    missing: Sequence[Experiment], context: Context
+) -> tuple[list[TrainingExperiment], dict[Experiment | None, TrainingExperiment]]:
+    """Return all trainings to compute, and by weights that are lacking the training that makes them."""
     trainings = [experiment for experiment in missing if isinstance(experiment, TrainingExperiment)]
-    maker: dict[TrainingExperiment, TrainingExperiment] = {}  # by the weights that are lacking
+    maker: dict[Experiment | None, TrainingExperiment] = {}
     for last, rounds in needed_trainings(missing).items():
         lacking = tuple(r for r in rounds if not path_of(last.at(r), context).exists())
         if not lacking:
             continue
-        fits = [
+        fits = (
             number
             for number, training in enumerate(trainings)
             if training.protocol.rounds >= max(lacking) and trajectory(training) == trajectory(last)
-        ]
-        if fits:
-            chosen = trainings[fits[0]]
-            trainings[fits[0]] = replace(chosen, keep=tuple(sorted({*chosen.keep, *lacking})))
-        else:
-            trainings.append(replace(last.at(max(lacking)), keep=lacking))
-        maker |= dict.fromkeys((last.at(r) for r in lacking), trainings[fits[0] if fits else -1])
-    others = [experiment for experiment in missing if not isinstance(experiment, TrainingExperiment)]
-    tasks = [_task(experiments, None, costs) for experiments in together(trainings, context)]
-    attacked = [experiment for experiment in others if isinstance(experiment, AttackExperiment)]
-    of: dict[Experiment, tuple[Experiment, ...]] = {}
-    of |= {group[0]: group for group in side_by_side(attacked, context.device)}
-    joined = {experiment for group in of.values() for experiment in group[1:]}
-    tasks += [
-        _task(
-            of.get(experiment, (experiment,)),
-            maker.get(experiment.needs) if isinstance(experiment.needs, TrainingExperiment) else None,
-            costs,
         )
-        for experiment in others
-        if experiment not in joined
-    ]
-    longest: dict[TrainingExperiment, float] = {}
-    for task in tasks:
-        if (needed := task.depends_on) is not None:
-            longest[needed] = max(longest.get(needed, 0.0), task.critical_path)
-    waited: Mapping[Experiment, float] = {**longest}
-    return [
-        replace(
-            task, critical_path=task.critical_path + max(waited.get(one, 0.0) for one in task.experiments)
-        )
-        for task in tasks
-    ]
+        if (place := next(fits, None)) is None:
+            place = len(trainings)
+            trainings.append(last.at(max(lacking)))
+        chosen = trainings[place]
+        trainings[place] = replace(chosen, keep=tuple(sorted({*chosen.keep, *lacking})))
+        maker |= dict.fromkeys((last.at(r) for r in lacking), trainings[place])
+    return trainings, maker
 
 
 def together(

@@ -3,7 +3,6 @@
 import contextlib
 import sys
 import time
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Executor
 from dataclasses import replace
@@ -13,17 +12,16 @@ from typing import Any
 from gleak_lib.errors import GleakError, ParameterError, StoreError, TimeLimitError
 from gleak_lib.experiments import encoding
 from gleak_lib.experiments.atomic import check_writable
-from gleak_lib.experiments.context import Context, choose_device, same_data
+from gleak_lib.experiments.context import Context, choose_device
 from gleak_lib.experiments.runner.dispatch import Outcome, dispatch
 from gleak_lib.experiments.runner.estimate import estimate
 from gleak_lib.experiments.runner.executors import Workers
 from gleak_lib.experiments.runner.executors import workers as hired
 from gleak_lib.experiments.runner.planner import Queue, Task, plan
+from gleak_lib.experiments.runner.stored import Others, stored
 from gleak_lib.experiments.specs import trained_weights
 from gleak_lib.experiments.specs.base import Experiment, leaves
 from gleak_lib.experiments.specs.fields import duration
-from gleak_lib.experiments.specs.trained_weights import path_of
-from gleak_lib.experiments.specs.training import TrainingExperiment
 from gleak_lib.experiments.store.frames import Results
 from gleak_lib.experiments.store.result import Result
 from gleak_lib.experiments.store.store import Store
@@ -89,7 +87,7 @@ def run(
     deadline = None if time_limit is None else time.time() + time_limit
     context = Context(store.cache, device, None if data is None else Path(data), compile=compile)
     choose_device("auto" if device == "cuda" else device)  # an unknown name is refused in any case
-    found = {experiment: _stored(experiment, store, context) for experiment in dict.fromkeys(asked)}
+    found = {experiment: stored(experiment, store, context) for experiment in dict.fromkeys(asked)}
     missing = [experiment for experiment, result in found.items() if result is None]
     if missing:
         with hired(executor, workers, scheduler) as who:
@@ -116,43 +114,13 @@ def _compute(
     _check(missing, context, needed=who.client is None)
     ahead = estimate(missing, store, context, who.machine(context.device, context.compile), who.slots())
     queue = Queue(ahead.tasks, parallel=not who.alone)
-    stamps = {experiment: _stamp(experiment, store) for experiment in missing}
-
-    def known(task: Task) -> list[Outcome] | None:
-        return _known(task, stamps, store, context)
-
+    others = Others(missing, store, context)
     with _bar(len(found), len(found) - len(missing), progress) as bar:
         inner = bar is not None and (sys.stderr.isatty() or "ipykernel" in sys.modules)  # not into log files
         context = replace(context, progress=inner and who.alone)
-        ended = dispatch(queue, who, context, deadline, known)
+        ended = dispatch(queue, who, context, deadline, others.done)
         errors = _collect(ended, set(missing), found, store, bar)
     return errors, queue.left
-
-
-def _known(
-    task: Task, stamps: dict[Experiment, int | None], store: Store, context: Context
-) -> list[Outcome] | None:
-    """What somebody else has stored since the run began, where that is the whole task."""
-    outcomes: list[Outcome] = []
-    for experiment in task.experiments:
-        if experiment in stamps:
-            changed = _stamp(experiment, store) not in (None, stamps[experiment])
-            result = _stored(experiment, store, context) if changed else None
-            if result is None:
-                return None
-            outcomes.append((experiment, result))
-        elif isinstance(experiment, TrainingExperiment):  # it is there for its weights alone
-            if not all(path_of(experiment.at(rounds), context).exists() for rounds in experiment.keep):
-                return None
-            outcomes.append((experiment, None))
-    return outcomes
-
-
-def _stamp(experiment: Experiment, store: Store) -> int | None:
-    try:
-        return store.path(experiment).stat().st_mtime_ns
-    except OSError:
-        return None
 
 
 def _check(missing: Sequence[Experiment], context: Context, *, needed: bool) -> None:
@@ -179,24 +147,6 @@ def _check(missing: Sequence[Experiment], context: Context, *, needed: bool) -> 
                 raise type(error)(f"{experiment.describe()}: {error} Nothing was computed.") from error
     if needed and errors and len(errors) == len(sets):
         raise errors[0]
-
-
-def _stored(experiment: Experiment, store: Store, context: Context) -> Result | None:
-    result = store.get(experiment)
-    if result is None or experiment.dataset_name is None or not result.provenance.get("data"):
-        return result
-    try:
-        here = context.signature(experiment.dataset_name, experiment.pixel_statistics)
-    except GleakError:  # no images to compare with: a reader without them still sees the stored figures
-        return result
-    if same_data(result.provenance["data"], here):
-        return result
-    warnings.warn(
-        f"{store.path(experiment)} was computed on other images named "
-        f"{experiment.dataset_name}: computed again.",
-        stacklevel=3,
-    )
-    return None
 
 
 def _collect(

@@ -46,15 +46,12 @@ class Results(tuple[Result, ...]):
             experiments: one, a list, or a dict whose values are such; its keys become the first columns.
             scaling, label: as for `frame`.
         """
+        if experiments is None:
+            return frame(self, scaling=scaling)
         if isinstance(experiments, Mapping):
-            groups = {
-                key: [self[experiment] for experiment in _several(part)] for key, part in experiments.items()
-            }
+            groups = {key: [self[one] for one in _several(part)] for key, part in experiments.items()}
             return frame(groups, scaling=scaling, label=label)
-        experiments = None if experiments is None else _several(experiments)
-        return frame(
-            self if experiments is None else [self[experiment] for experiment in experiments], scaling=scaling
-        )
+        return frame([self[one] for one in _several(experiments)], scaling=scaling)
 
 
 def frame(
