@@ -14,11 +14,7 @@ from typing import TypeVar
 
 from gleak_lib.chapters import experiments, profiles
 from gleak_lib.errors import unknown
-from gleak_lib.experiments.specs.attack import AttackExperiment
-from gleak_lib.experiments.specs.base import Experiment
-from gleak_lib.experiments.specs.training import TrainingExperiment
-from gleak_lib.experiments.store.result import Result
-from gleak_lib.experiments.store.store import Store
+from gleak_lib.experiments import AttackExperiment, Experiment, Result, Store, TrainingExperiment
 from gleak_lib.federated import Protocol
 
 from gleak_book import (

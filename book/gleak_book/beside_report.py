@@ -5,9 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from gleak_lib.experiments import frame, tables
-from gleak_lib.experiments.specs.attack import AttackExperiment
-from gleak_lib.experiments.specs.training import TrainingExperiment
+from gleak_lib.experiments import AttackExperiment, TrainingExperiment, frame, tables
 from gleak_lib.extras import require
 
 from gleak_book import paper_rows

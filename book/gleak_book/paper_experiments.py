@@ -7,11 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from gleak_lib.attacks import Attack, Inversion
-from gleak_lib.experiments import frame, tables
-from gleak_lib.experiments.specs.attack import AttackExperiment
-from gleak_lib.experiments.specs.base import Experiment
-from gleak_lib.experiments.specs.training import TrainingExperiment
-from gleak_lib.experiments.store.result import Result
+from gleak_lib.experiments import AttackExperiment, Experiment, Result, TrainingExperiment, frame, tables
 from gleak_lib.extras import require
 from gleak_lib.federated import Protocol
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from gleak_lib import datasets, metrics
 from gleak_lib.errors import ParameterError
-from gleak_lib.experiments.report import intervals
+from gleak_lib.experiments import intervals
 from gleak_lib.extras import require
 
 from gleak_book import paper

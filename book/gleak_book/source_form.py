@@ -7,8 +7,7 @@ may stand in its place, with a remark.
 """
 
 from gleak_lib.datasets import Statistics
-from gleak_lib.experiments.specs.attack import AttackExperiment
-from gleak_lib.experiments.specs.training import TrainingExperiment
+from gleak_lib.experiments import AttackExperiment, TrainingExperiment
 
 VICTIMS = "_victims"  # a set whose name ends so has images to attack, and none to train on
 MEDICAL = ("pneumoniamnist", "dermamnist", "retinamnist", "bloodmnist")

@@ -18,9 +18,8 @@ from gleak_lib.chapters import execute, profiles
 from gleak_lib.chapters.declared import experiments
 from gleak_lib.chapters.sources import sources
 from gleak_lib.errors import GleakError, StoreError
-from gleak_lib.experiments import encoding, paths
+from gleak_lib.experiments import Experiment, encoding, paths
 from gleak_lib.experiments.atomic import read_json, write_atomically
-from gleak_lib.experiments.specs.base import Experiment
 from gleak_lib.experiments.store import Store, pictures
 from gleak_lib.experiments.store.document import intact, text
 

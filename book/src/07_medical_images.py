@@ -112,8 +112,8 @@ for name in datasets:
 from dataclasses import replace
 
 from gleak_lib.attacks import ATTACKS
-from gleak_lib.experiments import AttackExperiment
-from gleak_lib.experiments.specs import (
+from gleak_lib.experiments import (
+    AttackExperiment,
     ClassCountsExperiment,
     ReidentificationExperiment,
 )
@@ -416,7 +416,7 @@ for number, name in enumerate((datasets * 4)[: max(4, len(datasets))]):
 import torch
 from gleak_lib import attacks, metrics, models
 from gleak_lib import datasets as image_sets
-from gleak_lib.experiments.specs.reidentification import ranks
+from gleak_lib.experiments import ranks
 
 digits = image_sets.load("digits")
 images, labels = image_sets.victims(digits, 4, 0)

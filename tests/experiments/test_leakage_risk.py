@@ -5,9 +5,8 @@ import pytest
 from gleak_lib import datasets
 from gleak_lib.defenses import LeakageRisk, SlicePerturbation, slice_layout
 from gleak_lib.errors import ParameterError
-from gleak_lib.experiments import TrainingExperiment, encoding, run
+from gleak_lib.experiments import LeakageRiskExperiment, TrainingExperiment, encoding, run
 from gleak_lib.experiments.context import Context
-from gleak_lib.experiments.specs import LeakageRiskExperiment
 from gleak_lib.federated import Compensation, Protocol
 
 ROOT = datasets.RootSet("digits", 4, seed=1)

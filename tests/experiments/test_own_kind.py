@@ -8,11 +8,14 @@ import pytest
 
 from gleak_lib.errors import StoreError
 from gleak_lib.experiments import (
+    NUMBER,
+    NUMBERS,
     Context,
     DamagedResultWarning,
     Experiment,
     Output,
     TrainingExperiment,
+    Work,
     from_json,
     run,
     storable,
@@ -20,8 +23,6 @@ from gleak_lib.experiments import (
 from gleak_lib.experiments.encoding import encode
 from gleak_lib.experiments.runner import cost, estimate
 from gleak_lib.experiments.runner.cost import Costs, Machine, Measured
-from gleak_lib.experiments.specs.base import Work
-from gleak_lib.experiments.specs.shapes import NUMBER, NUMBERS
 
 
 @storable
