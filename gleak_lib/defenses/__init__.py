@@ -4,7 +4,8 @@ PRECODE and the CVB change the architecture instead: see `gleak_lib.bottlenecks`
 """
 
 from gleak_lib.defenses.average import AverageNoise
-from gleak_lib.defenses.base import NO_DEFENSE, Batch, Chain, Defense, Privacy, chain
+from gleak_lib.defenses.base import Batch, Defense, Privacy
+from gleak_lib.defenses.chained import NO_DEFENSE, Chain, chain
 from gleak_lib.defenses.clip import Clip
 from gleak_lib.defenses.compress import Compression, PruneSmall
 from gleak_lib.defenses.cost import bytes_shared

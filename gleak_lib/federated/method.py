@@ -12,8 +12,9 @@ from gleak_lib.bottlenecks import sample_noise
 from gleak_lib.defenses import Defense as Transformation
 from gleak_lib.errors import ParameterError, unknown
 from gleak_lib.federated.local import Means, has_batchnorm
+from gleak_lib.federated.losses import Losses, stacked_losses
 from gleak_lib.federated.server import Federation, Round
-from gleak_lib.federated.stacked import Losses, Stacked, stacked_losses
+from gleak_lib.federated.stacked import Stacked
 from gleak_lib.federated.threads import Threads
 from gleak_lib.federated.weights import tensors, trained
 from gleak_lib.gradients import forward

@@ -224,14 +224,6 @@ def test_defenses_are_values():
     assert repr(chain(Clip(1.0), Scaled())) == "Chain(defenses=(Clip(bound=1), Scaled()))"
 
 
-def test_parts_of_a_chain_by_where_they_act():
-    both = chain(Clip(), Gaussian(on="update"), Quantize())
-    assert both.acting_on("step") == chain(Clip(), Quantize()) and both.acting_on("update") == Gaussian(
-        on="update"
-    )
-    assert Clip().acting_on("step") == Clip() and Clip().acting_on("update") == chain()
-
-
 def test_a_defense_without_a_rule_and_one_of_a_taken_name_are_refused():
     with pytest.raises(NotImplementedError, match="Defense must define transform"):
         Defense()(grads())

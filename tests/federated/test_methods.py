@@ -16,7 +16,7 @@ from gleak_lib.bottlenecks import CVB, PRECODE
 from gleak_lib.defenses import Compression, Defense, Gaussian, Soteria, chain
 from gleak_lib.errors import GradientError, ParameterError, UnknownNameError
 from gleak_lib.federated import Protocol, method, stacked, train, train_many
-from gleak_lib.federated.stacked import by_patches
+from gleak_lib.federated.losses import by_patches
 from gleak_lib.federated.threads import Threads
 
 
