@@ -16,7 +16,7 @@ from gleak_lib import models
 from gleak_lib.bottlenecks import CVB
 
 ROOT = Path(__file__).parents[2]
-OURS = ("common", "release", "sides", "parity")  # the scripts import each other by these names
+OURS = ("common", "checkouts", "release", "sides", "parity")  # the scripts import each other by these names
 
 
 @pytest.fixture(scope="module")
