@@ -1,8 +1,7 @@
 """What was found: one small JSON file per finished experiment, with its origin."""
 
-from gleak_lib.experiments.store.document import checksum, intact
 from gleak_lib.experiments.store.frames import Results, frame
 from gleak_lib.experiments.store.result import Result
 from gleak_lib.experiments.store.store import DamagedResultWarning, Status, Store
 
-__all__ = ["DamagedResultWarning", "Result", "Results", "Status", "Store", "checksum", "frame", "intact"]
+__all__ = ["DamagedResultWarning", "Result", "Results", "Status", "Store", "frame"]
