@@ -57,7 +57,7 @@ class AttackExperiment(WeightsExperiment):
             as those of the CVB paper's release are (SPEC §13); None draws from all training images, those
             that clients keep for validation among them.
         split: the victims are images of `train`, `val` or `test`.
-        one_per_class: no two victims share a class.
+        one_per_class: no two victims share a class; pictures of all of them are kept, else of the first eight.
         cleaning: what the attacker makes of the updates before the attack, in this order.
     """
 
@@ -261,7 +261,8 @@ class AttackExperiment(WeightsExperiment):
         numbers = scores.attack(
             seen.observation, attack, found, seen.images, seen.labels, seen.noise, seen.received
         )
-        return Output(numbers, scores.examples(found, seen.images))
+        most = self.victims if self.one_per_class else scores.EXAMPLES
+        return Output(numbers, scores.examples(found, seen.images, most))
 
 
 class _Seen(NamedTuple):
