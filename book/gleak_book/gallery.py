@@ -14,17 +14,17 @@ from torch import Tensor
 
 QUALITY = 80  # of WebP
 STYLE = """
-#{id} {{ overflow-x: auto; --tile: clamp(32px, 7.5vw, 56px); }}
+#{id} {{ overflow-x: auto; --tile: clamp(30px, 7.2vw, 60px); }}
 #{id} table {{ border-collapse: collapse; margin: 0 auto; display: table; width: auto; }}
-#{id} :is(th, td) {{ padding: 1px 2px; text-align: center; vertical-align: bottom; border: 0;
-  font-size: 0.75rem; line-height: 1.2; background: none; }}
-#{id} thead th {{ max-width: calc(var(--tile) + 6px); overflow-wrap: anywhere; hyphens: auto; }}
+#{id} :is(th, td) {{ padding: 1px 2px; border: 0; background: none; text-align: center;
+  vertical-align: top; font-size: 0.75rem; line-height: 1.3; }}
+#{id} thead th {{ writing-mode: vertical-rl; rotate: 180deg; text-align: left; vertical-align: top; }}
 #{id} tbody th {{ text-align: right; vertical-align: middle; padding-right: 6px; }}
 #{id} i {{ display: block; width: var(--tile); height: var(--tile); image-rendering: pixelated;
   background-size: {count}00% 100%; }}
-#{id} button {{ all: inherit; display: block; cursor: pointer; text-decoration: underline dotted; }}
+#{id} button {{ all: unset; cursor: pointer; text-decoration: underline dotted; }}
 #{id} button:focus-visible {{ outline: 2px solid; }}
-#{id} th[aria-sort] button {{ text-decoration: underline; }}
+#{id} [aria-sort] button {{ text-decoration: underline; }}
 """
 SCRIPT = """
 (() => {{
@@ -106,7 +106,7 @@ def gallery(
         head = f'<th data-value="{labels[row]}">{html.escape(label)}</th>'
         cells = [head, _cell(0, place, f"{label}, original")]
         for number, (heading, (_, scores)) in enumerate(columns.items(), 1):
-            text = f"{scores[row]:.2f}"
+            text = f"{round(scores[row], 2) + 0:.2f}"  # no -0.00
             cells.append(_cell(number, place, f"{label}, {heading}, {text}", text, scores[row]))
         rows.append(f"<tr>{''.join(cells)}</tr>")
     return Gallery(

@@ -87,11 +87,11 @@ networks = {
 
 # %% tags=["experiment"]
 methods = {}
-for network, (_, _, text) in networks.items():
+for network, (_, _, precode) in networks.items():
     methods[network] = {
         "none": (parse("none"), ig),
-        "PRECODE": (parse(text), ig),
-        "PRECODE, Ignore": (parse(text), ignore),
+        "PRECODE": (parse(precode), ig),
+        "PRECODE, Ignore": (parse(precode), ignore),
     } | {(one := parse(text)).label: (one, ig) for text in defenses}
 methods["closed form"] = {
     label: (one, ATTACKS["analytic"])

@@ -57,7 +57,7 @@ class AttackExperiment(WeightsExperiment):
             as those of the CVB paper's release are (SPEC §13); None draws from all training images, those
             that clients keep for validation among them.
         split: the victims are images of `train`, `val` or `test`.
-        one_per_class: no two victims share a class; pictures of all of them are kept, else of the first eight.
+        one_per_class: no two victims share a class, and pictures of all are kept, not of the first eight.
         cleaning: what the attacker makes of the updates before the attack, in this order.
     """
 
