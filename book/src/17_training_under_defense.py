@@ -13,9 +13,9 @@
 # :class: tip
 # **Question.** What does each defense do to the training itself: how fast does it learn, how far does it get, and what does a round cost?
 #
-# **Answer.** In the first {glue:text}`rounds-first` rounds on {glue:text}`set-first` the MLP without defense reaches {glue:text}`mlp-none` % and the LeNet {glue:text}`lenet-none` %. PRECODE changes that by {glue:text}`mlp-precode` and {glue:text}`lenet-precode` points, noise in the
-# gradient of 0.01 by {glue:text}`mlp-gaussian` and {glue:text}`lenet-gaussian`, compression to a tenth by {glue:text}`mlp-tenth` and {glue:text}`lenet-tenth`. What a defense costs depends on the network as much as on the
-# defense, and what it protects is not on this page: {doc}`09_what_stands`.
+# **Answer.** After {glue:text}`rounds-first` rounds on {glue:text}`set-first` the MLP without defense is at {glue:text}`mlp-none` %, the LeNet at {glue:text}`lenet-none` %. PRECODE changes that by {glue:text}`mlp-precode` and {glue:text}`lenet-precode` points, noise of 0.01 in the
+# gradient by {glue:text}`mlp-gaussian` and {glue:text}`lenet-gaussian`, compression to a hundredth by {glue:text}`mlp-hundredth` and {glue:text}`lenet-hundredth`. On the easier {glue:text}`set-last` the curves meet within {glue:text}`rounds-last` rounds, all but {glue:text}`lenet-stuck`. What a defense protects is in
+# {doc}`09_what_stands`.
 # ```
 #
 # ```{glue:figure} curves-first
@@ -25,7 +25,7 @@
 # ```
 #
 # The supplement of {cite:t}`scheliga2022precode` shows the accuracy over rounds for its two networks and several defenses on three image sets (its Figures 1 to 3). The paper concludes that PRECODE trains about as well as
-# no defense, where noise and compression cost accuracy. This chapter draws the same curves, for one network that is fully connected and one that is convolutional, and counts seconds, bytes and rounds.
+# no defense, where noise and compression cost accuracy. This chapter draws the same curves for an MLP and a LeNet, and counts rounds, bytes and seconds.
 #
 # ```{admonition} What is taken, and what is not
 # :class: note
@@ -147,7 +147,7 @@ for label, one in changes.items():
 
 # %% [markdown]
 # Compression keeps most of the direction, since few entries carry most of the length. Noise of a fixed strength turns the gradient the further, the more parameters there are to carry it: its length grows with the square root of their number, and
-# that of the gradient does not. Adam, which the clients train with, divides each entry by its own size, so that the length matters little and the direction is what counts.
+# that of the gradient does not. Clipping changes the length alone, and Adam, which the clients train with, divides each entry by its own size, so that a shorter gradient makes the same step.
 #
 # ## Accuracy over rounds
 
@@ -224,9 +224,13 @@ for (images, network, label), own in test.groupby(
                 r.provenance["train_seconds"] / r.figures["rounds"]
                 for r in found
             ),
-            "balanced": 100
-            * sum(r.figures["balanced_accuracy"] for r in found)
-            / len(found),
+            "constant": all(
+                1 / r.figures["balanced_accuracy"] % 1 < 1e-6 for r in found
+            ),
+            "epsilon": max(
+                (e for r in found for e in r.figures.get("epsilon") or []),
+                default=math.nan,
+            ),
             "stopped": stopped,
         }
     )
@@ -279,13 +283,17 @@ tables.show(
 )
 
 # %% [markdown]
-# The first column is measured on the clients' own batches, before each step and on their own weights, so that it runs ahead of the global model. Seconds are of a machine that computed other things meanwhile. Bytes are those of one gradient; zeros are sent
-# as positions and values, see {doc}`05_attacks_and_defenses`.
+# *Train* is measured on the clients' own batches, before each step and on their own weights. The goal is in the caption. *MB per round* counts what {glue:text}`about-clients` would send if the server received the gradient of every local step, which is where these
+# defenses act; federated averaging sends the weights once instead, as many bytes as one step of the row *none*, whatever changed the gradients on the way. A zero is not sent, but each entry that is left comes with its position ({doc}`05_attacks_and_defenses`). *Seconds* are
+# those of training, of the fastest seed, on one thread of a machine that computed other things meanwhile: tell factors from them, not percents.
+#
+# Two columns do not follow the accuracy. PRECODE's two linear layers are small beside an MLP, {glue:text}`mlp-growth` times its bytes, and large beside a LeNet: {glue:text}`lenet-growth` times. And DP-SGD needs the gradient of each image alone, which a step of the MLP takes
+# {glue:text}`mlp-dp-seconds` times as long for. Its $\varepsilon$ here is {glue:text}`epsilon`: noise of this strength is no promise of privacy.
 #
 # ```{glue:figure} curves-last
 # :name: fig-training-last
 #
-# The same on {glue:text}`set-last`.
+# The same on {glue:text}`set-last`: accuracy on the clients' own batches (left) and on the test images (right), mean and range over {glue:text}`about-seeds`.
 # ```
 #
 # The tables of the further sets, folded:
@@ -352,9 +360,15 @@ for images, network in dict.fromkeys((i, n) for i, n, _ in lowest.index):
         ]
     ]
     sentences.append(f"- {network} on {images}: {'; '.join(said)}.")
+constant = [
+    f"{row.network} under {row.defense} on {row.images}"
+    for row in summary.itertuples()
+    if row.constant
+]
 Markdown(
     f"In this run (profile {profile}), against no defense:\n\n"
     + "\n".join(sentences)
+    + f"\n\nNetworks that answer every image with the same class (a balanced accuracy of one over the number of classes), with every seed: {', '.join(constant) or 'none'}."
 )
 
 # %% tags=["hide-input"]
@@ -365,13 +379,32 @@ level = {
     (row.images, row.network, row.defense): f"{row.test:.0f}"
     for row in summary.itertuples()
 }
-start = datasets[0]
+start, end = datasets[0], datasets[-1]
+row_of = {
+    (row.images, row.network, row.defense): row for row in summary.itertuples()
+}
+private = "DP σ=1e-2"
+stuck = [
+    row
+    for row in summary[summary["images"] == end].itertuples()
+    if row.constant
+]
 numbers = {
     "set-first": start,
-    "set-last": datasets[-1],
+    "set-last": end,
     "rounds-first": f"{training_rounds[0]}",
+    "rounds-last": f"{training_rounds[-1]}",
     "mlp-none": level[start, "DMLP", "none"],
     "lenet-none": level[start, "LeNet", "none"],
+    "lenet-stuck": ", ".join(
+        f"{row.network} under {row.defense}" for row in stuck
+    )
+    or "none",
+    "about-clients": f"the {clients_per_round} clients of a round",
+    "mlp-growth": f"{row_of[start, 'DMLP', 'PRECODE'].kilobytes / row_of[start, 'DMLP', 'none'].kilobytes:.1f}",
+    "lenet-growth": f"{row_of[start, 'LeNet', 'PRECODE'].kilobytes / row_of[start, 'LeNet', 'none'].kilobytes:.0f}",
+    "mlp-dp-seconds": f"{row_of[start, 'DMLP', private].seconds / row_of[start, 'DMLP', 'none'].seconds:.0f}",
+    "epsilon": f"{row_of[start, 'DMLP', private].epsilon:,.0f}",
     "about-seeds": f"{seeds} seeds",
     "about-rounds": ", ".join(
         f"{r} rounds on {images}"
@@ -397,17 +430,20 @@ for key, text in numbers.items():
 # %% [markdown]
 # A training ends early when the validation loss has not improved for 40 rounds, the protocol's rule; captions say whether any did.
 #
+# Two things are to be seen on {glue:text}`set-first`. The source's conclusion, that PRECODE trains like no defense, is not that of the first rounds: PRECODE costs about what noise of 0.01 costs. And compression costs the LeNet more than the MLP, which is the larger of the
+# two networks by far: a tenth of few entries is less than a tenth of many. Noise of one strength costs both about the same, although it turns the gradient of the larger network further.
+#
 # ## Limits
 #
 # - {glue:text}`about-rounds`: who learns slower, not where it ends. The source trains until nothing improves.
-# - Two seeds give a range, no interval.
+# - Three seeds give a range, no interval, and a source of chance that is shared: the same seeds have the same clients.
 # - Defenses act on each local step. A client that defends the update of a round instead sends the same bytes once a round, and learns differently: compressing whole updates is a likely cause of the collapse that {doc}`05_attacks_and_defenses` discusses.
-# - Two small networks. Strengths are those of the other chapters, not tuned for these networks.
+# - Two small networks, and of the three image sets of the source two: CIFAR-100 is part of the profile `paper`. Strengths are those of the other chapters, not tuned for these networks.
 #
 # ## Take-away
 #
-# What a defense costs is a matter of the network, its number of parameters above all: noise of one strength is harmless in a small network and not in a large one. Short trainings tell apart defenses that slow the start from those that do not,
-# and nothing about the end. An accuracy alone recommends no defense; beside it belongs what the best attack finds ({doc}`09_what_stands`).
+# What a defense costs in training is a matter of the task and the network, not of the defense alone: on {glue:text}`set-last` little of the difference on {glue:text}`set-first` is left after {glue:text}`rounds-last` rounds. Short trainings tell apart defenses that slow the start from those
+# that do not, and nothing about the end. An accuracy alone recommends no defense; beside it belongs what the best attack finds ({doc}`09_what_stands`).
 #
 # ## Exercises
 #
