@@ -13,18 +13,22 @@ from PIL import Image
 from torch import Tensor
 
 QUALITY = 80  # of WebP
+MARK = " <b>✓</b>"
 STYLE = """
 #{id} {{ overflow-x: auto; --tile: clamp(30px, 7.2vw, 60px); }}
 #{id} table {{ border-collapse: collapse; margin: 0 auto; display: table; width: auto; }}
 #{id} :is(th, td) {{ padding: 1px 2px; border: 0; background: none; text-align: center;
   vertical-align: top; font-size: 0.75rem; line-height: 1.3; }}
-#{id} thead th {{ writing-mode: vertical-rl; rotate: 180deg; text-align: left; vertical-align: top; }}
+#{id} thead th {{ vertical-align: bottom; }}
+#{id} thead span {{ display: inline-block; writing-mode: vertical-rl; rotate: 180deg; white-space: nowrap; }}
+#{id} b {{ display: inline-block; rotate: 90deg; }}
 #{id} tbody th {{ text-align: right; vertical-align: middle; padding-right: 6px; }}
 #{id} i {{ display: block; width: var(--tile); height: var(--tile); image-rendering: pixelated;
   background-size: {count}00% 100%; }}
-#{id} button {{ all: unset; cursor: pointer; text-decoration: underline dotted; }}
+#{id} button {{ all: unset; cursor: pointer; }}
+#{id} button span {{ border-right: 1px dotted; }}
 #{id} button:focus-visible {{ outline: 2px solid; }}
-#{id} [aria-sort] button {{ text-decoration: underline; }}
+#{id} [aria-sort] button span {{ border-right: 3px solid; }}
 """
 SCRIPT = """
 (() => {{
@@ -95,8 +99,8 @@ def gallery(
         f"#{name} .s{place} {{ background-image: url(data:image/webp;base64,{data}) }}\n"
         for place, data in enumerate(sprites)
     )
-    heads = ['<th data-sort="ascending">class</th>', "<th>original</th>"] + [
-        f'<th data-sort="descending">{html.escape(heading)}{" ✓" if heading in exact else ""}</th>'
+    heads = ['<th data-sort="ascending"><span>class</span></th>', "<th><span>original</span></th>"] + [
+        f'<th data-sort="descending"><span>{html.escape(heading)}{MARK * (heading in exact)}</span></th>'
         for heading in columns
     ]
     rows = []
@@ -106,7 +110,7 @@ def gallery(
         head = f'<th data-value="{labels[row]}">{html.escape(label)}</th>'
         cells = [head, _cell(0, place, f"{label}, original")]
         for number, (heading, (_, scores)) in enumerate(columns.items(), 1):
-            text = f"{round(scores[row], 2) + 0:.2f}"  # no -0.00
+            text = f"{round(scores[row], 2) + 0:.2f}".replace("-", "−")  # no -0.00
             cells.append(_cell(number, place, f"{label}, {heading}, {text}", text, scores[row]))
         rows.append(f"<tr>{''.join(cells)}</tr>")
     return Gallery(
