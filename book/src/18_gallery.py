@@ -102,6 +102,7 @@ methods["closed form"] = {
 }
 
 # %% tags=["experiment"]
+chosen = {"victim_seed": victim_seed, "seed": seed, "one_per_class": True}
 attacked = {}
 for images, count in zip(datasets, classes, strict=True):
     for network, columns in methods.items():
@@ -111,29 +112,22 @@ for images, count in zip(datasets, classes, strict=True):
                 images, model, options, one.bottlenecks, seed=seed
             )
             attacked[images, network, label] = AttackExperiment(
-                weights,
-                attack=attack,
-                victims=count,
-                victim_seed=victim_seed,
-                seed=seed,
-                defense=one.defense,
-                one_per_class=True,
+                weights, 0, attack, count, defense=one.defense, **chosen
             )
-divided = {
-    label: AttackExperiment(
-        TrainingExperiment(
-            many, *networks["MLP"][:2], one.bottlenecks, seed=seed
-        ),
-        attack=attack,
-        victims=many_classes,
-        victim_seed=victim_seed,
-        seed=seed,
-        defense=one.defense,
-        one_per_class=True,
+
+# %% [markdown]
+# The closed form takes no steps, so that it can be tried on all classes of a set of many, behind PRECODE and under the last of the defenses.
+
+# %% tags=["experiment"]
+divided = {}
+for label in ("PRECODE", [*methods["closed form"]][-1]):
+    one, attack = methods["closed form"][label]
+    weights = TrainingExperiment(
+        many, *networks["MLP"][:2], one.bottlenecks, seed=seed
     )
-    for label, (one, attack) in methods["closed form"].items()
-    if label in ("PRECODE", [*methods["closed form"]][-1])
-}
+    divided[label] = AttackExperiment(
+        weights, 0, attack, many_classes, defense=one.defense, **chosen
+    )
 experiments = list(dict.fromkeys([*attacked.values(), *divided.values()]))
 
 # %%

@@ -16,6 +16,7 @@ ROUNDS = ALIKE | {
     "defenses": ["clip(1)"],
 }
 PICTURES = ALIKE | {"datasets": ["digits", "cifar10"], "classes": [3, 10], "defenses": ["compression(0.9)"]}
+PICTURES |= {"many": "cifar100", "many_classes": 100}
 
 
 def declared(kind, name, values):
@@ -59,6 +60,7 @@ def test_the_gallery_attacks_one_image_of_each_class_under_every_defense():
     assert {(c.training.dataset, c.victims, c.one_per_class, c.rounds) for c in found} == {
         ("digits", 3, True, 0),
         ("cifar10", 10, True, 0),
+        ("cifar100", 100, True, 0),
     }
     methods = {}
     for cell in found:
@@ -72,6 +74,18 @@ def test_the_gallery_attacks_one_image_of_each_class_under_every_defense():
         ("lenet", "PRECODE"): {"ig", "ignore"},
         ("lenet", "compression()"): {"ig"},
     }
+
+
+def test_the_set_of_many_classes_meets_the_closed_form_alone():
+    found = {c for c in declared(AttackExperiment, GALLERY, PICTURES) if c.training.dataset == "cifar100"}
+    assert {(c.training.model, c.attack.name) for c in found} == {("dmlp", "analytic")}
+    assert {(bool(c.training.bottlenecks), str(c.defense)) for c in found} == {
+        (True, "none"),
+        (False, "compression()"),
+    }
+    twice = PICTURES | {"many": "cifar10", "many_classes": 10}  # part of what is attacked anyway
+    cells = experiments(GALLERY, twice)
+    assert len({cell.key for cell in cells}) == len(cells)
 
 
 def test_attacks_of_the_gallery_that_take_steps_share_one_schedule():
