@@ -386,7 +386,6 @@ start, end = datasets[0], datasets[-1]
 row_of = {
     (row.images, row.network, row.defense): row for row in summary.itertuples()
 }
-private = "DP σ=1e-2"
 stuck = [
     row
     for row in summary[summary["images"] == end].itertuples()
@@ -407,7 +406,9 @@ numbers = {
     "about-clients": f"the {clients_per_round} clients of a round",
     "mlp-growth": f"{row_of[start, 'MLP', 'PRECODE'].kilobytes / row_of[start, 'MLP', 'none'].kilobytes:.1f}",
     "lenet-growth": f"{row_of[start, 'LeNet', 'PRECODE'].kilobytes / row_of[start, 'LeNet', 'none'].kilobytes:.0f}",
-    "epsilon": f"{row_of[start, 'MLP', private].epsilon:,.0f}",
+    "epsilon": intervals.said(
+        summary[summary["images"] == start]["epsilon"].max(), math.nan, math.nan
+    ),
     "about-seeds": f"{seeds} seeds",
     "about-rounds": ", ".join(
         f"{r} rounds on {images}"
