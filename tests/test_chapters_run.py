@@ -162,6 +162,14 @@ TINY = {
         "steps": 3,
         "examples": 2,
     },
+    "17_training_under_defense": {
+        "defenses": ["gaussian(std=1e-2)"],
+        "width": 8,
+        "size": 4,
+        "training_rounds": [1],
+        "seeds": 1,
+    },
+    "18_gallery": {"classes": [2], "defenses": ["compression(0.9)"], "width": 8, "size": 4, "steps": 3},
 }
 
 COLLECTING = {"11_ours_beside_theirs", "12_benchmarks"}  # they compute nothing

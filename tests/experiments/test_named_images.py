@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from gleak_lib import datasets, federated
+from gleak_lib.attacks import Attack, Schedule
 from gleak_lib.defenses import Defense
 from gleak_lib.errors import ParameterError, UnknownNameError
-from gleak_lib.experiments import AttackExperiment, TrainingExperiment, encoding
+from gleak_lib.experiments import AttackExperiment, Store, TrainingExperiment, encoding, run
 from gleak_lib.federated import Protocol
 
 ROOT = datasets.RootSet("digits")
@@ -52,6 +53,17 @@ def test_victims_of_another_split_and_one_per_class():
         dataclasses.replace(cell, client=0)
     with pytest.raises(UnknownNameError, match="Unknown split 'tests'"):
         dataclasses.replace(plain, split="tests")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("one_per_class", "kept"), [(True, 10), (False, 8)])
+def test_of_one_image_per_class_all_pictures_are_kept(one_per_class, kept, tmp_path):
+    cell = AttackExperiment(TRAINING, attack=Attack("one step", schedule=Schedule(max_steps=1)), victims=10)
+    cell = dataclasses.replace(cell, one_per_class=one_per_class)
+    found = run([cell], Store(tmp_path), progress=False)[cell]
+    images, _ = cell.drawn(DIGITS)
+    for name in ("truth", "reconstruction"):
+        assert found.images(name).shape == (kept, *images.shape[1:])
+    torch.testing.assert_close(found.images("truth"), images[:kept], atol=1 / 255, rtol=0)
 
 
 def test_options_can_name_a_root_set_and_a_protocol_an_aggregator():

@@ -57,7 +57,7 @@ class AttackExperiment(WeightsExperiment):
             as those of the CVB paper's release are (SPEC §13); None draws from all training images, those
             that clients keep for validation among them.
         split: the victims are images of `train`, `val` or `test`.
-        one_per_class: no two victims share a class.
+        one_per_class: no two victims share a class, and pictures of all are kept, not of the first eight.
         cleaning: what the attacker makes of the updates before the attack, in this order.
     """
 
@@ -236,7 +236,8 @@ class AttackExperiment(WeightsExperiment):
         received = observation = known if self.share_noise else blind(known)
         for clean in self.cleaning:
             observation = clean(observation)
-        return Seen(observation, received, images, labels, noise_of(known), generator)
+        pictures = self.victims if self.one_per_class else scores.EXAMPLES
+        return Seen(observation, received, images, labels, noise_of(known), generator, pictures)
 
 
 class Seen(NamedTuple):
@@ -248,10 +249,11 @@ class Seen(NamedTuple):
     labels: Tensor
     noise: tuple[Tensor, ...]
     generator: torch.Generator
+    pictures: int  # of how many victims
 
     def scored(self, attack: Inversion, found: Reconstruction) -> Output:
         """Return the scores of what an attack found, and a few images."""
         numbers = scores.attack(
             self.observation, attack, found, self.images, self.labels, self.noise, self.received
         )
-        return Output(numbers, scores.examples(found, self.images))
+        return Output(numbers, scores.examples(found, self.images, self.pictures))

@@ -140,15 +140,15 @@ def trace(found: Reconstruction) -> dict[str, list[float]]:
     return {"step": steps.tolist()} | dict(zip(QUANTILES, values.tolist(), strict=True))
 
 
-def examples(found: Reconstruction, truth: Tensor) -> dict[str, np.ndarray]:
-    """Return the first images and what was found, uint8, at most 8 x C x H x W each."""
+def examples(found: Reconstruction, truth: Tensor, most: int = EXAMPLES) -> dict[str, np.ndarray]:
+    """Return the first images and what was found, uint8, at most `most` x C x H x W each."""
     pred, target = found.images.detach().cpu(), truth.detach().cpu()
     if pred.ndim == 5:  # the order within a batch is unknown to the attack
-        few = -(-EXAMPLES // pred.shape[1])
+        few = -(-most // pred.shape[1])
         pred, target = metrics.assign(pred[:few], target[:few]), target[:few]
-    return {"truth": _bytes(target), "reconstruction": _bytes(pred)}
+    return {"truth": _bytes(target, most), "reconstruction": _bytes(pred, most)}
 
 
-def _bytes(images: Tensor) -> np.ndarray:
-    images = images.reshape(-1, *images.shape[-3:])[:EXAMPLES]
+def _bytes(images: Tensor, most: int) -> np.ndarray:
+    images = images.reshape(-1, *images.shape[-3:])[:most]
     return (images.clamp(0, 1) * 255).round().to(torch.uint8).numpy()
