@@ -729,8 +729,8 @@ tables.show(
 )
 
 # %% [markdown]
-# In the published run noise stops `joint` where GGL still finds something of the image, and under sparsity and Soteria GGL is ahead, too: a second defense hides pixels from a search in pixels, and less from a search in few directions. The control (GGL on noise, {glue:text}`control-first` dB without a bottleneck) says how
-# much of it the generator gives anyway.
+# In the published run GGL is ahead under every second defense. Under sparsity and Soteria it finds far more than on noise ({glue:text}`control-first` dB without a bottleneck): these hide pixels from a search in pixels, and less from a search in few directions. Under noise it finds no more than that control, so that this lead is the generator's,
+# and a bottleneck with noise on the gradient was not broken here.
 #
 # ## A deeper network
 
@@ -763,7 +763,7 @@ tables.show(
 )
 
 # %% [markdown]
-# In the published run GGL had {glue:text}`second-steps` steps on ResNet-18, which is few: without a defense the gradient adds {glue:text}`deep-clear` dB, and {glue:text}`deep-sparse` dB where nine entries of ten are missing. Under noise the difference is {glue:text}`deep-noisy` dB. Four victims say no more than that.
+# In the published run GGL had {glue:text}`second-steps` steps on ResNet-18, which is few: without a defense the gradient adds {glue:text}`deep-clear` dB, and {glue:text}`deep-sparse` dB where nine entries of ten are missing. Under noise it is {glue:text}`deep-noisy` dB, which decides nothing: so few victims and steps cannot tell more.
 #
 # ## Other images
 
@@ -885,7 +885,7 @@ for key, text in numbers.items():
 #
 # ## Take-away
 #
-# A generator turns gradient matching into a search in a few directions, which sparsity, Soteria, a bottleneck and moderate noise did not stop here, although they stop attacks on pixels. It also returns plausible images whatever the gradient says, so that a likeness proves a leak only against a control: what the
+# A generator turns gradient matching into a search in a few directions, which sparsity, Soteria, a bottleneck and moderate noise, each on its own, did not stop here, although they stop attacks on pixels. It also returns plausible images whatever the gradient says, so that a likeness proves a leak only against a control: what the
 # attack finds on noise, and which of all images the reconstruction points to. Protections that {doc}`09_what_stands` found standing were not measured against a generator, and should be before anybody relies on them.
 #
 # ## Exercises
