@@ -85,7 +85,7 @@ def test_each_hint_is_alone_and_meets_the_images_that_the_plain_run_has():
     changed = [c for c in cells if c.defense or "@" in c.training.dataset]
     assert {(str(c.defense), c.training.dataset) for c in changed} == {
         ("gaussian()", "digits"),
-        ("laplace(scale=0.07071067811865475)", "digits"),
+        ("laplace()", "digits"),
         ("prune_small(p=0.9)", "digits"),
         ("none", "digits@16"),
     }
