@@ -138,6 +138,7 @@ TINY = {
         "large": [3],
         "few": ["cnn"],
         "norm_models": ["convnet8"],
+        "read_batches": [3],
         "examples": 2,
     },
     "15_generative_leakage": {
@@ -150,6 +151,7 @@ TINY = {
         "lbfgs_steps": 1,
         "generations": 2,
         "turbo_steps": 1,
+        "others": ["digits"],
         "examples": 2,
     },
     "16_precode_supplement": {

@@ -14,7 +14,7 @@
 # **Question.** Does it matter for privacy how the weights of a fresh network were drawn, and which activation it has?
 #
 # **Answer.** Yes. Under one and the same attack, single images come back at {glue:text}`short-best` dB from the best combination and at {glue:text}`short-worst` dB from the worst ({glue:text}`about-short`).
-# Sigmoid leaks more than ReLU: {glue:text}`short-relu` dB. But ReLU does not protect because it loses information: scaling the weights of a ReLU network, which changes nothing that is lost, moves it by
+# Sigmoid leaks more than ReLU: {glue:text}`short-relu` dB, and {glue:text}`order-noisy` dB under noise (σ = {glue:text}`noisiest`). But ReLU does not protect because it loses information: scaling the weights of a ReLU network, which changes nothing that is lost, moves it by
 # {glue:text}`short-gain` dB. What orders the settings is the number of directions in which the gradient tells the image (rank correlation {glue:text}`rank-effective_rank`).
 # ```
 #
@@ -50,12 +50,20 @@ inits: list[str] = ["xavier_normal", "kaiming_normal"]  # schemes
 activations: list[str] = ["relu", "sigmoid"]  # own: leave it to the model
 norm_models: list[str] = []  # models with BatchNorm, attacked in both modes
 norm_batches: list[int] = [2]  # with these batch sizes
+norm_activations: list[str] = ["relu"]  # and these activations
+norm_steps: int = 2  # of the attack on them
+noise_levels: list[float] = [0.01]  # deviations of noise on the gradient
+sparsities: list[float] = [0.9]  # shares of small entries set to zero
+resolutions: list[int] = [16]  # heights and widths of images
+hint_victims: int = 1  # images of each of these runs
+read_batches: list[int] = []  # large ones attacked with labels read
 between: list[str] = ["gelu"]  # activations beside ReLU and sigmoid
 gains: list[float] = [1.0, 2.0]  # factors on the weights of a ReLU network
 label_batches: int = 4  # batches whose labels are read
 victims: int = 2  # images of a run, one batch at least
 steps: int = 15  # of each attack
 long_steps: int = 30  # of a few runs that go on, if more than steps
+frames: int = 4  # of the animation
 seeds: int = 2  # weights, each with images of their own
 seed: int = 0  # of the first weights, dummies and images
 scaling: str = "none"  # or minmax: images scored after stretching
@@ -98,7 +106,7 @@ fresh = {
 
 # %% [markdown]
 # The attack, and which combinations meet it. Every seed has weights, images and dummies of its own, and all settings of one seed see the same images. Batches of one image are attacked in evaluation mode, since BatchNorm cannot
-# normalize a single image by itself. The source calls its pruning "small" and says no more; here the smallest fifth of all entries is set to zero.
+# normalize a single image by itself. The source calls its pruning "small" and says no more; here the smallest {glue:text}`cut` of all entries are set to zero.
 
 # %% tags=["experiment"]
 from gleak_lib.attacks import Adam, Attack, Match, Pixels, Schedule
@@ -175,14 +183,19 @@ variants = {
 }
 if long_steps > steps:
     variants["more steps"] = plain.replace(max_steps=long_steps)
+some = [(name, attack, two) for name, attack in variants.items()]
+for b in read_batches:
+    read_too = plain.replace(labels=Inferred())
+    some.append((f"labels read, B={b}", read_too, two[-1:]))
 
 # %% tags=["experiment"]
 varied = {}
 for (m, i, a, s), w in fresh.items():
-    for name, attack in variants.items():
-        if m == models[0] and i in two and a in activations:
-            b = int(name.partition("B=")[2] or 1)
-            images = name.partition("set ")[2] or dataset
+    for name, attack, schemes in some:
+        b = int(name.partition("B=")[2] or 1)
+        images = name.partition("set ")[2] or dataset
+        tried = activations[:1] if b in read_batches else activations
+        if m == models[0] and i in schemes and a in tried:
             varied[name, i, a, s] = AttackExperiment(
                 replace(w, dataset=images),
                 0,
@@ -230,13 +243,62 @@ conditions = {
 # %% tags=["experiment"]
 modes = {
     (m, i, a, b, mode, s): AttackExperiment(
-        w, 0, plain, 1, b, s, seed=s, mode=mode
+        w, 0, plain.replace(max_steps=norm_steps), 1, b, s, seed=s, mode=mode
     )
     for (m, i, a, s), w in fresh.items()
     for b in norm_batches
     for mode in ("eval", "train")
-    if m in norm_models and a in activations and i == inits[0]
+    if m in norm_models and a in norm_activations and i == inits[0]
 }
+
+# %% [markdown]
+# What else the source recommends as a protection: noise, Gaussian and Laplace of the same deviation, more sparsity than 20 %, and another resolution of the images. With the first scheme, on few single images.
+
+# %% tags=["experiment"]
+from gleak_lib.defenses import Gaussian, Laplace
+
+hints = {
+    f"Gaussian noise, σ = {x:g}": (dataset, Gaussian(x)) for x in noise_levels
+}
+hints |= {
+    f"Laplace noise, σ = {x:g}": (dataset, Laplace(x / 2**0.5))
+    for x in noise_levels
+}
+hints |= {f"{p:.0%} pruned": (dataset, PruneSmall(p)) for p in sparsities}
+hints |= {
+    f"{x} × {x} pixels": (f"{dataset}@{x}", NO_DEFENSE) for x in resolutions
+}
+
+# %% tags=["experiment"]
+hinted = {
+    (name, a, s): AttackExperiment(
+        replace(fresh[models[0], two[0], a, s], dataset=images),
+        attack=plain,
+        victims=hint_victims,
+        victim_seed=s,
+        seed=s,
+        mode="eval",
+        defense=defense,
+    )
+    for name, (images, defense) in hints.items()
+    for a in activations
+    for s in range(seed, seed + seeds)
+}
+
+# %% [markdown]
+# And one attack, watched: the first images on the network that leaks most, according to the source's claims.
+
+# %% tags=["experiment"]
+from gleak_lib.experiments import AnimationExperiment
+
+watched = AnimationExperiment(
+    fresh[models[0], two[0], activations[-1], seed],
+    attack=plain,
+    victims=min(2, size[1]),
+    frames=frames,
+    victim_seed=seed,
+    seed=seed,
+)
 
 # %% tags=["experiment"]
 from gleak_lib.experiments import LabelInferenceExperiment
@@ -249,8 +311,10 @@ labels_read = {
     for b in [*batch_sizes, *large]
     if m == models[0] and i in two and a in activations
 }
-parts = [grid, modes, varied, found_in, conditions, labels_read]
-experiments = list(dict.fromkeys(c for part in parts for c in part.values()))
+parts = [grid, modes, varied, found_in, conditions, labels_read, hinted]
+several = (c for part in parts for c in part.values())
+experiments = list(dict.fromkeys([*several, watched]))
+
 # %%
 results = run(experiments, open_store(profile))
 Markdown(tables.note(results, profile))
@@ -331,6 +395,12 @@ glue("found", plots.picture(figure, alt), display=False)
 # :name: fig-init-found
 #
 # {glue:text}`main`: PSNR of every image (points), mean of the seeds' means (diamonds) and the range of these (bars), by activation, scheme, batch size and pruning; {glue:text}`about`.
+# ```
+#
+# ```{glue:figure} movie
+# :name: fig-init-movie
+#
+# The attack as it goes, on the first images of seed {glue:text}`first-seed`: {glue:text}`about-movie`.
 # ```
 #
 # In numbers, without pruning:
@@ -484,7 +554,7 @@ tables.show(
 # %% [markdown]
 # "The opposite" is said where interval and every seed lie on the other side: {glue:text}`verdict-holds` of {glue:text}`verdict-all` claims hold here, {glue:text}`verdict-opposite` come out the other way round.
 #
-# In the published run (profile `cpu`) the order under ReLU is reversed: Xavier leaks more than Kaiming. Why it should, says the section after next. ResNet-18 leaks less here, not more; but that is one image per seed after few steps, and a deeper network needs more of them. Pruning a fifth of the entries does *nothing* to a ReLU network: {glue:text}`off` of its units are off, so that more than a fifth of the gradient's
+# In the published run (profile `cpu`) the order under ReLU is reversed: Xavier leaks more than Kaiming. Why it should, says the section after next. ResNet-18 leaks less here, not more; but that is one image per seed after few steps, and a deeper network needs more of them. Pruning {glue:text}`cut` of the entries does *nothing* to a ReLU network: {glue:text}`off` of its units are off, so that more of the gradient's
 # entries are zero already, and only these are "pruned". What pruning costs is due to sigmoid: {glue:text}`pruned-xavier` dB under Xavier and {glue:text}`pruned-kaiming` dB under Kaiming. A pruning by magnitude has to be compared at equal numbers of entries that are really lost.
 #
 # ## Larger batches, and their labels
@@ -518,7 +588,8 @@ plainly = own.assign(
         for b in own["batch_size"]
     ]
 )
-shown = [f"labels known, B={b}" for b in batch_sizes if b > 1]
+in_batches = [b for b in [*batch_sizes, *read_batches] if b > 1]
+shown = [f"labels known, B={b}" for b in in_batches]
 plainly = plainly[plainly["variant"].isin(["as in the source", *shown])]
 both = pandas.concat([plainly, changed])
 wide = both.pivot_table(
@@ -530,8 +601,7 @@ order = [
 ]
 order += [
     n
-    for b in batch_sizes
-    if b > 1
+    for b in in_batches
     for n in (f"labels known, B={b}", f"labels read, B={b}")
 ]
 wide = wide[[name for name in order if name in wide]].T.rename_axis("variant")
@@ -546,7 +616,7 @@ tables.show(
 )
 
 # %% [markdown]
-# In the published run neither the squared error nor signed steps with clipping and smoothing change the order of the four columns for ReLU, and the prior of the latter hurts where the plain attack had nearly converged: with sigmoid units the cosine distance is tiny, and a prior of fixed weight outweighs it. Labels that are read are as good as known ones at these sizes; in batches of 16 some are missed under Kaiming and ReLU.
+# In the published run neither the squared error nor signed steps with clipping and smoothing change the order of the four columns for ReLU, and the prior of the latter hurts where the plain attack had nearly converged: with sigmoid units the cosine distance is tiny, and a prior of fixed weight outweighs it. In the batches tried here labels that are read are as good as known ones. In the largest batches, where some are missed under Kaiming and ReLU, the attack was told them.
 #
 # ## Why: information, or scale?
 #
@@ -650,11 +720,147 @@ tables.show(
 # In the published run the effective rank orders the settings as PSNR does ({glue:text}`rank-effective_rank`, in every seed), whatever the activation; the norm of the gradient nearly as well with the opposite sign ({glue:text}`rank-gradient_norm`), although the attack's distance does not depend on it: it grows with the scale of the weights.
 # Units that are off say much less ({glue:text}`rank-flat`). A large scale concentrates what the gradient says in few directions of the image, and the attack has to find the others by hardly any change of its loss.
 #
-# ## BatchNorm: evaluation or training mode
+# ## Noise, sparsity, resolution
 #
-# In evaluation mode fresh BatchNorm layers change nothing, since their running means are 0 and their variances 1. In training mode they normalize each feature by the client's own batch, so that images of one batch meet in every layer.
+# The source recommends to add noise to the gradient, to prune more than 20 % of it, and to watch the images' resolution. Each of these on its own, on the same images and weights as without it (Laplace noise has the same deviation as the Gaussian; PSNR at another resolution is that of images of that size):
 
 # %% tags=["hide-input"]
+hinted_frame = results.frame(
+    hinted, scaling=scaling, label=["hint", "activation", "seed"]
+)
+bare = own[(own["batch_size"] == 1) & (own["init"] == two[0])]
+with_hints = pandas.concat(
+    [bare.assign(hint="none"), hinted_frame.assign(batch_size=1)]
+)
+columns_of = {}
+for a in activations:
+    effects = {
+        name: verdicts.effect(
+            with_hints,
+            "hint == 'none'",
+            f"hint == '{name}'",
+            f"activation == '{a}'",
+        )
+        for name in hints
+    }
+    columns_of[a] = verdicts.judge({n: (v, "more") for n, v in effects.items()})
+helped = {
+    "holds": "protects",
+    "the opposite": "harms",
+    "not decided": "not decided",
+    "not measured": "–",
+}
+hint_table = pandas.DataFrame({"hint": list(hints)})
+for a, rows in columns_of.items():
+    hint_table[a] = rows["effect"]
+    hint_table[f"{a}_says"] = rows["verdict"].map(helped)
+order_under = verdicts.judge(
+    {
+        name: (
+            verdicts.effect(with_hints, sigmoid, relu, f"hint == '{name}'"),
+            "more",
+        )
+        for name in ["none", *hints]
+    }
+)
+strong = f"noise, σ = {max(noise_levels, default=0):g}"
+noisiest = f"Gaussian {strong}"
+laplace = verdicts.judge(
+    {
+        "": (
+            verdicts.effect(
+                with_hints,
+                f"hint == '{noisiest}'",
+                f"hint == 'Laplace {strong}'",
+            ),
+            "same",
+        )
+    }
+)
+hint_table["order"] = order_under["effect"].iloc[1:].to_numpy()
+tables.show(
+    hint_table,
+    columns={"hint": "what is changed"}
+    | {
+        key: text
+        for a in activations
+        for key, text in {
+            a: f"{title.get(a, a)}: lost, dB",
+            f"{a}_says": f"{title.get(a, a)}: it …",
+        }.items()
+    }
+    | {"order": "sigmoid − ReLU under it, dB"},
+    caption=f"By how many dB the PSNR falls; {main}, {two[0].replace('_', ' ')}, {hint_victims} single images per seed; in parentheses 95 % intervals: {about}.",
+)
+
+# %% [markdown]
+# In the published run what protects depends on the activation. The attack follows a sigmoid network's gradient down to tiny distances, so that there is much to lose: noise of deviation {glue:text}`noisiest` costs {glue:text}`lost-sigmoid` dB there, and {glue:text}`lost-relu` dB with ReLU. Under that noise sigmoid − ReLU is
+# {glue:text}`order-noisy` dB, where it is {glue:text}`order-none` dB without: "sigmoid leaks more" is a statement about gradients as they are. Half of the entries cost sigmoid about as much, and ReLU nothing, for the reason given above. Laplace noise is no other protection than Gaussian noise of the same deviation (difference {glue:text}`laplace` dB).
+# At the same number of steps larger images are found less well where the attack nearly converges, and smaller ones better everywhere.
+#
+# Do not read this as "ReLU needs no protection, and noise does not help it": its attacks had not converged, and what the search does not use yet cannot be missed. {doc}`09_what_stands` has noise under stronger attacks.
+#
+# ## BatchNorm: evaluation or training mode
+#
+# In evaluation mode fresh BatchNorm layers change nothing, since their running means are 0 and their variances 1. In training mode they normalize each feature by the client's own batch, so that images of one batch meet in every layer. By hand, on a fresh ResNet-18 and its first convolution: the gradient of each image alone, and that of both together in
+# either mode.
+
+# %%
+from gleak_lib import datasets
+from torch.nn.functional import cross_entropy
+
+image_set = datasets.load(dataset)
+pair, classes = datasets.victims(image_set, 2, seed)
+mean, std = (
+    torch.tensor(v)[:, None, None] for v in (image_set.mean, image_set.std)
+)
+pair = (pair - mean) / std
+classes_of = {"num_classes": image_set.num_classes, "norm": "batch"}
+deep = networks.build("resnet18", init=inits[0], seed=seed, **classes_of)
+kernels = next(p for p in deep.parameters() if p.dim() == 4)
+shared = {}
+for name, batch in {
+    "first image": slice(0, 1),
+    "second image": slice(1, 2),
+    "both, evaluation mode": slice(0, 2),
+    "both, training mode": slice(0, 2),
+}.items():
+    deep.train("training" in name)
+    loss = cross_entropy(deep(pair[batch]), classes[batch])
+    (shared[name],) = torch.autograd.grad(loss, kernels)
+alone = (shared["first image"] + shared["second image"]).flatten()
+for name, gradient in list(shared.items())[2:]:
+    same = torch.cosine_similarity(alone, gradient.flatten(), dim=0)
+    print(f"{name}: cosine with the mean of both alone {same:.3f}")
+
+# %% tags=["hide-input"]
+from gleak_lib.plots.style import WIDTH, themed
+
+with themed() as pyplot:
+    size, across = (WIDTH, 3.4), 12
+    figure, axes = pyplot.subplots(len(shared), across, figsize=size)
+    for line, (name, gradient) in zip(axes, shared.items(), strict=True):
+        tiles = gradient.mean(1)[:across]
+        limit = float(tiles.abs().max())
+        line[0].set_title(name, loc="left", size=9)
+        for axis, tile in zip(line, tiles, strict=True):
+            axis.imshow(tile, cmap="RdBu_r", vmin=-limit, vmax=limit)
+            axis.set_axis_off()
+alt = "Four rows of twelve kernels, red and blue: the first image alone, the second alone, both in evaluation mode, both in training mode. The third row is the mean of the first two; the fourth has another pattern."
+glue("kernels", plots.picture(figure, alt), display=False)
+
+# %% [markdown]
+# ```{glue:figure} kernels
+# :name: fig-init-kernels
+#
+# Gradients of twelve kernels of ResNet-18's first convolution (mean over the input channels; red positive, blue negative, each row at its own scale): each image alone, both in evaluation and in training mode; {glue:text}`about-kernels`.
+# ```
+#
+# In evaluation mode the batch's gradient is the mean of the gradients of its images. In training mode it has hardly anything to do with them. Whether that hides the images is another question:
+
+# %% tags=["hide-input"]
+norm_effect = None
+about_norm = about.replace(f"{steps} steps", f"{norm_steps} steps")
 if modes:
     normed = results.frame(
         modes,
@@ -667,7 +873,7 @@ if modes:
     pooled = normed.assign(batch_size=normed["B"])
     norm_effect = verdicts.judge(
         {
-            f"{title.get(a, a)} (evaluation − training mode)": (
+            f"evaluation mode leaks more, {title.get(a, a)} (evaluation − training)": (
                 verdicts.effect(
                     pooled,
                     "mode == 'eval'",
@@ -676,23 +882,45 @@ if modes:
                 ),
                 "more",
             )
-            for a in activations
+            for a in norm_activations
         }
     )
     shown = tables.show(
-        norm_effect,
+        per_mode,
         columns={
-            "claim": f"{', '.join(norm_models)}",
-            "effect": "dB",
-            "seeds": "single seeds, dB",
+            "model": "model",
+            "B": "B",
+            "activation": "activation",
+            "mode": "mode",
+            "psnr": "PSNR dB",
+            "ssim": "SSIM",
         },
-        caption=f"What evaluation mode adds to the PSNR, batches of {', '.join(map(str, norm_batches))}: {about}.",
+        digits={"psnr": 1},
+        caption=f"BatchNorm in both modes, one batch per seed, mean (± deviation over images): {about_norm}.",
     )
 else:
     shown = Markdown(f"Not run at profile {profile}.")
 shown
 
+# %% tags=["hide-input"]
+if norm_effect is None:
+    shown = Markdown("")
+else:
+    shown = tables.show(
+        norm_effect,
+        columns={
+            "claim": "claim (effect)",
+            "effect": "dB",
+            "seeds": "single seeds, dB",
+            "verdict": "verdict",
+        },
+        caption=f"The same as a difference on the same batches ({', '.join(norm_models)}), in parentheses the 95 % interval: {about_norm}.",
+    )
+shown
+
 # %% [markdown]
+# In the published run the attack finds more in evaluation mode: {glue:text}`norm-effect` dB. Both values are those of an attack that has hardly begun, and an attacker who is sent the batch statistics, as many federated protocols do, knows more than this one ({glue:text}`norm-steps` steps, nothing but the gradient).
+#
 # ## Your own model
 #
 # A model is a key of `gleak_lib.models.MODELS` or `module:function`, a function in a module of yours that takes `input_shape` and `num_classes` (and `activation`, if you vary it) and returns an `nn.Module`. It is imported where it is run; reading stored results imports nothing. The schemes are applied to all its convolutions and linear
@@ -742,6 +970,19 @@ figure = plots.reconstructions(
 )
 alt = f"Rows of small images: the originals, and reconstructions under {'; '.join(first)}. Those of sigmoid networks are clear, those of ReLU networks noisy."
 glue("seen", plots.picture(figure, alt), display=False)
+frames_, steps_ = (
+    results[watched].images("frames"),
+    results[watched].figures["steps"],
+)
+originals = results[watched].images("truth")
+movie = plots.animation(
+    originals,
+    frames_.unflatten(0, (len(steps_), len(originals))),
+    steps_,
+    results[watched].figures["loss"],
+    name="plain Adam",
+)
+glue("movie", movie, display=False)
 flat = by_gain["flat"]
 claim = "ReLU leaks least (sigmoid − ReLU)"
 numbers = {
@@ -749,6 +990,25 @@ numbers = {
     "about": about,
     "about-short": f"{main}, {about}",
     "about-seen": f"{main}, {dataset}, fresh weights of seed {seed}, {steps} steps, profile {profile}",
+    "order-none": tables.quote(order_under, "effect", claim="none"),
+    "order-noisy": tables.quote(order_under, "effect", claim=noisiest),
+    "noisiest": f"{max(noise_levels, default=0):g}",
+    "laplace": tables.quote(laplace, "effect"),
+    **{
+        f"lost-{a}": tables.quote(hint_table, a, hint=noisiest)
+        if a in activations
+        else "–"
+        for a in ("relu", "sigmoid")
+    },
+    "cut": " or ".join(f"{p:.0%}" for p in pruning if p) or "none",
+    "norm-effect": norm_effect["effect"].iloc[0]
+    if norm_effect is not None
+    else "–",
+    "norm-steps": f"{norm_steps}",
+    "hint-victims": f"{hint_victims}",
+    "first-seed": f"{seed}",
+    "about-movie": f"{main}, {two[0].replace('_', ' ')}, {title.get(activations[-1], activations[-1])}, {dataset}, {steps} steps, profile {profile}",
+    "about-kernels": f"{dataset}, the first two images, fresh weights of seed {seed}, {inits[0].replace('_', ' ')}",
     "short-best": ordered[-1][1],
     "short-worst": ordered[0][1],
     "short-relu": tables.quote(judged, "effect", claim=claim),
@@ -781,15 +1041,15 @@ for key, text in numbers.items():
 # ## Limits
 #
 # - {glue:text}`seeds` seeds and {glue:text}`steps` steps (the source: six and 500). A bootstrap over so few seeds gives intervals that are too narrow. Attacks on ReLU networks had not converged: more steps would raise their PSNR (profiles `quick` and `paper` let a few runs go on).
-# - At profile `cpu` the largest batches were run without pruning and with the two normal schemes only, and ResNet-18 on one image per seed with Xavier and ReLU only, which is where the source compares it. BatchNorm in training mode was not run. The 960 runs are those of profile `paper`.
-# - The source does not say how pixels are scaled, whether they are clipped, what "small" prunes, or what starts the dummies. Here pixels are normalized per channel, not clipped, a fifth of the entries is pruned, and dummies are drawn from N(0, 1).
+# - At profile `cpu` the largest batches were run without pruning and with the two normal schemes only, and ResNet-18 on one image per seed with Xavier and ReLU only, which is where the source compares it. Batches of that size were neither pruned nor attacked with labels read off the gradient. BatchNorm's modes were compared on one batch per seed after {glue:text}`norm-steps` steps. The 960 runs are those of profile `paper`.
+# - The source does not say how pixels are scaled, whether they are clipped, what "small" prunes, or what starts the dummies. Here pixels are normalized per channel, not clipped, {glue:text}`cut` of the entries are pruned, and dummies are drawn from N(0, 1).
 # - With sigmoid units in ResNet-18 (profile `paper`) the last layer's gradient is nearly all of the gradient. In a trial the cosine distance fell below the resolution of single precision for whatever image: a low PSNR there is one of this distance, and one that weighs layers alike (`layerwise`) should be tried.
 # - Singular values are those at the true image. An attack begins far away from it.
-# - Not measured: image resolution, added noise and stronger pruning, which the source recommends as defenses ({doc}`05_attacks_and_defenses` has noise and compression).
+# - Noise, sparsity and resolution were tried one at a time, with one scheme, {glue:text}`hint-victims` images per seed and the same attack. An attacker who knows of a defense can adapt to it ({doc}`05_attacks_and_defenses`).
 #
 # ## Take-away
 #
-# How the weights were drawn decides how much this attack finds in a fresh network, and sigmoid leaks more than ReLU. The loss of information in `max()` is not the reason: networks that lose the same information leak differently when only their scale differs, and the effective rank of a Jacobian tells more than the number of dead units. None of it is a protection; choose schemes for training, and protections from {doc}`09_what_stands`.
+# How the weights were drawn decides how much this attack finds in a fresh network, and sigmoid leaks more than ReLU as long as the gradient is shared as it is; a little noise reverses that order. The loss of information in `max()` is not the reason: networks that lose the same information leak differently when only their scale differs, and the effective rank of a Jacobian tells more than the number of dead units. None of it is a protection; choose schemes for training, and protections from {doc}`09_what_stands`.
 #
 # ## Exercises
 #

@@ -1,5 +1,7 @@
 """The chapter "Weight initialization": its grid, its other runs, and a model of the user's."""
 
+import dataclasses
+
 import pytest
 import torch
 from torch import nn
@@ -7,7 +9,7 @@ from torch import nn
 from gleak_lib import models
 from gleak_lib.attacks import Adam, Attack, Pixels
 from gleak_lib.chapters import PROFILES, experiments, profiles
-from gleak_lib.defenses import NO_DEFENSE, PruneSmall
+from gleak_lib.defenses import NO_DEFENSE, Laplace, PruneSmall
 from gleak_lib.experiments import AttackExperiment, ConditioningExperiment, Store, from_json, run
 from gleak_lib.experiments.encoding import encode
 
@@ -33,6 +35,7 @@ def test_the_sources_grid_has_960_runs():
         and cell.attack == plain
         and cell.mode == "eval"
         and cell.share_labels
+        and cell.defense in (NO_DEFENSE, PruneSmall(0.2))
         and cell.training.dataset == "cifar10"
         and cell.training.model in ("mcmahan_cnn", "resnet18")
         and dict(cell.training.options)["activation"] in ("relu", "sigmoid")
@@ -74,6 +77,39 @@ def test_one_file_of_parameters_is_enough_for_a_users_model():
     cells = experiments(NAME, given)
     assert {cell.training.model for cell in cells} == {"hospital.nets:small"}
     assert {tuple(dict(cell.training.options)) for cell in cells} == {("init",)}
+
+
+def test_each_hint_is_alone_and_meets_the_images_that_the_plain_run_has():
+    values = SMALL | {"noise_levels": [0.1], "sparsities": [0.9], "resolutions": [16], "seeds": 2}
+    cells = [c for c in experiments(NAME, values | {"pruning": [0.0]}) if isinstance(c, AttackExperiment)]
+    changed = [c for c in cells if c.defense or "@" in c.training.dataset]
+    assert {(str(c.defense), c.training.dataset) for c in changed} == {
+        ("gaussian()", "digits"),
+        ("laplace()", "digits"),
+        ("prune_small(p=0.9)", "digits"),
+        ("none", "digits@16"),
+    }
+    (scale,) = {c.defense.scale for c in changed if isinstance(c.defense, Laplace)}
+    assert 2 * scale**2 == pytest.approx(0.1**2)
+    plain = {
+        (c.training, c.victim_seed, c.seed)
+        for c in cells
+        if not c.defense and c.batch_size == 1 and c.mode == "eval"
+    }
+    for c in changed:
+        training = dataclasses.replace(c.training, dataset="digits")
+        assert (training, c.victim_seed, c.seed) in plain
+
+
+def test_batchnorm_is_met_in_both_modes_by_the_same_batches():
+    values = SMALL | {"norm_models": ["resnet18"], "norm_batches": [2]}
+    cells = [
+        c
+        for c in experiments(NAME, values)
+        if isinstance(c, AttackExperiment) and c.training.model == "resnet18"
+    ]
+    one, other = cells
+    assert dataclasses.replace(one, mode="train") == other and dict(one.training.options)["norm"] == "batch"
 
 
 def test_factors_are_looked_at_beside_what_they_leak():
