@@ -89,6 +89,7 @@ def test_together_and_alone_give_the_same_figures(tmp_path):
     together = compute(ALIKE, context)
     for cell, found in zip(ALIKE, together, strict=True):
         (alone,) = compute([cell], context)
+        assert found.provenance["together"] == len(ALIKE) and "together" not in alone.provenance
         for name in ("loss", "steps", "labels", "loss_at_truth", "gradient_distance"):
             assert found.output.figures[name] == pytest.approx(alone.output.figures[name], rel=1e-4, abs=1e-6)
         scores, expected = (o.output.figures["scores"]["none"] for o in (found, alone))

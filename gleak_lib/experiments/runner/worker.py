@@ -33,7 +33,7 @@ def compute(experiments: Sequence[Experiment], context: Context) -> list[Compute
     """Run the experiments of one task, and return what each gave, or why it failed.
 
     Several are alike but for their seeds or weights (`planner.together`, `side_by_side`): they run at once,
-    and each is said to have taken its share of the time.
+    each is said to have taken its share of the time, and its provenance says how many there were (`together`).
 
     Raises:
         GleakError: What a single experiment raises, or what all of several have in common.
@@ -49,8 +49,9 @@ def compute(experiments: Sequence[Experiment], context: Context) -> list[Compute
     else:
         outputs = [experiment.run(context) for experiment in experiments]
     seconds = (time.perf_counter() - began) / len(experiments)
+    beside = {"together": len(experiments)} if len(experiments) > 1 else {}
     return [
-        output if isinstance(output, GleakError) else _finished(experiment, output, context, seconds)
+        output if isinstance(output, GleakError) else _finished(experiment, output, context, seconds, beside)
         for experiment, output in zip(experiments, outputs, strict=True)
     ]
 
@@ -81,10 +82,12 @@ def compute_away(
         raise type(error)(f"{error} (worker on {platform.node()})") from error
 
 
-def _finished(experiment: Experiment, output: Output, context: Context, seconds: float) -> Finished:
+def _finished(
+    experiment: Experiment, output: Output, context: Context, seconds: float, beside: dict[str, int]
+) -> Finished:
     require_finite(experiment, output.figures)
     data = context.signature(experiment.dataset_name, experiment.pixel_statistics)
-    return Finished(output, provenance(context, seconds, data) | (output.seconds or {}))
+    return Finished(output, provenance(context, seconds, data) | (output.seconds or {}) | beside)
 
 
 def _same_version(asked: tuple[str, str | None]) -> None:
