@@ -100,6 +100,8 @@ settings = parameters.check("13_slice_perturbation", globals())
 # %% [markdown]
 # ## The experiment
 #
+# What answers the chapter's question stands open; the declarations of its side studies are folded.
+#
 # ### Trainings
 #
 # The clients are many and tiny, and no two hold alike data: each has 1 to {glue:text}`about-samples` images of each of two classes (of CIFAR-10 twice as many), {glue:text}`about-clients` take part in a round, and make two passes of SGD over their images. What is not
@@ -133,7 +135,7 @@ shared = {
     for reading, v in readings.items()
 }
 
-# %% tags=["experiment"]
+# %% tags=["experiment", "hide-input"]
 from gleak_lib.federated import Compensation, Protocol
 
 few = Protocol(
@@ -161,7 +163,7 @@ protocols = {name: many if name == "cifar10" else few for name in trained}
 # %% [markdown]
 # Each protection is trained with several seeds, the slices with and without compensation, clipped, and (on the first set) with other $Q$:
 
-# %% tags=["experiment"]
+# %% tags=["experiment", "hide-input"]
 plain = {"none": NO_DEFENSE, "GC": Compression(0.8, on="update")}
 plain |= {"PLD": PLD(0.6, probes=4)}
 kinds = {(n, "–", k): (d, None) for n in trained for k, d in plain.items()}
@@ -181,7 +183,7 @@ for (name, reading), protections in shared.items():
         server = Compensation(one.entry_variance)
         kinds[name, reading, "slices, clipped"] = one, server
 
-# %% tags=["experiment"]
+# %% tags=["experiment", "hide-input"]
 from gleak_lib.experiments import TrainingExperiment
 
 network = {"activation": activation, "init": init}
@@ -203,7 +205,7 @@ trainings = {
 # %% [markdown]
 # Between the two readings lie four powers of ten. Each variance between them gets one seed. Noise that is not taken out adds up from round to round, so two trainings go on for longer:
 
-# %% tags=["experiment"]
+# %% tags=["experiment", "hide-input"]
 import dataclasses
 
 first = trained[0]
@@ -261,7 +263,7 @@ private = {
     for name in datasets
 }
 
-# %% tags=["experiment"]
+# %% tags=["experiment", "hide-input"]
 from gleak_lib.experiments import AttackExperiment
 
 attacked_models = {"DGA": model, "GIA": gia_model}
@@ -289,7 +291,7 @@ attacked = {
 # %% [markdown]
 # How the slices are cut: by size only, or by the risk on root sets of different sizes and bias. The paper does not say what a *bias probability* is; here it is the share of one class in the root set (with ten classes, 0.1 is no bias).
 
-# %% tags=["experiment"]
+# %% tags=["experiment", "hide-input"]
 origins = {(name, "slicing", "layer-size"): None for name in datasets}
 origins |= {(n, "slicing", "sensitivity"): public[n] for n in datasets}
 main = datasets[0]
@@ -313,7 +315,7 @@ studied = {
 # Attackers who know the defense: a stronger prior, as against any noise; slices with noise found and left out (told which they are; by their statistics where the layout is known; by runs of entries where only the variance is known); the server's compensation on the client's own update;
 # and what a client sends of *one* image several times, combined.
 
-# %% tags=["experiment"]
+# %% tags=["experiment", "hide-input"]
 from gleak_lib.attacks import CombineUpdates, CompensateUpdates, MuteSlices
 
 together, middle = CombineUpdates("mean"), CombineUpdates("median")
@@ -322,7 +324,7 @@ mute = gia.replace(estimate="sparsity")
 smooth = ATTACKS["joint"].replace(tv=0.03)
 sparse = smooth.replace(estimate="sparsity")
 
-# %% tags=["experiment"]
+# %% tags=["experiment", "hide-input"]
 strategies = {
     "GIA": (gia, (), 1),
     "stronger prior": (smooth, (), 1),
@@ -343,7 +345,7 @@ met = {
     "DP-G": [*general, "mean", "combined, stronger prior"],
 }
 
-# %% tags=["experiment"]
+# %% tags=["experiment", "hide-input"]
 known = {}
 for name in adaptive:
     tried = {k: private["GIA", name][k] for k in ("none", "slices", "DP-G")}
@@ -366,7 +368,7 @@ for name in adaptive:
 # %% [markdown]
 # And the choice of the network, which the paper leaves open: three activations with weights that suit them. Last, the risk itself.
 
-# %% tags=["experiment"]
+# %% tags=["experiment", "hide-input"]
 from gleak_lib.experiments import LeakageRiskExperiment
 
 forms = {"tanh": "xavier_normal", "sigmoid": "dlg", "relu": "default"}

@@ -82,7 +82,7 @@ from gleak_book import figures, verdicts
 settings = parameters.check("14_weight_initialization", globals())
 
 # %% [markdown]
-# Fresh weights of every model, scheme, activation and seed. ResNet-18 has BatchNorm, as in the source. A model may be one of yours: see the end of this page.
+# Fresh weights of every model, scheme, activation and seed. ResNet-18 has BatchNorm, as in the source. A model may be one of yours: see the end of this page. What answers the chapter's question stands open; the declarations of its side studies are folded.
 
 # %% tags=["experiment"]
 from gleak_lib.experiments import TrainingExperiment
@@ -139,7 +139,7 @@ runs |= {
     for b in few_batches
 }
 
-# %% tags=["experiment"]
+# %% tags=["experiment", "hide-input"]
 from gleak_lib.defenses import NO_DEFENSE, PruneSmall
 from gleak_lib.experiments import AttackExperiment
 
@@ -164,7 +164,7 @@ grid = {
 # Beside the grid, on the first model without pruning: other distances, attacks, images and labels; what explains the differences (activations between ReLU and sigmoid, a ReLU network whose weights are multiplied by a factor, and how well the gradient
 # determines the image); labels read off the gradient; and BatchNorm in both modes.
 
-# %% tags=["experiment"]
+# %% tags=["experiment", "hide-input"]
 from dataclasses import replace
 
 from gleak_lib.attacks import Inferred
@@ -188,7 +188,7 @@ for b in read_batches:
     read_too = plain.replace(labels=Inferred())
     some.append((f"labels read, B={b}", read_too, two[-1:]))
 
-# %% tags=["experiment"]
+# %% tags=["experiment", "hide-input"]
 varied = {}
 for (m, i, a, s), w in fresh.items():
     for name, attack, schemes in some:
@@ -208,7 +208,7 @@ for (m, i, a, s), w in fresh.items():
                 share_labels=not name.startswith("labels"),
             )
 
-# %% tags=["experiment"]
+# %% tags=["experiment", "hide-input"]
 from gleak_lib.experiments import ConditioningExperiment
 
 scaled = {
@@ -222,7 +222,7 @@ scaled = {
     for s in range(seed, seed + seeds)
 }
 
-# %% tags=["experiment"]
+# %% tags=["experiment", "hide-input"]
 looked_at = {
     (i, a, 1.0, s): w
     for (m, i, a, s), w in fresh.items()
@@ -240,7 +240,7 @@ conditions = {
     for place, w in looked_at.items()
 }
 
-# %% tags=["experiment"]
+# %% tags=["experiment", "hide-input"]
 modes = {
     (m, i, a, b, mode, s): AttackExperiment(
         w, 0, plain.replace(max_steps=norm_steps), 1, b, s, seed=s, mode=mode
@@ -254,7 +254,7 @@ modes = {
 # %% [markdown]
 # What else the source recommends as a protection: noise, Gaussian and Laplace of the same deviation, more sparsity than 20 %, and another resolution of the images. With the first scheme, on few single images.
 
-# %% tags=["experiment"]
+# %% tags=["experiment", "hide-input"]
 from gleak_lib.defenses import Gaussian, Laplace
 
 hints = {
@@ -269,7 +269,7 @@ hints |= {
     f"{x} × {x} pixels": (f"{dataset}@{x}", NO_DEFENSE) for x in resolutions
 }
 
-# %% tags=["experiment"]
+# %% tags=["experiment", "hide-input"]
 hinted = {
     (name, a, s): AttackExperiment(
         replace(fresh[models[0], two[0], a, s], dataset=images),
@@ -288,7 +288,7 @@ hinted = {
 # %% [markdown]
 # And one attack, watched: the first images on the network that leaks most, according to the source's claims.
 
-# %% tags=["experiment"]
+# %% tags=["experiment", "hide-input"]
 from gleak_lib.experiments import AnimationExperiment
 
 watched = AnimationExperiment(
@@ -300,7 +300,7 @@ watched = AnimationExperiment(
     seed=seed,
 )
 
-# %% tags=["experiment"]
+# %% tags=["experiment", "hide-input"]
 from gleak_lib.experiments import LabelInferenceExperiment
 
 labels_read = {

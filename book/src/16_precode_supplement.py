@@ -84,7 +84,7 @@ settings = parameters.check("16_precode_supplement", globals())
 # %% [markdown]
 # ## The experiment
 #
-# One module behind the last hidden layer of the MLP, at every width and weight; one module behind each of the four layers; several modules. All of them are trained, one model per width and weight and several of the others.
+# One module behind the last hidden layer of the MLP, at every width and weight; one module behind each of the four layers; several modules. All of them are trained, one model per width and weight and several of the others. What answers the chapter's question stands open; the declarations of its side studies are folded.
 
 # %% tags=["experiment"]
 from gleak_lib.bottlenecks import PRECODE
@@ -150,7 +150,7 @@ tried += [
 # %% [markdown]
 # In the LeNet the width is varied at the first position, as in Table X of {cite:t}`scheliga2023cvb`. It has no linear layer that is given the pixels, and so no closed form.
 
-# %% tags=["experiment"]
+# %% tags=["experiment", "hide-input"]
 from gleak_lib.experiments import AttackExperiment
 
 lenets = {"none": ()}
@@ -171,7 +171,7 @@ convolutional = {
 # %% [markdown]
 # The control has the modules of two networks without their KL terms ($\beta = 0$). There, and with them, we also measure how much of each gradient stays the same under another draw of noise.
 
-# %% tags=["experiment"]
+# %% tags=["experiment", "hide-input"]
 from gleak_lib.experiments import NoiseSensitivityExperiment
 
 silent = [name for name in networks if name.endswith("β=0")]
@@ -182,7 +182,7 @@ noise = {
     for name in (placed[0], placed[-1], *silent)
 }
 
-# %% tags=["experiment"]
+# %% tags=["experiment", "hide-input"]
 both = {
     "DMLP": (mlps, tried, repeated),
     "LeNet": (convolutional, tried_too, 1),

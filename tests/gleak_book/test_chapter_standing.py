@@ -8,9 +8,8 @@ from gleak_lib.attacks import ATTACKS, Optimize, Resample
 from gleak_lib.chapters import PROFILES, experiments, profiles
 from gleak_lib.client_setup import parse
 from gleak_lib.errors import ParameterError, UnknownNameError
-from gleak_lib.experiments import AttackExperiment, TrainingExperiment, from_json
+from gleak_lib.experiments import AttackExperiment, CommunicationCostExperiment, TrainingExperiment, from_json
 from gleak_lib.experiments.encoding import encode
-from gleak_lib.experiments.specs import CommunicationCostExperiment
 
 NAME, CHOSEN = "09_what_stands", "cvb(1)"
 CHAPTER = {"training_rounds": 2, "victims": 4, "steps": 30, "plateau": 5, "seeds": 1}

@@ -33,7 +33,7 @@ def compute(experiments: Sequence[Experiment], context: Context) -> list[Compute
     """Run the experiments of one task, and return what each gave, or why it failed.
 
     Several are alike but for their seeds or weights (`planner.together`, `side_by_side`): they run at once,
-    each is said to have taken its share of the time, and its provenance says how many there were (`together`).
+    each is said to have taken its share of the time, and its provenance says how many they were.
 
     Raises:
         GleakError: What a single experiment raises, or what all of several have in common.
