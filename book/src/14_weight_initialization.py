@@ -616,7 +616,7 @@ tables.show(
 )
 
 # %% [markdown]
-# In the published run neither the squared error nor signed steps with clipping and smoothing change the order of the four columns for ReLU, and the prior of the latter hurts where the plain attack had nearly converged: with sigmoid units the cosine distance is tiny, and a prior of fixed weight outweighs it. In the batches tried here labels that are read are as good as known ones. In the largest batches, where some are missed under Kaiming and ReLU, the attack was told them.
+# In the published run neither the squared error nor signed steps with clipping and smoothing change the order of the four columns for ReLU, and the prior of the latter hurts where the plain attack had nearly converged: with sigmoid units the cosine distance is tiny, and a prior of fixed weight outweighs it. In the batches tried here labels that are read are as good as known ones. In the largest batches this was tried under Kaiming and ReLU only, where some labels are missed, and where the attack finds next to nothing even when it is told them.
 #
 # ## Why: information, or scale?
 #
@@ -1041,7 +1041,7 @@ for key, text in numbers.items():
 # ## Limits
 #
 # - {glue:text}`seeds` seeds and {glue:text}`steps` steps (the source: six and 500). A bootstrap over so few seeds gives intervals that are too narrow. Attacks on ReLU networks had not converged: more steps would raise their PSNR (profiles `quick` and `paper` let a few runs go on).
-# - At profile `cpu` the largest batches were run without pruning and with the two normal schemes only, and ResNet-18 on one image per seed with Xavier and ReLU only, which is where the source compares it. Batches of that size were neither pruned nor attacked with labels read off the gradient. BatchNorm's modes were compared on one batch per seed after {glue:text}`norm-steps` steps. The 960 runs are those of profile `paper`.
+# - At profile `cpu` the largest batches were run without pruning and with the two normal schemes only, and ResNet-18 on one image per seed with Xavier and ReLU only, which is where the source compares it. Batches of that size were not pruned, and attacked with labels read off the gradient under Kaiming and ReLU only. BatchNorm's modes were compared on one batch per seed after {glue:text}`norm-steps` steps. The 960 runs are those of profile `paper`.
 # - The source does not say how pixels are scaled, whether they are clipped, what "small" prunes, or what starts the dummies. Here pixels are normalized per channel, not clipped, {glue:text}`cut` of the entries are pruned, and dummies are drawn from N(0, 1).
 # - With sigmoid units in ResNet-18 (profile `paper`) the last layer's gradient is nearly all of the gradient. In a trial the cosine distance fell below the resolution of single precision for whatever image: a low PSNR there is one of this distance, and one that weighs layers alike (`layerwise`) should be tried.
 # - Singular values are those at the true image. An attack begins far away from it.
