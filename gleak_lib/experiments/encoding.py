@@ -1,4 +1,4 @@
-"""Cells as JSON and as keys: the same values give the same key on every machine and in every version.
+"""Experiments as JSON and as keys: the same values give the same key on every machine and in every version.
 
 A *stored* experiment spells out every value. A *key* is the hash of the values that differ from their
 defaults, so that a new setting with a default changes no old key. A default that changes one day is no

@@ -16,7 +16,7 @@ class Pool(Executor):
     """An executor of spawned processes.
 
     A process that is killed is replaced, and its experiment tried once more; when that one dies as well, the
-    cell's future raises `BrokenExecutor`, and the pool goes on. (In a `ProcessPoolExecutor` one death
+    experiment's future raises `BrokenExecutor`, and the pool goes on. (In a `ProcessPoolExecutor` one death
     ends all; dask's `LocalCluster` can wait forever for one that dies as soon as it was replaced.)
 
     Args:

@@ -35,7 +35,7 @@ def count(number: int, noun: str) -> str:
 
 
 def one_defense(given: Any) -> Defense:
-    """Return a cell's defense of what it was given: a defense, several, or None.
+    """Return an experiment's defense of what it was given: a defense, several, or None.
 
     Raises:
         ParameterError: If it is anything else.

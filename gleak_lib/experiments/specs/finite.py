@@ -10,7 +10,7 @@ from gleak_lib.experiments.specs.base import Experiment
 
 
 def require_finite(experiment: Experiment, figures: dict[str, Any]) -> None:
-    """Refuse NaN and infinity in a cell's figures, but for those of which its class says so (`unbounded`).
+    """Refuse NaN and infinity in an experiment's figures, but where its class allows them (`unbounded`).
 
     None is no number that went wrong: it says that a figure was never to be had.
 

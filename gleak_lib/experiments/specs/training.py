@@ -206,7 +206,7 @@ class TrainingExperiment(Experiment):
 
 
 def train(experiments: Sequence[TrainingExperiment], context: Context) -> list[Output]:
-    """Train, keep the weights, and return each cell's curves.
+    """Train, keep the weights, and return the curves of each.
 
     Args:
         experiments: alike but for their seeds and the rounds to keep.

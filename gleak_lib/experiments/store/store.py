@@ -58,7 +58,7 @@ class Store:
         self.cache = Path(cache) if cache else paths.cache_folder()
 
     def path(self, experiment: Experiment) -> Path:
-        """Return the file of a cell's result; it need not exist."""
+        """Return the file of an experiment's result; it need not exist."""
         own, *former = (self.folder / experiment.kind / f"{key}.json" for key in encoding.keys(experiment))
         return own if own.exists() else next((path for path in former if path.exists()), own)
 
