@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from gleak_lib.chapters import experiments, profiles
+from gleak_lib.datasets import GRAY
 from gleak_lib.errors import unknown
 from gleak_lib.experiments import AttackExperiment, Experiment, Result, Store, TrainingExperiment
 from gleak_lib.federated import Protocol
@@ -110,7 +111,7 @@ def shelf(store: Store) -> BestResults:
 def whole_attack(experiment: AttackExperiment) -> AttackExperiment:
     """Return the same attack at full scale, on the images of the whole set, however they were prepared."""
     training = experiment.training
-    name = training.dataset.removesuffix(source_form.VICTIMS)
+    name = source_form.whole(training.dataset)
     return dataclasses.replace(
         experiment,
         training=dataclasses.replace(training, dataset=name, seed=0, statistics="resized"),
@@ -120,6 +121,14 @@ def whole_attack(experiment: AttackExperiment) -> AttackExperiment:
         victim_seed=0,
         seed=0,
     )
+
+
+def one_channel(claim: PaperRow) -> PaperRow | None:
+    """Return a row of a gray set whose attack sees one channel instead of three; None of all other rows."""
+    if claim.attacked is None or claim.dataset not in source_form.GRAYS:
+        return None
+    training = dataclasses.replace(claim.attacked.training, dataset=claim.dataset + GRAY)
+    return dataclasses.replace(claim, attacked=dataclasses.replace(claim.attacked, training=training))
 
 
 def whole_training(experiment: TrainingExperiment) -> TrainingExperiment:

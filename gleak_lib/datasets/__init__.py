@@ -3,12 +3,13 @@
 from gleak_lib.datasets.base import ImageDataset, Pixels, Split
 from gleak_lib.datasets.build import STATISTICS, Statistics, build
 from gleak_lib.datasets.root_set import RootSet
-from gleak_lib.datasets.search import Found, check, data_root, load
+from gleak_lib.datasets.search import GRAY, Found, check, data_root, load
 from gleak_lib.datasets.sources import DATASETS, Source
 from gleak_lib.datasets.victims import victims
 
 __all__ = [
     "DATASETS",
+    "GRAY",
     "STATISTICS",
     "Found",
     "ImageDataset",

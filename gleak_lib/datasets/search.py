@@ -16,7 +16,8 @@ from gleak_lib.errors import DataError, GleakError, ParameterError, UnknownNameE
 from gleak_lib.typed import typed
 
 SIZE, LARGEST = 32, 4096  # height and width of images where nothing else is asked for, and at most
-NAME = re.compile(r"\w[\w.-]{0,99}(@[1-9]\d{0,99})?")
+NAME = re.compile(r"\w[\w.-]{0,99}(@[1-9]\d{0,99})?(@gray)?")
+GRAY = "@gray"  # ends the name of a gray set that models see with one channel
 
 
 def data_root(root: str | Path | None = None) -> Path:
@@ -56,11 +57,11 @@ def load(
 
     Args:
         name: a key of `DATASETS`, or the name of an archive or of a folder of images in the folder. `NAME@64`
-            is the set that is found as NAME, at size 64, and is called so in results. Without `root` it
-            may be a path, `/data/NAME`.
+            is the set that is found as NAME, at size 64, and is called so in results; `NAME@gray`, or
+            `NAME@64@gray`, is a gray set with one channel. Without `root` it may be a path, `/data/NAME`.
         root: the folder; None means the variable `GLEAK_DATA`, else the user's cache folder.
         download: fetch the set through torchvision or medmnist where it is not found.
-        channels: 3 replicates gray images, 1 keeps them gray.
+        channels: 3 replicates gray images, 1 keeps them gray, as `@gray` does.
         size: height and width that the images are resized to; None is what the name says, else 32.
         statistics: mean and std of the training images as models see them (`resized`), or as they lie on disk
             (`original`, the form of the CVB paper's code: SPEC §13; not of a folder, whose images have many
@@ -81,8 +82,9 @@ def load(
             f"size must be 1 to {LARGEST} and that of the name, got size={size!r} for {name!r}."
         )
     size = size or own or SIZE
+    channels = 1 if name.endswith(GRAY) else channels
     options: dict[str, Any] = {"channels": channels, "size": size, "statistics": statistics}
-    if own is not None:
+    if name != base:
         return replace(load(base, root, download, **options), name=name)
     source = DATASETS.get(name)
     if source and source.kind == "embedded":
@@ -102,8 +104,8 @@ def check_name(name: object) -> None:
     """Refuse what can be the name of no image set, whether it is there or not.
 
     Raises:
-        UnknownNameError: it is neither `NAME` nor `NAME@64` with a name of at most 100 letters, digits,
-            dots, dashes and underscores.
+        UnknownNameError: it is neither `NAME` nor `NAME@64`, `NAME@gray` or `NAME@64@gray`, with a name of at
+            most 100 letters, digits, dots, dashes and underscores.
         ParameterError: the size that it says is too large.
     """
     if not isinstance(name, str) or not NAME.fullmatch(name):
@@ -114,8 +116,8 @@ def check_name(name: object) -> None:
 
 
 def at_size(name: str) -> tuple[str, int | None]:
-    """Return `NAME@64` as NAME and 64, and a name that says no size with None."""
-    base, _, size = name.partition("@")
+    """Return `NAME@64` as NAME and 64, and a name that says no size with None; `@gray` is left out."""
+    base, _, size = name.removesuffix(GRAY).partition("@")
     return base, int(size) if size else None
 
 

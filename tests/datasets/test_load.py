@@ -312,6 +312,22 @@ def test_check_says_what_is_valid_damaged_and_missing(tmp_path, arrays):
     assert (found["retinamnist"].state, "download=True" in found["retinamnist"].detail) == ("missing", True)
 
 
+def test_a_name_may_say_that_a_set_stays_gray(tmp_path):
+    gray, three = datasets.load("digits@gray"), datasets.load("digits")
+    assert (gray.name, gray.input_shape, gray.mean) == ("digits@gray", (1, 32, 32), three.mean[:1])
+    assert torch.equal(gray.train[:5][0], three.train[:5][0][:, :1])
+    assert datasets.load("digits@16@gray").input_shape == (1, 16, 16)
+    with pytest.raises(UnknownNameError):
+        datasets.load("digits@gray@16")
+    color = np.zeros((4, 8, 8, 3), np.uint8)
+    color[::2] = 255
+    both = {f"{split}_images": color for split in ("train", "test")}
+    both |= {f"{split}_labels": np.arange(4) % 2 for split in ("train", "test")}
+    np.savez(tmp_path / "color.npz", **both)
+    with pytest.raises(ParameterError, match="channels=1 does not fit"):
+        datasets.load("color@gray", root=tmp_path)
+
+
 def test_a_name_may_say_the_size(tmp_path, arrays):
     digits, by_argument = datasets.load("digits@48"), datasets.load("digits", size=48)
     assert digits.input_shape == (3, 48, 48)

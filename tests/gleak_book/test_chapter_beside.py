@@ -4,7 +4,7 @@ import dataclasses
 
 import pandas
 import pytest
-from gleak_book import beside, beside_report, paper, paper_experiments, paper_rows
+from gleak_book import beside, beside_report, paper, paper_experiments, paper_rows, source_form
 
 from gleak_lib.attacks import ATTACKS
 from gleak_lib.bottlenecks import CVB, PRECODE
@@ -210,3 +210,32 @@ def test_the_scale_of_a_row_is_that_of_the_shared_abstraction():
     claim = beside.claims(["XII"])[0]
     assert beside.whole_attack(small) == claim.attacked
     assert beside.whole_attack(dataclasses.replace(small, rounds=5)) != claim.attacked
+
+
+def test_gray_rows_on_one_channel_stand_beside_those_on_three_and_never_in_their_place(store):
+    full = {"victims": 128, "steps": 20_000}
+    three, one = (TrainingExperiment(f"mnist_victims{look}") for look in ("", "@gray"))
+    attacked(store, 0.85, three, **full)
+    shelf = beside.shelf(store)
+    assert beside_report.one_channel(beside.claims(), shelf).empty  # only what was run in both ways
+    attacked(store, 0.94, one, **full)
+    attacked(store, 0.2, dataclasses.replace(one, bottlenecks=(CVB(1),)), **full)
+    claims, shelf = beside.claims(), beside.shelf(store)
+    (line,) = beside_report.one_channel(claims, shelf).to_dict("records")
+    assert line["row"] == "mnist, CNN, none, ig"
+    assert [line[f"ssim_{of}"] for of in ("paper", "three", "one")] == pytest.approx([0.95, 0.85, 0.94])
+    assert (line["asr_paper"], line["asr_three"], line["asr_one"]) == (100, 100, 100)
+    assert (line["three"], line["one"]) == ("differs", "reproduced")
+    row = beside_report.table(claims, shelf).query("label == 'mnist, CNN' and defense == 'none'")
+    assert row.loc[row["attack"] == "ig", "ssim"].tolist() == pytest.approx(
+        [0.85] * len(row[row["attack"] == "ig"])
+    )
+
+
+def test_one_channel_is_for_attacks_on_gray_sets():
+    seen = {claim.dataset: beside.one_channel(claim) for claim in beside.claims() if claim.attacked}
+    assert {name for name, gray in seen.items() if gray} == {"mnist", "pneumoniamnist"}
+    assert seen["mnist"].attacked.training.dataset == "mnist@gray"
+    assert beside.one_channel(beside.claims(["VII"])[0]) is None  # no attack
+    assert source_form.whole("mnist_victims@gray") == "mnist@gray" and source_form.whole("mnist") == "mnist"
+    assert source_form.statistics("pneumoniamnist@gray") == "original"
