@@ -138,13 +138,10 @@ assert ATTACKS["cpl"] == ATTACKS["idlg"].replace(
 
 # %% tags=["experiment"]
 from gleak_lib.attacks import ATTACKS, Inferred
-from gleak_lib.experiments import (
-    AnimationExperiment,
-    AttackExperiment,
-    TrainingExperiment,
-)
+from gleak_lib.experiments import AttackExperiment, TrainingExperiment
 from gleak_lib.federated import Protocol
 
+from gleak_book.kinds import AnimationExperiment
 from gleak_book.source_form import statistics
 
 fresh = {"model": model, "seed": seed, "protocol": Protocol(rounds=0)}

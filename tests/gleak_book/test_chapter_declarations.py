@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from gleak_book import paper_experiments, paper_rows
+from gleak_book.kinds import GradientTracksExperiment
 from gleak_book.paper_experiments import Scale
 
 from gleak_lib.attacks import ATTACKS
@@ -14,7 +15,6 @@ from gleak_lib.errors import ParameterError, StoreError, UnknownNameError
 from gleak_lib.experiments import (
     AttackExperiment,
     CommunicationCostExperiment,
-    GradientTracksExperiment,
     NoiseSensitivityExperiment,
     TrainingExperiment,
     from_json,
