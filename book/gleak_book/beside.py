@@ -66,7 +66,7 @@ class BestResults:
     trainings: Mapping[TrainingExperiment, Sequence[Result]]
 
 
-def claims(names: Sequence[str] = TABLES) -> list[PaperRow]:
+def printed_rows(names: Sequence[str] = TABLES) -> list[PaperRow]:
     """Return the rows of some tables; one that is printed several times in a table comes once.
 
     Of Table V, which repeats Table XI in short, only the rows that disagree with it come.
@@ -83,7 +83,7 @@ def claims(names: Sequence[str] = TABLES) -> list[PaperRow]:
     return list(dict.fromkeys(found))
 
 
-def shelf(store: Store) -> BestResults:
+def best_results(store: Store) -> BestResults:
     """Return the best that a store has.
 
     Of attacks: those at the greater extent of the paper's protocol, then those nearest to the source's form,

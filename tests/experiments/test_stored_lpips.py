@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from gleak_book import beside_report, paper_experiments, paper_rows
-from gleak_book.beside import BestResults, claims, whole_attack
+from gleak_book.beside import BestResults, printed_rows, whole_attack
 
 from gleak_lib import metrics
 from gleak_lib.attacks import ATTACKS
@@ -119,10 +119,10 @@ def test_rows_beside_the_papers_have_a_column_for_it():
 
 
 def test_the_page_of_all_rows_has_it():
-    (claim, *_) = claims(["XII"])
-    best = BestResults({whole_attack(claim.attacked): with_lpips(claim.attacked, 0.3)}, {})
-    line = beside_report.table([claim], best).iloc[0]
-    assert (line["lpips"], line["lpips_paper"]) == (pytest.approx(0.3), claim.paper["lpips"])
+    (row, *_) = printed_rows(["XII"])
+    best = BestResults({whole_attack(row.attacked): with_lpips(row.attacked, 0.3)}, {})
+    line = beside_report.table([row], best).iloc[0]
+    assert (line["lpips"], line["lpips_paper"]) == (pytest.approx(0.3), row.paper["lpips"])
 
 
 def test_seeds_without_it_leave_the_row_without_it():
