@@ -14,7 +14,6 @@ from gleak_lib.experiments import encoding, paths
 from gleak_lib.experiments.atomic import read_json, write_atomically
 from gleak_lib.experiments.specs import shapes
 from gleak_lib.experiments.specs.base import Experiment, from_json
-from gleak_lib.experiments.specs.finite import require_finite
 from gleak_lib.experiments.store import pictures
 from gleak_lib.experiments.store.document import intact, plain, rounded, text
 from gleak_lib.experiments.store.frames import frame
@@ -126,7 +125,7 @@ class Store:
             StoreError: the folder cannot be written, or figures are not finite or of another type than their
                 kind's.
         """
-        require_finite(experiment, figures)
+        shapes.require_finite(experiment, figures)
         path = self.path(experiment)
         stored = {
             "key": path.stem,
