@@ -38,12 +38,13 @@ def show(options: argparse.Namespace) -> int:
         if issubclass(cls, Experiment):
             text = text.replace(f"type: {name}\n", f"type: {cls.__name__}\n")
     made = yaml.safe_dump(stored["provenance"], sort_keys=False, default_flow_style=None, width=100)
-    images = (f"{name} {' x '.join(map(str, one['shape']))}" for name, one in stored["examples"].items())
+    kept = (stored["examples"] or {}).items()
+    images = ", ".join(f"{name} {' x '.join(map(str, one['shape']))}" for name, one in kept)
     print(f"{path.parent.name} {path.stem}: {stored['about']}\nfile: {path}")
     print(f"experiment ({how}):", textwrap.indent(text, "  "), sep="\n", end="")
     print("made:", textwrap.indent(made, "  "), sep="\n", end="")
     print("figures:", *(f"  {name}: {text}" for name, text in _summary(stored["figures"])), sep="\n")
-    print(f"pictures: {', '.join(images) or 'none are kept'}")
+    print(f"pictures: {images or 'none are kept'}")
     return 0
 
 

@@ -93,7 +93,7 @@ class Store:
 
         Raises:
             FileNotFoundError: If there is none.
-            NotImportedError: If its class, or one in it, is not defined where anybody has imported it.
+            NotImportedError: If no imported module defines its class, or one in it.
             StoreError: If it is damaged, was changed after it was stored, or does not belong there.
         """
         if (result := self._read(path)) is None:
