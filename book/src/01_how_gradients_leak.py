@@ -388,8 +388,9 @@ for d in datasets:
 
 # %% tags=["hide-input"]
 lines = table.assign(label=table[list(keys)].agg(", ".join, axis=1))
-figure = plots.comparison(
-    paper.for_plot(lines, "ssim"),
+figure = figures.comparison(
+    lines,
+    "ssim",
     xlabel="SSIM",
     ours=f"ours ({profile}, {victims} victims)",
     paper="paper (128 victims)",
