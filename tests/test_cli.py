@@ -16,7 +16,7 @@ from gleak_lib.chapters.execute import execute
 from gleak_lib.errors import StoreError
 from gleak_lib.experiments import AttackExperiment, TrainingExperiment, paths, run
 from gleak_lib.experiments.runner.processes import share
-from gleak_lib.experiments.store.store import Store
+from gleak_lib.experiments.store import Store, document
 
 SOURCE = """# %% [markdown]
 # # A tiny chapter
@@ -276,6 +276,17 @@ def test_show_prints_a_result_and_how_it_was_made(checkout, capsys):
         assert f"  summary.minmax.ssim.mean: {ssim}\n" in text
         assert f"  trace.max: {result.figures['trace']['max']}\n" in text
         assert "pictures: reconstruction 3 x 3 x 32 x 32, truth 3 x 3 x 32 x 32" in text
+    from_elsewhere = store.folder / "brightness" / "0123456789abcdef.json"
+    from_elsewhere.parent.mkdir()
+    stored = json.loads(store.path(result.experiment).read_text()) | {"cell": {"of": 3, "type": "Bright"}}
+    from_elsewhere.write_bytes(document.text(stored | {"about": "brightness of 3"}))
+    assert cli.main(["show", "0123456789abcdef"]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith("brightness 0123456789abcdef: brightness of 3\n")
+    assert "nobody has imported its class):\n  of: 3\n  type: Bright\nmade:" in text
+    from_elsewhere.write_text(from_elsewhere.read_text().replace("of 3", "of 4"))
+    assert cli.main(["show", "0123456789abcdef"]) == 2
+    assert "no storable class 'Bright': import the module" in capsys.readouterr().err
     assert cli.main(["show", key, "--output", str(checkout / "nowhere")]) == 2
     assert "There is none at all" in capsys.readouterr().err
     store.path(result.experiment).write_text("{")

@@ -2,6 +2,8 @@
 
 import json
 
+import gleak_book.kinds  # noqa: F401 (what they give is stored, too)
+
 from gleak_lib.experiments import Store, encoding, from_json, paths
 from gleak_lib.experiments.store import pictures
 

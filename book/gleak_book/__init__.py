@@ -1,1 +1,1 @@
-"""What several chapters share and no user of the package needs: the papers' rows, and ours beside them."""
+"""What no user of the package needs: the papers' rows, ours beside them, what one chapter runs or draws."""

@@ -67,7 +67,7 @@ class BestResults:
     trainings: Mapping[TrainingExperiment, Sequence[Result]]
 
 
-def claims(names: Sequence[str] = TABLES) -> list[PaperRow]:
+def printed_rows(names: Sequence[str] = TABLES) -> list[PaperRow]:
     """Return the rows of some tables; one that is printed several times in a table comes once.
 
     Of Table V, which repeats Table XI in short, only the rows that disagree with it come.
@@ -84,7 +84,7 @@ def claims(names: Sequence[str] = TABLES) -> list[PaperRow]:
     return list(dict.fromkeys(found))
 
 
-def shelf(store: Store) -> BestResults:
+def best_results(store: Store) -> BestResults:
     """Return the best that a store has.
 
     Of attacks: those at the greater extent of the paper's protocol, then those nearest to the source's form,
@@ -123,12 +123,12 @@ def whole_attack(experiment: AttackExperiment) -> AttackExperiment:
     )
 
 
-def one_channel(claim: PaperRow) -> PaperRow | None:
+def one_channel(row: PaperRow) -> PaperRow | None:
     """Return a row of a gray set whose attack sees one channel instead of three; None of all other rows."""
-    if claim.attacked is None or claim.dataset not in source_form.GRAYS:
+    if row.attacked is None or row.dataset not in source_form.GRAYS:
         return None
-    training = dataclasses.replace(claim.attacked.training, dataset=claim.dataset + GRAY)
-    return dataclasses.replace(claim, attacked=dataclasses.replace(claim.attacked, training=training))
+    training = dataclasses.replace(row.attacked.training, dataset=row.dataset + GRAY)
+    return dataclasses.replace(row, attacked=dataclasses.replace(row.attacked, training=training))
 
 
 def whole_training(experiment: TrainingExperiment) -> TrainingExperiment:

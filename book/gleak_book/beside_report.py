@@ -116,7 +116,7 @@ REASONS = (
 )
 
 
-def table(claims: Sequence[PaperRow], shelf: BestResults, *, scaling: str = "minmax") -> "DataFrame":
+def table(rows: Sequence[PaperRow], best: BestResults, *, scaling: str = "minmax") -> "DataFrame":
     """Return a line a row of the paper, with the best stored figures beside; NaN where there are none.
 
     Returns:
@@ -126,20 +126,19 @@ def table(claims: Sequence[PaperRow], shelf: BestResults, *, scaling: str = "min
         v_difference, v_mark (see `paper_experiments.mark`); lpips and lpips_paper.
     """
     lines = []
-    for claim in claims:
+    for row in rows:
         line: dict[str, Any] = {
-            name: getattr(claim, name)
-            for name in ("table", "dataset", "model", "attack", "defense", "setting")
+            name: getattr(row, name) for name in ("table", "dataset", "model", "attack", "defense", "setting")
         }
-        line["label"] = f"{claim.dataset}, {paper_rows.MODELS.get(claim.model, claim.model.upper())}"
-        attacked, attack_scale, of_attack = _attacked(claim, shelf, scaling)
-        trained, training_scale, of_training = _trained(claim, shelf)
+        line["label"] = f"{row.dataset}, {paper_rows.MODELS.get(row.model, row.model.upper())}"
+        attacked, attack_scale, of_attack = _attacked(row, best, scaling)
+        trained, training_scale, of_training = _trained(row, best)
         line |= attack_scale | training_scale
         ours = attacked | trained
-        line |= {"lpips": ours.get("lpips", math.nan), "lpips_paper": claim.paper.get("lpips", math.nan)}
+        line |= {"lpips": ours.get("lpips", math.nan), "lpips_paper": row.paper.get("lpips", math.nan)}
         extents: dict[str, Extent] = {"ssim": of_attack, "asr": of_attack, "accuracy": of_training}
         for name in FIGURES:
-            theirs = claim.paper.get(name, math.nan)
+            theirs = row.paper.get(name, math.nan)
             line[name] = ours.get(name, math.nan)
             line[f"{name}_std"] = ours.get(f"{name}_std", math.nan)
             line[f"{name}_paper"] = theirs
@@ -149,7 +148,7 @@ def table(claims: Sequence[PaperRow], shelf: BestResults, *, scaling: str = "min
     return require("pandas", "metrics").DataFrame(lines)
 
 
-def one_channel(claims: Sequence[PaperRow], shelf: BestResults, *, scaling: str = "minmax") -> "DataFrame":
+def one_channel(rows: Sequence[PaperRow], best: BestResults, *, scaling: str = "minmax") -> "DataFrame":
     """Return a line a gray setting that was attacked on one channel, beside three and the paper.
 
     Both are of the full protocol. A setting that stands in several tables comes once.
@@ -158,9 +157,9 @@ def one_channel(claims: Sequence[PaperRow], shelf: BestResults, *, scaling: str 
         Columns row; for each v of ssim and asr: v_paper, v_three, v_one; three and one, `reproduced` or
         `differs` for SSIM and ASR together.
     """
-    pairs = [(claim, gray) for claim in claims if (gray := beside.one_channel(claim))]
+    pairs = [(row, gray) for row in rows if (gray := beside.one_channel(row))]
     sides = {
-        name: table([pair[place] for pair in pairs], shelf, scaling=scaling).to_dict("records")
+        name: table([pair[place] for pair in pairs], best, scaling=scaling).to_dict("records")
         for place, name in enumerate(("three", "one"))
     }
     lines: dict[str, dict[str, Any]] = {}
@@ -279,8 +278,8 @@ _ORDER = {name: place for place, name in enumerate((*MARKS, NO_FIGURE))}
 Found = tuple[dict[str, float], dict[str, Any], Extent]
 
 
-def _attacked(claim: PaperRow, shelf: BestResults, scaling: str) -> Found:
-    result = shelf.attacks.get(claim.attacked) if claim.attacked else None
+def _attacked(row: PaperRow, best: BestResults, scaling: str) -> Found:
+    result = best.attacks.get(row.attacked) if row.attacked else None
     if result is None:
         return {}, {"victims": np.nan, "steps": np.nan, "attack_remark": ""}, "less"
     experiment = result.experiment
@@ -291,8 +290,8 @@ def _attacked(claim: PaperRow, shelf: BestResults, scaling: str) -> Found:
     return found, scale, attack_extent(experiment)
 
 
-def _trained(claim: PaperRow, shelf: BestResults) -> Found:
-    results = shelf.trainings.get(claim.trained, ()) if claim.trained else ()
+def _trained(row: PaperRow, best: BestResults) -> Found:
+    results = best.trainings.get(row.trained, ()) if row.trained else ()
     if not results:
         return {}, {"rounds": np.nan, "seeds": np.nan, "training_remark": ""}, "less"
     experiment = results[0].experiment

@@ -71,14 +71,3 @@ def beside(
         place = columns.index(after) + 1
         columns[place:place] = [column for column in added if column in merged]
     return merged.loc[:, columns]
-
-
-def for_plot(frame: "DataFrame", value: str) -> "DataFrame":
-    """Return the columns that `plots.comparison` takes, for one value of a table from `beside`."""
-    names = {
-        value: "ours",
-        f"{value}_std": "ours_std",
-        f"{value}_paper": "paper",
-        f"{value}_paper_std": "paper_std",
-    }
-    return frame.loc[:, ["label", *(name for name in names if name in frame)]].rename(names, axis="columns")

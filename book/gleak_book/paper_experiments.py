@@ -1,25 +1,16 @@
-"""From rows of 001 Tables VIII to XII to experiments of any scale, and to a table beside the paper's."""
+"""Rows of 001 Tables VIII to XII as experiments of any scale, and what a figure says about the paper's."""
 
-import dataclasses
 import math
-from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Literal
 
 from gleak_lib.attacks import Attack, Inversion
-from gleak_lib.experiments import AttackExperiment, Experiment, Result, TrainingExperiment, frame, tables
-from gleak_lib.extras import require
+from gleak_lib.experiments import AttackExperiment, TrainingExperiment
 from gleak_lib.federated import Protocol
 
 from gleak_book import source_form
-from gleak_book.paper_rows import NAMES, Row
+from gleak_book.paper_rows import Row
 
-if TYPE_CHECKING:
-    from pandas import DataFrame
-
-Results = Mapping[Experiment, Result]
-
-VALUES = ("ssim", "asr", "psnr", "mse", "lpips", "accuracy")
 TOLERANCES = {"ssim": 0.05, "asr": 10.0, "accuracy": 1.5}
 LEAST_VICTIMS, LEAST_STEPS = 16, 2_000  # from here on attacks on fresh weights are set beside the paper's
 FULL_VICTIMS = 128  # 001 §V-B
@@ -61,13 +52,6 @@ class Scale:
     rounds: int = 0
     tv: float | None = None
     as_source: bool = True
-
-    @classmethod
-    def of(cls, chapter: Mapping[str, Any], **changes: Any) -> "Scale":
-        """Return the scale that a chapter's parameters of the same names set, with changes."""
-        known = {f.name for f in dataclasses.fields(cls)}
-        given = {name: value for name, value in chapter.items() if name in known and name != "rounds"}
-        return cls(**given | changes)
 
 
 def training(row: Row, scale: Scale, seed: int) -> TrainingExperiment:
@@ -112,61 +96,6 @@ def attack(row: Row, scale: Scale) -> AttackExperiment:
     )
 
 
-def for_rows(rows: Iterable[Row], scale: Scale, *, untrained: Sequence[str] = ()) -> list[Experiment]:
-    """Return attack and trainings of every row, each experiment once.
-
-    Args:
-        rows: as `paper_rows.read` gives them.
-        scale: how much of the protocol.
-        untrained: image sets without training images. Table IX reports no accuracy and trains nothing either.
-    """
-    found: list[Experiment] = []
-    for row in rows:
-        if row.table != "IX" and row.dataset not in untrained:
-            found += trainings(row, scale)
-        found.append(attack(row, scale))
-    return list(dict.fromkeys(found))
-
-
-def table(rows: Sequence[Row], scale: Scale, results: Results, *, scaling: str = "minmax") -> "DataFrame":
-    """Return a line a row, ours with the paper's figures; what `results` lack is NaN.
-
-    Returns:
-        Columns label, table, dataset, model, attack, defense (for people), setting; parameters (of the
-        model); victims, rounds (trained at most), seeds; for each v of ssim, asr, psnr, mse, lpips and
-        accuracy: v, v_std, v_paper, v_paper_std, v_difference; and `ssim_mark`, `asr_mark`, `accuracy_mark`,
-        see `mark`.
-        Rows that are equal come once.
-    """
-    lines = []
-    for row in dict.fromkeys(rows):
-        ours = _figures(row, scale, results, scaling)
-        line: dict[str, Any] = {
-            "label": row.label,
-            "table": row.table,
-            "dataset": row.dataset,
-            "model": row.model,
-            "attack": row.attack,
-            "defense": NAMES[row.defense],
-            "setting": row.setting,
-            "parameters": ours.get("parameters", math.nan),
-            "victims": scale.victims,
-            "rounds": scale.training_rounds,
-            "seeds": scale.seeds,
-        }
-        for name in VALUES:
-            theirs = row.paper.get(name, math.nan)
-            line[name] = ours.get(name, math.nan)
-            line[f"{name}_std"] = ours.get(f"{name}_std", math.nan)
-            line[f"{name}_paper"] = theirs
-            line[f"{name}_paper_std"] = row.paper.get(f"{name}_std", math.nan)
-            line[f"{name}_difference"] = line[name] - theirs
-            if name in TOLERANCES:
-                line[f"{name}_mark"] = mark(name, line[name], theirs, extent(name, row, scale))
-        lines.append(line)
-    return require("pandas", "metrics").DataFrame(lines)
-
-
 def mark(name: str, ours: float, theirs: float, extent: Extent) -> str:
     """Return what a figure of ours says about the paper's.
 
@@ -189,13 +118,6 @@ def mark(name: str, ours: float, theirs: float, extent: Extent) -> str:
     if extent == "full":
         return REPRODUCED if agree else DIFFERS
     return AGREES_SO_FAR if agree else DIFFERS_SO_FAR
-
-
-def extent(name: str, row: Row, scale: Scale) -> Extent:
-    """Return at how much of the paper's scale a row's figure is computed."""
-    if name == "accuracy":
-        return training_extent(scale.training_rounds, scale.seeds)
-    return attack_extent(attack(row, scale))
 
 
 def attack_extent(experiment: AttackExperiment) -> Extent:
@@ -224,15 +146,3 @@ def full_budget(attack: Inversion) -> Inversion:
 def training_extent(rounds: int, seeds: int) -> Extent:
     """Return `full` for the protocol of 001 §V-A: an accuracy after fewer rounds is another figure."""
     return "full" if rounds >= FULL_ROUNDS and seeds >= FULL_SEEDS else "less"
-
-
-def _figures(row: Row, scale: Scale, results: Results, scaling: str) -> dict[str, float]:
-    """Our figures of a row, as far as they are there."""
-    found: dict[str, float] = {}
-    attacked = results.get(attack(row, scale))
-    if attacked is not None:
-        found |= tables.attack_table(frame([attacked], scaling=scaling), "kind").iloc[0].to_dict()
-    trained = [results[experiment] for experiment in trainings(row, scale) if experiment in results]
-    if len(trained) == scale.seeds:
-        found |= tables.training_table(frame(trained), "kind").iloc[0].to_dict()
-    return found

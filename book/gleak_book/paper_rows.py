@@ -85,13 +85,8 @@ class Row:
         return {name: value for name, _, value in pairs}
 
     @property
-    def label(self) -> str:
-        """Defense and settings for people, for instance `CVB P=1, k=5, s=1/2, β=1e-1`."""
-        return f"{NAMES[self.defense]} {self.setting}".strip()
-
-    @property
     def setting(self) -> str:
-        """The settings for people."""
+        """The settings for people, for instance `P=1, k=5, s=1/2, β=1e-1`."""
         return ", ".join(f"{SYMBOLS.get(name, name)}={value}" for name, value in self.settings.items())
 
     def bottlenecks(self) -> tuple[Bottleneck, ...]:

@@ -138,13 +138,10 @@ assert ATTACKS["cpl"] == ATTACKS["idlg"].replace(
 
 # %% tags=["experiment"]
 from gleak_lib.attacks import ATTACKS, Inferred
-from gleak_lib.experiments import (
-    AnimationExperiment,
-    AttackExperiment,
-    TrainingExperiment,
-)
+from gleak_lib.experiments import AttackExperiment, TrainingExperiment
 from gleak_lib.federated import Protocol
 
+from gleak_book.kinds import AnimationExperiment
 from gleak_book.source_form import statistics
 
 fresh = {"model": model, "seed": seed, "protocol": Protocol(rounds=0)}
@@ -391,8 +388,9 @@ for d in datasets:
 
 # %% tags=["hide-input"]
 lines = table.assign(label=table[list(keys)].agg(", ".join, axis=1))
-figure = plots.comparison(
-    paper.for_plot(lines, "ssim"),
+figure = figures.comparison(
+    lines,
+    "ssim",
     xlabel="SSIM",
     ours=f"ours ({profile}, {victims} victims)",
     paper="paper (128 victims)",

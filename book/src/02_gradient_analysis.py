@@ -102,11 +102,9 @@ whole = budget | {"stop_after": 0, "stop_below": 0.0}
 chosen = {"victims": victims, "victim_seed": victim_seed, "seed": seed}
 
 # %% tags=["experiment"]
-from gleak_lib.experiments import (
-    AttackExperiment,
-    GradientTracksExperiment,
-    NoiseSensitivityExperiment,
-)
+from gleak_lib.experiments import AttackExperiment, NoiseSensitivityExperiment
+
+from gleak_book.kinds import GradientTracksExperiment
 
 kept = max(images, min(3, victims))  # images with curves in the store
 watched = {

@@ -488,8 +488,9 @@ tables.show(
 )
 
 # %% tags=["hide-input"]
-figure = plots.comparison(
-    paper.for_plot(placement.rename(columns={"network": "label"}), "ssim"),
+figure = figures.comparison(
+    placement.rename(columns={"network": "label"}),
+    "ssim",
     xlabel="SSIM of the attack (fresh weights)",
     ours=f"ours ({profile}, {victims} victims)",
     paper="paper (128 victims)",

@@ -112,11 +112,9 @@ for name in datasets:
 from dataclasses import replace
 
 from gleak_lib.attacks import ATTACKS
-from gleak_lib.experiments import (
-    AttackExperiment,
-    ClassCountsExperiment,
-    ReidentificationExperiment,
-)
+from gleak_lib.experiments import AttackExperiment, ReidentificationExperiment
+
+from gleak_book.kinds import ClassCountsExperiment
 
 budget = {"max_steps": steps, "drop_after": plateau, "tv": tv}
 attackers = {"none": ATTACKS["ig"], "CVB": ATTACKS["ignore"]}

@@ -70,7 +70,7 @@ settings = parameters.check("11_ours_beside_theirs", globals())
 # %%
 from gleak_book import beside, beside_report
 
-printed = beside.claims(names)
+printed = beside.printed_rows(names)
 row = [row for row in printed if row.table == "X"][-1:]
 for one in row:
     print(one.paper["ssim"], one.paper["asr"], one.paper["accuracy"])
@@ -80,7 +80,7 @@ for one in row:
 # Of each row the store is asked for the largest result that differs from this experiment in its scale only, and the two are set side by side:
 
 # %%
-stored = beside.shelf(open_store("cpu"))
+stored = beside.best_results(open_store("cpu"))
 frame = beside_report.table(printed, stored, scaling=scaling)
 Markdown(beside_report.summary(frame))
 

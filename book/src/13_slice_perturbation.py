@@ -369,7 +369,7 @@ for name in adaptive:
 # And the choice of the network, which the paper leaves open: three activations with weights that suit them. Last, the risk itself.
 
 # %% tags=["experiment", "hide-input"]
-from gleak_lib.experiments import LeakageRiskExperiment
+from gleak_book.kinds import LeakageRiskExperiment
 
 forms = {"tanh": "xavier_normal", "sigmoid": "dlg", "relu": "default"}
 networks = {

@@ -209,7 +209,7 @@ for (m, i, a, s), w in fresh.items():
             )
 
 # %% tags=["experiment", "hide-input"]
-from gleak_lib.experiments import ConditioningExperiment
+from gleak_book.kinds import ConditioningExperiment
 
 scaled = {
     (g, s): replace(
@@ -289,7 +289,7 @@ hinted = {
 # And one attack, watched: the first images on the network that leaks most, according to the source's claims.
 
 # %% tags=["experiment", "hide-input"]
-from gleak_lib.experiments import AnimationExperiment
+from gleak_book.kinds import AnimationExperiment
 
 watched = AnimationExperiment(
     fresh[models[0], two[0], activations[-1], seed],

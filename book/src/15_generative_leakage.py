@@ -84,11 +84,9 @@ settings = parameters.check("15_generative_leakage", globals())
 
 # %% tags=["experiment"]
 from gleak_lib.attacks import ggl
-from gleak_lib.experiments import (
-    GeneratorControlExperiment,
-    GeneratorExperiment,
-    TrainingExperiment,
-)
+from gleak_lib.experiments import GeneratorExperiment, TrainingExperiment
+
+from gleak_book.kinds import GeneratorControlExperiment
 
 made = {"width": width, "steps": generator_steps, "seed": seed}
 generators = {

@@ -9,32 +9,41 @@ from typing import Any
 
 from gleak_lib.errors import ParameterError
 
+SHOWN = {"about", "provenance", "figures", "examples"}
+
 
 def show(options: argparse.Namespace) -> int:
     """Print the result whose key was given, or why it failed."""
     from gleak_lib.experiments import Experiment, Store, encoding
     from gleak_lib.experiments.atomic import read_json
+    from gleak_lib.experiments.store.document import intact
     from gleak_lib.extras import require
 
     yaml = require("yaml", "book")
     path = _find(options.key, _folders(options.output))
+    stored = read_json(path)
     if path.parent.name == "failed":
-        failure = read_json(path)
-        print(
-            f"failed {path.stem}: {failure['about']}\nfile: {path}\n{''.join(failure['traceback'])}", end=""
-        )
+        trace = "".join(stored["traceback"])
+        print(f"failed {path.stem}: {stored['about']}\nfile: {path}\n{trace}", end="")
         return 0
-    result = Store(path.parents[1]).read(path)
-    experiment = yaml.safe_dump(encoding.encode(result.experiment, full=False), sort_keys=False)
+    try:
+        found = Store(path.parents[1]).read(path).experiment
+        experiment, how = encoding.encode(found, full=False), "what differs from the defaults"
+    except encoding.NotImportedError:  # a kind of the book's, or of the user's own
+        if not (intact(stored) and stored.keys() >= SHOWN):
+            raise
+        experiment, how = stored["cell"], "all of its values; nobody has imported its class"
+    text = yaml.safe_dump(experiment, sort_keys=False)
     for name, cls in encoding.TYPES.items():  # files call some by an earlier name
         if issubclass(cls, Experiment):
-            experiment = experiment.replace(f"type: {name}\n", f"type: {cls.__name__}\n")
-    made = yaml.safe_dump(result.provenance, sort_keys=False, default_flow_style=None, width=100)
-    images = ", ".join(f"{name} {_shape(part.shape)}" for name, part in (result.examples or {}).items())
-    print(f"{result.experiment.kind} {path.stem}: {result.experiment.describe()}\nfile: {path}")
-    print("experiment (what differs from the defaults):", textwrap.indent(experiment, "  "), sep="\n", end="")
+            text = text.replace(f"type: {name}\n", f"type: {cls.__name__}\n")
+    made = yaml.safe_dump(stored["provenance"], sort_keys=False, default_flow_style=None, width=100)
+    kept = (stored["examples"] or {}).items()
+    images = ", ".join(f"{name} {' x '.join(map(str, one['shape']))}" for name, one in kept)
+    print(f"{path.parent.name} {path.stem}: {stored['about']}\nfile: {path}")
+    print(f"experiment ({how}):", textwrap.indent(text, "  "), sep="\n", end="")
     print("made:", textwrap.indent(made, "  "), sep="\n", end="")
-    print("figures:", *(f"  {name}: {text}" for name, text in _summary(result.figures)), sep="\n")
+    print("figures:", *(f"  {name}: {text}" for name, text in _summary(stored["figures"])), sep="\n")
     print(f"pictures: {images or 'none are kept'}")
     return 0
 
@@ -76,7 +85,3 @@ def _summary(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
         yield name, f"{len(value)} values" + (spread if numbers else "")
     else:
         yield name, str(value) if len(str(value)) < 80 else f"{type(value).__name__} of {len(value)}"
-
-
-def _shape(shape: tuple[int, ...]) -> str:
-    return " x ".join(map(str, shape))

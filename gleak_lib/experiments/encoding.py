@@ -44,6 +44,11 @@ SPELLED = {
 FORMERLY = {"dp": ("max_grad_norm", "noise_multiplier")}
 """Options that some stored results spell out, too; they are found under those keys (`keys`)."""
 
+
+class NotImportedError(StoreError):
+    """A stored value of a class that no imported module has defined."""
+
+
 T = TypeVar("T", bound=type)
 Spelled = Mapping[str, tuple[str, ...]]
 
@@ -133,7 +138,8 @@ def decode(data: Any) -> Any:
     """Return what `encode` was given; settings that `data` does not know take their defaults.
 
     Raises:
-        StoreError: a class or a setting that this version does not have, or a value that it refuses.
+        NotImportedError: If no imported module defines a class.
+        StoreError: If this version does not have a setting, or refuses a value.
     """
     if isinstance(data, list):
         return tuple(decode(part) for part in data)
@@ -141,10 +147,9 @@ def decode(data: Any) -> Any:
         return data
     name = data.get("type")
     if not isinstance(name, str) or (cls := _type(name)) is None:
-        known = sorted({*TYPES, *(cls.__name__ for cls in grammar.outside())})
-        raise StoreError(
-            f"There is no storable class {name!r}; there is: {', '.join(known)}. If it is one of your own, "
-            "import the module that defines it first."
+        raise NotImportedError(
+            f"There is no storable class {name!r}: import the module that defines it first (kinds that only "
+            "chapters of the book run are in gleak_book.kinds)."
         )
     values = {key: decode(part) for key, part in data.items() if key != "type"}
     try:

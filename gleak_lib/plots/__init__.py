@@ -4,7 +4,6 @@ matplotlib and seaborn are imported when a figure is drawn.
 """
 
 from gleak_lib.plots.animation import Animation, animation
-from gleak_lib.plots.comparison import comparison
 from gleak_lib.plots.intervals import intervals
 from gleak_lib.plots.picture import Picture, picture
 from gleak_lib.plots.reconstructions import reconstructions
@@ -18,7 +17,6 @@ __all__ = [
     "Animation",
     "Picture",
     "animation",
-    "comparison",
     "intervals",
     "picture",
     "reconstructions",

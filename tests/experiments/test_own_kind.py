@@ -6,10 +6,12 @@ from typing import Any, ClassVar
 
 import pytest
 
+from gleak_lib.attacks import ATTACKS
 from gleak_lib.errors import StoreError
 from gleak_lib.experiments import (
     NUMBER,
     NUMBERS,
+    AttackExperiment,
     Context,
     DamagedResultWarning,
     Experiment,
@@ -17,6 +19,7 @@ from gleak_lib.experiments import (
     TrainingExperiment,
     Work,
     from_json,
+    paths,
     run,
     storable,
 )
@@ -61,6 +64,18 @@ def test_it_is_run_stored_and_read_back(store):
     assert result.provenance["data"]["name"] == "digits"  # the training's
     (again,) = store.results("brightness")
     assert again.figures == result.figures and again.experiment == from_json(encode(CELL)) == CELL
+
+
+def test_the_kind_that_the_book_adds(store):
+    text = (paths.root() / "book" / "reproduce.md").read_text(encoding="utf-8")
+    code = text.partition("## Add a kind of experiment")[2].partition("```python\n")[2].partition("```")[0]
+    attacked = AttackExperiment(CELL.training, attack=ATTACKS["ig"].replace(max_steps=1), victims=1)
+    written: dict[str, Any] = {"experiments": [attacked], "store": store}
+    exec(code, written)
+    (result,) = store.results("brightness")
+    pixels = attacked.run(Context(store.cache)).examples["reconstruction"]
+    assert result.figures["mean"] == pytest.approx(pixels.mean() / 255, rel=1e-5)
+    assert isinstance(result.experiment, written["BrightnessExperiment"])
 
 
 def test_it_is_estimated_by_what_it_says_of_its_work(store):

@@ -10,8 +10,6 @@ from gleak_lib.bottlenecks import CVB, PRECODE
 from gleak_lib.errors import GleakError, MissingDependencyError, ParameterError, StoreError, UnknownNameError
 from gleak_lib.experiments import AttackExperiment, Context, Store, TrainingExperiment, atomic, run
 from gleak_lib.experiments.runner import estimate
-from gleak_lib.experiments.specs.animation import AnimationExperiment
-from gleak_lib.experiments.specs.class_counts import ClassCountsExperiment
 from gleak_lib.experiments.specs.label_inference import LabelInferenceExperiment
 from gleak_lib.experiments.specs.noise_sensitivity import NoiseSensitivityExperiment
 from gleak_lib.federated import Protocol
@@ -41,7 +39,7 @@ TRAINING = TrainingExperiment("digits", protocol=Protocol(rounds=1))
         (lambda: TrainingExperiment("digits", seed=10**5000), ParameterError, "thousands of digits"),
         (lambda: TrainingExperiment("digits@99999"), ParameterError, "at most 4096"),
         (lambda: TrainingExperiment("../x"), UnknownNameError, "Unknown dataset '../x'"),
-        (lambda: ClassCountsExperiment(3), UnknownNameError, "Unknown dataset 3"),
+        (lambda: TrainingExperiment(3), UnknownNameError, "Unknown dataset 3"),
         (
             lambda: NoiseSensitivityExperiment(TRAINING, draws=0),
             ParameterError,
@@ -58,7 +56,7 @@ TRAINING = TrainingExperiment("digits", protocol=Protocol(rounds=1))
             "victims must be an integer of",
         ),
         (
-            lambda: AnimationExperiment(TRAINING, victim_seed=-1),
+            lambda: LabelInferenceExperiment(TRAINING, victim_seed=-1),
             ParameterError,
             "victim_seed must be an integer",
         ),

@@ -5,8 +5,8 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from gleak_book import beside_report, paper_experiments, paper_rows
-from gleak_book.beside import BestResults, claims, whole_attack
+from gleak_book import beside_report
+from gleak_book.beside import BestResults, printed_rows, whole_attack
 
 from gleak_lib import metrics
 from gleak_lib.attacks import ATTACKS
@@ -106,23 +106,11 @@ def with_lpips(cell, values):
     return Result(cell, made, {"date": "2026-01-02", "device": "a CPU"})
 
 
-def test_rows_beside_the_papers_have_a_column_for_it():
-    rows, scale = paper_rows.read("XI", dataset="cifar10", model="cnn"), paper_experiments.Scale(victims=16)
-    cells = [paper_experiments.attack(row, scale) for row in rows]
-    found = {cell: with_lpips(cell, value) for cell, value in zip(cells, (0.25, None), strict=True)}
-    frame = paper_experiments.table(rows, scale, found)
-    assert frame["lpips"].tolist() == [0.25, pytest.approx(np.nan, nan_ok=True)]
-    assert frame["lpips_paper"].tolist() == [row.paper["lpips"] for row in rows]
-    assert frame["lpips_difference"].iloc[0] == pytest.approx(0.25 - rows[0].paper["lpips"])
-    shown = tables.show(frame, columns={"label": "defense", "lpips": "LPIPS", "lpips_paper": "paper's"})
-    assert shown.to_html().count(tables.MISSING) == 1
-
-
 def test_the_page_of_all_rows_has_it():
-    (claim, *_) = claims(["XII"])
-    best = BestResults({whole_attack(claim.attacked): with_lpips(claim.attacked, 0.3)}, {})
-    line = beside_report.table([claim], best).iloc[0]
-    assert (line["lpips"], line["lpips_paper"]) == (pytest.approx(0.3), claim.paper["lpips"])
+    (row, *_) = printed_rows(["XII"])
+    best = BestResults({whole_attack(row.attacked): with_lpips(row.attacked, 0.3)}, {})
+    line = beside_report.table([row], best).iloc[0]
+    assert (line["lpips"], line["lpips_paper"]) == (pytest.approx(0.3), row.paper["lpips"])
 
 
 def test_seeds_without_it_leave_the_row_without_it():

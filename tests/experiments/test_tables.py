@@ -5,9 +5,8 @@ import dataclasses
 import numpy as np
 import pandas
 import pytest
-from gleak_book import paper
+from gleak_book import figures, paper
 
-from gleak_lib import plots
 from gleak_lib.errors import ParameterError, StoreError, UnknownNameError
 from gleak_lib.experiments import AttackExperiment, Result, TrainingExperiment, frame, tables
 from gleak_lib.federated import Protocol
@@ -126,9 +125,7 @@ def test_beside_keeps_our_rows_and_subtracts():
     assert list(table.columns)[place : place + 5] == expected
     assert table.loc[0, "ssim_difference"] == pytest.approx(0.0) and table.loc[0, "asr_difference"] == 0
     assert np.isnan(table.loc[1, "ssim_paper"])
-    pairs = paper.for_plot(table, "ssim")
-    assert list(pairs) == ["label", "ours", "ours_std", "paper", "paper_std"]
-    plots.comparison(pairs, xlabel="SSIM")
+    figures.comparison(table, "ssim", xlabel="SSIM")
 
 
 def test_beside_needs_its_columns():

@@ -46,11 +46,11 @@ def trained(store, accuracy, *, rounds, seed=0, **cell):
 
 
 def report(store, *names):
-    return beside_report.table(beside.claims(names or beside.TABLES), beside.shelf(store))
+    return beside_report.table(beside.printed_rows(names or beside.TABLES), beside.best_results(store))
 
 
 def test_every_row_of_every_table_is_there():
-    found = beside.claims()
+    found = beside.printed_rows()
     by_table = {name: [c for c in found if c.table == name] for name in beside.TABLES}
     for name in paper_rows.TABLES:
         printed = paper.table("cvb_tables_viii_to_xii").query("table == @name")
@@ -63,24 +63,24 @@ def test_every_row_of_every_table_is_there():
         ("mnist", "resnet18", 0.51), ("mnist", "resnet18", 0.02)
     ]  # fmt: skip
     with pytest.raises(UnknownNameError, match="Unknown table 'III'"):
-        beside.claims(["III"])
+        beside.printed_rows(["III"])
 
 
 def test_claims_are_at_full_scale():
-    for claim in beside.claims():
-        if claim.attacked:
-            assert claim.attacked.victims == 128 and claim.attacked.rounds == 0
-            full = 2000 if claim.attacked.attack.kind == "lbfgs" else 20_000
-            assert claim.attacked.attack.schedule.max_steps == full
-        if claim.trained:
-            assert claim.trained.protocol.rounds == 300 and claim.trained.seed == 0
-        assert claim.attacked or claim.trained
-        assert bool(claim.trained) == ("accuracy" in claim.paper)
+    for row in beside.printed_rows():
+        if row.attacked:
+            assert row.attacked.victims == 128 and row.attacked.rounds == 0
+            full = 2000 if row.attacked.attack.kind == "lbfgs" else 20_000
+            assert row.attacked.attack.schedule.max_steps == full
+        if row.trained:
+            assert row.trained.protocol.rounds == 300 and row.trained.seed == 0
+        assert row.attacked or row.trained
+        assert bool(row.trained) == ("accuracy" in row.paper)
 
 
 def test_an_empty_store_leaves_every_row_to_be_run(store):
     frame = report(store)
-    assert len(frame) == len(beside.claims())
+    assert len(frame) == len(beside.printed_rows())
     assert frame[["ssim", "asr", "accuracy", "victims", "rounds"]].isna().to_numpy().all()
     counts = beside_report.counts(frame).iloc[-1]
     assert counts["reproduced"] == counts["differs"] == 0
@@ -171,7 +171,7 @@ def test_known_reasons_are_shown(store, monkeypatch):
 
 
 def test_reasons_name_what_there_is():
-    lines = [vars(claim) for claim in beside.claims()]
+    lines = [vars(row) for row in beside.printed_rows()]
     for reason in beside_report.REASONS:
         assert any(reason.fits(figure, line) for figure in beside.FIGURES for line in lines)
 
@@ -207,35 +207,35 @@ def test_a_row_is_reproduced_if_all_its_privacy_figures_are(store):
 def test_the_scale_of_a_row_is_that_of_the_shared_abstraction():
     row = paper_rows.read("XII")[0]
     small = paper_experiments.attack(row, paper_experiments.Scale(victims=4, steps=10, plateau=3, seed=2))
-    claim = beside.claims(["XII"])[0]
-    assert beside.whole_attack(small) == claim.attacked
-    assert beside.whole_attack(dataclasses.replace(small, rounds=5)) != claim.attacked
+    printed = beside.printed_rows(["XII"])[0]
+    assert beside.whole_attack(small) == printed.attacked
+    assert beside.whole_attack(dataclasses.replace(small, rounds=5)) != printed.attacked
 
 
 def test_gray_rows_on_one_channel_stand_beside_those_on_three_and_never_in_their_place(store):
     full = {"victims": 128, "steps": 20_000}
     three, one = (TrainingExperiment(f"mnist_victims{look}") for look in ("", "@gray"))
     attacked(store, 0.85, three, **full)
-    shelf = beside.shelf(store)
-    assert beside_report.one_channel(beside.claims(), shelf).empty  # only what was run in both ways
+    best = beside.best_results(store)
+    assert beside_report.one_channel(beside.printed_rows(), best).empty  # only what was run in both ways
     attacked(store, 0.94, one, **full)
     attacked(store, 0.2, dataclasses.replace(one, bottlenecks=(CVB(1),)), **full)
-    claims, shelf = beside.claims(), beside.shelf(store)
-    (line,) = beside_report.one_channel(claims, shelf).to_dict("records")
+    printed, best = beside.printed_rows(), beside.best_results(store)
+    (line,) = beside_report.one_channel(printed, best).to_dict("records")
     assert line["row"] == "mnist, CNN, none, ig"
     assert [line[f"ssim_{of}"] for of in ("paper", "three", "one")] == pytest.approx([0.95, 0.85, 0.94])
     assert (line["asr_paper"], line["asr_three"], line["asr_one"]) == (100, 100, 100)
     assert (line["three"], line["one"]) == ("differs", "reproduced")
-    row = beside_report.table(claims, shelf).query("label == 'mnist, CNN' and defense == 'none'")
+    row = beside_report.table(printed, best).query("label == 'mnist, CNN' and defense == 'none'")
     assert row.loc[row["attack"] == "ig", "ssim"].tolist() == pytest.approx(
         [0.85] * len(row[row["attack"] == "ig"])
     )
 
 
 def test_one_channel_is_for_attacks_on_gray_sets():
-    seen = {claim.dataset: beside.one_channel(claim) for claim in beside.claims() if claim.attacked}
+    seen = {row.dataset: beside.one_channel(row) for row in beside.printed_rows() if row.attacked}
     assert {name for name, gray in seen.items() if gray} == {"mnist", "pneumoniamnist"}
     assert seen["mnist"].attacked.training.dataset == "mnist@gray"
-    assert beside.one_channel(beside.claims(["VII"])[0]) is None  # no attack
+    assert beside.one_channel(beside.printed_rows(["VII"])[0]) is None  # no attack
     assert source_form.whole("mnist_victims@gray") == "mnist@gray" and source_form.whole("mnist") == "mnist"
     assert source_form.statistics("pneumoniamnist@gray") == "original"

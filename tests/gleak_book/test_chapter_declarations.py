@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from gleak_book import paper_experiments, paper_rows
+from gleak_book.kinds import GradientTracksExperiment
 from gleak_book.paper_experiments import Scale
 
 from gleak_lib.attacks import ATTACKS
@@ -14,7 +15,6 @@ from gleak_lib.errors import ParameterError, StoreError, UnknownNameError
 from gleak_lib.experiments import (
     AttackExperiment,
     CommunicationCostExperiment,
-    GradientTracksExperiment,
     NoiseSensitivityExperiment,
     TrainingExperiment,
     from_json,
@@ -60,7 +60,9 @@ def test_the_experiments_of_every_profile(name, profile):
 def test_the_papers_rows_are_there_at_its_scale(name, table, sets):
     cells = {cell.key for cell in declared(name, object, "paper")}
     rows = [row for d in sets for row in paper_rows.read(table, dataset=d)]
-    assert {cell.key for cell in paper_experiments.for_rows(rows, Scale())} <= cells
+    for row in rows:
+        assert paper_experiments.attack(row, Scale()).key in cells
+        assert {cell.key for cell in paper_experiments.trainings(row, Scale())} <= cells
 
 
 def test_analysis_watches_the_papers_three_attacks_on_both_weights():

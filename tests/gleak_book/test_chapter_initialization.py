@@ -4,13 +4,14 @@ import dataclasses
 
 import pytest
 import torch
+from gleak_book.kinds import ConditioningExperiment
 from torch import nn
 
 from gleak_lib import models
 from gleak_lib.attacks import Adam, Attack, Pixels
 from gleak_lib.chapters import PROFILES, experiments, profiles
 from gleak_lib.defenses import NO_DEFENSE, Laplace, PruneSmall
-from gleak_lib.experiments import AttackExperiment, ConditioningExperiment, Store, from_json, run
+from gleak_lib.experiments import AttackExperiment, Store, from_json, run
 from gleak_lib.experiments.encoding import encode
 
 NAME = "14_weight_initialization"

@@ -3,12 +3,13 @@
 from itertools import pairwise
 
 import pytest
+from gleak_book.kinds import AnimationExperiment
 
 from gleak_lib.attacks import ATTACKS, Resample
 from gleak_lib.bottlenecks import CVB
 from gleak_lib.chapters import experiments
 from gleak_lib.errors import ParameterError
-from gleak_lib.experiments import AnimationExperiment, AttackExperiment, LabelInferenceExperiment
+from gleak_lib.experiments import AttackExperiment, LabelInferenceExperiment
 
 CHAPTER = {
     "profile": "cpu",

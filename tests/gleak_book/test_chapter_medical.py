@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from gleak_book.kinds import ClassCountsExperiment
 
 from gleak_lib.attacks import ATTACKS
 from gleak_lib.bottlenecks import CVB
@@ -12,7 +13,6 @@ from gleak_lib.chapters import PROFILES, experiments, profiles
 from gleak_lib.datasets import Pixels
 from gleak_lib.errors import ParameterError
 from gleak_lib.experiments import AttackExperiment, TrainingExperiment
-from gleak_lib.experiments.specs.class_counts import ClassCountsExperiment
 from gleak_lib.experiments.specs.reidentification import ReidentificationExperiment, ranks
 
 NAME = "07_medical_images"

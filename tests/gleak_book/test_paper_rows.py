@@ -1,9 +1,8 @@
-"""Rows of 001 Tables VIII to XII: read right, made into cells, and set beside the paper's figures."""
+"""Rows of 001 Tables VIII to XII: read right, made into experiments, and what ours say about them."""
 
 import dataclasses
 import math
 
-import pandas as pd
 import pytest
 from gleak_book import paper_experiments, paper_rows
 from gleak_book.paper_experiments import Scale
@@ -14,11 +13,9 @@ from gleak_lib.bottlenecks import CVB, PRECODE
 from gleak_lib.chapters import experiments
 from gleak_lib.defenses import DP, Compression
 from gleak_lib.errors import ParameterError, UnknownNameError
-from gleak_lib.experiments import AttackExperiment, Result, TrainingExperiment
 from gleak_lib.federated import Protocol
 
 COUNTS = {"VIII": 23, "IX": 12, "X": 30, "XI": 12, "XII": 8}
-KINDS = (AttackExperiment, TrainingExperiment)
 SMALL = Scale(victims=4, steps=10, plateau=5, lbfgs_steps=3, training_rounds=2, seeds=2)
 
 
@@ -78,9 +75,9 @@ def test_settings_become_bottlenecks_and_defenses():
 
 
 def test_labels_name_defense_and_settings():
-    assert row("cvb", "P=1;k=5;s=1/2;beta=1e-1").label == "CVB P=1, k=5, s=1/2, β=1e-1"
-    assert row("dp", "C=20;sigma=1").label == "DP C=20, σ=1"
-    assert row().label == "none"
+    assert row("cvb", "P=1;k=5;s=1/2;beta=1e-1").setting == "P=1, k=5, s=1/2, β=1e-1"
+    assert row("dp", "C=20;sigma=1").setting == "C=20, σ=1"
+    assert row().setting == ""
 
 
 def test_attacks_are_the_presets_and_ignore_replaces_ig():
@@ -121,12 +118,6 @@ def test_what_rows_refuse(make, error, message):
         make()
 
 
-def test_a_scale_is_read_off_a_chapters_parameters():
-    chapter = {"victims": 5, "steps": 7, "seeds": 1, "dataset": "digits", "rounds": [0, 2], "tv": 0.01}
-    assert Scale.of(chapter, rounds=2) == Scale(victims=5, steps=7, seeds=1, tv=0.01, rounds=2)
-    assert Scale() == Scale(128, 20_000, 400, 2_000, 300, 3)
-
-
 def test_cpl_in_table_ix_is_the_public_codes():
     (line,) = [r for r in paper_rows.read("IX", dataset="cifar10") if r.attack == "cpl"]
     assert line.attacker().priors == (LabelDistance(0.1, "paper-code"),)
@@ -165,61 +156,9 @@ def test_table_ix_is_found_among_the_cells_of_chapter_01():
     chapter = {"dataset": "cifar10", "datasets": ["mnist", "cifar10"], "victims": 4, "steps": 10}
     chapter |= {"plateau": 5, "lbfgs_steps": 3, "seed": 0, "victim_seed": 0}
     theirs = set(experiments("01_how_gradients_leak", chapter))
-    ours = paper_experiments.for_rows(paper_rows.read("IX"), Scale.of(chapter))
-    assert len(ours) == 12
-    assert set(ours) <= theirs
-
-
-def test_cells_come_once_and_sets_without_training_images_are_attacked_only():
-    medical = paper_experiments.for_rows(
-        paper_rows.read("XII"), SMALL, untrained=("dermamnist", "bloodmnist")
-    )
-    assert [sum(isinstance(c, kind) for c in medical) for kind in KINDS] == [8, 4 * 2]
-    models = paper_experiments.for_rows(paper_rows.read("XI", "VIII"), SMALL)
-    attacks = sum(isinstance(c, AttackExperiment) for c in models)
-    assert (attacks, len(models) - attacks) == (12 + 18, (12 + 18) * 2)  # two of VIII are rows of XI
-    assert len(set(models)) == len(models)
-
-
-def made_up(cell):
-    column = {"ssim": [0.6, 0.4, 0.9, 0.1], "psnr": [20.0] * 4, "mse": [0.01] * 4}
-    figures = {
-        "scores": {"minmax": column, "none": column},
-        "loss": [0.1] * 4,
-        "steps": [10] * 4,
-        "entries_matched": 5,
-        "entries_total": 10,
-        "parameters": 65_962,
-        "accuracy": 0.5 + 0.1 * cell.seed,
-        "rounds": 2,
-        "best_round": 2,
-    }
-    return Result(cell, figures, {})
-
-
-def test_the_table_sets_ours_beside_the_papers():
-    rows = paper_rows.read("XI", model="cnn")
-    results = {cell: made_up(cell) for cell in paper_experiments.for_rows(rows, SMALL)}
-    frame = paper_experiments.table(rows, SMALL, results)
-    assert frame["ssim"].tolist() == [0.5] * 4
-    assert frame["asr"].tolist() == [50.0] * 4
-    assert frame["accuracy"].tolist() == pytest.approx([55.0] * 4)
-    assert frame["accuracy_std"].tolist() == pytest.approx([5.0] * 4)
-    assert frame["accuracy_paper"].tolist() == [99.10, 99.15, 62.53, 67.17]
-    assert frame["accuracy_difference"].tolist() == pytest.approx([-44.10, -44.15, -7.53, -12.17])
-    assert frame["defense"].tolist() == ["none", "CVB"] * 2
-    assert set(frame["ssim_mark"]) == set(frame["accuracy_mark"]) == {paper_experiments.TOO_SMALL}
-
-
-def test_what_was_not_run_is_a_gap():
-    rows = paper_rows.read("XI", dataset="cifar10", model="cnn")
-    results = {cell: made_up(cell) for cell in paper_experiments.for_rows(rows, SMALL)}
-    del results[paper_experiments.attack(rows[0], SMALL)]
-    del results[paper_experiments.trainings(rows[1], SMALL)[1]]
-    frame = paper_experiments.table(rows, SMALL, results)
-    assert frame["ssim"].isna().tolist() == [True, False]
-    assert frame["accuracy"].isna().tolist() == [False, True]  # a mean over one of two seeds is none
-    assert frame["ssim_paper"].tolist() == [0.87, 0.21]
+    scale = Scale(victims=4, steps=10, plateau=5, lbfgs_steps=3)
+    ours = {paper_experiments.attack(row, scale) for row in paper_rows.read("IX")}
+    assert len(ours) == 12 and ours <= theirs
 
 
 @pytest.mark.parametrize(
@@ -244,20 +183,20 @@ def test_marks(name, ours, theirs, extent, expected):
 
 def test_what_counts_as_full_scale():
     cpu = Scale(victims=16, steps=2_000, training_rounds=5, seeds=1)
+    assert Scale() == Scale(128, 20_000, 400, 2_000, 300, 3)
     cases = [
-        ("ssim", row(), cpu, "reduced"),
-        ("ssim", row(), Scale(), "full"),
-        ("ssim", row(attack="cpl"), Scale(), "full"),
-        ("asr", row(), Scale(victims=127), "reduced"),
-        ("asr", row(), Scale(plateau=50), "reduced"),  # another stop rule
-        ("asr", row(), Scale(training_rounds=1), "full"),  # whatever the accuracy
-        ("asr", row(), Scale(victims=12), "less"),
-        ("asr", row(), Scale(rounds=20), "less"),
-        ("ssim", row(attack="cpl"), Scale(lbfgs_steps=100), "less"),
-        ("accuracy", row(), Scale(), "full"),
-        ("accuracy", row(), cpu, "less"),
-        ("accuracy", row(), Scale(seeds=1), "less"),
+        (row(), cpu, "reduced"),
+        (row(), Scale(), "full"),
+        (row(attack="cpl"), Scale(), "full"),
+        (row(), Scale(victims=127), "reduced"),
+        (row(), Scale(plateau=50), "reduced"),  # another stop rule
+        (row(), Scale(training_rounds=1), "full"),  # whatever the accuracy
+        (row(), Scale(victims=12), "less"),
+        (row(), Scale(rounds=20), "less"),
+        (row(attack="cpl"), Scale(lbfgs_steps=100), "less"),
     ]
-    for name, line, scale, expected in cases:
-        assert paper_experiments.extent(name, line, scale) == expected, (name, scale)
-    assert isinstance(paper_experiments.table([], cpu, {}), pd.DataFrame)
+    for line, scale, expected in cases:
+        found = paper_experiments.attack_extent(paper_experiments.attack(line, scale))
+        assert found == expected, scale
+    extents = [paper_experiments.training_extent(*scale) for scale in ((300, 3), (5, 1), (300, 1))]
+    assert extents == ["full", "less", "less"]

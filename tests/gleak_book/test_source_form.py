@@ -171,7 +171,7 @@ def put_attack(store, ssim, training, *, victims=16, steps=2000, **cell):
 
 
 def row_of(store, table, dataset):
-    frame = beside_report.table(beside.claims([table]), beside.shelf(store))
+    frame = beside_report.table(beside.printed_rows([table]), beside.best_results(store))
     return frame.query("dataset == @dataset and defense == 'none' and attack == 'ig'").iloc[0]
 
 

@@ -156,29 +156,6 @@ def test_wrong_traces(steps, trace, match):
         plots.traces({"IG": (steps, trace)})
 
 
-def test_comparison_shows_both_values_with_their_deviations():
-    frame = pd.DataFrame(
-        {"label": ["a", "b"], "ours": [0.7, math.nan], "ours_std": [0.1, math.nan], "paper": [0.9, 0.3]}
-    )
-    figure = plots.comparison(frame, xlabel="SSIM", ours="ours (32 victims)", threshold=0.5)
-    axes = figure.axes[0]
-    points = {bars.get_label(): bars.lines[0].get_xdata().tolist() for bars in axes.containers}
-    assert points["paper"] == [0.9, 0.3]
-    assert points["ours (32 victims)"][0] == 0.7
-    assert math.isnan(points["ours (32 victims)"][1])
-    assert [text.get_text() for text in axes.get_yticklabels()] == ["a", "b"]
-    assert axes.yaxis_inverted()
-    (bar,) = (bars for bars in axes.containers if bars.has_xerr)
-    np.testing.assert_allclose(bar.lines[2][0].get_segments()[0][:, 0], [0.6, 0.8])
-
-
-def test_wrong_comparisons():
-    with pytest.raises(ParameterError, match="missing: paper"):
-        plots.comparison(pd.DataFrame({"label": ["a"], "ours": [1.0]}), xlabel="SSIM")
-    with pytest.raises(ParameterError, match=r"at least one row .* missing: rows"):
-        plots.comparison(pd.DataFrame({"label": [], "ours": [], "paper": []}), xlabel="SSIM")
-
-
 def test_style_is_set_by_style_and_left_alone_by_figures():
     with mpl.rc_context({"font.size": 23}):
         plots.traces({"IG": (torch.arange(2), torch.ones(2, 3))})

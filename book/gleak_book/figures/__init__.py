@@ -1,5 +1,6 @@
-"""Kinds of figures that one chapter draws; each returns a matplotlib figure and shows nothing."""
+"""Kinds of figures that a chapter or two draw; each returns a matplotlib figure and shows nothing."""
 
+from gleak_book.figures.comparison import comparison
 from gleak_book.figures.curves import curves
 from gleak_book.figures.distributions import distributions
 from gleak_book.figures.groups import groups
@@ -9,6 +10,7 @@ from gleak_book.figures.sweep import sweep
 from gleak_book.figures.window import window
 
 __all__ = [
+    "comparison",
     "curves",
     "distributions",
     "groups",

@@ -212,26 +212,15 @@ class AttackExperiment(WeightsExperiment):
 
     def seen(self, context: Context) -> "Seen":
         """Let the clients compute their gradients."""
-        dataset, model, images, labels = self.at_hand(context)
         generator = torch.Generator().manual_seed(self.seed)
-        defense = self.defense.prepare(model, dataset)
-        known = attacks.join(
-            [
-                attacks.observe(
-                    model,
-                    images,
-                    labels,
-                    defense=defense,
-                    generator=generator,
-                    mean=dataset.mean,
-                    std=dataset.std,
-                    share_labels=self.share_labels,
-                    share_noise=True,
-                    share_perturbed=any(one.oracle for one in self.cleaning),
-                    noise_scale=self.noise_scale,
-                )
-                for _ in range(self.updates)
-            ]
+        known, images, labels = self.observed(
+            context,
+            generator,
+            updates=self.updates,
+            share_labels=self.share_labels,
+            share_noise=True,
+            share_perturbed=any(one.oracle for one in self.cleaning),
+            noise_scale=self.noise_scale,
         )
         received = observation = known if self.share_noise else blind(known)
         for clean in self.cleaning:

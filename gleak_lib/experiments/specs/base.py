@@ -43,7 +43,7 @@ class Experiment(ABC):
         kind: folder of its results.
         shapes: what kind of value each of its figures is, see `shapes`; others are not looked at.
         unbounded: names of figures, and of dicts of figures, that may be NaN or infinite; in all others
-            that is a failure (`specs.finite`).
+            that is a failure (`shapes.require_finite`).
         dataset_name: the image set that its figures depend on, or None.
         pixel_statistics: which mean and std normalize its pixels, see `datasets.load`.
     """

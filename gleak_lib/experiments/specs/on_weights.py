@@ -1,6 +1,7 @@
 """Experiments on the weights that a training has after some rounds."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -75,21 +76,21 @@ class WeightsExperiment(Experiment):
         return dataset, model, *self.drawn(dataset)
 
     def observed(
-        self, context: Context, generator: torch.Generator, *, share_labels: bool = True
+        self, context: Context, generator: torch.Generator, *, updates: int = 1, **options: Any
     ) -> tuple[Observation, Tensor, Tensor]:
-        """Return what the server sees of the victims (`attacks.observe`), and their images and labels."""
+        """Return what the server sees of the victims, and their images and labels.
+
+        Args:
+            context: where and how.
+            generator: of noise.
+            updates: that each client sends (`attacks.join`).
+            options: for `attacks.observe`.
+        """
         dataset, model, images, labels = self.at_hand(context)
-        seen = attacks.observe(
-            model,
-            images,
-            labels,
-            defense=self.defense.prepare(model, dataset),
-            generator=generator,
-            mean=dataset.mean,
-            std=dataset.std,
-            share_labels=share_labels,
-        )
-        return seen, images, labels
+        options |= {"defense": self.defense.prepare(model, dataset), "generator": generator}
+        options |= {"mean": dataset.mean, "std": dataset.std}
+        seen = [attacks.observe(model, images, labels, **options) for _ in range(updates)]
+        return attacks.join(seen), images, labels
 
 
 def steps(training: TrainingExperiment, attack: attacks.Inversion, images: int) -> Work:

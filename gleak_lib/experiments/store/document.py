@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ def checksum(stored: dict[str, Any]) -> str:
         stored: what the file holds; a checksum in it is not looked at.
     """
     values = {name: value for name, value in stored.items() if name != CHECKSUM}
-    canonical = json.dumps(_alike(values), sort_keys=True, separators=(",", ":"))
+    canonical = json.dumps(_each(values, _alike), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
 
@@ -34,27 +35,32 @@ def intact(stored: dict[str, Any]) -> bool:
     return stored.keys() <= NAMES and stored.get(CHECKSUM) in (None, checksum(stored))
 
 
+def _each(value: Any, change: Callable[[Any], Any]) -> Any:
+    """Return nested dicts and lists with every value in them changed."""
+    if isinstance(value, dict):
+        return {str(name): _each(part, change) for name, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_each(part, change) for part in value]
+    return change(value)
+
+
 def _alike(value: Any) -> Any:
     """Write numbers that are equal alike, 2.0 and 2."""
-    if isinstance(value, dict):
-        return {name: _alike(part) for name, part in value.items()}
-    if isinstance(value, list):
-        return [_alike(part) for part in value]
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def rounded(value: Any) -> Any:
     """Return plain JSON data with floats of six significant digits; NaN as None, infinity as text."""
+    return _each(value, _rounded)
+
+
+def _rounded(value: Any) -> Any:
     if isinstance(value, (np.floating, np.integer, np.bool_)):
         value = value.item()
     if isinstance(value, float):
         if math.isfinite(value):
             return float(f"{value:.{DIGITS}g}")
         return None if math.isnan(value) else "inf" if value > 0 else "-inf"
-    if isinstance(value, dict):
-        return {str(name): rounded(part) for name, part in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [rounded(part) for part in value]
     if value is None or isinstance(value, (bool, int, str)):
         return value
     raise StoreError(f"Figures must be plain numbers, texts, lists and dicts, got {type(value).__name__}.")
@@ -62,11 +68,7 @@ def rounded(value: Any) -> Any:
 
 def plain(value: Any) -> Any:
     """Undo what `rounded` did to infinities."""
-    if isinstance(value, dict):
-        return {name: plain(part) for name, part in value.items()}
-    if isinstance(value, list):
-        return [plain(part) for part in value]
-    return INFINITE.get(value, value) if isinstance(value, str) else value
+    return _each(value, lambda one: INFINITE.get(one, one) if isinstance(one, str) else one)
 
 
 def text(stored: dict[str, Any]) -> bytes:

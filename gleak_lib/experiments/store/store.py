@@ -14,7 +14,6 @@ from gleak_lib.experiments import encoding, paths
 from gleak_lib.experiments.atomic import read_json, write_atomically
 from gleak_lib.experiments.specs import shapes
 from gleak_lib.experiments.specs.base import Experiment, from_json
-from gleak_lib.experiments.specs.finite import require_finite
 from gleak_lib.experiments.store import pictures
 from gleak_lib.experiments.store.document import intact, plain, rounded, text
 from gleak_lib.experiments.store.frames import frame
@@ -69,7 +68,7 @@ class Store:
         is warned of (`DamagedResultWarning`) and counts as missing: a run computes it again.
         """
         try:
-            return self._read(experiment)
+            return self._read(self.path(experiment), experiment)
         except StoreError as error:
             warnings.warn(f"{error} It counts as missing.", DamagedResultWarning, stacklevel=2)
             return None
@@ -77,8 +76,9 @@ class Store:
     def results(self, kind: str) -> Iterator[Result]:
         """Yield all finished experiments of a kind ("attack", "training" ...) in the order of their keys.
 
-        A file that cannot be used is warned of (`DamagedResultWarning`) and left out. One that is stored
-        under two spellings (`encoding.keys`) comes once.
+        A file that cannot be used, be it that nobody has imported its class, is warned of
+        (`DamagedResultWarning`) and left out. One that is stored under two spellings (`encoding.keys`) comes
+        once.
         """
         for path in sorted((self.folder / kind).glob("*.json")):
             try:
@@ -93,12 +93,10 @@ class Store:
 
         Raises:
             FileNotFoundError: If there is none.
+            NotImportedError: If no imported module defines its class, or one in it.
             StoreError: If it is damaged, was changed after it was stored, or does not belong there.
         """
-        stored = read_json(path)
-        with _damage(path):
-            experiment = from_json(stored["cell"])
-        if (result := self._read(experiment, path)) is None:
+        if (result := self._read(path)) is None:
             raise FileNotFoundError(f"{path} is not there.")
         return result
 
@@ -127,7 +125,7 @@ class Store:
             StoreError: the folder cannot be written, or figures are not finite or of another type than their
                 kind's.
         """
-        require_finite(experiment, figures)
+        shapes.require_finite(experiment, figures)
         path = self.path(experiment)
         stored = {
             "key": path.stem,
@@ -141,7 +139,7 @@ class Store:
             raise StoreError(f"{experiment.describe()} gave what cannot be stored: {problem}.")
         write_atomically(path, text(stored))
         self._failure(experiment).unlink(missing_ok=True)
-        found = self._read(experiment)
+        found = self._read(path, experiment)
         assert found is not None
         return found
 
@@ -170,7 +168,7 @@ class Store:
         found: dict[str, list[Experiment]] = {name: [] for name in Status._fields}
         for experiment in dict.fromkeys(experiments):
             try:
-                done = self._read(experiment) is not None
+                done = self._read(self.path(experiment), experiment) is not None
                 state = "done" if done else "failed" if self.failed(experiment) else "missing"
             except StoreError:
                 state = "damaged"
@@ -180,27 +178,25 @@ class Store:
     def _failure(self, experiment: Experiment) -> Path:
         return self.folder / "failed" / f"{experiment.key}.json"
 
-    def _read(self, experiment: Experiment, path: Path | None = None) -> Result | None:
-        path = path or self.path(experiment)
+    def _read(self, path: Path, asked: Experiment | None = None) -> Result | None:
         try:
             stored = read_json(path)
         except FileNotFoundError:
             return None
         with _damage(path):
             whole = intact(stored)
-            asked = from_json(stored["cell"]) == experiment and stored["key"] == path.stem in encoding.keys(
-                experiment
-            )
+            experiment = from_json(stored["cell"])
+            belongs = stored["key"] == path.stem in encoding.keys(experiment)
             figures, provenance, kept = stored["figures"], stored["provenance"], stored["examples"]
             problem = _misfit(experiment, figures, provenance)
-        if not asked:
+        if not belongs or asked not in (None, experiment):
             raise StoreError(
                 f"{path} holds the result of other values (was it renamed, or a default changed?)."
             )
         if problem or not whole:
             problem = problem or "it was changed after it was stored, its checksum differs"
             raise StoreError(f"{path} is damaged: {problem}.")
-        return Result(experiment, plain(figures), plain(provenance), pictures.load(path, kept))
+        return Result(asked or experiment, plain(figures), plain(provenance), pictures.load(path, kept))
 
 
 def _misfit(experiment: Experiment, figures: Any, provenance: Any) -> str | None:
@@ -210,9 +206,11 @@ def _misfit(experiment: Experiment, figures: Any, provenance: Any) -> str | None
 
 
 @contextlib.contextmanager
-def _damage(path: Path, what: str = "is damaged") -> Iterator[None]:
+def _damage(path: Path) -> Iterator[None]:
     """Turn whatever a damaged file makes the block raise into a `StoreError`: there is no end of that."""
     try:
         yield
+    except encoding.NotImportedError as error:
+        raise type(error)(f"{path}: {error}") from error
     except Exception as error:
-        raise StoreError(f"{path} {what} ({type(error).__name__}: {error}).") from error
+        raise StoreError(f"{path} is damaged ({type(error).__name__}: {error}).") from error

@@ -1,4 +1,4 @@
-"""Images by class, and the figures of a training on classes of different sizes."""
+"""The figures of a training on classes of different sizes."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,6 @@ import pytest
 from gleak_lib import metrics
 from gleak_lib.errors import MissingDependencyError
 from gleak_lib.experiments import TrainingExperiment, frame, run, tables
-from gleak_lib.experiments.specs.class_counts import ClassCountsExperiment
 from gleak_lib.federated import Protocol
 
 
@@ -21,15 +20,6 @@ def hospital(tmp_path, monkeypatch):
     np.savez(tmp_path / "my_hospital.npz", **arrays)
     monkeypatch.setenv("GLEAK_DATA", str(tmp_path))
     return "my_hospital"
-
-
-def test_images_are_counted_by_class_and_split(store, hospital):
-    figures = run([ClassCountsExperiment(hospital)], store)[0].figures
-    assert figures == {
-        "num_classes": 2,
-        "victims_only": False,
-        "counts": {"train": [30, 10], "val": [0, 0], "test": [6, 2]},
-    }
 
 
 def test_a_training_stores_what_a_large_class_cannot_hide(store, hospital):

@@ -12,7 +12,6 @@ from gleak_lib.errors import ParameterError
 from gleak_lib.experiments import (
     AttackExperiment,
     Context,
-    GeneratorControlExperiment,
     GeneratorExperiment,
     ReidentificationExperiment,
     TrainingExperiment,
@@ -37,9 +36,8 @@ def test_a_description_stands_in_an_attack_and_is_read_back():
         TrainingExperiment("digits"), attack=ggl(dataclasses.replace(SMALL, seed=1)), split="test"
     )
     assert other.key != CELL.key
-    control = GeneratorControlExperiment(SMALL, "digits", victims=2)
-    assert from_json(encode(control)) == control and SMALL.key == "522778bcb6af648f"
-    assert "DCGAN on digits, 3 steps, told the classes, seed 0" in control.describe()
+    assert SMALL.key == "522778bcb6af648f"
+    assert SMALL.describe() == "DCGAN on digits, 3 steps, told the classes, seed 0"
 
 
 def test_weights_are_trained_once_and_kept_outside_the_results(store, monkeypatch):
@@ -97,30 +95,6 @@ def test_a_generator_trains_on_the_training_split_alone(tmp_path, monkeypatch):
     SMALL.trained(Context(tmp_path))
     digits = datasets.load("digits")
     assert asked == [digests(digits.train.images[:])] and not asked[0] & digests(digits.test.images[:])
-
-
-def test_the_control_scores_samples_of_the_victims_classes(store):
-    cell = GeneratorControlExperiment(SMALL, "digits", victims=3, samples=700, seed=4)
-    (result,) = run([cell], store, device="cpu", progress=False)
-    digits = datasets.load("digits")
-    truth, labels = datasets.victims(digits, 3, 0, split="test")
-    made, stream = SMALL.trained(Context(store.cache)), torch.Generator().manual_seed(4)
-    for v in range(3):
-        draws = [torch.randn(n, 6, generator=stream) for n in (500, 200)]
-        samples = torch.cat([made.sample(z, labels[v].expand(len(z))) for z in draws])
-        errors = (samples - truth[v]).square().flatten(1).mean(1)
-        expected = {
-            "one sample": errors[0],
-            "mean image": (samples.mean(0) - truth[v]).square().mean(),
-            "nearest sample": errors.min(),
-        }
-        for control, mse in expected.items():
-            assert result.figures["scores"][control]["mse"][v] == pytest.approx(float(mse), rel=1e-4)
-    frame = run([cell], store, device="cpu", progress=False).frame()
-    assert list(frame["control"].unique()) == list(expected) and len(frame) == 9
-    assert (frame["rank"] >= 1).all() and result.images("nearest_sample").shape == truth.shape
-    with pytest.raises(ParameterError, match="at most 8 victims, got 9"):
-        GeneratorControlExperiment(SMALL, "digits", victims=9)
 
 
 def test_what_a_description_refuses():

@@ -5,20 +5,15 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
-
 from gleak_lib import datasets, generators, metrics
 from gleak_lib.datasets import ImageDataset
 from gleak_lib.datasets.base import SplitName
 from gleak_lib.errors import ParameterError
-from gleak_lib.experiments.context import Context
+from gleak_lib.experiments import NUMBERS, Context, Experiment, GeneratorExperiment, Output, Work, ranks
 from gleak_lib.experiments.encoding import stored_as
-from gleak_lib.experiments.specs.base import Experiment, Output, Work
 from gleak_lib.experiments.specs.fields import integers
-from gleak_lib.experiments.specs.generator import GeneratorExperiment
-from gleak_lib.experiments.specs.reidentification import ranks
 from gleak_lib.experiments.specs.scores import EXAMPLES
-from gleak_lib.experiments.specs.shapes import NUMBERS
+from torch import Tensor
 
 CONTROLS = ("one sample", "mean image", "nearest sample")
 SCORES = ("mse", "psnr", "ssim", "rank")

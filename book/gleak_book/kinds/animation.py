@@ -6,20 +6,16 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-
 from gleak_lib.attacks import Attack, Known, Resample
 from gleak_lib.attacks.engine import on_device
 from gleak_lib.attacks.noise import drawing
 from gleak_lib.attacks.objective import Problem
 from gleak_lib.attacks.step import Step
 from gleak_lib.errors import ParameterError
-from gleak_lib.experiments.context import Context
+from gleak_lib.experiments import NUMBERS, Context, Output, TrainingExperiment, WeightsExperiment, Work
 from gleak_lib.experiments.encoding import stored_as
-from gleak_lib.experiments.specs.base import Output, Work
 from gleak_lib.experiments.specs.fields import defended, integers
-from gleak_lib.experiments.specs.on_weights import WeightsExperiment, steps
-from gleak_lib.experiments.specs.shapes import NUMBERS
-from gleak_lib.experiments.specs.training import TrainingExperiment
+from gleak_lib.experiments.specs.on_weights import steps
 from gleak_lib.pixels import denormalize
 from gleak_lib.types import Observation
 

@@ -5,15 +5,10 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import torch
-
 from gleak_lib import attacks
-from gleak_lib.experiments.context import Context
+from gleak_lib.experiments import NUMBERS, Context, Output, TrainingExperiment, WeightsExperiment
 from gleak_lib.experiments.encoding import stored_as
-from gleak_lib.experiments.specs.base import Output
 from gleak_lib.experiments.specs.fields import count, integers
-from gleak_lib.experiments.specs.on_weights import WeightsExperiment
-from gleak_lib.experiments.specs.shapes import NUMBERS
-from gleak_lib.experiments.specs.training import TrainingExperiment
 
 COLUMNS = ("gradient_norm", "rms", "effective_rank", "flat")
 

@@ -4,12 +4,10 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
-
 from gleak_lib.datasets.search import check_name
-from gleak_lib.experiments.context import Context
+from gleak_lib.experiments import NUMBER, NUMBERS, Context, Experiment, Output
 from gleak_lib.experiments.encoding import stored_as
-from gleak_lib.experiments.specs.base import Experiment, Output
-from gleak_lib.experiments.specs.shapes import NUMBER, NUMBERS, TRUTH
+from gleak_lib.experiments.specs.shapes import TRUTH
 
 
 @stored_as("CensusCell")

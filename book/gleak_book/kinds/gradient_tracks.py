@@ -6,16 +6,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-
 from gleak_lib.attacks import Attack, Known
 from gleak_lib.errors import ParameterError
-from gleak_lib.experiments.context import Context
+from gleak_lib.experiments import NUMBER, NUMBERS, TEXT, AttackExperiment, Context, Experiment, Output, Work
 from gleak_lib.experiments.encoding import stored_as
-from gleak_lib.experiments.specs.attack import AttackExperiment
-from gleak_lib.experiments.specs.base import Experiment, Output, Work
-from gleak_lib.experiments.specs.gradient_watch import QUARTILES, Watch
-from gleak_lib.experiments.specs.shapes import NUMBER, NUMBERS, TEXT
 from gleak_lib.pixels import normalize
+
+from gleak_book.kinds.gradient_watch import QUARTILES, Watch
 
 WATCHABLE = {
     "noise_samples": 1,

@@ -4,14 +4,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
-
 from gleak_lib import gradients, models
 from gleak_lib.attacks.distances import cosine
 from gleak_lib.attacks.unknowns import Unknowns
 from gleak_lib.bottlenecks.base import VariationalBottleneck
 from gleak_lib.gradients.factored import by_row
 from gleak_lib.types import Grads, Observation
+from torch import Tensor
 
 QUARTILES = {"q25": 0.25, "median": 0.5, "q75": 0.75}
 

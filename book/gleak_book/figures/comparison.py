@@ -2,18 +2,17 @@
 
 from typing import TYPE_CHECKING
 
-from gleak_lib.errors import ParameterError
+from gleak_lib.plots.rows import check_rows
 from gleak_lib.plots.style import PALETTE, WIDTH, themed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pandas import DataFrame
 
-COLUMNS = ("label", "ours", "paper")
-
 
 def comparison(
     frame: "DataFrame",
+    value: str,
     *,
     xlabel: str,
     ours: str = "ours",
@@ -23,7 +22,9 @@ def comparison(
     """Draw one line a table row, with our value and the paper's on it, and their deviations as bars.
 
     Args:
-        frame: columns `label`, `ours`, `paper`, and maybe `ours_std`, `paper_std`; NaN where there is none.
+        frame: from `paper.beside`: columns `label`, v, v_paper, and maybe v_std, v_paper_std; NaN where there
+            is none.
+        value: v.
         xlabel: the quantity, with its unit.
         ours: the legend's text for our values; it should say the profile and the number of victims.
         paper: the legend's text for the paper's values.
@@ -33,18 +34,13 @@ def comparison(
         ParameterError: a column is missing, or there is no row.
         MissingDependencyError: matplotlib or seaborn is not installed.
     """
-    missing = [column for column in COLUMNS if column not in frame]
-    if missing or frame.empty:
-        raise ParameterError(
-            f"A comparison needs at least one row with {', '.join(COLUMNS)}; missing: "
-            f"{', '.join(missing) or 'rows'}."
-        )
+    check_rows(frame, ("label", value, f"{value}_paper"))
     places = list(range(len(frame)))
     with themed() as pyplot:
         figure, axes = pyplot.subplots(figsize=(WIDTH, 1.25 + 0.42 * len(frame)), layout="constrained")
         for column, text, offset, marker, color, face in (
-            ("paper", paper, -0.12, "D", PALETTE[1], "white"),
-            ("ours", ours, 0.12, "o", PALETTE[0], PALETTE[0]),
+            (f"{value}_paper", paper, -0.12, "D", PALETTE[1], "white"),
+            (value, ours, 0.12, "o", PALETTE[0], PALETTE[0]),
         ):
             axes.errorbar(
                 frame[column],

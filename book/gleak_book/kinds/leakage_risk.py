@@ -9,13 +9,9 @@ from gleak_lib.datasets import ImageDataset, RootSet
 from gleak_lib.datasets.base import SplitName
 from gleak_lib.defenses.slices import estimated_risk
 from gleak_lib.errors import ParameterError
-from gleak_lib.experiments.context import Context
+from gleak_lib.experiments import NUMBERS, TEXT, Context, Output, TrainingExperiment, WeightsExperiment
 from gleak_lib.experiments.encoding import stored_as
-from gleak_lib.experiments.specs.base import Output
 from gleak_lib.experiments.specs.fields import defended
-from gleak_lib.experiments.specs.on_weights import WeightsExperiment
-from gleak_lib.experiments.specs.shapes import NUMBERS, TEXT
-from gleak_lib.experiments.specs.training import TrainingExperiment
 
 
 @stored_as("LeakageRiskCell")

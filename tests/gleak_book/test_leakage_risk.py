@@ -1,13 +1,12 @@
 """The stored risk of layers is what the defense cuts its slices by."""
 
 import pytest
+from gleak_book.kinds import LeakageRiskExperiment
 
 from gleak_lib import datasets
 from gleak_lib.defenses import LeakageRisk, SlicePerturbation, slice_layout
 from gleak_lib.errors import ParameterError
-from gleak_lib.experiments import LeakageRiskExperiment, TrainingExperiment, encoding, run
-from gleak_lib.experiments.context import Context
-from gleak_lib.federated import Compensation, Protocol
+from gleak_lib.experiments import Context, TrainingExperiment, encoding, run
 
 ROOT = datasets.RootSet("digits", 4, seed=1)
 TRAINING = TrainingExperiment("digits", "lenet4")
@@ -27,30 +26,6 @@ def test_risks_are_stored_and_give_the_layout(store, tmp_path):
     defense = SlicePerturbation(root=ROOT, slices=20, block=8).prepare(model, dataset)
     sizes = {name: p.numel() for name, p in model.named_parameters()}
     assert defense.layout == slice_layout(sizes, 20, risk=risk, block=8)
-
-
-def test_each_training_has_a_layout_of_its_own(store, monkeypatch):
-    seen = []
-    prepare = SlicePerturbation.prepare
-
-    def spy(self, model, dataset):
-        found = prepare(self, model, dataset)
-        seen.append(found.layout)
-        return found
-
-    monkeypatch.setattr(SlicePerturbation, "prepare", spy)
-    defense = SlicePerturbation(0.3, 1e-6, slices=50, root=ROOT, block=8)
-    protocol = Protocol(
-        rounds=1, clients=20, clients_per_round=3, optimizer="sgd", val_fraction=0.0, partition="by_class",
-        samples_per_class=(1, 2), aggregation=Compensation(defense.entry_variance),
-    )  # fmt: skip
-    cells = [
-        TrainingExperiment("digits", "lenet4", protocol=protocol, defense=defense, seed=seed)
-        for seed in (0, 1)
-    ]
-    assert all(encoding.decode(encoding.encode(cell)) == cell for cell in cells)
-    results = run(cells, store, device="cpu", progress=False)
-    assert len(results) == 2 and len(seen) == 2 and seen[0] != seen[1] and None not in seen
 
 
 def test_what_cannot_be_had():

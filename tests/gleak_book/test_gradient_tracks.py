@@ -5,6 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from gleak_book.kinds import GradientTracksExperiment
+from gleak_book.kinds.gradient_tracks import recorded
+from gleak_book.kinds.gradient_watch import Watch
 
 from gleak_lib import attacks, datasets
 from gleak_lib.attacks import ATTACKS, Inferred
@@ -12,8 +15,6 @@ from gleak_lib.bottlenecks import PRECODE
 from gleak_lib.errors import ParameterError
 from gleak_lib.experiments import AttackExperiment, Context, TrainingExperiment, from_json
 from gleak_lib.experiments.encoding import encode
-from gleak_lib.experiments.specs.gradient_tracks import GradientTracksExperiment, recorded
-from gleak_lib.experiments.specs.gradient_watch import Watch
 from gleak_lib.pixels import normalize
 
 STEPS = 12
