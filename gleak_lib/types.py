@@ -27,9 +27,9 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 class ForwardPass(NamedTuple):
     """One forward pass of a model that may contain variational bottlenecks."""
 
-    logits: Tensor  # N x K
-    kl: Tensor  # N, the weighted sum of the bottlenecks' terms, sum_i beta_i KL_i (000 Eq. 6-7)
-    noise: tuple[Tensor, ...]  # one tensor a bottleneck, N x its map
+    logits: Tensor  #: N x K
+    kl: Tensor  #: N, the weighted sum of the bottlenecks' terms, sum_i beta_i KL_i (000 Eq. 6-7)
+    noise: tuple[Tensor, ...]  #: one tensor per bottleneck, N x its map
 
 
 @runtime_checkable

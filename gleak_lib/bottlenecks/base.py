@@ -24,9 +24,9 @@ SigmaForm = Literal["clipped-softplus", "softplus"]
 class Sampled(NamedTuple):
     """Output of a bottleneck: decoded features, the unweighted KL term a row, and the noise used."""
 
-    features: Tensor  # N x the shape that came in
-    kl: Tensor  # N
-    noise: Tensor  # N x map
+    features: Tensor  #: N x the shape that came in
+    kl: Tensor  #: N
+    noise: Tensor  #: N x map
 
 
 def sigma_from(raw: Tensor, form: SigmaForm = "clipped-softplus") -> Tensor:
