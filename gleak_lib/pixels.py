@@ -1,5 +1,6 @@
 """Between pixels in [0, 1] and what a model sees: (pixel - mean) / std, channel by channel."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -41,6 +42,13 @@ def spread(value: Sequence[float] | float, channels: int, what: str) -> tuple[fl
     if len(values) != channels:
         raise ShapeError(f"{what} must be one value or {channels}, one per channel, got {len(values)}.")
     return values
+
+
+def rescaling(low: float, high: float, otherwise: str) -> str:
+    """Return what to do with pixels from `low` to `high`, which are not in [0, 1]: for messages."""
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return "some are NaN or infinite"
+    return "divide them by 255" if low >= 0 and 2 < high <= 255 else otherwise
 
 
 def _per_channel(images: Tensor, values: Sequence[float], what: str) -> Tensor:

@@ -32,7 +32,7 @@ def by_name(model: nn.Module, received: Received, what: str) -> dict[str, Tensor
             "train."
         )
     given = _named(model, received, what, list(parameters), list(trained))
-    tensors = {n: torch.as_tensor(given[n]).detach() for n in trained if given[n] is not None}
+    tensors = {n: _real(given[n], n, what) for n in trained if given[n] is not None}
     shapes = {name: tuple(t.shape) for name, t in tensors.items()}
     if not shapes:
         raise GradientError(f"The {what} are None throughout: call backward() before reading .grad.")
@@ -44,12 +44,26 @@ def by_name(model: nn.Module, received: Received, what: str) -> dict[str, Tensor
         if shape != lead + own:
             raise GradientError(
                 f"The {what} of {name} have shape {shape}, expected {own} for one update, or V x {own} for V "
-                "updates stacked along a first axis, and the same for all parameters."
+                "updates stacked along a first axis, and the same for all parameters. A list must be in the "
+                "order of model.parameters()."
             )
     found = {n: p.new_zeros(lead + p.shape) for n, p in trained.items()}
     for name, tensor in tensors.items():
         found[name].copy_(tensor)
     return {name: row.unsqueeze(0) if one else row for name, row in found.items()}
+
+
+def _real(value: Any, name: str, what: str) -> Tensor:
+    try:
+        tensor = torch.as_tensor(value).detach()
+    except (TypeError, ValueError, RuntimeError):
+        raise GradientError(
+            f"The {what} of {name} must be a tensor or an array, got {type(value).__name__}; stack those of "
+            "several clients, parameter by parameter."
+        ) from None
+    if tensor.is_complex():
+        raise GradientError(f"The {what} of {name} must be real, got {tensor.dtype}.")
+    return tensor
 
 
 def _named(
@@ -75,5 +89,6 @@ def _named(
             return dict(zip(order, received, strict=True))
     raise GradientError(
         f"There are {len(received)} {what}, and the model has {len(names)} parameters, of which it trains "
-        f"{len(trained)}: send one per parameter, in the order of model.parameters()."
+        f"{len(trained)}: send one per parameter, in the order of model.parameters(); stack those of several "
+        "clients, parameter by parameter."
     )

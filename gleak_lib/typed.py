@@ -10,7 +10,7 @@ import inspect
 import numbers
 import types
 import typing
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any, TypeVar
 
@@ -22,7 +22,13 @@ from gleak_lib.errors import ParameterError
 Door = TypeVar("Door", bound=Callable[..., Any])
 
 NUMBERS: dict[Any, Any] = {bool: (bool, np.bool_), int: numbers.Integral, float: numbers.Real}
+LISTED = 6  # classes that a message names at most
 PLAIN = (bool, int, float, str, bytes, type(None), PurePath)  # of these errors show the value
+INSTEAD = {  # of types for which people pass something else
+    "Generator": "pass torch.Generator().manual_seed(...)",
+    "Inversion": 'pass a preset such as attacks.ATTACKS["ig"]',
+    "Module": "load a state dict into its model, and pass that",
+}
 
 
 def typed(door: Door) -> Door:
@@ -69,7 +75,9 @@ def _checked(function: Callable[..., Any], name: str) -> Callable[..., Any]:
                 parts = value.values()
             for part in parts:
                 if not fits(part, hint):
-                    raise ParameterError(f"{name}: {parameter} must be {shown(hint)}, got {_got(part)}.")
+                    raise ParameterError(
+                        f"{name}: {parameter} must be {shown(hint)}, got {_got(part)}{_instead(hint, part)}."
+                    )
         return function(*args, **kwargs)
 
     return door
@@ -135,6 +143,29 @@ def shown(hint: Any) -> str:
         return "a function"
     name = getattr(origin or hint, "__name__", str(hint))
     return f"{name}[{', '.join(map(shown, inner))}]" if inner else name
+
+
+def _instead(hint: Any, value: object) -> str:
+    """What to pass: by the type's name, or, of a base class of this package, some of what derives from it."""
+    if inspect.isclass(value) or inspect.isroutine(value):
+        return ""
+    for kind in typing.get_args(hint) or (hint,):
+        name = getattr(kind, "__name__", "")
+        if name in INSTEAD and (name != "Module" or isinstance(value, Mapping)):
+            return f": {INSTEAD[name]}"
+        own = inspect.isclass(kind) and kind.__module__.startswith("gleak_lib.")
+        if own and (made := list(dict.fromkeys(_concrete(kind)))):
+            return f": there is {', '.join(f'{c}(...)' for c in made[:LISTED])}" + (
+                " and others" if len(made) > LISTED else ""
+            )
+    return ""
+
+
+def _concrete(kind: type) -> Iterator[str]:
+    for derived in kind.__subclasses__():
+        if derived.__module__.startswith("gleak_lib.") and not inspect.isabstract(derived):
+            yield derived.__name__
+        yield from _concrete(derived)
 
 
 def _got(value: object) -> str:

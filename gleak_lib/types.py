@@ -27,9 +27,9 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 class ForwardPass(NamedTuple):
     """One forward pass of a model that may contain variational bottlenecks."""
 
-    logits: Tensor  # N x K
-    kl: Tensor  # N, the weighted sum of the bottlenecks' terms, sum_i beta_i KL_i (000 Eq. 6-7)
-    noise: tuple[Tensor, ...]  # one tensor a bottleneck, N x its map
+    logits: Tensor  #: N x K
+    kl: Tensor  #: N, the weighted sum of the bottlenecks' terms, sum_i beta_i KL_i (000 Eq. 6-7)
+    noise: tuple[Tensor, ...]  #: one tensor per bottleneck, N x its map
 
 
 @runtime_checkable
@@ -54,7 +54,7 @@ class GroupedModel(VariationalModel, Protocol):
 
 
 @typed
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Observation:
     """What an honest-but-curious server holds after V independent client updates (001 §II-A).
 
@@ -142,7 +142,8 @@ class Observation:
             if labels.numel() != len(like) * batch_size:
                 raise ShapeError(
                     f"labels must be V x B = {len(like)} x {batch_size} class indices, got "
-                    f"{tuple(labels.shape)}: set batch_size, or stack several updates along a first axis."
+                    f"{tuple(labels.shape)}: set batch_size, or stack several updates along a first axis; of "
+                    "one-hot rows pass labels.argmax(-1)."
                 )
             labels = labels.reshape(len(like), batch_size)
         return cls(
@@ -198,6 +199,17 @@ class Observation:
         grads = {name: (first[name].detach() - w) / (lr * local_steps) for name, w in later.items()}
         return cls.from_gradients(before, grads, **options)
 
+    def __repr__(self) -> str:
+        """What there is, without the numbers: gradients would fill pages."""
+        size = "x".join(map(str, self.input_shape))
+        known = {"labels": self.labels, "defense": self.defense, "noise": self.noise}
+        known |= {"statistics": self.statistics, "further updates": self.later or None}
+        told = ", ".join(name for name, value in known.items() if value is not None)
+        return (
+            f"<Observation of a {type(self.model).__name__}: {self.victims} victims with {self.batch_size} "
+            f"{size} images each, {len(self.gradients)} gradients, known: {told or 'nothing else'}>"
+        )
+
     @property
     def victims(self) -> int:
         """Number of independent updates, V."""
@@ -209,7 +221,7 @@ class Observation:
         return next(iter(self.gradients.values()))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Reconstruction:
     """What an attack returns, one entry a victim.
 
@@ -232,6 +244,12 @@ class Reconstruction:
     trace: Tensor
     trace_steps: Tensor
     noise: tuple[Tensor, ...] | None = None
+
+    def __repr__(self) -> str:
+        """Shapes and losses; images would fill pages."""
+        losses = ", ".join(f"{loss:.3g}" for loss in self.loss.tolist()[:8])
+        more = ", ..." if len(self.loss) > 8 else ""
+        return f"<Reconstruction: images {tuple(self.images.shape)}, loss {losses}{more}>"
 
     @property
     def failed(self) -> Tensor:

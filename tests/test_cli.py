@@ -303,7 +303,9 @@ def test_show_of_a_key_that_is_none_or_many_or_failed(checkout, capsys):
     wrong = cell.key[:10] + "zzzz"
     assert cli.main(["show", wrong]) == 2
     error = capsys.readouterr().err
-    assert f"has the key '{wrong}'. Nearest: {cell.key}, " in error and len(error) < 500
+    assert f"has the key '{wrong}'. Nearest: {cell.key}" in error and len(error) < 500
+    assert cli.main(["show", "CVB"]) == 2
+    assert "has the key 'CVB'. Keys are names of files there, without .json." in capsys.readouterr().err
     first = next(key[0] for key in sorted(keys) if sum(other[0] == key[0] for other in keys) > 1)
     assert cli.main(["show", first]) == 2
     assert f"begin with '{first}', for instance" in capsys.readouterr().err

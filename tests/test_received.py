@@ -132,6 +132,13 @@ BAD = {
         "no parameter 'module.conv.weight'.*prefix",
     ),
     "missing": (lambda g: {n: v for n, v in g.items() if n != "conv.bias"}, "lack .'conv.bias'.: give None"),
+    "texts": (
+        lambda g: g | {"conv.bias": "b"},
+        "conv.bias must be a tensor or an array, got str",
+    ),
+    "state dicts": (lambda g: [g] * 8, "of conv.weight must be a tensor .*got dict.*; stack those"),
+    "complex": (lambda g: g | {"conv.bias": g["conv.bias"] * 1j}, "conv.bias must be real, got torch.comp"),
+    "reversed": (lambda g: list(g.values())[::-1], "A list must be in the order of model.parameters"),
     "nothing": (lambda g: dict.fromkeys(g), "None throughout: call backward"),
     "count": (
         lambda g: list(g.values())[1:3],
@@ -177,3 +184,12 @@ def test_refusals_of_the_rest(model, batch):
         attacks.invert(unchanged, IG)
     with pytest.raises(GradientError, match="Every parameter of the model is frozen"):
         Observation.from_gradients(model.requires_grad_(False), grads, input_shape=SHAPE)
+
+
+def test_printing_shows_shapes_and_no_numbers(model, batch):
+    seen = attacks.observe(model, *batch, **PIXELS)
+    text = "<Observation of a Net: 3 victims with 2 1x8x8 images each, 7 gradients, known: labels>"
+    assert repr(seen) == text
+    found = attacks.invert(seen, IG)
+    losses = ", ".join(f"{loss:.3g}" for loss in found.loss.tolist())
+    assert repr(found) == f"<Reconstruction: images (3, 2, 1, 8, 8), loss {losses}>"

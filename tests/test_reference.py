@@ -12,6 +12,7 @@ import yaml
 from programs import BOOK, FIRST, blocks, execute, lines
 
 import gleak_lib
+from gleak_lib import attacks
 
 PARTS = yaml.safe_load((BOOK / "_toc.yml").read_text())["parts"]
 REFERENCE = [s["file"] for part in PARTS for c in part["chapters"] for s in c.get("sections", ())]
@@ -54,3 +55,9 @@ def test_every_public_name_is_in_the_reference(room):
             assert inspect.getdoc(value) and value.__doc__, name
         else:
             assert f".. py:data:: {name}\n\n   " in page, name
+
+
+def test_every_preset_is_explained():
+    page = (BOOK / "reference" / "attacks.md").read_text()
+    rows = re.findall(r"^\| (`.*?`) \|", page, re.MULTILINE)
+    assert sorted(re.findall(r"`(\w+)`", " ".join(rows))) == sorted(attacks.ATTACKS)

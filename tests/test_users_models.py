@@ -1,6 +1,7 @@
 """Models as users have them: what is supported, and what a sentence says of the rest."""
 
 import copy
+import dataclasses
 
 import pytest
 import torch
@@ -62,7 +63,7 @@ class _Unused(nn.Module):
 def test_dropout_is_refused_until_it_is_off():
     model = network(nn.Dropout(0.5))
     with pytest.raises(
-        ParameterError, match="1 is an active dropout layer: call model.eval.. or set its p to 0"
+        ParameterError, match="Layer 1 is active dropout: call model.eval.., or set its p to 0"
     ):
         attacks.observe(model, IMAGES, LABELS)
     assert_ordinary(attacks.observe(model.eval(), IMAGES, LABELS), model)
@@ -138,6 +139,9 @@ def test_a_loss_that_is_a_mean_already():
         ShapeError, match=r"loss must return one value per image, \(2,\), got \(\).*reduction"
     ):
         attacks.observe(network(), IMAGES, LABELS, loss=F.cross_entropy)
+    seen = dataclasses.replace(attacks.observe(network(), IMAGES, LABELS), loss=F.cross_entropy)
+    with pytest.raises(ShapeError, match="loss must return one value per image, .* got ..: make it"):
+        attacks.invert(seen, attacks.ATTACKS["ig"])
 
 
 def test_opacus_hooks():

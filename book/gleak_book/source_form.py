@@ -1,6 +1,6 @@
 """How the CVB paper's public code prepares its images, where its text leaves that open or says otherwise.
 
-Three facts (SPEC §13): pixels are normalized with the statistics of the images on disk, before resizing;
+Three facts: pixels are normalized with the statistics of the images on disk, before resizing;
 MedMNIST's sets are trained on all of their training split and validated on their own validation split;
 victims are one client's training images. A row of the paper's tables is computed so. A result of another form
 may stand in its place, with a remark. That code also shows gray images to the network three times over:

@@ -84,7 +84,8 @@ store = open_store(profile)
 # ## An attack by hand
 #
 # Four handwritten digits, a network with fresh weights, and what a server would do with the gradients. `observe` gives what the server holds: never the images, and here
-# not the labels either. `invert` runs the attack. `score` compares with the truth, which only we have.
+# not the labels either. `replace` changes settings of an attack: at most 300 steps, and a tenth of the step size after 30 steps without progress. `invert` runs
+# it. `score` compares with the truth, which only we have.
 
 # %%
 import torch
@@ -166,11 +167,13 @@ rungs = {
 # %% tags=["experiment"]
 chosen = {"victim_seed": victim_seed, "seed": seed}
 ladder = {
-    label: AttackExperiment(plain, 0, attack, victims, **chosen)
+    label: AttackExperiment(plain, attack=attack, victims=victims, **chosen)
     for label, attack in rungs.items()
 }
 few = min(movie_victims, victims)
-movie = AnimationExperiment(plain, 0, ig, few, frames, **chosen)
+movie = AnimationExperiment(
+    plain, attack=ig, victims=few, frames=frames, **chosen
+)
 experiments = [*ladder.values(), movie]
 
 # %%
@@ -236,6 +239,8 @@ glue("cosine", plots.picture(plots.traces(cosine), alt), display=False)
 # In the published run DLG and its relatives find shapes and colors of most images, under colored speckle. IG finds the picture.
 #
 # The loss shows the search itself: first the attacks with the squared distance and L-BFGS, then those with the cosine distance, whose loss is another quantity.
+# In the published run the long steps of DLG come to lower losses than the short ones of iDLG and CPL, which climb again after their lowest point. With Adam the loss falls a
+# second time where the step size shrinks, and hardly moves in the last third.
 #
 # ```{glue:figure} squared
 # :name: fig-leak-squared
@@ -329,7 +334,7 @@ networks = {
 }
 table_iii = {
     (d, defense, name): AttackExperiment(
-        networks[d, defense], 0, attack, victims, **chosen
+        networks[d, defense], attack=attack, victims=victims, **chosen
     )
     for d in datasets
     for (defense, name), attack in forms.items()
@@ -410,7 +415,7 @@ glue("table-iii", plots.picture(figure, alt), display=False)
 # attack on the plain network in both, on both image sets. Elsewhere the two differ:
 #
 # - On MNIST iDLG and IG stay below the paper's, and so does IG against the CVB. {doc}`Ours beside theirs <11_ours_beside_theirs>` says what was tried.
-# - iDLG on CIFAR-10 is above the paper's, within the paper's own spread between images.
+# - Without a defense iDLG on CIFAR-10 and CPL on both sets are above the paper's, within the paper's own spread between images; CPL has a section of its own below.
 # - Against the CVB, iDLG and CPL score low, but not as low as in the paper, unless they are run as its public code runs them ("as coded"): that code draws
 #   the bottleneck's noise anew at *every evaluation* inside a step of L-BFGS, ours once per step. L-BFGS compares gradients of successive points, so it may take (a guess, not measured) the change of the
 #   noise for curvature. The paper's 0.00 to 0.03 say how that code fails, not what the CVB withstands. None of the three attacks brings an image over the threshold in either form.
@@ -492,7 +497,11 @@ Markdown(
 short = ATTACKS["ig"].replace(max_steps=batch_steps, drop_after=plateau)
 batches = {
     size: AttackExperiment(
-        plain, 0, short, batch_images // size, size, **chosen
+        plain,
+        attack=short,
+        victims=batch_images // size,
+        batch_size=size,
+        **chosen,
     )
     for size in batch_sizes
 }
@@ -561,15 +570,15 @@ glue("batch-pictures", plots.picture(figure, alt), display=False)
 # ## Labels for free
 #
 # Why may we grant the attacker the labels? Because the last layer gives them away. Let $p_c$ be the probability that
-# the network assigns to class $c$, and $y$ the true class. The gradient of the cross-entropy
-# with respect to logit $c$ is
+# the network assigns to class $c$, and $y$ the true class. The gradient of the cross-entropy $\mathcal{L}$
+# with respect to the logit $z_c$ is
 #
 # $$ \frac{\partial \mathcal{L}}{\partial z_c} = p_c - [c = y], $$
 #
-# which is negative for the true class and for no other. The gradient of the classifier's bias is this very number, so its sign names the class. By hand, on the digits from above:
+# where $[c = y]$ is 1 for the true class and 0 for the others. It is negative for the true class and for no other. The gradient of the classifier's bias is this very number, so its sign names the class. By hand, on the digits from above:
 
 # %%
-shared = observation.gradients["head.1.bias"]
+shared = observation.gradients["head.1.bias"]  # the classifier's bias
 x = metrics.normalize(images, digits.mean, digits.std)
 p = torch.softmax(network(x), dim=1)
 truth = torch.nn.functional.one_hot(labels, 10)
@@ -582,7 +591,7 @@ assert torch.equal(attacks.infer(observation).flatten(), shared.argmin(dim=1))
 #
 # In a batch the rows are averages over images. GradInversion {cite:p}`yin2021gradinversion` takes the $B$ rows with the lowest minimum. It names each class
 # once at most, so it is made for batches in which no class stands twice, and takes none with more images than classes. *Counting* goes further: the
-# gradient also gives a mean image's features for each class, the server's own classifier says which probabilities belong to them, and linear equations then tell how *often*
+# gradient also gives mean features for each class, the server's own classifier says which probabilities belong to them, and linear equations then tell how *often*
 # each class is there {cite:p}`ma2023ilrg`.
 
 # %% tags=["experiment"]

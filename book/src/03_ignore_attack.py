@@ -15,7 +15,7 @@
 #
 # **Answer.** Those of the layers before the noise. Behind {glue:text}`late`, matching all gradients (IG) finds {glue:text}`late-ig` % of
 # the images, matching only these (*Ignore*) {glue:text}`late-ignore` %. Behind {glue:text}`early` Ignore finds {glue:text}`early-ignore` %. After {glue:text}`trained-rounds`
-# rounds of training both find {glue:text}`trained-range` %, wherever PRECODE stands. An attacker who *searches* for the noise finds far more: {doc}`08_breaking_the_bottleneck`.
+# rounds of training both find {glue:text}`trained-range` %, wherever PRECODE stands (95 % intervals in brackets). An attacker who *searches* for the noise finds far more: {doc}`08_breaking_the_bottleneck`.
 # ```
 #
 # ```{glue:figure} seen
@@ -84,10 +84,11 @@ from gleak_lib.federated import Protocol
 networks = {"no bottleneck": ()}
 for p, size in zip(positions, sizes, strict=True):
     networks[f"P={p}"] = (BOTTLENECKS[bottleneck](p, size, beta=beta),)
-protocol, keep = Protocol(rounds=training_rounds), [r for r in rounds if r]
+training = {"protocol": Protocol(rounds=training_rounds)}
+training["keep"] = [r for r in rounds if r]
 trainings = {
     (n, s): TrainingExperiment(
-        dataset, model, (), networks[n], protocol, seed=s, keep=keep
+        dataset, model, bottlenecks=networks[n], seed=s, **training
     )
     for n in networks
     for s in range(seed, seed + seeds)
@@ -95,7 +96,7 @@ trainings = {
 chosen = {"victims": victims, "victim_seed": victim_seed}
 noise = {
     (n, r): NoiseSensitivityExperiment(
-        trainings[n, seed], r, seed=seed, **chosen
+        trainings[n, seed], rounds=r, seed=seed, **chosen
     )
     for n in networks
     for r in rounds
@@ -111,19 +112,20 @@ from gleak_lib import models
 from gleak_lib.attacks import ATTACKS
 from gleak_lib.experiments import AttackExperiment
 
+budget = {"max_steps": steps, "drop_after": plateau, "tv": tv}
+ig, ignore = (ATTACKS[name].replace(**budget) for name in ("ig", "ignore"))
 masks = {}
 for n, specs in networks.items():
-    masks[n, "IG"] = ATTACKS["ig"]
+    masks[n, "IG"] = ig
     groups = tuple(models.build(model, bottlenecks=specs, seed=0).groups)
     if specs and specs[0].position in partial:
         for group in groups[len(models.before_decoder(groups)) :]:
-            masks[n, group] = ATTACKS["ig"].replace(exclude=(group,))
+            masks[n, group] = ig.replace(exclude=(group,))
     if specs:
-        masks[n, "Ignore"] = ATTACKS["ignore"]
-budget = {"max_steps": steps, "drop_after": plateau, "tv": tv}
+        masks[n, "Ignore"] = ignore
 attacked = {
     (n, mask, r, s): AttackExperiment(
-        trainings[n, s], r, attack.replace(**budget), seed=s, **chosen
+        trainings[n, s], rounds=r, attack=attack, seed=s, **chosen
     )
     for (n, mask), attack in masks.items()
     for r in rounds
@@ -139,7 +141,7 @@ Markdown(tables.note(results, profile))
 # %% [markdown]
 # ## Why sampling makes gradients stochastic
 #
-# A variational bottleneck maps features $z$ to a mean and a standard deviation, and hands on a sample,
+# The encoder $E$ of a variational bottleneck maps features $z$ to a mean and a standard deviation. A sample $b$ is drawn, and the decoder $D$ makes features $\hat z$ of it again:
 #
 # $$ b = \mu_E(z) + \sigma_E(z) \cdot \varepsilon, \qquad \varepsilon \sim \mathcal{N}(0, 1), \qquad \hat z = D(b). $$
 #
@@ -206,7 +208,7 @@ glue("similarity", plots.picture(figure, alt), display=False)
 # depends on the position: {glue:text}`kept-fresh`.
 #
 # Training raises every similarity. The table shows what goes with it: the means $\mu$ grow many times over, and at the two earlier positions $\sigma$ falls: the
-# signal grows against the noise. A KL term pulls $\mu$ towards 0, but its weight $\beta$ is small; towards which $\sigma$
+# signal grows against the noise (*RMS* is the root of the mean square over images and entries). A KL term pulls $\mu$ towards 0, but its weight $\beta$ is small; towards which $\sigma$
 # it pulls depends on its form ({doc}`04_cvb_hyperparameters`).
 
 # %% tags=["hide-input"]
@@ -249,7 +251,7 @@ for attack in (ATTACKS["ig"], ATTACKS["ignore"]):
 # %% [markdown]
 # Table I of the paper tries masks in between: leave out only the decoder, or only one of the layers behind it. Each row
 # below matches the gradients that it names, on the same images. *Entries* are the numbers that are matched; *SSIM* is a mean ± standard deviation over images; *ASR*, the attack
-# success rate, is the share of images whose reconstruction has an SSIM of at least 0.5. A dash stands for what the paper does not have.
+# success rate, is the share of images whose reconstruction has an SSIM of at least 0.5. A dash stands for what the paper's table does not have.
 #
 # ### Fresh weights
 #
@@ -270,7 +272,8 @@ cells = [
 papers = (dataset, model, bottleneck) == ("cifar10", "cnn", "precode")
 table["gradients"] = [table_i.matched(experiment) for experiment in cells]
 table["asr_paper"] = [
-    table_i.asr(experiment) if papers else None for experiment in cells
+    table_i.asr(experiment) if papers and not experiment.rounds else None
+    for experiment in cells
 ]
 both = table["mask"].isin(["IG", "Ignore"])
 short = both | (table["network"] == f"P={positions[0]}")
@@ -447,7 +450,7 @@ glue("losses", plots.picture(plots.traces(losses), alt), display=False)
 #
 # If only what stands before the decoder can be matched, then a bottleneck closer to the input leaves less to match. The price is
 # twofold. PRECODE is fully connected, so an early one sees a larger feature map and has more parameters; and it throws away where things are in the image.
-# Table II of the paper sets the three against each other. The attack is IG without a bottleneck and Ignore with one, on fresh weights.
+# Table II of the paper sets leakage, parameters and accuracy side by side. The attack is IG without a bottleneck and Ignore with one, on fresh weights.
 
 # %% tags=["hide-input"]
 strongest = table["mask"] == table["network"].map(
@@ -507,7 +510,8 @@ glue("placement", plots.picture(figure, alt), display=False)
 # ```
 #
 # The accuracies are those of the best round by validation loss. The paper trains for up to 300 rounds with early stopping, so below the `paper` profile this table is no
-# reproduction: it shows how the four models compare after equally few rounds.
+# reproduction: it shows how the four models compare after equally few rounds. The bottleneck costs {glue:text}`accuracy-cost` points then; in the paper, after longer
+# training, {glue:text}`accuracy-cost-paper`.
 
 # %% tags=["hide-input"]
 tables.show(
@@ -540,7 +544,13 @@ kept = tables.means(
     ["similarity"],
     ["network", "gradients"],
 ).groupby("network", sort=False)["similarity"]
+costs = [
+    placement[name].iloc[0] - placement[name].iloc[1:].astype(float)
+    for name in ("accuracy", "accuracy_paper")
+]
 numbers = {
+    "accuracy-cost": f"{costs[0].min():.1f} to {costs[0].max():.1f}",
+    "accuracy-cost-paper": f"at most {costs[1].max():.1f}" if papers else "–",
     "late": f"{name} at {late}",
     "early": f"{name} at {early}",
     "late-ig": rates[late, "IG"],

@@ -13,7 +13,7 @@ from gleak_lib.attacks.label_inference import linear_inputs
 from gleak_lib.errors import AttackError, GradientError, ParameterError, ShapeError
 from gleak_lib.gradients.factored import by_row
 from gleak_lib.typed import typed
-from gleak_lib.types import Observation, Reconstruction, VariationalModel
+from gleak_lib.types import Loss, Observation, Reconstruction, VariationalModel
 
 
 @typed
@@ -41,7 +41,7 @@ def check(observation: Observation) -> None:
                     "and device."
                 )
         _check_images(one)
-        _check_labels(one)
+        check_labels(one)
         _check_noise(one)
         _check_statistics(one)
     alike(updates)
@@ -67,6 +67,27 @@ def check_pixels(mean: Sequence[float], std: Sequence[float]) -> None:
 def are_indices(labels: Tensor) -> bool:
     """Return whether labels are integers, or truth values, which are 0 and 1."""
     return not (labels.is_floating_point() or labels.is_complex())
+
+
+def as_indices(labels: Tensor) -> str:
+    """Return how to make class indices of labels that are none, as the end of a message."""
+    rows = labels.dim() > 1 and labels.shape[-1] > 1 and not labels.is_complex()
+    if rows and bool(((labels == 0) | (labels == 1)).all() and (labels.sum(-1) == 1).all()):
+        return ": of one-hot rows pass labels.argmax(-1)"
+    return ": pass labels.long()" if labels.is_floating_point() else ""
+
+
+def check_loss(loss: Loss | None, logits: Tensor, labels: Tensor) -> None:
+    """Refuse a loss that does not give one value per image.
+
+    Raises:
+        ShapeError: If it does not.
+    """
+    if loss is not None and (got := tuple(loss(logits, labels).shape)) != tuple(labels.shape):
+        raise ShapeError(
+            f"loss must return one value per image, {tuple(labels.shape)}, got {got}: make it with "
+            'reduction="none"; clients share the gradient of its mean.'
+        )
 
 
 @typed
@@ -155,18 +176,28 @@ def _check_images(one: Observation) -> None:
     check_pixels(one.mean, one.std)
 
 
-def _check_labels(one: Observation) -> None:
+def check_labels(one: Observation) -> None:
+    """Refuse images that the model does not take, a loss that it cannot have, labels of no image or class.
+
+    Raises:
+        ShapeError: If there are such.
+    """
     try:
         _, classes = linear_inputs(one, one.like.new_zeros(one.batch_size, *one.input_shape))
     except RuntimeError as error:
         raise ShapeError(
-            f"The model does not run on {one.batch_size} images of shape {one.input_shape}: {error}"
+            f"The model does not run on batches of {one.batch_size} with images {one.input_shape}: {error}"
         ) from error
+    rows = one.like.new_zeros(one.batch_size, dtype=torch.long)
+    check_loss(one.loss, one.like.new_zeros(one.batch_size, classes), rows)
     if one.labels is None:
         return
     expected = (one.victims, one.batch_size)
     if (got := tuple(one.labels.shape)) != expected or not are_indices(one.labels):
-        raise ShapeError(f"labels must be {expected} class indices (V x B), got {got} {one.labels.dtype}.")
+        raise ShapeError(
+            f"labels must be {expected} class indices (V x B), got {got} {one.labels.dtype}"
+            f"{as_indices(one.labels)}."
+        )
     low, high = (int(v) for v in one.labels.aminmax())
     if low < 0 or high >= classes:
         raise ShapeError(

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from gleak_lib import metrics
 from gleak_lib.attacks.attack import Attack
+from gleak_lib.attacks.check import are_indices, as_indices
 from gleak_lib.attacks.choose import gradient_distance
 from gleak_lib.attacks.evaluation import loss_at_truth
 from gleak_lib.attacks.inversion import Inversion
@@ -57,17 +58,25 @@ def evaluate(
         perceptual: distance for lpips; None for `metrics.lpips_at_hand()`.
 
     Raises:
-        ShapeError: If truth and reconstruction differ in shape, or the truth is not in [0, 1].
+        ShapeError: If truth and reconstruction differ in shape, the truth is not in [0, 1], the observation
+            is another one, or labels are not its V x B class indices.
         AttackError: If the attack failed for a victim.
         MissingDependencyError: If pandas is not installed, or scipy with several images per victim.
     """
     labels = observation.labels if labels is None else labels
     noise = noise_of(observation) if noise is None else tuple(noise)
     perceptual = metrics.lpips_at_hand() if perceptual is None else perceptual
-    if labels is not None and labels.numel() != observation.victims * observation.batch_size:
+    victims, batch = observation.victims, observation.batch_size
+    if labels is not None and (labels.numel() != victims * batch or not are_indices(labels)):
         raise ShapeError(
-            f"labels must be {observation.victims} x {observation.batch_size} class indices, got "
-            f"{tuple(labels.shape)}."
+            f"labels must be {victims} x {batch} class indices, got {tuple(labels.shape)} {labels.dtype}"
+            f"{as_indices(labels)}."
+        )
+    if len(reconstruction.loss) != victims or reconstruction.labels.numel() != victims * batch:
+        raise ShapeError(
+            f"The observation is of {victims} x {batch} images (V x B), and the reconstruction of "
+            f"{len(reconstruction.loss)} victims with {reconstruction.labels.numel()} images: pass the "
+            "observation that was attacked."
         )
     refuse_failed(reconstruction, "the attack" if attack is None else repr(attack.name))
     values = of_victims(reconstruction, images, observation, attack, labels, noise)

@@ -4,13 +4,14 @@ An optimizer that stops above the loss of the true images and noise has failed, 
 that stops below it has found something else that explains the gradients as well.
 """
 
+import dataclasses
 import math
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
 from gleak_lib.attacks.attack import Attack
+from gleak_lib.attacks.check import check_labels
 from gleak_lib.attacks.inversion import Inversion
 from gleak_lib.attacks.objective import Objective, Problem
 from gleak_lib.attacks.precision import arithmetic
@@ -45,7 +46,7 @@ def loss_at_truth(
 
     Raises:
         ParameterError: If it is a closed form, which minimizes nothing.
-        ShapeError: If images or noise do not fit, or a pixel is NaN.
+        ShapeError: If images, labels or noise do not fit, or a pixel is NaN.
     """
     if not isinstance(attack, Attack):
         raise ParameterError(f"{attack.name!r} is a closed form: it has no loss to evaluate.")
@@ -65,7 +66,9 @@ def loss_at_truth(
     count = sum(count for _, count in objective.models)
     if given_rows != [rows * attack.noise.samples] * count:
         raise ShapeError(f"noise must be {count} tensors with {rows} rows, got {given_rows}.")
-    labels = labels.to(like.device, torch.long).reshape(victims, batch)
+    labels = labels.to(like.device).reshape(victims, batch)
+    check_labels(dataclasses.replace(observation, labels=labels))
+    labels = labels.long()
     unknowns = {"image": normalize(images.to(like), observation.mean, observation.std).reshape(shape)}
     unknowns |= attack.labels.unknowns_of(labels, observation)
     given = tuple(n.to(like) for n in noise)

@@ -1,5 +1,6 @@
 """What is compared: which gradients, by which distance, and what is known of how they came about."""
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -10,7 +11,7 @@ from torch import Tensor
 from gleak_lib import gradients as engine
 from gleak_lib.attacks.distances import DISTANCES, Distance, near_one
 from gleak_lib.attacks.estimates import ESTIMATES
-from gleak_lib.attacks.part import Part, among
+from gleak_lib.attacks.part import Part, among, of_victims
 from gleak_lib.bottlenecks import sample_noise
 from gleak_lib.defenses import Defense
 from gleak_lib.errors import ParameterError, unknown
@@ -131,8 +132,7 @@ class Match(Part):
             return self.distance
         if isinstance(self.distance, str):
             return DISTANCES[self.distance]
-        given = self.distance
-        return Distance(lambda dummy, observed, _square: given(_written_out(dummy), observed))
+        return Distance(functools.partial(_by_function, self.distance))
 
     def target(self, observation: Observation, names: Sequence[str]) -> tuple[Grads, dict[str, Tensor]]:
         """Return the observed gradients as they are matched, and what the dummies' are multiplied with."""
@@ -184,6 +184,17 @@ def times(gradient: Any, factors: Tensor | None) -> Any:
     if isinstance(gradient, Outer):
         return gradient._replace(left=gradient.left * factors[:, None, None])
     return gradient * factors.view(-1, *[1] * (gradient.dim() - 1))
+
+
+def _by_function(function: Callable[..., Tensor], dummy: FactoredGrads, observed: Grads, _square) -> Tensor:
+    grads = _written_out(dummy)
+    value = of_victims(function(grads, observed), len(next(iter(grads.values()))), "A distance")
+    if not value.requires_grad and any(g.requires_grad for g in grads.values()):
+        raise ParameterError(
+            "A distance must be differentiable in the dummy gradients, its first argument, and this one has "
+            "no gradient: leave out detach, item, argmax and the like."
+        )
+    return value
 
 
 def _written_out(gradients: FactoredGrads) -> Grads:

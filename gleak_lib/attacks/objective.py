@@ -11,6 +11,7 @@ from gleak_lib import gradients as per_victim
 from gleak_lib.attacks.distances import squared_norm
 from gleak_lib.attacks.match import Match, times
 from gleak_lib.attacks.noise import copies
+from gleak_lib.attacks.part import of_victims
 from gleak_lib.attacks.parts import Parts
 from gleak_lib.attacks.precision import Precision, mixed
 from gleak_lib.attacks.priors import Forward, Term
@@ -93,7 +94,7 @@ class Objective:
         if self.later:
             value = value / (1 + len(self.later))
         for prior in self.priors:
-            value = value + prior(x)
+            value = value + of_victims(prior(x), len(x), "A prior")
         for penalty in (attack.noise.penalty(noise, len(x)), attack.variables.penalty(unknowns)):
             value = value if penalty is None else value + penalty
         return value

@@ -7,12 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from gleak_lib import gradients as engine
-from gleak_lib.attacks.check import are_indices, check, check_pixels
+from gleak_lib.attacks.check import are_indices, as_indices, check, check_loss, check_pixels
 from gleak_lib.attacks.statistics import batch_statistics
 from gleak_lib.bottlenecks import sample_noise
 from gleak_lib.defenses import Batch, Defense
 from gleak_lib.errors import ParameterError, ShapeError
-from gleak_lib.pixels import normalize, spread
+from gleak_lib.pixels import normalize, rescaling, spread
 from gleak_lib.typed import typed
 from gleak_lib.types import Loss, Observation
 
@@ -84,13 +84,13 @@ def observe(
     if not (low >= 0 and high <= 1):
         raise ShapeError(
             f"images must be pixels in [0, 1], got [{low:.3g}, {high:.3g}]: "
-            "pass them before normalization, with mean= and std="
+            f"{rescaling(low, high, 'pass them before normalization, with mean= and std=')}."
         )
     classes = labels.reshape(-1)
     if classes.shape[0] != victims * batch_size or not are_indices(labels):
         raise ShapeError(
-            f"labels must be {victims} x {batch_size} class indices, "
-            f"got {tuple(labels.shape)} {labels.dtype}."
+            f"labels must be {victims} x {batch_size} class indices, got {tuple(labels.shape)} "
+            f"{labels.dtype}{as_indices(labels)}."
         )
     mean_, std_ = spread(mean, channels, "mean"), spread(std, channels, "std")
     check_pixels(mean_, std_)
@@ -108,17 +108,14 @@ def observe(
     if len(shape) != 2 or classes_out < 2:
         raise ShapeError(
             f"The model must return N x K logits, K at least 2, and returns {shape} for {batch_size} images."
+            + (" A single logit z is the two logits (0, z)." if shape == (batch_size, 1) else "")
         )
     if int(classes.min()) < 0 or int(classes.max()) >= classes_out:
         raise ShapeError(
             f"labels must be in [0, {classes_out - 1}] for this model's {classes_out} logits, "
             f"got [{int(classes.min())}, {int(classes.max())}]."
         )
-    if loss is not None and (got := tuple(loss(logits, classes[:batch_size]).shape)) != (batch_size,):
-        raise ShapeError(
-            f"loss must return one value per image, {(batch_size,)}, got {got}: make it with "
-            'reduction="none"; clients share the gradient of its mean.'
-        )
+    check_loss(loss, logits, classes[:batch_size])
     noise = tuple(noise_scale * n for n in sample_noise(model, x.shape[0], reference, generator))
     parts, batches = [], []
     for start in range(0, victims, CHUNK):

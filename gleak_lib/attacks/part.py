@@ -5,7 +5,9 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple, TypeVar, get_args, get_origin
 
-from gleak_lib.errors import ParameterError, nearest, unknown
+from torch import Tensor
+
+from gleak_lib.errors import ParameterError, ShapeError, nearest, unknown
 from gleak_lib.grammar import Noun
 
 Own = TypeVar("Own", bound="Part")
@@ -65,6 +67,21 @@ def fields_of(part: Any) -> dict[str, Any]:
     if not dataclasses.is_dataclass(part):
         return {}
     return {f.name: getattr(part, f.name) for f in dataclasses.fields(part)}
+
+
+def of_victims(value: Any, victims: int, what: str) -> Tensor:
+    """Return what a function of a user's gave, if it is one value per victim.
+
+    Raises:
+        ShapeError: If it is not.
+    """
+    if isinstance(value, Tensor) and value.shape == (victims,):
+        return value
+    got = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+    raise ShapeError(
+        f"{what} must return one value per victim, {(victims,)}, got {got}: sum or average over all axes but "
+        "the first, as .flatten(1).sum(1) does."
+    )
 
 
 def no_setting(owner: str, name: str, options: Iterable[str]) -> ParameterError:

@@ -24,9 +24,9 @@ SigmaForm = Literal["clipped-softplus", "softplus"]
 class Sampled(NamedTuple):
     """Output of a bottleneck: decoded features, the unweighted KL term a row, and the noise used."""
 
-    features: Tensor  # N x the shape that came in
-    kl: Tensor  # N
-    noise: Tensor  # N x map
+    features: Tensor  #: N x the shape that came in
+    kl: Tensor  #: N
+    noise: Tensor  #: N x map
 
 
 def sigma_from(raw: Tensor, form: SigmaForm = "clipped-softplus") -> Tensor:
@@ -210,3 +210,18 @@ class Bottleneck(Noun):
     def arguments(self, nouns: Callable[[Any], str] = str) -> list[str]:
         """Return the position, and what differs from the defaults."""
         return [str(self.position), *(a for a in super().arguments(nouns) if not a.startswith("position="))]
+
+
+def made(spec: Bottleneck, shape: tuple[int, ...]) -> VariationalBottleneck:
+    """Return what a specification builds behind features of `shape`.
+
+    Raises:
+        ParameterError: If it is no `VariationalBottleneck`.
+    """
+    module = spec.build(shape)
+    if not isinstance(module, VariationalBottleneck):
+        raise ParameterError(
+            f"{type(spec).__name__}.build must return a VariationalBottleneck, as self.around(...) does, got "
+            f"{type(module).__name__}."
+        )
+    return module

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 import torch
 from torch import Tensor, nn
 
-from gleak_lib.bottlenecks.base import Bottleneck, VariationalBottleneck
+from gleak_lib.bottlenecks.base import Bottleneck, VariationalBottleneck, made
 from gleak_lib.errors import ParameterError, ShapeError, unknown
 from gleak_lib.fresh import fresh
 from gleak_lib.typed import typed
@@ -109,7 +109,7 @@ def insert(
         UnknownNameError: the model has no submodule of that name.
         ShapeError: the model does not accept `input_shape`, or the features do not fit the bottleneck.
         ParameterError: bottlenecks inside the model of which it does not tell (it has no `run`), so that
-            their noise and KL term would be lost.
+            their noise and KL term would be lost; a spec that builds something else than one.
     """
     _refuse_hidden(model)
     wrapped = model if isinstance(model, Bottlenecked) else Bottlenecked(model, tuple(input_shape))
@@ -118,7 +118,7 @@ def insert(
         raise unknown("submodule", after, names)
     shape = _output_shape(wrapped.base, after, input_shape)
     reference = _reference(wrapped.base)
-    built = fresh(lambda: spec.build(shape), seed=seed, what=f"{spec} behind {after}").to(reference)
+    built = fresh(lambda: made(spec, shape), seed=seed, what=f"{spec} behind {after}").to(reference)
     name = f"bottleneck{len(wrapped.after) + 1}"
     wrapped.add_module(name, built)
     wrapped.after[name] = after

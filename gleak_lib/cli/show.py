@@ -69,8 +69,9 @@ def _find(key: str, folders: list[Path]) -> Path:
     if found:
         some = ", ".join(sorted(found)[:5])
         raise ParameterError(f"{len(found)} keys in {places} begin with {key[:80]!r}, for instance {some}.")
-    near = difflib.get_close_matches(key[:80], stored, 3, cutoff=0.0)
-    hint = f"Nearest: {', '.join(near)}." if near else "There is none at all."
+    near = difflib.get_close_matches(key[:80], stored, 3, cutoff=0.5)
+    hint = f"Nearest: {', '.join(near)}." if near else "Keys are names of files there, without .json."
+    hint = hint if stored else "There is none at all."
     raise ParameterError(f"No result in {places} has the key {key[:80]!r}. {hint}")
 
 

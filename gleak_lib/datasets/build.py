@@ -39,10 +39,10 @@ def build(
         arrays: split -> images (uint8, N x H x W or N x H x W x 3) and labels (integers, N or N x 1).
         source: where they come from; every message begins with it.
         num_classes: K; None takes it from the training labels.
-        channels: 3 replicates gray images (SPEC §2, as the CVB paper does); 1 keeps them gray.
+        channels: 3 replicates gray images (as the CVB paper does); 1 keeps them gray.
         size: height and width that all images are resized to (bilinear, antialiased).
         statistics: `resized` takes mean and std of the training images after resizing, as models see them;
-            `original` before, as the CVB paper's code does (MNIST 0.1307 / 0.3081: SPEC §13). Resizing
+            `original` before, as the CVB paper's code does (MNIST 0.1307 / 0.3081). Resizing
             smooths, so that the first std is the smaller one.
 
     Raises:

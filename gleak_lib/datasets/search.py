@@ -64,7 +64,7 @@ def load(
         channels: 3 replicates gray images, 1 keeps them gray, as `@gray` does.
         size: height and width that the images are resized to; None is what the name says, else 32.
         statistics: mean and std of the training images as models see them (`resized`), or as they lie on disk
-            (`original`, the form of the CVB paper's code: SPEC §13; not of a folder, whose images have many
+            (`original`, the form of the CVB paper's code; not of a folder, whose images have many
             sizes). An archive of victims brings its own.
 
     Raises:

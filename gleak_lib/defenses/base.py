@@ -17,32 +17,22 @@ Where = Literal["step", "update"]
 
 
 class Batch(NamedTuple):
-    """What the gradients of V updates were computed from: known to the clients, never to the server.
+    """What the gradients of V updates were computed from: known to the clients, never to the server."""
 
-    Attributes:
-        model: the network with the weights and in the mode (train or eval) that the clients used.
-        x: N x C x H x W, normalized, N = V * B with an update's images next to each other.
-        labels: N class indices.
-        victims: V, independent updates.
-        noise: the bottlenecks' noise in those passes, N x map each.
-        noise_scale: what a draw from N(0, 1) was multiplied with for that (`observe`).
-        loss: of each image; None is the cross-entropy.
-    """
-
-    model: nn.Module
-    x: Tensor
-    labels: Tensor
-    victims: int = 1
-    noise: tuple[Tensor, ...] = ()
-    noise_scale: float = 1.0
-    loss: Loss | None = None
+    model: nn.Module  #: with the weights and in the mode (train or eval) that the clients used
+    x: Tensor  #: N x C x H x W, normalized, N = V * B with an update's images next to each other
+    labels: Tensor  #: N class indices
+    victims: int = 1  #: V, independent updates
+    noise: tuple[Tensor, ...] = ()  #: the bottlenecks' noise in those passes, N x map each
+    noise_scale: float = 1.0  #: what a draw from N(0, 1) was multiplied with for that (`observe`)
+    loss: Loss | None = None  #: of each image; None is the cross-entropy
 
 
 class Privacy(NamedTuple):
     """What a privacy accountant needs of a mechanism: sigma in units of the sensitivity, and delta."""
 
-    noise_multiplier: float
-    delta: float
+    noise_multiplier: float  #: deviation of the noise over the sensitivity
+    delta: float  #: of (epsilon, delta)
 
 
 @dataclass(frozen=True)

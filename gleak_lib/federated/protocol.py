@@ -35,7 +35,7 @@ class Protocol:
         betas: Adam's.
         validation: 'clients': each client keeps a share of its images for validation, as 001's text says;
             'split': clients train on all of theirs, and the set's own validation split is measured, as that
-            paper's public code does on MedMNIST's sets (SPEC §13). There the split is dealt to the clients,
+            paper's public code does on MedMNIST's sets. There the split is dealt to the clients,
             and the mean is over their batches; here it is over the images.
         val_fraction: share of a client's images kept for validation, at least one image; not read with
             `validation='split'`. 0 keeps none: nothing is validated, no training stops early, and the best

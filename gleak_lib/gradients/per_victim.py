@@ -63,7 +63,7 @@ def prepare(model: nn.Module, batch_size: int) -> nn.Module:
     stand_ins: dict[nn.Module, nn.Module] = {}
     for name, module in list(model.named_modules(remove_duplicate=False)):
         if isinstance(module, nn.modules.dropout._DropoutNd) and module.training and module.p > 0:
-            raise ParameterError(f"{name} is an active dropout layer: call model.eval() or set its p to 0.")
+            raise ParameterError(f"Layer {name} is active dropout: call model.eval(), or set its p to 0.")
         if getattr(module, "inplace", False):
             module.inplace = False  # type: ignore[assignment]
         if module not in stand_ins:

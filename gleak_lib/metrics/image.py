@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from gleak_lib.errors import ShapeError
+from gleak_lib.pixels import rescaling
 from gleak_lib.typed import typed
 
 WINDOW, SIGMA, K1, K2 = 11, 1.5, 0.01, 0.03  # Wang et al. 2004
@@ -60,7 +61,7 @@ def ssim(pred: Tensor, target: Tensor, *, data_range: float = 1.0) -> Tensor:
 
     The mean over channels and over the pixels whose window lies inside the image, as scikit-image's
     `structural_similarity(gaussian_weights=True, sigma=1.5, use_sample_covariance=False)`, and as
-    torchmetrics 0.11, which the CVB paper used (SPEC §4); torchmetrics 1 counts the border, too (see
+    torchmetrics 0.11, which the CVB paper used; torchmetrics 1 counts the border, too (see
     `ssim_map`). Differentiable.
 
     Args:
@@ -125,7 +126,7 @@ def _similarity(x: Tensor, y: Tensor, data_range: float) -> Tensor:
 def minmax(images: Tensor) -> Tensor:
     """Stretch each image on its own, over all its channels, to [0, 1].
 
-    The CVB paper's code does so to truth and reconstruction before it scores them (SPEC §13). A constant
+    The CVB paper's code does so to truth and reconstruction before it scores them. A constant
     image has nothing to stretch and becomes 0.
 
     Args:
@@ -166,9 +167,9 @@ def _check(metric: str, pred: Tensor, target: Tensor, data_range: float) -> None
         if not math.isfinite(low) or not math.isfinite(high):
             raise ShapeError(f"{metric} needs finite images, got NaN or infinite pixels.")
         if low < -1e-6 * data_range or high > (1 + 1e-6) * data_range:
+            mend = rescaling(low / data_range, high / data_range, "call denormalize first, or clip")
             raise ShapeError(
-                f"{metric} needs images in [0, {data_range:g}], got [{low:.4g}, {high:.4g}]: call "
-                "denormalize first, or clip."
+                f"{metric} needs images in [0, {data_range:g}], got [{low:.4g}, {high:.4g}]: {mend}."
             )
 
 

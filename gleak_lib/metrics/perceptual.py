@@ -117,7 +117,7 @@ def lpips_file(net: str = "vgg") -> tuple[Path, str]:
 def lpips_at_hand() -> Perceptual | None:
     """Return LPIPS as the CVB paper has it, None where its package or its weights are not at hand.
 
-    That is VGG, on images in [0, 1], which its code passes although the metric expects [-1, 1] (SPEC §13):
+    That is VGG, on images in [0, 1], which its code passes although the metric expects [-1, 1]:
     with images mapped to [-1, 1] (`lpips(inputs="symmetric")`) the figures would not be the paper's.
     """
     path, _ = lpips_file("vgg")

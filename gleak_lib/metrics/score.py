@@ -12,6 +12,7 @@ from gleak_lib.errors import ParameterError, ShapeError
 from gleak_lib.extras import require
 from gleak_lib.metrics.image import minmax, mse, psnr, ssim
 from gleak_lib.metrics.success import SUCCESS
+from gleak_lib.pixels import rescaling
 from gleak_lib.typed import typed
 from gleak_lib.types import Reconstruction
 
@@ -118,12 +119,15 @@ def _check(pred: Tensor, target: Tensor, scaling: str) -> None:
     if scaling not in ("minmax", "none"):
         raise ParameterError(f'scaling must be "minmax" or "none", got {scaling!r}.')
     if pred.shape != target.shape or pred.ndim not in (4, 5):
+        same = pred.numel() == target.numel() and pred.shape[-3:] == target.shape[-3:]
         raise ShapeError(
             "A reconstruction and its truth must both be V x C x H x W or V x B x C x H x W, got "
-            f"{tuple(pred.shape)} and {tuple(target.shape)}."
+            f"{tuple(pred.shape)} and {tuple(target.shape)}"
+            + (f": reshape the truth to {tuple(pred.shape)}." if same else ".")
         )
     if not pred.isfinite().all():
         raise ShapeError("The reconstruction has NaN or infinite pixels: the attack diverged.")
     low, high = target.min().item(), target.max().item()
     if not (low >= 0 and high <= 1):
-        raise ShapeError(f"The truth must be in [0, 1], got [{low:.4g}, {high:.4g}]: call denormalize first.")
+        mend = rescaling(low, high, "call denormalize first")
+        raise ShapeError(f"The truth must be in [0, 1], got [{low:.4g}, {high:.4g}]: {mend}.")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from gleak_lib.bottlenecks import Bottleneck, VariationalBottleneck
+from gleak_lib.bottlenecks.base import Bottleneck, VariationalBottleneck, made
 from gleak_lib.errors import ParameterError, ShapeError
 from gleak_lib.models.layers import Init, initialize
 from gleak_lib.types import ForwardPass
@@ -50,7 +50,7 @@ class StagedModel(nn.Module):
         for position, (stage, shape) in enumerate(zip(stages, shapes, strict=True), start=1):
             self.add_module(f"stage{position}", stage)
             if position in specs:
-                self.add_module(f"bottleneck{position}", specs[position].build(shape))
+                self.add_module(f"bottleneck{position}", made(specs[position], shape))
         self.head = head
         self.positions = tuple(sorted(specs))
 

@@ -39,7 +39,7 @@ def build_own(
 
     Raises:
         ParameterError: If `place` has another form, is not to be imported or no function, does not take an
-            option, or returns no `nn.Module`.
+            option or needs another, or returns no `nn.Module`.
     """
     make = function_at(place)
     known = inspect.signature(make).parameters
@@ -52,6 +52,14 @@ def build_own(
             )
     offered = {"input_shape": tuple(input_shape), "num_classes": num_classes, "init": init}
     given = options | {name: value for name, value in offered.items() if name in known or whatever}
+
+    try:
+        inspect.signature(make).bind(**given)
+    except TypeError as error:
+        raise ParameterError(
+            f"{place}: {error}: give it a default, or pass it as an option. It gets: "
+            f"{', '.join(given) or 'nothing'}."
+        ) from None
 
     def made() -> nn.Module:
         model = make(**given)
@@ -71,14 +79,26 @@ def function_at(place: str) -> Callable[..., Any]:
         ParameterError: If there is none.
     """
     if not PLACE.fullmatch(place):
-        raise ParameterError(f"A model of your own is named module:function, got {shown(place)}.")
+        raise ParameterError(
+            f"A model of your own is named module:function, as in hospital.nets:small, got {shown(place)}."
+        )
     module, _, name = place.partition(":")
     try:
         found = getattr(importlib.import_module(module), name, None)
-    except ImportError as error:
+    except (ImportError, SyntaxError) as error:
+        if not isinstance(error, ModuleNotFoundError):
+            hint = "mend the module"
+        elif error.name == module.partition(".")[0]:
+            hint = "put its folder into PYTHONPATH"
+        elif error.name == module:
+            hint = "name it as `import` does, without .py"
+        else:
+            hint = "install what it imports"
+        raise ParameterError(f"{module} cannot be imported ({error}): {hint}.") from error
+    if isinstance(found, nn.Module):
         raise ParameterError(
-            f"{module} cannot be imported ({error}): put its folder into PYTHONPATH."
-        ) from error
+            f"{place} is a model: write a function that makes one, so that each seed has its own."
+        )
     if not callable(found):
         raise ParameterError(f"The module {module} has no function {name!r}.")
     return found

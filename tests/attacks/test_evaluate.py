@@ -59,6 +59,17 @@ def test_without_attack_labels_or_noise_there_are_fewer_columns():
     assert more["label_accuracy"].tolist() == expected.tolist() == [1.0, 1.0]
     with pytest.raises(ShapeError, match="labels must be 2 x 1 class indices, got .3,."):
         attacks.evaluate(found, images, seen, labels=torch.zeros(3))
+    with pytest.raises(ShapeError, match="torch.float32: pass labels.long"):
+        attacks.evaluate(found, images, seen, labels=labels.float())
+    with pytest.raises(ShapeError, match="labels must be in .0, .*got .50, 5"):
+        attacks.evaluate(found, images, case(share_labels=False)[0], attack=IG, labels=labels + 50)
+
+
+def test_the_observation_is_the_one_that_was_attacked():
+    seen, found, images, _ = case()
+    one = attacks.observe(seen.model, images[:1], seen.labels[:1])
+    with pytest.raises(ShapeError, match="is of 1 x 1 images .V x B., and the reconstruction of 2 victims"):
+        attacks.evaluate(found, images, one)
 
 
 def test_both_scalings():

@@ -8,7 +8,7 @@ from torch import nn
 
 from gleak_lib.attacks import ATTACKS, Attack, Match, Optimizer, TotalVariation, Variables, invert, observe
 from gleak_lib.attacks.flat import flat
-from gleak_lib.errors import ParameterError, StoreError
+from gleak_lib.errors import ParameterError, ShapeError, StoreError
 from gleak_lib.experiments import encoding
 from gleak_lib.pixels import normalize
 
@@ -79,6 +79,32 @@ def test_a_distance():
     expected = sum(g.abs().flatten(1).sum(1) for g in grads.values())
     torch.testing.assert_close(Match(taxicab).measure(twice, grads), expected)
     assert repr(IG.replace(distance=taxicab).match) == "Match(distance=taxicab)"
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        (
+            {"distance": lambda d, o: sum((d[n] - o[n]).square().sum() for n in d)},
+            ShapeError,
+            r"A distance must return one value per victim, \(3,\), got \(\): sum",
+        ),
+        (
+            {"distance": lambda d, o: taxicab({n: g.detach() for n, g in d.items()}, o)},
+            ParameterError,
+            "A distance must be differentiable .*leave out detach",
+        ),
+        (
+            {"priors": (lambda x: x.mean((2, 3, 4)),)},
+            ShapeError,
+            r"A prior must return one value per victim, \(3,\), got \(3, 1\)",
+        ),
+        ({"priors": (lambda x: 0.1,)}, ShapeError, "A prior must .*got float"),
+    ],
+)
+def test_what_is_no_distance_and_no_prior(changes, error, message):
+    with pytest.raises(error, match=message):
+        invert(seen(), IG.replace(**changes))
 
 
 def test_a_prior():

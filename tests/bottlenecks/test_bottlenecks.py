@@ -9,7 +9,7 @@ from torch.distributions import Normal
 from torch.distributions import kl_divergence as reference_kl
 
 from gleak_lib import models
-from gleak_lib.bottlenecks import CVB, PRECODE, Bottlenecked, insert, kl_divergence, sigma_from
+from gleak_lib.bottlenecks import CVB, PRECODE, Bottleneck, Bottlenecked, insert, kl_divergence, sigma_from
 from gleak_lib.errors import ParameterError, ShapeError, UnknownNameError
 from gleak_lib.models import before_decoder, parameter_groups
 
@@ -199,6 +199,18 @@ def test_groups_after_insert_follow_the_forward_pass():
     ]
     assert {n for g in model.groups.values() for n in g} == {n for n, _ in model.named_parameters()}
     assert before_decoder(tuple(parameter_groups(model))) == ("base.layer1.0", "bottleneck1.encoder")
+
+
+def test_what_builds_no_bottleneck_is_refused():
+    class Plain(Bottleneck):
+        def build(self, shape):
+            return nn.Identity()
+
+    message = "Plain.build must return a VariationalBottleneck, as self.around.* does, got Identity"
+    with pytest.raises(ParameterError, match=message):
+        insert(nn.Sequential(nn.Flatten(), nn.Linear(4, 2)), "0", Plain(), input_shape=(1, 2, 2))
+    with pytest.raises(ParameterError, match=message):
+        models.build("lenet", bottlenecks=Plain())
 
 
 def test_insert_twice():

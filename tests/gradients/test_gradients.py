@@ -185,7 +185,7 @@ def test_a_layer_used_twice_adds_up():
 
 def test_prepare_refuses_active_dropout():
     model = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(4, 2))
-    with pytest.raises(ParameterError, match="1 is an active dropout layer: call model.eval"):
+    with pytest.raises(ParameterError, match="Layer 1 is active dropout: call model.eval"):
         gradients.prepare(model, 1)
     gradients.prepare(model.eval(), 1)
 

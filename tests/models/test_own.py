@@ -27,13 +27,19 @@ def own_init(init):
 def text():
     return "no model"
 
+def wide(width):
+    return nn.Linear(2, width)
+
 number = 3
+instance = nn.Linear(2, 2)
 """
 
 
 @pytest.fixture
 def module(tmp_path, monkeypatch):
     (tmp_path / "hospital.py").write_text(SOURCE)
+    (tmp_path / "broken.py").write_text("def f(:")
+    (tmp_path / "needy.py").write_text("import no_such_module")
     monkeypatch.syspath_prepend(tmp_path)
     yield tmp_path
     sys.modules.pop("hospital", None)
@@ -54,9 +60,14 @@ def test_gives_the_functions_model_with_weights_from_the_seed(module):
 @pytest.mark.parametrize(
     ("place", "options", "message"),
     [
-        ("hospital", {}, "is named module:function, got 'hospital'"),
+        ("hospital", {}, "is named module:function, as in hospital.nets:small, got 'hospital'"),
         ("hospital:small()", {}, "is named module:function"),
         ("no_such_module:f", {}, "no_such_module cannot be imported .*put its folder into PYTHONPATH"),
+        ("hospital.nets:f", {}, "hospital.nets cannot be imported .*name it as `import` does"),
+        ("broken:f", {}, "broken cannot be imported .*mend the module"),
+        ("needy:f", {}, "needy cannot be imported .*no_such_module.*install what it imports"),
+        ("hospital:wide", {}, "hospital:wide: missing a required argument: 'width': give it a default"),
+        ("hospital:instance", {}, "hospital:instance is a model: write a function that makes one"),
         ("hospital:large", {}, "The module hospital has no function 'large'"),
         ("hospital:number", {}, "The module hospital has no function 'number'"),
         (

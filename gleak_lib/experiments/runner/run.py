@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from gleak_lib.errors import GleakError, ParameterError, StoreError, TimeLimitError
+from gleak_lib.errors import GleakError, ParameterError, StoreError, TimeLimitError, shown
 from gleak_lib.experiments import encoding
 from gleak_lib.experiments.atomic import check_writable
 from gleak_lib.experiments.context import Context, choose_device
@@ -75,9 +75,11 @@ def run(
         StoreError: At once, if results or needed weights cannot be written, or no scheduler answers; at the
             end, if experiments failed (it names them; the others are stored).
         TimeLimitError: At the end, if the time was up (it names what was left out).
-        ParameterError: If something is no experiment, or the device is not there.
+        ParameterError: If something is no experiment, the store is none, or the device is not there.
         MissingDependencyError: If a `scheduler` is given and dask.distributed is not installed.
     """
+    if not isinstance(store, Store):
+        raise ParameterError(f"run: store must be a Store, as Store(folder) is, got {shown(store)}.")
     asked = list(leaves(experiments))
     for experiment in asked:
         if not isinstance(experiment, Experiment):

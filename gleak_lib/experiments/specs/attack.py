@@ -54,7 +54,7 @@ class AttackExperiment(WeightsExperiment):
             each; they are attacked together (see `attacks.join`).
         noise_scale: what the clients multiply their bottlenecks' noise with; 0 is none (diagnosis only).
         client: the victims are images that this client of the training trains on (of its protocol and seed),
-            as those of the CVB paper's release are (SPEC §13); None draws from all training images, those
+            as those of the CVB paper's release are; None draws from all training images, those
             that clients keep for validation among them.
         split: the victims are images of `train`, `val` or `test`.
         one_per_class: no two victims share a class, and pictures of all are kept, not of the first eight.

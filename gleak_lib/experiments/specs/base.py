@@ -15,21 +15,16 @@ from gleak_lib.experiments.context import Context
 class Output(NamedTuple):
     """What an experiment gives: figures as plain numbers, maybe a few example images, parts of its time."""
 
-    figures: dict[str, Any]
-    examples: dict[str, np.ndarray] | None = None  # uint8, N x C x H x W each
-    seconds: dict[str, float] | None = None  # for the provenance, since no two runs take the same
+    figures: dict[str, Any]  #: by name
+    examples: dict[str, np.ndarray] | None = None  #: uint8, N x C x H x W each
+    seconds: dict[str, float] | None = None  #: for the provenance, since no two runs take the same
 
 
 class Work(NamedTuple):
-    """How much an experiment computes: what an estimate of its duration is made of (`runner.cost`).
+    """How much an experiment computes: what an estimate of its duration is made of (`runner.cost`)."""
 
-    Attributes:
-        groups: names of what costs alike by unit, from the narrowest group to the widest.
-        size: units; None where it is not known.
-    """
-
-    groups: tuple[tuple[Any, ...], ...]
-    size: float | None
+    groups: tuple[tuple[Any, ...], ...]  #: names of what costs alike by unit, the narrowest first
+    size: float | None  #: units; None where it is not known
 
     def under(self, kind: str) -> "Work":
         """Return the same for a kind that costs about as much: its own results tell first."""

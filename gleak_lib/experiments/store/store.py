@@ -30,10 +30,10 @@ class DamagedResultWarning(UserWarning):
 class Status(NamedTuple):
     """Which of the experiments asked for are done, missing, failed or damaged."""
 
-    done: tuple[Experiment, ...]
-    missing: tuple[Experiment, ...]
-    failed: tuple[Experiment, ...]
-    damaged: tuple[Experiment, ...]
+    done: tuple[Experiment, ...]  #: with a result
+    missing: tuple[Experiment, ...]  #: never computed
+    failed: tuple[Experiment, ...]  #: ended with an error, which `gleak show KEY` prints
+    damaged: tuple[Experiment, ...]  #: with a file that cannot be used
 
     @property
     def lacking(self) -> tuple[Experiment, ...]:
