@@ -12,8 +12,8 @@ from gleak_lib.defenses.clip import norms
 from gleak_lib.defenses.noise import normal
 from gleak_lib.errors import ParameterError
 from gleak_lib.extras import require
-from gleak_lib.gradients import per_victim_gradients, prepare
-from gleak_lib.gradients.factored import by_row
+from gleak_lib.gradients import factored_gradients, prepare
+from gleak_lib.gradients.factored import FactoredGrads, Outer, by_row, dense
 from gleak_lib.gradients.norm_layers import takes_batch_statistics
 from gleak_lib.typed import typed
 from gleak_lib.types import Grads
@@ -119,7 +119,7 @@ def _total(batch: Batch, names: tuple[str, ...], bound: float) -> Grads:
     total: Grads = {}
     for part in rows.split(max(1, ENTRIES // size)):
         noise = [n[part] for n in batch.noise]
-        grads, _ = per_victim_gradients(
+        grads, _ = factored_gradients(
             model,
             batch.x[part],
             batch.labels[part],
@@ -128,19 +128,37 @@ def _total(batch: Batch, names: tuple[str, ...], bound: float) -> Grads:
             names=names,
             loss=batch.loss,
         )
-        clipped = _clipped_sum({n: g.detach() for n, g in grads.items()}, owner[part], batch.victims, bound)
+        with torch.no_grad():
+            clipped = _clipped_sum(grads, owner[part], batch.victims, bound)
         total = {n: total[n] + g for n, g in clipped.items()} if total else clipped
     return total
 
 
-def _clipped_sum(grads: Grads, owner: Tensor, victims: int, bound: float) -> Grads:
+def _clipped_sum(grads: FactoredGrads, owner: Tensor, victims: int, bound: float) -> Grads:
     """Sum of clipped rows by owner: V x shape of rows x shape, `owner` one index in [0, V) a row."""
-    factor = (bound / (norms(grads) + 1e-6)).clamp(max=1.0)
+    parts = [g.square().sqrt() if isinstance(g, Outer) else norms({"": g}) for g in grads.values()]
+    factor = (bound / (torch.linalg.vector_norm(torch.stack(parts), dim=0) + 1e-6)).clamp(max=1.0)
     if victims == len(owner):
-        return {n: g * factor.view(-1, *[1] * (g.dim() - 1)) for n, g in grads.items()}
+        scaled = {n: _scaled(g, factor) for n, g in grads.items()}
+        return {n: dense(g) for n, g in scaled.items()}
     share = torch.zeros(victims, len(owner), dtype=factor.dtype, device=factor.device)
     share[owner, torch.arange(len(owner), device=owner.device)] = factor
-    return {n: (share @ by_row(g)).reshape(victims, *g.shape[1:]) for n, g in grads.items()}
+    return {n: _summed(g, share) for n, g in grads.items()}
+
+
+def _scaled(gradient: Tensor | Outer, factor: Tensor) -> Tensor | Outer:
+    if isinstance(gradient, Outer):
+        return gradient._replace(left=gradient.left * factor[:, None, None])
+    return gradient * factor.view(-1, *[1] * (gradient.dim() - 1))
+
+
+def _summed(gradient: Tensor | Outer, share: Tensor) -> Tensor:
+    """Weighted sums of rows, V x shape, by V x rows weights; only the sums of outer products are written."""
+    if isinstance(gradient, Outer):
+        left = (share[:, :, None, None] * gradient.left).flatten(1, 2)
+        total = left.transpose(1, 2) @ gradient.right.flatten(0, 1)
+        return total.reshape(len(share), *gradient.shape)
+    return (share @ by_row(gradient)).reshape(len(share), *gradient.shape[1:])
 
 
 def _refuse_mixing(model: nn.Module) -> None:

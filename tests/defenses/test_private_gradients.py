@@ -49,6 +49,7 @@ CASES = [
     ("cnn", {"bottlenecks": (CVB(1, beta=0.3),)}),
     ("cnn", {"bottlenecks": (PRECODE(2, 4, beta=0.3),)}),
     ("dmlp", {}),
+    ("dmlp", {"width": 64, "bottlenecks": (PRECODE(4, 8, beta=0.3),)}),  # wide enough for factors
     ("lenet", {}),
     ("resnet18", {}),
 ]
@@ -91,8 +92,9 @@ def test_observed_batches_of_several_victims(small):
     assert seen.defense.batch is None, "the server is not given what the defense was bound to"
 
 
-def test_examples_are_taken_some_at_a_time(small, monkeypatch):
-    model = small("cnn")
+@pytest.mark.parametrize(("name", "options"), [("cnn", {}), ("dmlp", {"width": 64})])
+def test_examples_are_taken_some_at_a_time(small, monkeypatch, name, options):
+    model = small(name, **options)
     x, labels, _ = examples(model)
     zeros = {n: torch.zeros(2, *p.shape) for n, p in model.named_parameters()}
     defense = DP(0.1, 0.0).bind(Batch(model, x, labels, 2))
