@@ -171,7 +171,7 @@ TINY = {
         "training_rounds": [1],
         "seeds": 1,
     },
-    "18_gallery": {"classes": [2], "defenses": ["compression(0.9)"], "width": 8, "size": 4, "steps": 3},
+    "18_gallery": {"classes": [2], "defenses": ["compression(0.9)"], "width": 8, "size": 4, "steps": [3]},
 }
 
 COLLECTING = {"11_ours_beside_theirs", "12_benchmarks"}  # they compute nothing

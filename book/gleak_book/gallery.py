@@ -15,7 +15,8 @@ from torch import Tensor
 QUALITY = 80  # of WebP
 MARK = " <b>✓</b>"
 STYLE = """
-#{id} {{ overflow-x: auto; --tile: clamp(30px, 7.2vw, 60px); }}
+#{id} {{ overflow-x: auto; --tile: clamp(30px, 7.2vw, 60px); content-visibility: auto;
+  contain-intrinsic-size: auto calc({count} * (var(--tile) + 1.1rem) + 9rem); }}
 #{id} table {{ border-collapse: collapse; margin: 0 auto; display: table; width: auto; }}
 #{id} :is(th, td) {{ padding: 1px 2px; border: 0; background: none; text-align: center;
   vertical-align: top; font-size: 0.75rem; line-height: 1.3; }}
@@ -24,7 +25,7 @@ STYLE = """
 #{id} b {{ display: inline-block; rotate: 90deg; }}
 #{id} tbody th {{ text-align: right; vertical-align: middle; padding-right: 6px; }}
 #{id} i {{ display: block; width: var(--tile); height: var(--tile); image-rendering: pixelated;
-  background-size: {count}00% 100%; }}
+  background-size: {count}00% 100%; background-position-x: var(--at); }}
 #{id} button {{ all: unset; cursor: pointer; }}
 #{id} button span {{ border-right: 1px dotted; }}
 #{id} button:focus-visible {{ outline: 2px solid; }}
@@ -53,7 +54,10 @@ SCRIPT = """
 
 @dataclass(frozen=True)
 class Gallery:
-    """A table for a notebook that carries its pictures itself, one file for each column."""
+    """A table for a notebook that carries its pictures itself, one file for each column.
+
+    A browser lays it out and decodes its files when it comes into view.
+    """
 
     source: str = field(repr=False)
 
@@ -106,25 +110,22 @@ def gallery(
     rows = []
     for row in sorted(range(len(labels)), key=labels.__getitem__):
         label = f"{labels[row]}" if names is None else names[labels[row]]
-        place = 100 * row / max(len(labels) - 1, 1)
         head = f'<th data-value="{labels[row]}">{html.escape(label)}</th>'
-        cells = [head, _cell(0, place, f"{label}, original")]
+        cells = [head, _cell(0, f"{label}, original")]
         for number, (heading, (_, scores)) in enumerate(columns.items(), 1):
             text = f"{round(scores[row], 2) + 0:.2f}".replace("-", "−")  # no -0.00
-            cells.append(_cell(number, place, f"{label}, {heading}, {text}", text, scores[row]))
-        rows.append(f"<tr>{''.join(cells)}</tr>")
+            cells.append(_cell(number, f"{label}, {heading}", text, scores[row]))
+        rows.append(f'<tr style="--at:{100 * row / max(len(labels) - 1, 1):.4g}%">{"".join(cells)}</tr>')
     return Gallery(
         f'<div id="{name}"><style>{style}</style><table><thead><tr>{"".join(heads)}</tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table><script>{SCRIPT.format(id=name)}</script></div>"
     )
 
 
-def _cell(sprite: int, place: float, alt: str, text: str = "", value: float = 0) -> str:
-    """Return a cell that shows one tile of a column's file, with words for those who cannot see it."""
-    return (
-        f'<td data-value="{value:g}"><i class="s{sprite}" role="img" aria-label="{html.escape(alt)}" '
-        f'style="background-position-x: {place:.4g}%"></i>{text}</td>'
-    )
+def _cell(sprite: int, alt: str, text: str = "", value: float = 0) -> str:
+    """Return a cell that shows its row's tile of a column's file, with words for those who cannot see it."""
+    alt = html.escape(alt)
+    return f'<td data-value="{value:.4g}"><i class="s{sprite}" role="img" aria-label="{alt}"></i>{text}</td>'
 
 
 def _sprite(images: Tensor) -> str:

@@ -86,8 +86,8 @@ def keep(folder: Path, results: Collection[str]) -> None:
     for path, entry in stored.items():
         if kept[path] != entry["examples"]:
             write_atomically(path, text(entry | {"examples": kept[path]}))
-    used = {pictures.file(folder, one["picture"]) for entry in kept.values() for one in entry.values()}
-    for path in (folder / pictures.FOLDER).glob("*.png"):
+    used = {pictures.file(folder, one) for entry in kept.values() for one in entry.values()}
+    for path in (folder / pictures.FOLDER).glob("*.*"):
         if path not in used:
             path.unlink()
 

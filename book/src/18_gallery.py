@@ -14,25 +14,24 @@
 # **Question.** What does a reconstruction under each defense look like, class by class?
 #
 # **Answer.** Of one image of each class of {glue:text}`set-first` the source's attack, IG, recognizes {glue:text}`answer-found` (SSIM 0.5 or more; means in brackets), and behind PRECODE {glue:text}`answer-precode`. For the MLP that is the attack's failure: Ignore
-# recognizes {glue:text}`ignore-mlp` there, and one division gives back every image exactly, {glue:text}`answer-many` of {glue:text}`set-many` too. In the LeNet Ignore raises the mean to {glue:text}`ignore-lenet`. A picture of noise shows what one attack did not find, and no more.
+# recognizes {glue:text}`ignore-mlp` there, and one division gives back every image exactly, of {glue:text}`set-many` {glue:text}`answer-many` too. In the LeNet Ignore raises the mean to {glue:text}`ignore-lenet`. A picture of noise shows what one attack did not find, and no more.
 # ```
 #
 # ```{glue:figure} gallery-first-mlp
 # :name: fig-gallery-first-mlp
 #
-# {glue:text}`set-first`, MLP: one image of each class, and what IG finds of it under each defense (behind PRECODE also what Ignore finds); SSIM below each picture. ✓: the closed form gives back every image of the column exactly. {glue:text}`about`. With
+# {glue:text}`set-first`, MLP: one image of each class, and what IG finds of it under each defense (behind PRECODE also what Ignore finds); SSIM below each picture. ✓: the closed form gives back every image of the column exactly. {glue:text}`about-first`. With
 # JavaScript, a click on a heading sorts the rows by it.
 # ```
 #
 # The supplement of {cite:t}`scheliga2022precode` closes with pictures: one reconstruction of each class of three image sets, for its two networks without defense and under each of its defenses (its Figures 4 to 9). This page has the same for
-# {glue:text}`set-first` and {glue:text}`set-last`, with the score below each picture, and for {glue:text}`set-many` what the closed form finds. The networks and attacks are those of {doc}`16_precode_supplement`, the defenses those of {doc}`17_training_under_defense`, which says what each costs.
+# three sets, with the score below each picture: {glue:text}`set-first` here, {glue:text}`set-many` in {doc}`../gallery_many`, {glue:text}`set-last` in {doc}`../gallery_medical`. The networks and attacks are those of {doc}`16_precode_supplement`, the defenses those of {doc}`17_training_under_defense`, which says what each costs.
 
 # %% tags=["parameters", "hide-cell"]
 profile: str = "quick"  # quick, cpu or paper
 datasets: list[str] = ["digits"]  # image sets, or your own archives
 classes: list[int] = [4]  # images of each set, of as many classes
-many: str = "digits"  # a set of many classes, for the closed form alone
-many_classes: int = 10  # images of it, of as many classes
+steps: list[int] = [30]  # of each attack, one number per set
 defenses: list[str] = [
     "gaussian(std=1e-2)",
     "compression(0.9)",
@@ -41,7 +40,6 @@ width: int = 32  # features of each hidden layer of the MLP
 activation: str = "relu"  # of the LeNet
 size: int = 16  # PRECODE's k
 beta: float = 1e-3  # weight of PRECODE's KL term
-steps: int = 30  # of each attack
 seed: int = 0  # of the models, of dummies and noise
 victim_seed: int = 0  # which images are attacked
 scaling: str = "minmax"  # or none: images scored as they are
@@ -53,6 +51,7 @@ from gleak_lib.experiments import intervals, run, tables
 from IPython.display import Markdown
 from myst_nb import glue
 
+from gleak_book.class_names import NAMES
 from gleak_book.gallery import gallery
 
 settings = parameters.check("18_gallery", globals())
@@ -68,13 +67,7 @@ from gleak_lib.attacks import ATTACKS
 from gleak_lib.client_setup import parse
 from gleak_lib.experiments import AttackExperiment, TrainingExperiment
 
-same = {
-    "lr": 0.1,
-    "drop_after": 0,
-    "milestones": (0.4, 0.7, 0.9),
-    "max_steps": steps,
-}
-ig, ignore = (ATTACKS[name].replace(**same) for name in ("ig", "ignore"))
+same = {"lr": 0.1, "drop_after": 0, "milestones": (0.4, 0.7, 0.9)}
 networks = {
     "MLP": ("dmlp", {"width": width}, f"precode(4, k={size}, beta={beta})"),
     "LeNet": (
@@ -91,20 +84,24 @@ networks = {
 methods = {}
 for network, (_, _, precode) in networks.items():
     methods[network] = {
-        "none": (parse("none"), ig),
-        "PRECODE": (parse(precode), ig),
-        "PRECODE, Ignore": (parse(precode), ignore),
-    } | {(one := parse(text)).label: (one, ig) for text in defenses}
+        "none": (parse("none"), "ig"),
+        "PRECODE": (parse(precode), "ig"),
+        "PRECODE, Ignore": (parse(precode), "ignore"),
+    } | {(one := parse(text)).label: (one, "ig") for text in defenses}
 methods["closed form"] = {
-    label: (one, ATTACKS["analytic"])
+    label: (one, "analytic")
     for label, (one, attack) in methods["MLP"].items()
-    if attack is ig
+    if attack == "ig"
 }
 
 # %% tags=["experiment"]
 chosen = {"victim_seed": victim_seed, "seed": seed, "one_per_class": True}
 attacked = {}
-for images, count in zip(datasets, classes, strict=True):
+for images, count, number in zip(datasets, classes, steps, strict=True):
+    attacks = {"analytic": ATTACKS["analytic"]} | {
+        name: ATTACKS[name].replace(**same, max_steps=number)
+        for name in ("ig", "ignore")
+    }
     for network, columns in methods.items():
         model, options, _ = networks.get(network, networks["MLP"])
         for label, (one, attack) in columns.items():
@@ -112,44 +109,20 @@ for images, count in zip(datasets, classes, strict=True):
                 images, model, options, one.bottlenecks, seed=seed
             )
             attacked[images, network, label] = AttackExperiment(
-                weights, 0, attack, count, defense=one.defense, **chosen
+                weights,
+                0,
+                attacks[attack],
+                count,
+                defense=one.defense,
+                **chosen,
             )
-
-# %% [markdown]
-# The closed form takes no steps, so that it can be tried on all classes of a set of many, behind PRECODE and under the last of the defenses.
-
-# %% tags=["experiment"]
-divided = {}
-for label in ("PRECODE", [*methods["closed form"]][-1]):
-    one, attack = methods["closed form"][label]
-    weights = TrainingExperiment(
-        many, *networks["MLP"][:2], one.bottlenecks, seed=seed
-    )
-    divided[label] = AttackExperiment(
-        weights, 0, attack, many_classes, defense=one.defense, **chosen
-    )
-experiments = list(dict.fromkeys([*attacked.values(), *divided.values()]))
+experiments = list(attacked.values())
 
 # %%
 results = run(experiments, open_store(profile))
 Markdown(tables.note(results, profile))
 
 # %% tags=["hide-input"]
-known = {
-    "cifar10": [
-        "airplane",
-        "automobile",
-        "bird",
-        "cat",
-        "deer",
-        "dog",
-        "frog",
-        "horse",
-        "ship",
-        "truck",
-    ],
-    "pneumoniamnist": ["normal", "pneumonia"],
-}
 scores = {
     place: results[experiment].figures["scores"][scaling]["ssim"]
     for place, experiment in attacked.items()
@@ -162,7 +135,12 @@ exact = {
     }
     for images in datasets
 }
-for name, images in (("first", datasets[0]), ("last", datasets[-1])):
+pages = {  # each set has one
+    "first": datasets[0],
+    "many": datasets[classes.index(max(classes))],
+    "last": datasets[-1],
+}
+for page, images in pages.items():
     for network in networks:
         found = {
             c: results[attacked[images, network, c]] for c in methods[network]
@@ -175,20 +153,20 @@ for name, images in (("first", datasets[0]), ("last", datasets[-1])):
                 c: (one.images("reconstruction"), scores[images, network, c])
                 for c, one in found.items()
             },
-            names=known.get(images),
+            names=NAMES.get(images),
             exact={
                 c
                 for c in found
                 if network == "MLP" and c.split(",")[0] in exact[images]
             },
         )
-        glue(f"gallery-{name}-{network.lower()}", table, display=False)
+        glue(f"gallery-{page}-{network.lower()}", table, display=False)
 
 # %% [markdown]
 # ```{glue:figure} gallery-first-lenet
 # :name: fig-gallery-first-lenet
 #
-# The same for the LeNet, where no closed form applies: {glue:text}`set-first`, {glue:text}`about`.
+# The same for the LeNet, where no closed form applies: {glue:text}`set-first`, {glue:text}`about-first`.
 # ```
 #
 # ## How many are recognized
@@ -214,29 +192,25 @@ shown = {
     .reset_index()
     for images, own in counted.groupby("images")
 }
-tables.show(
-    shown[datasets[0]],
-    columns={"column": "defense"} | {m: m for m in methods},
-    caption=captions[datasets[0]],
-)
+found_in = {
+    images: tables.show(
+        own,
+        columns={"column": "defense"} | {m: m for m in methods},
+        caption=captions[images],
+    )
+    for images, own in shown.items()
+}
+found_in[pages["first"]]
 
 # %% tags=["hide-input"]
-quotients = {
-    label: results[experiment].figures["scores"][scaling]["ssim"]
-    for label, experiment in divided.items()
-}
-exact[many] = {
-    label for label, values in quotients.items() if min(values) > 0.99
-}
-tried = dict.fromkeys(datasets, methods["closed form"]) | {many: quotients}
-lines = [
-    f"- MLP on {images}: every image under {', '.join(c for c in tried[images] if c in found) or 'none of them'}; not under {', '.join(c for c in tried[images] if c not in found) or 'any other'}."
+lines = {
+    images: f"MLP on {images}: every image under {', '.join(c for c in methods['closed form'] if c in found) or 'none of them'}; not under {', '.join(c for c in methods['closed form'] if c not in found) or 'any other'}"
     for images, found in exact.items()
-]
+}
 Markdown(
     "**What a closed form gives back exactly** (SSIM above 0.99 for every image):\n\n"
-    + "\n".join(lines)
-    + "\n- LeNet: no image, since no linear layer is given the pixels."
+    + "".join(f"- {line}.\n" for line in lines.values())
+    + "- LeNet: no image, since no linear layer is given the pixels."
 )
 
 # %% [markdown]
@@ -247,101 +221,57 @@ Markdown(
 # entries as they are, is the other way round: at a hundredth the closed form recognizes {glue:text}`hundredth-closed`, IG {glue:text}`hundredth-ig`. Whether a network still trains on such gradients is the question of {doc}`17_training_under_defense`; what stronger
 # attacks find there, that of {doc}`09_what_stands`.
 #
-# ## The other set
+# ## The other sets
 #
-# ```{glue:figure} gallery-last-mlp
-# :name: fig-gallery-last-mlp
-#
-# The MLP on {glue:text}`set-last`, as in {numref}`fig-gallery-first-mlp`.
-# ```
-#
-# ```{glue:figure} gallery-last-lenet
-# :name: fig-gallery-last-lenet
-#
-# The LeNet on {glue:text}`set-last`.
-# ```
-
-# %% tags=["hide-input"]
-tables.show(
-    shown[datasets[-1]],
-    columns={"column": "defense"} | {m: m for m in methods},
-    caption=captions[datasets[-1]],
-)
-
-# %% [markdown]
-# ## All classes of a set of many
-#
-# ```{admonition} One image of each class, and what one division finds (open to see)
-# :class: dropdown
-#
-# {glue:}`gallery-many`
-#
-# {glue:text}`set-many`: the MLP with PRECODE, and under the last of the defenses; SSIM below each picture, ✓ where every image comes back exactly. Fresh weights, no steps, {glue:text}`about-many`.
-# ```
-
-# %% tags=["hide-input"]
-first = results[divided["PRECODE"]]
-table = gallery(
-    first.figures["labels"],
-    first.images("truth"),
-    {
-        label: (results[one].images("reconstruction"), quotients[label])
-        for label, one in divided.items()
-    },
-    exact=exact[many],
-)
-glue("gallery-many", table, display=False)
-tables.show(
-    pandas.DataFrame(
-        {
-            "defense": label,
-            "found": f"{sum(value >= 0.5 for value in values)} of {len(values)}",
-            "ssim": sum(values) / len(values),
-            "least": min(values),
-        }
-        for label, values in quotients.items()
-    ),
-    columns={
-        "defense": "defense",
-        "found": "recognized",
-        "ssim": "mean SSIM",
-        "least": "smallest SSIM",
-    },
-    digits={"ssim": 2, "least": 2},
-    caption=f"The closed form on one image of each of {many_classes} classes of {many}: MLP, fresh weights, profile {profile}. Recognized: SSIM 0.5 or more.",
-)
+# {doc}`../gallery_many` shows all {glue:text}`classes-many` classes of {glue:text}`set-many`, {doc}`../gallery_medical` {glue:text}`set-last`. Over so many images as in the former what is said above is no accident of ten pictures: behind PRECODE IG recognizes
+# {glue:text}`many-precode-mlp` of the MLP, Ignore {glue:text}`many-ignore-mlp`, and in the LeNet Ignore {glue:text}`many-ignore-lenet`.
 
 # %% tags=["hide-input"]
 said = {
-    (row.network, row.column): row.text
-    for row in counted[counted["images"] == datasets[0]].itertuples()
+    (row.images, row.network, row.column): row.text
+    for row in counted.itertuples()
 }
+first, many, last = pages.values()
 answers = {"found": "none", "precode": "PRECODE"}
-ignored = scores[datasets[0], "LeNet", "PRECODE, Ignore"]
+ignored = scores[first, "LeNet", "PRECODE, Ignore"]
+divided = scores[many, "closed form", "PRECODE"]
 quoted = {"gaussian": "gaussian std=1e-2", "hundredth": "compression p=0.99"}
 numbers = (
     {
-        f"answer-{key}": f"{said['MLP', column]} of the MLP and {said['LeNet', column]} of the LeNet"
+        f"answer-{key}": f"{said[first, 'MLP', column]} of the MLP and {said[first, 'LeNet', column]} of the LeNet"
         for key, column in answers.items()
     }
     | {
-        f"{key}-{name}": said.get((network, column), intervals.MISSING)
+        f"{key}-{name}": said.get((first, network, column), intervals.MISSING)
         for key, column in quoted.items()
         for name, network in {"ig": "MLP", "closed": "closed form"}.items()
     }
     | {
-        "answer-many": f"all {many_classes}"
+        f"many-{key}-{network.lower()}": said[many, network, column]
+        for key, column in {
+            "precode": "PRECODE",
+            "ignore": "PRECODE, Ignore",
+        }.items()
+        for network in networks
+    }
+    | {
+        "answer-many": f"all {len(divided)}"
         if "PRECODE" in exact[many]
-        else f"{sum(value > 0.99 for value in quotients['PRECODE'])} of {many_classes}",
-        "ignore-mlp": said["MLP", "PRECODE, Ignore"],
+        else f"{sum(value > 0.99 for value in divided)} of {len(divided)}",
+        "ignore-mlp": said[first, "MLP", "PRECODE, Ignore"],
         "ignore-lenet": f"{sum(ignored) / len(ignored):.2f}",
-        "set-many": many,
-        "about-many": f"hidden layers of {width}, profile {profile}",
-        "set-first": datasets[0],
-        "set-last": datasets[-1],
-        "about": f"Fresh weights, first model, {steps:,} steps, k = {size}, β = {beta:g}, hidden layers of {width}, profile {profile}",
     }
 )
+for page, images in pages.items():
+    place = datasets.index(images)
+    numbers |= {
+        f"set-{page}": images,
+        f"classes-{page}": f"{classes[place]}",
+        f"steps-{page}": f"{steps[place]:,}",
+        f"exact-{page}": lines[images],
+        f"about-{page}": f"Fresh weights, first model, {steps[place]:,} steps, k = {size}, β = {beta:g}, hidden layers of {width}, profile {profile}",
+    }
+    glue(f"found-{page}", found_in[images], display=False)
 for key, text in numbers.items():
     glue(key, text, display=False)
 
@@ -350,8 +280,8 @@ for key, text in numbers.items():
 #
 # - One image of each class and one model of each network: pictures to look at, no rates. Intervals are in {doc}`05_attacks_and_defenses` and {doc}`09_what_stands`.
 # - Fresh weights, known labels, gradients of one image. In training a gradient is the mean over a batch of 64, on which the noise of `dp` is 64 times smaller.
-# - {glue:text}`about`. The source has wider layers; which weights it attacked it does not say.
-# - CIFAR-100, the source's third set, stands here under the closed form alone. Under IG its 100 classes are part of the profile `paper`.
+# - {glue:text}`about-first`. The source has wider layers; which weights it attacked it does not say.
+# - The images of {glue:text}`set-many` are attacked in {glue:text}`steps-many` steps, those of {glue:text}`set-first` in {glue:text}`steps-first`.
 #
 # ## Take-away
 #

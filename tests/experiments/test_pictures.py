@@ -44,6 +44,18 @@ def test_a_file_shows_the_images_side_by_side(store):
     np.testing.assert_array_equal(sheet, np.concatenate(list(NOISE.transpose(0, 2, 3, 1)), axis=1))
 
 
+SMOOTH = np.linspace(0, 200, 32).astype(np.uint8) + np.arange(40, dtype=np.uint8)[:, None, None, None]
+MANY = np.broadcast_to(SMOOTH, (40, 3, 32, 32)).copy()
+
+
+def test_a_gallery_of_many_color_images_comes_back_nearly_and_takes_little_room(store):
+    store.put(CELL, {}, {}, {"truth": MANY, "reconstruction": MANY})
+    found, small = store.get(CELL).examples["truth"], _one(store)
+    assert small.suffix == ".webp" and found.shape == MANY.shape
+    assert np.abs(found.astype(int) - MANY).mean() < 3
+    assert pictures.save(store.folder, {"gray": MANY[:, :1]})["gray"].keys() == {"picture", "shape"}
+
+
 def test_the_same_images_are_kept_once(store):
     store.put(CELL, {}, {}, {"truth": NOISE, "reconstruction": NOISE ^ 1})
     store.put(Toy(7.0), {}, {}, {"truth": NOISE.copy(), "reconstruction": NOISE ^ 2})
@@ -81,14 +93,16 @@ DAMAGES = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_damaged_pictures_are_reported_and_mended(store, damage):
-    store.put(CELL, {}, {}, {"truth": NOISE})
+@pytest.mark.parametrize("images", [NOISE, MANY], ids=["png", "webp"])
+def test_damaged_pictures_are_reported_and_mended(store, damage, images):
+    store.put(CELL, {}, {}, {"truth": images})
+    before = store.get(CELL).examples["truth"]
     DAMAGES[damage](_one(store))
     with pytest.warns(DamagedResultWarning, match=f"{CELL.key}.*is missing or damaged.*counts as missing"):
         assert store.get(CELL) is None
     assert store.status([CELL]).damaged == (CELL,)
-    store.put(CELL, {}, {}, {"truth": NOISE})
-    np.testing.assert_array_equal(store.get(CELL).examples["truth"], NOISE)
+    store.put(CELL, {}, {}, {"truth": images})
+    np.testing.assert_array_equal(store.get(CELL).examples["truth"], before)
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,13 @@
 """The chapters on training under defense and the gallery: what they train and attack."""
 
+import json
+import re
+
 import pytest
 
 from gleak_lib.bottlenecks import PRECODE
 from gleak_lib.chapters import PROFILES, experiments, profiles
-from gleak_lib.experiments import AttackExperiment, CommunicationCostExperiment, TrainingExperiment
+from gleak_lib.experiments import AttackExperiment, CommunicationCostExperiment, TrainingExperiment, paths
 
 TRAINING, GALLERY = "17_training_under_defense", "18_gallery"
 ALIKE = {"size": 16, "beta": 1e-3, "width": 32}
@@ -15,8 +18,8 @@ ROUNDS = ALIKE | {
     "seeds": 2,
     "defenses": ["clip(1)"],
 }
-PICTURES = ALIKE | {"datasets": ["digits", "cifar10"], "classes": [3, 10], "defenses": ["compression(0.9)"]}
-PICTURES |= {"many": "cifar100", "many_classes": 100}
+PICTURES = ALIKE | {"datasets": ["digits", "cifar100"], "classes": [3, 100], "steps": [5, 7]}
+PICTURES |= {"defenses": ["compression(0.9)"]}
 
 
 def declared(kind, name, values):
@@ -59,38 +62,32 @@ def test_the_gallery_attacks_one_image_of_each_class_under_every_defense():
     found = declared(AttackExperiment, GALLERY, PICTURES)
     assert {(c.training.dataset, c.victims, c.one_per_class, c.rounds) for c in found} == {
         ("digits", 3, True, 0),
-        ("cifar10", 10, True, 0),
         ("cifar100", 100, True, 0),
     }
-    methods = {}
+    methods = {"digits": {}, "cifar100": {}}
     for cell in found:
         setup = "PRECODE" if cell.training.bottlenecks else str(cell.defense)
-        methods.setdefault((cell.training.model, setup), set()).add(cell.attack.name)
-    assert methods == {
-        ("dmlp", "none"): {"ig", "analytic"},
-        ("dmlp", "PRECODE"): {"ig", "ignore", "analytic"},
-        ("dmlp", "compression()"): {"ig", "analytic"},
-        ("lenet", "none"): {"ig"},
-        ("lenet", "PRECODE"): {"ig", "ignore"},
-        ("lenet", "compression()"): {"ig"},
-    }
+        own = methods[cell.training.dataset]
+        own.setdefault((cell.training.model, setup), set()).add(cell.attack.name)
+    assert (
+        methods["digits"]
+        == methods["cifar100"]
+        == {
+            ("dmlp", "none"): {"ig", "analytic"},
+            ("dmlp", "PRECODE"): {"ig", "ignore", "analytic"},
+            ("dmlp", "compression()"): {"ig", "analytic"},
+            ("lenet", "none"): {"ig"},
+            ("lenet", "PRECODE"): {"ig", "ignore"},
+            ("lenet", "compression()"): {"ig"},
+        }
+    )
 
 
-def test_the_set_of_many_classes_meets_the_closed_form_alone():
-    found = {c for c in declared(AttackExperiment, GALLERY, PICTURES) if c.training.dataset == "cifar100"}
-    assert {(c.training.model, c.attack.name) for c in found} == {("dmlp", "analytic")}
-    assert {(bool(c.training.bottlenecks), str(c.defense)) for c in found} == {
-        (True, "none"),
-        (False, "compression()"),
-    }
-    twice = PICTURES | {"many": "cifar10", "many_classes": 10}  # part of what is attacked anyway
-    cells = experiments(GALLERY, twice)
-    assert len({cell.key for cell in cells}) == len(cells)
-
-
-def test_attacks_of_the_gallery_that_take_steps_share_one_schedule():
-    steps = [c for c in declared(AttackExperiment, GALLERY, PICTURES) if c.attack.name != "analytic"]
-    assert len({c.attack.schedule for c in steps}) == len({c.attack.optimizer for c in steps}) == 1
+def test_attacks_of_the_gallery_that_take_steps_share_one_schedule_per_set():
+    found = [c for c in declared(AttackExperiment, GALLERY, PICTURES) if c.attack.name != "analytic"]
+    schedules = {(c.training.dataset, c.attack.schedule.max_steps, c.attack.schedule) for c in found}
+    assert {one[:2] for one in schedules} == {("digits", 5), ("cifar100", 7)} and len(schedules) == 2
+    assert len({c.attack.optimizer for c in found}) == 1
 
 
 @pytest.mark.parametrize("name", [TRAINING, GALLERY])
@@ -98,3 +95,14 @@ def test_attacks_of_the_gallery_that_take_steps_share_one_schedule():
 def test_the_experiments_of_every_profile(name, profile):
     cells = experiments(name, profiles.load(name, profile))
     assert len({cell.key for cell in cells}) == len(cells)
+
+
+@pytest.mark.parametrize("page", ["gallery_many", "gallery_medical"])
+def test_pages_of_the_gallery_take_what_its_notebook_has(page):
+    book = paths.root() / "book"
+    notebook = json.loads((book / "chapters" / f"{GALLERY}.ipynb").read_text(encoding="utf-8"))
+    outputs = [one for cell in notebook["cells"] for one in cell.get("outputs", [])]
+    glued = {one.get("metadata", {}).get("scrapbook", {}).get("name") for one in outputs}
+    text = (book / f"{page}.md").read_text(encoding="utf-8")
+    asked = set(re.findall(rf"{GALLERY}.ipynb::([\w-]+)|{{glue:any}} ([\w-]+)", text))
+    assert len(asked) >= 6 and {one or other for one, other in asked} <= glued

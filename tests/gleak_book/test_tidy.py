@@ -83,8 +83,8 @@ def test_only_what_is_shown_keeps_its_pictures(filled):
 
 
 def test_nothing_is_taken_out_where_something_shown_is_damaged(filled):
-    digest = json.loads(filled.path(Toy(2)).read_text())["examples"]["reconstruction"]["picture"]
-    pictures.file(filled.folder, digest).write_bytes(b"")
+    entry = json.loads(filled.path(Toy(2)).read_text())["examples"]["reconstruction"]
+    pictures.file(filled.folder, entry).write_bytes(b"")
     before = {path: path.read_bytes() for path in filled.folder.rglob("*.*")}
     with pytest.raises(StoreError, match="missing or damaged"):
         tidy.keep(filled.folder, {_name(Toy(1)), _name(Toy(2))})

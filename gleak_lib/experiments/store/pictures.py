@@ -1,7 +1,9 @@
-"""Example images as PNG files that are named by their content, so that the same images are kept once.
+"""Example images as files that are named by their content, so that the same images are kept once.
 
-A file holds N images side by side, without loss; every attack on the same victims refers to the same file of
-originals. A stored result names file and shape: `{"picture": "0123456789abcdef", "shape": [N, C, H, W]}`.
+A file holds N images side by side; every attack on the same victims refers to the same file of originals. A
+stored result names file and shape: `{"picture": "0123456789abcdef", "shape": [N, C, H, W]}`. Files are PNG,
+without loss. A gallery of more than 32 color images is there to be looked at, and its results have the
+scores: it is WebP with loss, a fifth of the size, and its entry has `"format": "webp"`, too.
 """
 
 import hashlib
@@ -21,6 +23,8 @@ from gleak_lib.experiments.atomic import write_atomically
 FOLDER = "pictures"  # of a store, beside the folders of the kinds
 NAME = re.compile(r"[0-9a-f]{16}")
 PIXELS = 2**26  # of one file: more is no set of examples, and would fill the memory
+GALLERY = 33  # color images of one file, from which on it may lose something
+QUALITY = 80  # of WebP
 
 
 def save(folder: Path, examples: Mapping[str, np.ndarray]) -> dict[str, dict[str, Any]]:
@@ -39,14 +43,18 @@ def save(folder: Path, examples: Mapping[str, np.ndarray]) -> dict[str, dict[str
             raise StoreError(
                 f"{name} must be a few images, uint8 N x C x H x W, got {images.dtype} {images.shape}."
             )
-        digest = _digest(images)
-        write_atomically(file(folder, digest), _png(images))
-        kept[name] = {"picture": digest, "shape": list(images.shape)}
+        entry: dict[str, Any] = {"picture": _digest(images), "shape": list(images.shape)}
+        data = _encoded(images, "PNG", optimize=True)
+        if len(images) >= GALLERY and images.shape[1] == 3:
+            data = _encoded(images, "WEBP", quality=QUALITY, method=6)
+            entry |= {"picture": _name(data), "format": "webp"}
+        write_atomically(file(folder, entry), data)
+        kept[name] = entry
     return kept
 
 
 def load(path: Path, kept: Any) -> dict[str, np.ndarray] | None:
-    """Return the images of a result, bit for bit as they were saved; None where it keeps none.
+    """Return the images of a result as they were saved, of galleries nearly; None where it keeps none.
 
     Args:
         path: the result's file, `<kind>/<key>.json` in the store's folder.
@@ -62,12 +70,12 @@ def load(path: Path, kept: Any) -> dict[str, np.ndarray] | None:
     return {str(name): _picture(path, entry) for name, entry in kept.items()}
 
 
-def file(folder: Path, digest: str) -> Path:
-    """Return the file of a picture in a store's folder."""
-    return folder / FOLDER / f"{digest}.png"
+def file(folder: Path, entry: Mapping[str, Any]) -> Path:
+    """Return the file of what a result says of a picture, in a store's folder."""
+    return folder / FOLDER / f"{entry['picture']}.{'webp' if entry.get('format') == 'webp' else 'png'}"
 
 
-def _png(images: np.ndarray) -> bytes:
+def _encoded(images: np.ndarray, form: str, **options: Any) -> bytes:
     """N images (or planes, where they are not RGB) side by side: H x NW x 3, or H x NCW."""
     from PIL import Image  # torchvision brings it
 
@@ -77,7 +85,7 @@ def _png(images: np.ndarray) -> bytes:
         images.transpose(2, 0, 3, 1).reshape(h, -1, 3) if rgb else images.transpose(2, 0, 1, 3).reshape(h, -1)
     )
     buffer = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(sheet)).save(buffer, "PNG", optimize=True)
+    Image.fromarray(np.ascontiguousarray(sheet)).save(buffer, form, **options)
     return buffer.getvalue()
 
 
@@ -90,11 +98,14 @@ def _picture(path: Path, entry: Any) -> np.ndarray:
             raise ValueError("no picture has such a name or shape")
     except Exception as error:  # there is no end of what damage can raise
         raise StoreError(f"{path} is damaged: it refers to pictures by {entry!r} ({error}).") from error
-    there = file(path.parents[1], digest)
+    there = file(path.parents[1], entry)
     expected = ((n * w, h), "RGB") if c == 3 else ((n * c * w, h), "L")
     try:
         regular(there)
-        with Image.open(io.BytesIO(there.read_bytes()), formats=["PNG"]) as picture:
+        data, lossy = there.read_bytes(), there.suffix == ".webp"
+        if lossy and _name(data) != digest:
+            raise ValueError("it holds other images")
+        with Image.open(io.BytesIO(data), formats=["WEBP" if lossy else "PNG"]) as picture:
             if (picture.size, picture.mode) != expected:  # known before anything is unpacked
                 raise ValueError(f"{picture.size} {picture.mode} instead of {expected}")
             sheet = np.asarray(picture)
@@ -105,12 +116,14 @@ def _picture(path: Path, entry: Any) -> np.ndarray:
     images = sheet.reshape(h, n, w, 3).transpose(1, 3, 0, 2) if c == 3 else None
     images = sheet.reshape(h, n, c, w).transpose(1, 2, 0, 3) if images is None else images
     images = np.ascontiguousarray(images)
-    if _digest(images) != digest:
+    if not lossy and _digest(images) != digest:
         raise StoreError(f"{path}: {there} is missing or damaged (it holds other images).")
     return images
 
 
 def _digest(images: np.ndarray) -> str:
-    return hashlib.sha256(f"{images.shape}".encode() + np.ascontiguousarray(images).tobytes()).hexdigest()[
-        :16
-    ]
+    return _name(f"{images.shape}".encode() + np.ascontiguousarray(images).tobytes())
+
+
+def _name(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
