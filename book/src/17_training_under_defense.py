@@ -168,7 +168,14 @@ lines = [
     for r, value in enumerate(results[experiment].figures[name])
 ]
 curves = pandas.DataFrame(lines)
-for name, images in (("first", datasets[0]), ("last", datasets[-1])):
+ends = curves.groupby(["images", "row", "line", "column", "seed"], sort=False)
+ends = ends.tail(1)  # the last round of each training
+pages = {
+    "first": datasets[0],
+    "middle": datasets[len(datasets) // 2],
+    "last": datasets[-1],
+}
+for name, images in pages.items():
     figure = figures.curves(
         curves[curves["images"] == images], ylabel="accuracy %"
     )
@@ -186,13 +193,14 @@ for (images, network, label), own in test.groupby(
         results[trainings[images, network, label, s]]
         for s in range(seed, seed + seeds)
     ]
-    last = own[own["round"] == own["round"].max()]["value"]
-    trained = curves[
-        (curves["images"] == images)
-        & (curves["row"] == network)
-        & (curves["line"] == label)
-        & (curves["column"] == "train")
-    ]
+    last = {
+        column: found_last["value"]
+        for column, found_last in ends[
+            (ends["images"] == images)
+            & (ends["row"] == network)
+            & (ends["line"] == label)
+        ].groupby("column")
+    }
     reached = [
         next(
             (
@@ -213,11 +221,9 @@ for (images, network, label), own in test.groupby(
             "images": images,
             "network": network,
             "defense": label,
-            "test": last.mean(),
-            "test_std": last.std(ddof=0),
-            "train": trained[trained["round"] == own["round"].max()][
-                "value"
-            ].mean(),
+            "test": last["test"].mean(),
+            "test_std": last["test"].std(ddof=0),
+            "train": last["train"].mean(),
             "reached": ", ".join("–" if r is None else f"{r}" for r in reached),
             "kilobytes": bytes_ / 1000,
             "megabytes": bytes_ * steps * clients_per_round / 1e6,
@@ -291,6 +297,12 @@ tables.show(
 # Bytes and seconds do not follow the accuracy. With PRECODE's two linear layers the MLP sends {glue:text}`mlp-growth` times as many bytes, the small LeNet {glue:text}`lenet-growth` times as many. And DP-SGD needs the gradient of each image alone, with which
 # a step of the MLP takes tens of times as long here. Its $\varepsilon$ after these rounds is {glue:text}`epsilon`: noise of this strength is no promise of privacy.
 #
+# ```{glue:figure} curves-middle
+# :name: fig-training-middle
+#
+# The same on {glue:text}`set-middle`.
+# ```
+#
 # ```{glue:figure} curves-last
 # :name: fig-training-last
 #
@@ -319,8 +331,9 @@ for images, network in list(captions)[len(networks) :]:
 # The same seeds with and without, so that images, clients and first weights agree:
 
 # %% tags=["hide-input"]
-ends = test[test["round"] == test.groupby("images")["round"].transform("max")]
-wide = ends.pivot_table("value", ["images", "row", "seed"], "line", sort=False)
+wide = ends[ends["column"] == "test"].pivot_table(
+    "value", ["images", "row", "seed"], "line", sort=False
+)
 gains = wide.drop(columns="none").sub(wide["none"], axis=0)
 cost = (
     gains.stack()
@@ -393,6 +406,7 @@ stuck = [
 ]
 numbers = {
     "set-first": start,
+    "set-middle": pages["middle"],
     "set-last": end,
     "rounds-first": f"{training_rounds[0]}",
     "rounds-last": f"{training_rounds[-1]}",
@@ -442,7 +456,7 @@ for key, text in numbers.items():
 # - {glue:text}`about-rounds`: who learns slower, not where it ends. The source trains until nothing improves.
 # - Three seeds give a range, no interval, and a source of chance that is shared: the same seeds have the same clients.
 # - Defenses act on each local step. A client that defends the update of a round instead sends the same bytes once a round, and learns differently: compressing whole updates is a likely cause of the collapse that {doc}`05_attacks_and_defenses` discusses.
-# - Two small networks, and of the three image sets of the source two: CIFAR-100 is part of the profile `paper`. Strengths are those of the other chapters, not tuned for these networks.
+# - Two small networks. Strengths are those of the other chapters, not tuned for these networks.
 #
 # ## Take-away
 #
