@@ -183,8 +183,8 @@ rows = [
 ]
 counted = pandas.DataFrame(rows)
 captions = {
-    images: f"Images recognized (SSIM 0.5 or more) and, in brackets, their mean SSIM: {images}, one image of each of {count} classes, {steps:,} steps, profile {profile}. The closed form is of the MLP."
-    for images, count in zip(datasets, classes, strict=True)
+    images: f"Images recognized (SSIM 0.5 or more) and, in brackets, their mean SSIM: {images}, one image of each of {count} classes, {number:,} steps, profile {profile}. The closed form is of the MLP."
+    for images, count, number in zip(datasets, classes, steps, strict=True)
 }
 shown = {
     images: own.pivot(index="column", columns="network", values="text")
