@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from gleak_lib import datasets, metrics
 from gleak_lib.errors import ParameterError
-from gleak_lib.experiments import intervals
+from gleak_lib.experiments import Experiment, Results, intervals
 from gleak_lib.extras import require
 
 from gleak_book import paper
@@ -27,6 +27,7 @@ NAMES = {
     "pld-muted": "PLD, muted",
 }
 MEAN_IMAGE = "mean image"
+SHOWN = np.array([0.05, 0.25, 0.5, 1])  # of the rounds of a long training
 AVERAGED = 5_000  # training images that the mean image is the mean of, at most
 
 
@@ -82,6 +83,56 @@ def scored(frame: "DataFrame", by: Sequence[str], values: Sequence[str] = ("psnr
             row[f"{name}_text"] = intervals.said(row[name], low, high, 2 if name == "ssim" else 1)
         rows.append(row)
     return require("pandas", "metrics").DataFrame(rows)
+
+
+def curves(
+    results: Results, trainings: Mapping[tuple[Any, ...], Experiment], names: Sequence[str]
+) -> "DataFrame":
+    """Return the test accuracy of trainings in percent, a row per evaluated round.
+
+    Args:
+        results: of these trainings.
+        trainings: by keys of as many parts as `names`.
+        names: columns for these parts; round and accuracy follow.
+    """
+    rows = [
+        (*key, number, 100 * share)
+        for key, training in trainings.items()
+        for number, share in enumerate(results[training].figures["test_accuracy"])
+        if share is not None and not math.isnan(share)
+    ]
+    return require("pandas", "metrics").DataFrame(rows, columns=[*names, "round", "accuracy"])
+
+
+def late(curves: "DataFrame") -> "DataFrame":
+    """Return each training's mean accuracy over the evaluations in the last quarter of its rounds.
+
+    Args:
+        curves: images, protection, victim (of a training its seed), round, accuracy.
+    """
+    keys = ["images", "protection", "victim"]
+    last: Any = curves[curves["round"] >= 0.75 * curves["round"].max()].groupby(keys, sort=False)["accuracy"]
+    return last.mean().reset_index()
+
+
+def over_rounds(curves: "DataFrame", late: "DataFrame", theirs: "DataFrame") -> "DataFrame":
+    """Return a line a training: accuracy after some rounds, late with its interval, and in the source.
+
+    Args:
+        curves, late: see there; several seeds are averaged.
+        theirs: images, protection, accuracy.
+    """
+    by, rounds = ["images", "protection"], curves["round"].unique()
+    some = sorted({min(rounds, key=lambda r, end=end: abs(r - end)) for end in rounds.max() * SHOWN})
+    means: Any = curves[curves["round"].isin(some)].groupby([*by, "round"])["accuracy"].mean().unstack()
+    table = scored(late, by, ["accuracy"]).merge(means.add_prefix("round ").reset_index(), on=by)
+    known = theirs.set_index(by)["accuracy"].to_dict()
+    table["theirs"] = [
+        intervals.said(known.get((images, name), math.nan), math.nan, math.nan, 1)
+        for images, name in table[by].to_numpy()
+    ]
+    table["late"] = table["accuracy_text"]
+    return table[[*by, *(f"round {r}" for r in some), "late", "theirs"]]
 
 
 def wide(ours: "DataFrame", theirs: "DataFrame", value: str, digits: int) -> "DataFrame":
