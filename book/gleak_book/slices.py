@@ -154,27 +154,23 @@ def wide(ours: "DataFrame", theirs: "DataFrame", value: str, digits: int) -> "Da
     return require("pandas", "metrics").DataFrame(list(lines.values())).fillna(intervals.MISSING)
 
 
-def differences(
-    frame: "DataFrame", one: str, other: str, value: str, *, column: str, each: Sequence[str]
-) -> np.ndarray:
-    """Return `value` of the rows `one` minus that of the rows `other`, pair by pair.
+def differences(frame: "DataFrame", one: str, other: str, value: str) -> np.ndarray:
+    """Return `value` of the kind `one` minus that of the kind `other`, victim by victim of each image set.
 
     Args:
-        frame: a row per victim or training.
-        one, other: values of `column`.
+        frame: kind, images, victim (of a training its seed), `value`; several rows of a victim are averaged.
+        one, other: kinds.
         value: name of the compared column.
-        column: the column that tells both apart.
-        each: columns that make a pair; several rows of one are averaged.
 
     Raises:
         ParameterError: If there is no pair.
     """
     means: list[Any] = [
-        frame[frame[column] == name].groupby(list(each))[value].mean() for name in (one, other)
+        frame[frame["kind"] == name].groupby(["images", "victim"])[value].mean() for name in (one, other)
     ]
     found = (means[0] - means[1]).dropna().to_numpy(float)
     if not len(found):
-        raise ParameterError(f"No rows of {one!r} and {other!r} in {column} belong together.")
+        raise ParameterError(f"No rows of {one!r} and {other!r} belong together.")
     return found
 
 
@@ -208,27 +204,30 @@ class Claim:
     at_most: float = math.inf
 
 
-def claims(about: str, values: Mapping[str, Mapping[str, np.ndarray]], **words: float) -> list[Claim]:
-    """Return the source's claims about `privacy` or `accuracy`.
+def claims(about: str, frame: "DataFrame", value: str, **words: float) -> list[Claim]:
+    """Return the source's claims (`paper/slices_claims.csv`): about a kind, or how much it is above another.
 
     Args:
-        about: one of the two.
-        values: our values of each claim, by its key in `paper/slices_claims.csv`.
-        words: what is written into the sentences.
-
-    Raises:
-        KeyError: If the values of a claim are missing.
+        about: `privacy`, `accuracy`, or `lasting`, the accuracy of long trainings.
+        frame: kind, images, victim, `value`, and in which column a row is shown (`shown`); a claim has values
+            in the columns that have its kinds.
+        value: name of the column that the claims are about.
+        words: what is written into sentences and kinds.
     """
-    rows: Any = paper.table("slices_claims")
-    return [
-        Claim(
-            row["claim"].format(**words),
-            row["theirs"],
-            values[row["key"]],
-            **{name: row[name] for name in ("at_least", "at_most") if not math.isnan(row[name])},
-        )
-        for row in rows[rows["about"] == about].to_dict("records")
-    ]
+    rows: Any = paper.table("slices_claims").fillna({"other": ""})
+    found = []
+    for row in rows[rows["about"] == about].to_dict("records"):
+        one, other = (row[name].format(**words) for name in ("one", "other"))
+        values = {
+            str(shown): differences(those, one, other, value)
+            if other
+            else those.loc[those["kind"] == one, value].to_numpy(float)
+            for shown, those in frame.groupby("shown", sort=False)
+            if {one, other or one} <= set(those["kind"])
+        }
+        bounds = {name: row[name] for name in ("at_least", "at_most") if not math.isnan(row[name])}
+        found.append(Claim(row["claim"].format(**words), row["theirs"], values, **bounds))
+    return found
 
 
 def judged(claims: Sequence[Claim], digits: int = 1) -> "DataFrame":

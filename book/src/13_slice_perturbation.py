@@ -230,8 +230,8 @@ for v in variances:
         levels[v, label] = TrainingExperiment(
             first, model, network, protocol=by, seed=seed, defense=defense
         )
-rarer = 5 if long_rounds > training_rounds else 1  # evaluations
-more = {"rounds": long_rounds, "evaluate_every": rarer * evaluate_every}
+apart = evaluate_every * (5 if long_rounds > training_rounds else 1)
+more = {"rounds": long_rounds, "evaluate_every": apart}
 pursued = ("none", "slices, not compensated", "slices")
 longer = {
     (name, label, i): dataclasses.replace(
@@ -761,20 +761,16 @@ columns = {
     "ssim_theirs": "theirs ",
 }
 said = f"{victims} images under {draws} draw{'s' * (draws > 1)} of the noise each, {steps:,} steps, profile {profile}. In brackets 95 % intervals."
-tables.show(
-    cuts[cuts["study"] == "slicing"],
-    columns=columns,
-    digits={"psnr_theirs": 1, "ssim_theirs": 2},
-    caption=f"GIA on slices cut by size or by risk (root sets of {root} images): {said}",
-)
-
-# %% tags=["hide-input"]
-tables.show(
-    cuts[cuts["study"] != "slicing"],
-    columns=columns,
-    digits={"psnr_theirs": 1, "ssim_theirs": 2},
-    caption=f"GIA on slices cut by the risk on other root sets; biased ones have {root} images: {said}",
-)
+by_size = cuts["study"] == "slicing"
+studies = {
+    f"GIA on slices cut by size or by risk (root sets of {root} images)": by_size,
+    f"GIA on slices cut by the risk on other root sets; biased ones have {root} images": ~by_size,
+}
+for title, rows in studies.items():
+    caption = f"{title}: {said}"
+    digits = {"psnr_theirs": 1, "ssim_theirs": 2}
+    form = {"columns": columns, "digits": digits, "caption": caption}
+    display(tables.show(cuts[rows], **form))
 
 # %% [markdown]
 # These intervals are those of single settings; differences image by image stand with the verdicts below.
@@ -872,7 +868,7 @@ lasted = wang.curves(results, longer, ["images", "protection", "victim"])
 lasted["training"] = lasted["images"] + ", " + lasted["protection"]
 curves = tables.means(lasted, ["accuracy"], ["training", "round"])
 figure = figures.levels(curves, **axes)
-alt = "Test accuracy over many rounds without a defense and with slices, compensated or not. Without a defense it rises first, and stays highest."
+alt = "Test accuracy over many rounds without a defense and with slices, compensated or not."
 glue("lasts", plots.picture(figure, alt), display=False)
 
 # %% [markdown]
@@ -889,22 +885,24 @@ rounds_ = [c for c in table if c.startswith("round ")]
 tables.show(
     table,
     digits=dict.fromkeys(rounds_, 1),
-    caption=f"Test accuracy in percent over {long_rounds:,} rounds, noise on Δθ, {long_seeds} training{'s' * (long_seeds > 1)} each, profile {profile}; in brackets 95 % intervals. Theirs: Table II A, 2,000 rounds.",
+    caption=f"Test accuracy in percent over {long_rounds:,} rounds, noise on Δθ, {long_seeds} training{'s' * (long_seeds > 1)} each, profile {profile}. Theirs: Table II A, 2,000 rounds.",
 )
 
 # %% tags=["hide-input"]
-pair = {"column": "protection", "each": ["images", "victim"]}
-values = {
-    key: {"late": wang.differences(late, one, other, "accuracy", **pair)}
-    for key, one, other in [
-        ("slices", "none", "slices"),
-        ("slices, not compensated", "slices", "slices, not compensated"),
-    ]
-}
-lasting_claims = wang.judged(wang.claims("lasting", values))
+held = late.assign(kind=late["protection"], shown="late")
+lasting_claims = wang.judged(wang.claims("lasting", held, "accuracy"))
 tables.show(
     lasting_claims,
-    caption=f"The same trainings: differences in points of the late accuracy, training by training, on {', '.join(lasting)}, {long_rounds:,} rounds, noise on Δθ, profile {profile}. In brackets 95 % intervals over {len(values['slices']['late'])} pairs of trainings.",
+    caption=f"The same trainings: differences in points of the late accuracy, training by training, on {', '.join(lasting)}, {long_rounds:,} rounds, {long_seeds} seed{'s' * (long_seeds > 1)}, noise on Δθ, profile {profile}. In brackets 95 % intervals, which a single pair has not.",
+)
+
+# %% tags=["remove-input"]
+ended = late.groupby(["images", "protection"], sort=False)["accuracy"].mean()
+Markdown(
+    "\n".join(
+        f"- On {name} no defense is at {ended[name, 'none']:.1f} % late, compensated slices at {ended[name, 'slices']:.1f} %, and slices that are not compensated at {ended[name, 'slices, not compensated']:.1f} %."
+        for name in lasting
+    )
 )
 
 # %% tags=["hide-input"]
@@ -984,7 +982,7 @@ lines = [
 Markdown(
     "Can many tiny clients be trained at once? On one core:\n\n"
     + ("\n".join(lines) or "- not measured")
-    + "\n\nThe last figure is a bound: what a processor spends is arithmetic, not overhead, and clients with weights of their own make less use of it, not more. So the loop stays the choice on a processor, and a gain of ten times is out of reach there; on a GPU, where a stacked step is one recorded graph, it was not measured."
+    + "\n\nThe last figure bounds what torch's convolutions leave to gain on a processor: ten times is out of reach, and stacking loses, because clients with weights of their own share no convolution. So the loop stays the choice there; on a GPU, where a stacked step is one recorded graph, it was not measured."
 )
 
 # %% tags=["remove-input"]
@@ -1013,63 +1011,29 @@ Markdown(
 # ## Claims and verdicts
 
 # %% tags=["hide-input"]
-alike = {"column": "setting", "each": ["images", "victim"]}
-values = {
-    key: {
-        a: wang.differences(found[found["against"] == a], *two, "psnr", **pair)
-        for a in methods
-    }
-    for key, two in {
-        "muted": ("PLD, muted", "PLD"),
-        "DP-G": ("slices", "DP-G"),
-        "GC": ("slices", "GC"),
-    }.items()
-}
-for key, kind, *two in [
-    ("cut", "slicing", "layer-size", "sensitivity"),
-    ("small", "root", f"{min(sizes)}", f"{root}"),
-    ("large", "root", f"{root}", f"{max(sizes)}"),
-    ("bias", "bias", f"{biases[-1]}", f"{biases[0]}"),
-]:
-    rows = slicing[slicing["study"] == kind]
-    values[key] = {"GIA": wang.differences(rows, *two, "psnr", **alike)}
-rows, two = (
-    knowing[knowing["strategy"] == "compensated"],
-    ("slices", "slices, clipped"),
-)
-values["clip"] = {"GIA": wang.differences(rows, *two, "psnr", **pair)}
+compensated = knowing[knowing["strategy"] == "compensated"]
+compared = [
+    found.assign(kind=found["protection"], shown=found["against"]),
+    slicing.assign(kind=slicing["study"] + " " + slicing["setting"]),
+    compensated.assign(kind="compensated " + compensated["protection"]),
+]
+compared = pandas.concat(compared).fillna({"shown": "GIA"})
 words = {"small": min(sizes), "root": root, "large": max(sizes)}
 words |= {"most": biases[-1], "least": biases[0]}
-privacy = wang.judged(wang.claims("privacy", values, **words))
+privacy = wang.judged(wang.claims("privacy", compared, "psnr", **words))
 tables.show(
     privacy,
     caption=f"Claims about privacy, differences of PSNR in dB, image by image: {victims} images of each set, profile {profile}. In brackets 95 % intervals.",
 )
 
 # %% tags=["hide-input"]
-under = {r: learned[learned["reading"].isin([r, "–"])] for r in readings}
-values = {
-    key: {
-        r: wang.differences(rows, one, other, "accuracy", **pair)
-        for r, rows in under.items()
-        if other in set(rows["protection"])
-    }
-    for key, one, other in [
-        ("slices", "none", "slices"),
-        ("GC", "none", "GC"),
-        ("PLD", "slices", "PLD"),
-        ("slices, not compensated", "slices", "slices, not compensated"),
-        ("slices, clipped", "slices", "slices, clipped"),
-        ("Q", "slices", f"slices, Q={aspects[0]:g}"),
-    ]
-} | {
-    k: {
-        r: rows.loc[rows["protection"] == k, "accuracy"].to_numpy()
-        for r, rows in under.items()
-    }
-    for k in ("DP-G", "DP-L")
-}
-utility = wang.judged(wang.claims("accuracy", values, aspect=aspects[0]))
+learned["kind"] = learned["protection"]
+both = [learned[learned["reading"].isin([r, "–"])] for r in readings]
+both = [rows.assign(shown=r) for r, rows in zip(readings, both, strict=True)]
+utility = wang.claims(
+    "accuracy", pandas.concat(both), "accuracy", aspect=aspects[0]
+)
+utility = wang.judged(utility)
 tables.show(
     utility,
     caption=f"Claims about accuracy, in points or percent, training by training: {', '.join(trained)}, {training_rounds:,} rounds, {seeds} seeds, noise on Δθ or on Δθ/η, profile {profile}. In brackets 95 % intervals.",
