@@ -122,7 +122,7 @@ def over_rounds(curves: "DataFrame", late: "DataFrame", theirs: "DataFrame") -> 
         curves, late: see there; several seeds are averaged.
         theirs: images, protection, accuracy.
     """
-    by, rounds = ["images", "protection"], curves["round"].unique()
+    by, rounds = ["images", "protection"], curves["round"].to_numpy()
     some = sorted({min(rounds, key=lambda r, end=end: abs(r - end)) for end in rounds.max() * SHOWN})
     means: Any = curves[curves["round"].isin(some)].groupby([*by, "round"])["accuracy"].mean().unstack()
     table = scored(late, by, ["accuracy"]).merge(means.add_prefix("round ").reset_index(), on=by)
@@ -132,7 +132,8 @@ def over_rounds(curves: "DataFrame", late: "DataFrame", theirs: "DataFrame") -> 
         for images, name in table[by].to_numpy()
     ]
     table["late"] = table["accuracy_text"]
-    return table[[*by, *(f"round {r}" for r in some), "late", "theirs"]]
+    shown: Any = table[[*by, *(f"round {r}" for r in some), "late", "theirs"]]
+    return shown
 
 
 def wide(ours: "DataFrame", theirs: "DataFrame", value: str, digits: int) -> "DataFrame":

@@ -56,6 +56,11 @@ samples: int = 10  # at most, of each of a client's two classes
 local_batch: int = 20  # images at most
 training_rounds: int = 2  # federated rounds
 lasting: list[str] = ["digits"]  # trained for longer, too
+pursued: list[str] = [
+    "none",
+    "slices",
+    "slices, not compensated",
+]  # which trainings go on there
 long_rounds: int = 4  # of these trainings
 long_seeds: int = 1  # of each of them
 evaluate_every: int = 1  # rounds
@@ -232,7 +237,6 @@ for v in variances:
         )
 apart = evaluate_every * (5 if long_rounds > training_rounds else 1)
 more = {"rounds": long_rounds, "evaluate_every": apart}
-pursued = ("none", "slices, not compensated", "slices")
 longer = {
     (name, label, i): dataclasses.replace(
         planned[kind], protocol=planned[kind].protocol.replace(**more)
@@ -829,7 +833,7 @@ tables.show(
 rises = {
     (label if label == "none" else f"{label}, {reading}", i): experiment
     for (name, reading, label, i), experiment in trainings.items()
-    if name == first and label in pursued
+    if name == first and label in ("none", "slices, not compensated", "slices")
 }
 axes = {"level": "round", "value": "accuracy", "xlabel": "round"}
 axes |= {"ylabel": "test accuracy %", "by": "training", "log": False}
@@ -898,12 +902,8 @@ tables.show(
 
 # %% tags=["remove-input"]
 ended = late.groupby(["images", "protection"], sort=False)["accuracy"].mean()
-Markdown(
-    "\n".join(
-        f"- On {name} no defense is at {ended[name, 'none']:.1f} % late, compensated slices at {ended[name, 'slices']:.1f} %, and slices that are not compensated at {ended[name, 'slices, not compensated']:.1f} %."
-        for name in lasting
-    )
-)
+ended = [f"{name} with {kind} {v:.1f} %" for (name, kind), v in ended.items()]
+Markdown(f"Late accuracies: {'; '.join(ended)}.")
 
 # %% tags=["hide-input"]
 swept = results.frame(levels, label=["level", "protection"])
