@@ -216,11 +216,9 @@ trainings = {
 }
 
 # %% [markdown]
-# Between the two readings lie four powers of ten. Each variance between them gets one seed. Noise that is not taken out adds up from round to round, so some trainings go on for longer, as long as the paper's in the profiles `cpu` and `paper`:
+# Between the two readings lie four powers of ten. Each variance between them gets one seed:
 
 # %% tags=["experiment", "hide-input"]
-import dataclasses
-
 first = trained[0]
 levels = {}
 for v in variances:
@@ -235,6 +233,13 @@ for v in variances:
         levels[v, label] = TrainingExperiment(
             first, model, network, protocol=by, seed=seed, defense=defense
         )
+
+# %% [markdown]
+# Noise that is not taken out adds up from round to round, so some trainings go on, at `cpu` and `paper` for as many rounds as the paper's:
+
+# %% tags=["experiment", "hide-input"]
+import dataclasses
+
 apart = evaluate_every * (5 if long_rounds > training_rounds else 1)
 more = {"rounds": long_rounds, "evaluate_every": apart}
 longer = {
