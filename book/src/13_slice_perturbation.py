@@ -905,11 +905,6 @@ tables.show(
     caption=f"The same trainings: differences in points of the late accuracy, training by training, on {', '.join(lasting)}, {long_rounds:,} rounds, {long_seeds} seed{'s' * (long_seeds > 1)}, noise on Δθ, profile {profile}. In brackets 95 % intervals, which a single pair has not.",
 )
 
-# %% tags=["remove-input"]
-ended = late.groupby(["images", "protection"], sort=False)["accuracy"].mean()
-ended = [f"{name} with {kind} {v:.1f} %" for (name, kind), v in ended.items()]
-Markdown(f"Late accuracies: {'; '.join(ended)}.")
-
 # %% tags=["hide-input"]
 swept = results.frame(levels, label=["level", "protection"])
 swept["accuracy"] *= 100
