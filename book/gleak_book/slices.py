@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from gleak_lib import datasets, metrics
 from gleak_lib.errors import ParameterError
-from gleak_lib.experiments import intervals
+from gleak_lib.experiments import Experiment, Results, intervals
 from gleak_lib.extras import require
 
 from gleak_book import paper
@@ -27,6 +27,7 @@ NAMES = {
     "pld-muted": "PLD, muted",
 }
 MEAN_IMAGE = "mean image"
+SHOWN = np.array([0.05, 0.25, 0.5, 1])  # of the rounds of a long training
 AVERAGED = 5_000  # training images that the mean image is the mean of, at most
 
 
@@ -84,6 +85,57 @@ def scored(frame: "DataFrame", by: Sequence[str], values: Sequence[str] = ("psnr
     return require("pandas", "metrics").DataFrame(rows)
 
 
+def curves(
+    results: Results, trainings: Mapping[tuple[Any, ...], Experiment], names: Sequence[str]
+) -> "DataFrame":
+    """Return the test accuracy of trainings in percent, a row per evaluated round.
+
+    Args:
+        results: of these trainings.
+        trainings: by keys of as many parts as `names`.
+        names: columns for these parts; round and accuracy follow.
+    """
+    rows = [
+        (*key, number, 100 * share)
+        for key, training in trainings.items()
+        for number, share in enumerate(results[training].figures["test_accuracy"])
+        if share is not None and not math.isnan(share)
+    ]
+    return require("pandas", "metrics").DataFrame(rows, columns=[*names, "round", "accuracy"])
+
+
+def late(curves: "DataFrame") -> "DataFrame":
+    """Return each training's mean accuracy over the evaluations in the last quarter of its rounds.
+
+    Args:
+        curves: images, protection, victim (of a training its seed), round, accuracy.
+    """
+    keys = ["images", "protection", "victim"]
+    last: Any = curves[curves["round"] >= 0.75 * curves["round"].max()].groupby(keys, sort=False)["accuracy"]
+    return last.mean().reset_index()
+
+
+def over_rounds(curves: "DataFrame", late: "DataFrame", theirs: "DataFrame") -> "DataFrame":
+    """Return a line a training: accuracy after some rounds, late with its interval, and in the source.
+
+    Args:
+        curves, late: see there; several seeds are averaged.
+        theirs: images, protection, accuracy.
+    """
+    by, rounds = ["images", "protection"], curves["round"].to_numpy()
+    some = sorted({min(rounds, key=lambda r, end=end: abs(r - end)) for end in rounds.max() * SHOWN})
+    means: Any = curves[curves["round"].isin(some)].groupby([*by, "round"])["accuracy"].mean().unstack()
+    table = scored(late, by, ["accuracy"]).merge(means.add_prefix("round ").reset_index(), on=by)
+    known = theirs.set_index(by)["accuracy"].to_dict()
+    table["theirs"] = [
+        intervals.said(known.get((images, name), math.nan), math.nan, math.nan, 1)
+        for images, name in table[by].to_numpy()
+    ]
+    table["late"] = table["accuracy_text"]
+    shown: Any = table[[*by, *(f"round {r}" for r in some), "late", "theirs"]]
+    return shown
+
+
 def wide(ours: "DataFrame", theirs: "DataFrame", value: str, digits: int) -> "DataFrame":
     """Return a line a protection, and for each image set our `value` with its interval beside theirs.
 
@@ -103,27 +155,23 @@ def wide(ours: "DataFrame", theirs: "DataFrame", value: str, digits: int) -> "Da
     return require("pandas", "metrics").DataFrame(list(lines.values())).fillna(intervals.MISSING)
 
 
-def differences(
-    frame: "DataFrame", one: str, other: str, value: str, *, column: str, each: Sequence[str]
-) -> np.ndarray:
-    """Return `value` of the rows `one` minus that of the rows `other`, pair by pair.
+def differences(frame: "DataFrame", one: str, other: str, value: str) -> np.ndarray:
+    """Return `value` of the kind `one` minus that of the kind `other`, victim by victim of each image set.
 
     Args:
-        frame: a row per victim or training.
-        one, other: values of `column`.
+        frame: kind, images, victim (of a training its seed), `value`; several rows of a victim are averaged.
+        one, other: kinds.
         value: name of the compared column.
-        column: the column that tells both apart.
-        each: columns that make a pair; several rows of one are averaged.
 
     Raises:
         ParameterError: If there is no pair.
     """
     means: list[Any] = [
-        frame[frame[column] == name].groupby(list(each))[value].mean() for name in (one, other)
+        frame[frame["kind"] == name].groupby(["images", "victim"])[value].mean() for name in (one, other)
     ]
     found = (means[0] - means[1]).dropna().to_numpy(float)
     if not len(found):
-        raise ParameterError(f"No rows of {one!r} and {other!r} in {column} belong together.")
+        raise ParameterError(f"No rows of {one!r} and {other!r} belong together.")
     return found
 
 
@@ -157,27 +205,30 @@ class Claim:
     at_most: float = math.inf
 
 
-def claims(about: str, values: Mapping[str, Mapping[str, np.ndarray]], **words: float) -> list[Claim]:
-    """Return the source's claims about `privacy` or `accuracy`.
+def claims(about: str, frame: "DataFrame", value: str, **words: float) -> list[Claim]:
+    """Return the source's claims (`paper/slices_claims.csv`): about a kind, or how much it is above another.
 
     Args:
-        about: one of the two.
-        values: our values of each claim, by its key in `paper/slices_claims.csv`.
-        words: what is written into the sentences.
-
-    Raises:
-        KeyError: If the values of a claim are missing.
+        about: `privacy`, `accuracy`, or `lasting`, the accuracy of long trainings.
+        frame: kind, images, victim, `value`, and in which column a row is shown (`shown`); a claim has values
+            in the columns that have its kinds.
+        value: name of the column that the claims are about.
+        words: what is written into sentences and kinds.
     """
-    rows: Any = paper.table("slices_claims")
-    return [
-        Claim(
-            row["claim"].format(**words),
-            row["theirs"],
-            values[row["key"]],
-            **{name: row[name] for name in ("at_least", "at_most") if not math.isnan(row[name])},
-        )
-        for row in rows[rows["about"] == about].to_dict("records")
-    ]
+    rows: Any = paper.table("slices_claims").fillna({"other": ""})
+    found = []
+    for row in rows[rows["about"] == about].to_dict("records"):
+        one, other = (row[name].format(**words) for name in ("one", "other"))
+        values = {
+            str(shown): differences(those, one, other, value)
+            if other
+            else those.loc[those["kind"] == one, value].to_numpy(float)
+            for shown, those in frame.groupby("shown", sort=False)
+            if {one, other or one} <= set(those["kind"])
+        }
+        bounds = {name: row[name] for name in ("at_least", "at_most") if not math.isnan(row[name])}
+        found.append(Claim(row["claim"].format(**words), row["theirs"], values, **bounds))
+    return found
 
 
 def judged(claims: Sequence[Claim], digits: int = 1) -> "DataFrame":

@@ -75,7 +75,8 @@ def leakage_risk(
         generator: source of the probes and the bottlenecks' noise; None uses torch's global one.
 
     Raises:
-        ShapeError: If there is no image, or images and labels do not fit each other or the model.
+        ShapeError: If there is no image, pixels are not in [0, 1], or images and labels do not fit each other
+            or the model.
         ParameterError: If p is below 1, there are fewer than 2 probes, or probes with another p than 2.
     """
     _check(images, labels, p, probes)
@@ -155,8 +156,16 @@ def _check(images: Tensor, labels: Tensor, p: float, probes: int | None) -> None
         raise ShapeError(
             f"Root images must be k x C x H x W with at least one image, got {tuple(images.shape)}."
         )
-    if labels.shape != images.shape[:1]:
-        raise ShapeError(f"Root labels must be {len(images)} class indices, got {tuple(labels.shape)}.")
+    low, high = (float(v) for v in images.aminmax())
+    if not images.is_floating_point() or not (low >= 0 and high <= 1):
+        raise ShapeError(
+            f"Root images must be floats in [0, 1], got {images.dtype} in [{low:.3g}, {high:.3g}]: divide "
+            "uint8 by 255, and undo a normalization (leakage_risk applies mean and std itself)."
+        )
+    if labels.shape != images.shape[:1] or labels.is_floating_point():
+        raise ShapeError(
+            f"Root labels must be {len(images)} class indices, got {tuple(labels.shape)} of {labels.dtype}."
+        )
     if not p >= 1:
         raise ParameterError(f"The norm's p must be at least 1, got {p}.")
     if probes is not None and probes < 2:

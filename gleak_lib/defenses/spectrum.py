@@ -79,7 +79,15 @@ def from_matrix(matrix: Tensor, like: Grads) -> Grads:
 
 
 def spectrum(matrix: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the eigenvalues of C'C / v, w in rising order, and the eigenvectors, w x w, one per column."""
+    """Return the eigenvalues of C'C / v, w in rising order, and the eigenvectors, w x w, one per column.
+
+    Raises:
+        GradientError: If an entry is NaN or infinite.
+    """
+    if not matrix.isfinite().all():
+        raise GradientError(
+            "The aggregated update has NaN or infinite entries: lower lr, or look at what the clients share."
+        )
     wide = matrix.double()
     values, vectors = torch.linalg.eigh(wide.T @ wide / len(wide))
     return values.clamp_min(0), vectors
@@ -88,14 +96,16 @@ def spectrum(matrix: Tensor) -> tuple[Tensor, Tensor]:
 def without_noise(matrix: Tensor, variance: float) -> Tensor:
     """Return Z* = C P P', P the eigenvectors whose eigenvalues lie outside the noise's interval (004 Eq. 5).
 
+    A variance that is too small takes nothing away: then all eigenvalues lie above its interval.
+
     Args:
         matrix: C, v x w with v >= w.
         variance: of the noise in one entry.
 
     Raises:
         ParameterError: If the variance is not positive and finite, or there are fewer rows than columns.
-        GradientError: If the variance is too large for this matrix: even its largest eigenvalue lies below
-            the interval.
+        GradientError: If the variance is too large for this matrix, even its largest eigenvalue lies below
+            the interval, or an entry is not finite.
     """
     low, high = marchenko_pastur(variance, len(matrix) / matrix.shape[1])
     values, vectors = spectrum(matrix)

@@ -85,6 +85,11 @@ def test_a_planted_signal_is_freed_of_noise(rank, seed):
     torch.testing.assert_close(cleaned, by_hand)
 
 
+def test_a_variance_that_is_too_small_takes_nothing_away():
+    matrix = noise(600, 100, 1.0)
+    torch.testing.assert_close(without_noise(matrix, 1e-6), matrix)
+
+
 def test_matrices_and_updates_are_inverse():
     update = {"a": torch.arange(500.0).view(5, 10, 10), "b": torch.arange(43.0), "c": torch.tensor(7.0)}
     for aspect in (1, 2.5, 6):
@@ -152,6 +157,8 @@ BAD = [
         GradientError,
         "variance 1 has eigenvalues between 0.35",
     ),
+    (lambda: without_noise(math.nan * torch.ones(60, 10), 1.0), GradientError, "has NaN or infinite entries"),
+    (lambda: Compensation(1.0).init({"a": torch.ones(80)}), ParameterError, "80 entries make a matrix of 4"),
     (
         lambda: as_matrix({"a": torch.ones(80)}, 2),
         ParameterError,

@@ -1,6 +1,7 @@
 """The chapter "Slice perturbation": experiments, the source's figures, baselines, verdicts, its figure."""
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -84,10 +85,41 @@ def test_several_runs_on_a_victim_count_once():
     assert found["psnr"].to_dict() == {"a": 4.0, "b": pytest.approx(12.5 / 3)}
     low, high = intervals.mean(np.array([2.0, 6.0]))
     assert found.loc["a", "psnr_text"] == intervals.said(4.0, low, high, 1)
-    pairs = slices.differences(frame(), "a", "b", "psnr", column="protection", each=["images", "victim"])
+    pairs = slices.differences(frame().assign(kind=frame()["protection"]), "a", "b", "psnr")
     assert pairs.tolist() == [0.5, 4.0]  # victim 2 has no partner
-    with pytest.raises(ParameterError, match="No rows of 'a' and 'c' in protection belong together"):
-        slices.differences(frame(), "a", "c", "psnr", column="protection", each=["images", "victim"])
+    with pytest.raises(ParameterError, match="No rows of 'a' and 'c' belong together"):
+        slices.differences(frame().assign(kind="a"), "a", "c", "psnr")
+
+
+def training_curves():
+    class Stored(NamedTuple):
+        figures: dict[str, list[float | None]]
+
+    shares = {
+        "none": [0.1, None, 0.5, math.nan, 0.8, None, 0.9, None, 1.0],
+        "slices": [0.1, None, 0.2, None, 0.3, None, 0.4, None, 0.2],
+    }
+    trainings = {("digits", name, 0): name for name in shares}
+    results = {name: Stored({"test_accuracy": curve}) for name, curve in shares.items()}
+    return slices.curves(results, trainings, ["images", "protection", "victim"])  # type: ignore[arg-type]
+
+
+def test_curves_have_the_rounds_that_were_evaluated():
+    found = training_curves()
+    assert list(found) == ["images", "protection", "victim", "round", "accuracy"]
+    rows = found[found["protection"] == "none"]
+    assert rows["round"].tolist() == [0, 2, 4, 6, 8] and rows["accuracy"].tolist() == [10, 50, 80, 90, 100]
+
+
+def test_late_accuracies_are_means_of_the_last_quarter():
+    curves = training_curves()
+    late = slices.late(curves)
+    assert late.set_index("protection")["accuracy"].to_dict() == {"none": 95, "slices": pytest.approx(30)}
+    theirs = pd.DataFrame({"images": ["digits"], "protection": ["none"], "accuracy": [91.7]})
+    table = slices.over_rounds(curves, late, theirs).set_index("protection")
+    assert list(table)[1:] == ["round 0", "round 2", "round 4", "round 8", "late", "theirs"]
+    assert table.loc["none", "round 4"] == 80 and table["late"].tolist() == ["95.0", "30.0"]
+    assert table["theirs"].tolist() == ["91.7", "–"]
 
 
 def test_theirs_stand_beside_ours():
@@ -114,17 +146,23 @@ def test_a_verdict_needs_the_whole_interval(interval, bounds, said):
 
 
 def test_the_source_s_claims_have_their_ranges():
-    values = {
-        key: {"GIA": np.zeros(2)} for key in ["muted", "DP-G", "GC", "cut", "small", "large", "bias", "clip"]
-    }
+    kinds = ["PLD", "PLD, muted", "slices", "root 50", "root 100", "root 400", "bias 0.1", "bias 1.0"]
+    rows = [(kind, shown, v, place) for place, kind in enumerate(kinds) for shown in "ab" for v in (0, 1)]
+    given = pd.DataFrame(rows, columns=["kind", "shown", "victim", "psnr"]).assign(images="digits")
+    given = given[(given["kind"] != "PLD") | (given["shown"] != "b")]
     words = {"small": 50, "root": 100, "large": 400, "most": 1.0, "least": 0.1}
-    found = {claim.text: claim for claim in slices.claims("privacy", values, **words)}
-    assert len(found) == 8 and "Bias 1 leaks more than 0.1" in found
+    found = {claim.text: claim for claim in slices.claims("privacy", given, "psnr", **words)}
+    assert len(found) == 8 and found["Slices are not above GC"].values == {}
     within = found["100 images do as well as 400, within 0.5 dB"]
-    assert (within.at_least, within.at_most, within.values) == (-0.5, 0.5, values["large"])
-    assert found["Slices are not above GC"].at_least == -math.inf
-    with pytest.raises(KeyError, match="clip"):
-        slices.claims("privacy", {key: values[key] for key in values if key != "clip"}, **words)
+    assert (within.at_least, within.at_most) == (-0.5, 0.5)
+    assert within.values["a"].tolist() == within.values["b"].tolist() == [-1, -1]
+    assert list(found["Muted PLD leaks at least 5 dB more than PLD"].values) == ["a"]
+    assert found["Bias 1 leaks more than 0.1"].values["b"].tolist() == [1, 1]
+    learned = given.assign(kind=given["kind"].replace({"PLD, muted": "DP-G"}), accuracy=given["psnr"])
+    chance = slices.claims("accuracy", learned, "accuracy", aspect=1)[2]
+    assert chance.text == "DP-G is at chance (at most 15 %)" and chance.values["a"].tolist() == [1, 1]
+    lasting = slices.claims("lasting", learned, "accuracy")
+    assert [(claim.at_least, claim.at_most) for claim in lasting] == [(-math.inf, 2.6), (0, math.inf)]
 
 
 def test_claims_are_judged_column_by_column():
