@@ -43,9 +43,9 @@ sets: list[str] = []  # further image sets, small grid only
 models: list[str] = ["mcmahan_cnn"]  # of MODELS, or module:function
 batch_sizes: list[int] = [1, 2]  # images in an update
 pruning: list[float] = [0.0, 0.2]  # share of small entries set to zero
-large: list[int] = []  # batch sizes with fewer runs: not pruned, two inits
-few: list[str] = []  # models with one scheme, activation and batch
-few_batches: list[int] = [1]  # with these batch sizes
+unpruned: list[str] = []  # further models, attacked without pruning only
+unpruned_batches: list[int] = [1]  # with these batch sizes
+unpruned_victims: int = 1  # and so many images of a run, or one batch
 inits: list[str] = ["xavier_normal", "kaiming_normal"]  # schemes
 activations: list[str] = ["relu", "sigmoid"]  # own: leave it to the model
 norm_models: list[str] = []  # models with BatchNorm, attacked in both modes
@@ -56,7 +56,6 @@ noise_levels: list[float] = [0.01]  # deviations of noise on the gradient
 sparsities: list[float] = [0.9]  # shares of small entries set to zero
 resolutions: list[int] = [16]  # heights and widths of images
 hint_victims: int = 1  # images of each of these runs
-read_batches: list[int] = []  # large ones attacked with labels read
 between: list[str] = ["gelu"]  # activations beside ReLU and sigmoid
 gains: list[float] = [1.0, 2.0]  # factors on the weights of a ReLU network
 label_batches: int = 4  # batches whose labels are read
@@ -87,7 +86,7 @@ settings = parameters.check("14_weight_initialization", globals())
 # %% tags=["experiment"]
 from gleak_lib.experiments import TrainingExperiment
 
-every = dict.fromkeys([*models, *few, *norm_models])
+every = dict.fromkeys([*models, *unpruned, *norm_models])
 batch_norm = {"resnet18": {"norm": "batch"}}  # as in the source
 fresh = {
     (m, i, a, s): TrainingExperiment(
@@ -122,21 +121,15 @@ plain = Attack(
 )
 
 # %% tags=["experiment"]
-size = {b: max(1, victims // b) for b in (1, *batch_sizes, *large)}
+size = {b: max(1, victims // b) for b in (1, *batch_sizes)}
 two = inits[:2]
 runs = {
-    (m, b, p): (inits, activations, size[b])
-    for m in models
-    for b in batch_sizes
-    for p in pruning
+    (m, b, p): size[b] for m in models for b in batch_sizes for p in pruning
 }
 runs |= {
-    (m, b, 0.0): (two, activations, size[b]) for m in models for b in large
-}
-runs |= {
-    (m, b, 0.0): (inits[:1], activations[:1], 1)
-    for m in few
-    for b in few_batches
+    (m, b, 0.0): max(1, unpruned_victims // b)
+    for m in unpruned
+    for b in unpruned_batches
 }
 
 # %% tags=["experiment", "hide-input"]
@@ -156,8 +149,8 @@ grid = {
         defense=PruneSmall(p) if p else NO_DEFENSE,
     )
     for (m, i, a, s), w in fresh.items()
-    for (model, b, p), (schemes, tried, images) in runs.items()
-    if m == model and i in schemes and a in tried
+    for (model, b, p), images in runs.items()
+    if m == model and a in activations
 }
 
 # %% [markdown]
@@ -183,19 +176,14 @@ variants = {
 }
 if long_steps > steps:
     variants["more steps"] = plain.replace(max_steps=long_steps)
-some = [(name, attack, two) for name, attack in variants.items()]
-for b in read_batches:
-    read_too = plain.replace(labels=Inferred())
-    some.append((f"labels read, B={b}", read_too, two[-1:]))
 
 # %% tags=["experiment", "hide-input"]
 varied = {}
 for (m, i, a, s), w in fresh.items():
-    for name, attack, schemes in some:
+    for name, attack in variants.items():
         b = int(name.partition("B=")[2] or 1)
         images = name.partition("set ")[2] or dataset
-        tried = activations[:1] if b in read_batches else activations
-        if m == models[0] and i in schemes and a in tried:
+        if m == models[0] and i in two and a in activations:
             varied[name, i, a, s] = AttackExperiment(
                 replace(w, dataset=images),
                 0,
@@ -308,7 +296,7 @@ labels_read = {
         w, 0, label_batches, b, False, s, s, "counts"
     )
     for (m, i, a, s), w in fresh.items()
-    for b in [*batch_sizes, *large]
+    for b in batch_sizes
     if m == models[0] and i in two and a in activations
 }
 parts = [grid, modes, varied, found_in, conditions, labels_read, hinted]
@@ -588,7 +576,7 @@ plainly = own.assign(
         for b in own["batch_size"]
     ]
 )
-in_batches = [b for b in [*batch_sizes, *read_batches] if b > 1]
+in_batches = [b for b in batch_sizes if b > 1]
 shown = [f"labels known, B={b}" for b in in_batches]
 plainly = plainly[plainly["variant"].isin(["as in the source", *shown])]
 both = pandas.concat([plainly, changed])
