@@ -55,7 +55,7 @@ norm_steps: int = 2  # of the attack on them
 noise_levels: list[float] = [0.01]  # deviations of noise on the gradient
 sparsities: list[float] = [0.9]  # shares of small entries set to zero
 resolutions: list[int] = [16]  # heights and widths of images
-hint_victims: int = 1  # images of each of these runs
+hint_victims: int = 1  # images of each of these runs, and of long ones
 between: list[str] = ["gelu"]  # activations beside ReLU and sigmoid
 gains: list[float] = [1.0, 2.0]  # factors on the weights of a ReLU network
 label_batches: int = 4  # batches whose labels are read
@@ -174,8 +174,9 @@ variants = {
         if b > 1
     },
 }
+longer = f"{long_steps} steps"
 if long_steps > steps:
-    variants["more steps"] = plain.replace(max_steps=long_steps)
+    variants[longer] = plain.replace(max_steps=long_steps)
 
 # %% tags=["experiment", "hide-input"]
 varied = {}
@@ -188,7 +189,7 @@ for (m, i, a, s), w in fresh.items():
                 replace(w, dataset=images),
                 0,
                 attack,
-                size[b],
+                min(hint_victims, size[1]) if name == longer else size[b],
                 b,
                 s,
                 seed=s,
