@@ -35,8 +35,8 @@ def judge(claims: Mapping[str, tuple[pandas.Series, str]], margin: float = 1.0) 
 
     Seeds count alike, in a seed every batch size counts alike, and in these every batch. Intervals are
     Student's over the seeds' means, each for itself at 95 %. Verdicts keep a level of 5 % for all claims
-    together (Holm 1979): p of `more` is that of Student's two-sided test against zero, p of `same` that of two
-    one-sided tests against the margins (Schuirmann 1987).
+    together (Holm 1979): p of `more` is that of Student's two-sided test against zero, p of `same` that of
+    two one-sided tests against the margins (Schuirmann 1987).
 
     Args:
         claims: by text; the effects, with an index level `seed`, and what is claimed of them: `more` (above

@@ -102,7 +102,7 @@ def test_in_words():
 
 class TestNested:
     def test_is_the_interval_of_a_balanced_mixed_model(self):
-        """Standard error sqrt(MS between / (k n)), k - 1 degrees of freedom (Searle et al. 1992, chapter 3)."""
+        """Its standard error is sqrt(MS between / (k n)), with k - 1 degrees of freedom (Searle 1992)."""
         rng, k, n = np.random.default_rng(1), 4, 5
         values = rng.normal(size=(k, 1)) + rng.normal(size=(k, n))
         between = n * np.square(values.mean(1) - values.mean()).sum() / (k - 1)
