@@ -43,9 +43,10 @@ sets: list[str] = []  # further image sets, small grid only
 models: list[str] = ["mcmahan_cnn"]  # of MODELS, or module:function
 batch_sizes: list[int] = [1, 2]  # images in an update
 pruning: list[float] = [0.0, 0.2]  # share of small entries set to zero
-unpruned: list[str] = []  # further models, attacked without pruning only
-unpruned_batches: list[int] = [1]  # with these batch sizes
-unpruned_victims: int = 1  # and so many images of a run, or one batch
+reduced: list[str] = []  # models beside the first, in a smaller grid
+reduced_batches: list[int] = [1]  # its batch sizes; nothing is pruned
+reduced_victims: int = 1  # its images of a run, one batch at least
+reduced_steps: int = 2  # and its steps
 inits: list[str] = ["xavier_normal", "kaiming_normal"]  # schemes
 activations: list[str] = ["relu", "sigmoid"]  # own: leave it to the model
 norm_models: list[str] = []  # models with BatchNorm, attacked in both modes
@@ -86,7 +87,7 @@ settings = parameters.check("14_weight_initialization", globals())
 # %% tags=["experiment"]
 from gleak_lib.experiments import TrainingExperiment
 
-every = dict.fromkeys([*models, *unpruned, *norm_models])
+every = dict.fromkeys([*models, *reduced, *norm_models])
 batch_norm = {"resnet18": {"norm": "batch"}}  # as in the source
 fresh = {
     (m, i, a, s): TrainingExperiment(
@@ -126,11 +127,6 @@ two = inits[:2]
 runs = {
     (m, b, p): size[b] for m in models for b in batch_sizes for p in pruning
 }
-runs |= {
-    (m, b, 0.0): max(1, unpruned_victims // b)
-    for m in unpruned
-    for b in unpruned_batches
-}
 
 # %% tags=["experiment", "hide-input"]
 from gleak_lib.defenses import NO_DEFENSE, PruneSmall
@@ -151,6 +147,27 @@ grid = {
     for (m, i, a, s), w in fresh.items()
     for (model, b, p), images in runs.items()
     if m == model and a in activations
+}
+
+# %% [markdown]
+# Where a model costs too much for that, it is compared with the first one in a smaller grid: without pruning, and in fewer steps for both.
+
+# %% tags=["experiment", "hide-input"]
+short = plain.replace(max_steps=reduced_steps)
+small_grid = {
+    (m, i, a, b, s): AttackExperiment(
+        w,
+        0,
+        short,
+        max(1, reduced_victims // b),
+        b,
+        s,
+        seed=s,
+        mode="eval",
+    )
+    for (m, i, a, s), w in fresh.items()
+    for b in reduced_batches
+    if reduced and m in (models[0], *reduced) and a in activations
 }
 
 # %% [markdown]
@@ -299,7 +316,16 @@ labels_read = {
     for b in batch_sizes
     if m == models[0] and i in two and a in activations
 }
-parts = [grid, modes, varied, found_in, conditions, labels_read, hinted]
+parts = [
+    grid,
+    small_grid,
+    modes,
+    varied,
+    found_in,
+    conditions,
+    labels_read,
+    hinted,
+]
 several = (c for part in parts for c in part.values())
 experiments = list(dict.fromkeys([*several, watched]))
 
@@ -580,9 +606,11 @@ each = []
 for claim, sets in {alike: draws, **orders}.items():
     effects = verdicts.effect(whole.query(mine), *sets)
     setting, _, label = claim.rstrip(")").partition(" (")
-    label += {relu: ", ReLU", sigmoid: ", sigmoid", by_kaiming: ", Kaiming"}.get(
-        sets[2], ""
-    )
+    label += {
+        relu: ", ReLU",
+        sigmoid: ", sigmoid",
+        by_kaiming: ", Kaiming",
+    }.get(sets[2], "")
     for b, values in effects.groupby(level="batch_size"):
         of_each = values.groupby(level="seed").mean().to_numpy()
         ends = intervals.mean(of_each)
