@@ -383,39 +383,51 @@ print(f"logits: ratio {(kaiming(x) / xavier(x)).mean():.2f}")
 # %% tags=["hide-input"]
 by = ["model", "init", "activation", "batch_size", "pruning", "seed"]
 scored = results.frame(grid, scaling=scaling, label=by)
-intact, cut = "pruning == 0", "pruning > 0"
-scored["scheme"] = scored["init"].str.split("_").str[0]
-scored["draw"] = scored["init"].str.split("_").str[-1]
+smaller = scored.query("pruning == 0")
+if reduced:
+    unpruned = {
+        (*place[:4], 0.0, place[-1]): c for place, c in small_grid.items()
+    }
+    smaller = results.frame(unpruned, scaling=scaling, label=by)
 main, fewest = models[0], min(batch_sizes)
+later = [m for m in dict.fromkeys(smaller["model"]) if m != main]
 title = {"relu": "ReLU", "sigmoid": "sigmoid", "own": ""}
-scored["label"] = [
-    f"{title.get(a, a)}, {i.replace('_', ' ')}"
-    for a, i in zip(scored["activation"], scored["init"], strict=True)
-]
-scored["panel"] = "B = " + scored["batch_size"].astype(str)
-scored["group"] = [
-    f"{p:.0%} pruned" if p else "not pruned" for p in scored["pruning"]
-]
-drawn = scored.rename(columns={"psnr": "value"}).sort_values(
-    ["activation", "init", "batch_size"], kind="stable"
+scored, smaller = (
+    frame.assign(
+        scheme=frame["init"].str.split("_").str[0],
+        draw=frame["init"].str.split("_").str[-1],
+        label=[
+            f"{title.get(a, a)}, {i.replace('_', ' ')}"
+            for a, i in zip(frame["activation"], frame["init"], strict=True)
+        ],
+        panel="B = " + frame["batch_size"].astype(str),
+        group=[
+            f"{p:.0%} pruned" if p else "not pruned" for p in frame["pruning"]
+        ],
+        value=frame["psnr"],
+    ).sort_values(["activation", "init", "batch_size"], kind="stable")
+    for frame in (scored, smaller)
 )
 scaled_text = "images as they are" if scaling == "none" else "min–max scaled"
 about = f"{dataset}, fresh weights, {seeds} seeds, {steps} steps, {scaled_text}, profile {profile}"
-images_of = "; ".join(
-    f"{m} {', '.join(f'{n * b} at B = {b}' for (model, b, p), n in runs.items() if m == model and not p)}"
-    for m in dict.fromkeys(m for m, _, _ in runs)
+about_later = about
+if reduced:
+    about_later = about.replace(
+        f"{steps} steps", f"reduced to {reduced_steps} steps"
+    )
+figure = figures.distributions(
+    scored[scored["model"] == main], xlabel="PSNR, dB"
 )
-figure = figures.distributions(drawn[drawn["model"] == main], xlabel="PSNR, dB")
 alt = "One line per activation and scheme, one panel per batch size, a point per image, diamonds for means. Sigmoid lies further right than ReLU, Xavier further right than Kaiming."
 glue("found", plots.picture(figure, alt), display=False)
-later = [m for m in dict.fromkeys(scored["model"]) if m != main]
 shown = Markdown(f"No other model at profile {profile}.")
 if later:
-    rest = drawn[drawn["model"] != main]
-    if len(later) > 1:
-        rest = rest.assign(panel=rest["model"] + ", " + rest["panel"])
-    figure = figures.distributions(rest, xlabel="PSNR, dB")
-    alt = "The same picture for the deeper network: one line per activation and scheme, one panel per batch size, a point per image, diamonds for means."
+    panels = smaller if reduced else smaller[smaller["model"] != main]
+    panels = panels.assign(
+        panel=panels["model"].str.replace("_", " ") + "\n" + panels["panel"]
+    ).sort_values(["activation", "init", "model"], kind="stable")
+    figure = figures.distributions(panels, xlabel="PSNR, dB")
+    alt = "The same picture for two networks side by side: one line per activation and scheme, one panel per network and batch size, a point per image, diamonds for means."
     shown = plots.picture(figure, alt)
 glue("found-later", shown, display=False)
 
@@ -429,7 +441,7 @@ glue("found-later", shown, display=False)
 # ```{glue:figure} found-later
 # :name: fig-init-later
 #
-# The same for {glue:text}`later`: {glue:text}`about`.
+# The same for {glue:text}`main` and {glue:text}`later`, without pruning; {glue:text}`about-later`.
 # ```
 #
 # ```{glue:figure} movie
@@ -441,26 +453,40 @@ glue("found-later", shown, display=False)
 # In numbers, without pruning:
 
 # %% tags=["hide-input"]
-rows = {}
-for (m, b, a, scheme), part in scored.query(intact).groupby(
-    ["model", "batch_size", "activation", "scheme"], sort=False
-):
-    psnr, of_seed = part["psnr"].to_numpy(), part["seed"].to_numpy()
-    mean = part.groupby("seed")["psnr"].mean().mean()
-    text = intervals.said(mean, *intervals.nested(psnr, of_seed), 1)
-    row = rows.setdefault((m, a, scheme), {})
-    row[f"B = {b}"] = text
-    row.setdefault("ssim", part["ssim"].mean())
-table = pandas.DataFrame(rows).T.rename_axis(["model", "activation", "scheme"])
-table = table.reset_index().astype({"ssim": float})
-in_order = [f"B = {b}" for b in sorted(set(scored["batch_size"]))]
-tables.show(
-    table,
-    columns={name: name for name in ["model", "activation", "scheme"]}
-    | {name: f"{name}: dB" for name in in_order}
-    | {"ssim": f"SSIM, B = {fewest}"},
-    caption=f"PSNR without pruning, both draws of each scheme, in parentheses 95 % intervals (Student's, over the seeds' means): {about}. Images of a run: {images_of}.",
-)
+intact, cut = "pruning == 0", "pruning > 0"
+tabled = {about: scored.query(f"{intact} and model == @main")}
+tabled |= {about_later: smaller} if later else {}
+for text, frame in tabled.items():
+    rows = {}
+    for (m, a, scheme, b), part in frame.groupby(
+        ["model", "activation", "scheme", "batch_size"], sort=False
+    ):
+        psnr, of_seed = part["psnr"].to_numpy(), part["seed"].to_numpy()
+        mean = part.groupby("seed")["psnr"].mean().mean()
+        row = rows.setdefault(
+            (m, a, scheme), {"model": m, "activation": a, "scheme": scheme}
+        )
+        row[f"B = {b}: dB"] = intervals.said(
+            mean, *intervals.nested(psnr, of_seed), 1
+        )
+        row["images"] = (
+            f"{row.get('images', '')}, {part['victim'].nunique() * b}".strip(
+                ", "
+            )
+        )
+    display(
+        tables.show(
+            pandas.DataFrame(rows.values()),
+            columns=[
+                "model",
+                "activation",
+                "scheme",
+                *(f"B = {b}: dB" for b in sorted(set(frame["batch_size"]))),
+                "images",
+            ],
+            caption=f"PSNR without pruning, both draws of each scheme, in parentheses 95 % intervals (Student's, over the seeds' means), and images per run; {text}.",
+        )
+    )
 
 # %% [markdown]
 # ## The claims, one by one
@@ -530,16 +556,14 @@ alike = "normal and uniform draws give the same (uniform − normal)"
 draws = "draw == 'uniform'", "draw == 'normal'", intact
 ways = {alike: ("same", *draws)}
 ways |= {claim: ("more", *sets) for claim, sets in orders.items()}
-whole = scored.query(intact)
+whole = {main: scored.query(f"{intact} and {mine}")}
+whole |= {m: smaller[smaller["model"] == m] for m in later}
 per_model = {
     m: {
-        claim: (
-            verdicts.effect(whole.query(f"model == '{m}'"), *sets),
-            expected,
-        )
+        claim: (verdicts.effect(frame, *sets), expected)
         for claim, (expected, *sets) in ways.items()
     }
-    for m in (main, *later)
+    for m, frame in whole.items()
 }
 claims = {
     f"PSNR falls with the batch size (B = {small} − B = {big})": (
@@ -580,10 +604,7 @@ for m in later:
     per_model[m] |= {
         f"McMahan's CNN is below {m}, {title.get(a, a)} ({m} − CNN)": (
             verdicts.effect(
-                whole,
-                f"model == '{m}'",
-                mine,
-                f"activation == '{a}'",
+                smaller, f"model == '{m}'", mine, f"activation == '{a}'"
             ),
             "more",
         )
@@ -595,7 +616,7 @@ shown = [
         table,
         columns=judged_columns,
         digits={"p": 3},
-        caption=f"The same for {m}: {about}.",
+        caption=f"The same for {m}: {about_later}.",
     )
     for m, table in judged_later.items()
 ]
@@ -604,7 +625,7 @@ display(*shown or [Markdown(f"No other model at profile {profile}.")])
 # %% tags=["hide-input"]
 each = []
 for claim, sets in {alike: draws, **orders}.items():
-    effects = verdicts.effect(whole.query(mine), *sets)
+    effects = verdicts.effect(whole[main], *sets)
     setting, _, label = claim.rstrip(")").partition(" (")
     label += {
         relu: ", ReLU",
@@ -1163,6 +1184,7 @@ numbers = {
     "long-steps": f"{long_steps}",
     "long-victims": f"{last + 1}",
     "about-steps": about.replace(f"{steps} steps, ", ""),
+    "about-later": about_later,
     "about-short": f"{main}, {about}",
     "about-seen": f"{main}, {dataset}, fresh weights of seed {seed}, {steps} steps, profile {profile}",
     "order-none": tables.quote(order_under, "effect", claim="none"),
