@@ -106,7 +106,7 @@ fresh = {
 
 # %% [markdown]
 # The attack, and which combinations meet it. Every seed has weights, images and dummies of its own, and all settings of one seed see the same images. Batches of one image are attacked in evaluation mode, since BatchNorm cannot
-# normalize a single image by itself. The source calls its pruning "small" and says no more; here the smallest {glue:text}`cut` of all entries are set to zero.
+# normalize a single image by itself. Runs of one or two images that differ in weights, images and dummies alone are computed together ({doc}`12_benchmarks` says what that saves). The source calls its pruning "small" and says no more; here the smallest {glue:text}`cut` of all entries are set to zero.
 
 # %% tags=["experiment"]
 from gleak_lib.attacks import Adam, Attack, Match, Pixels, Schedule
