@@ -24,7 +24,7 @@ from gleak_lib.types import Observation
 
 PLAN = {"lenet": (1,), "cnn": (1,), "mcmahan_cnn": (1, 4), "resnet18": (1,)}  # images of a run
 RUNS = {"cpu": 8, "cuda": 32}
-STEPS, TURNS = 5, 6
+STEPS, TURNS = 5, 4
 ATTACK = ATTACKS["ig"].replace(drop_after=0, stop_after=0, stop_below=0.0)
 
 

@@ -750,6 +750,10 @@ tried_too |= {
 }
 both["batch_size"] = [int(v.partition("B=")[2] or 1) for v in both["variant"]]
 both["scheme"] = both["init"].str.split("_").str[0]
+both["label"] = [
+    f"{title.get(a, a)}, {i.replace('_', ' ')}"
+    for a, i in zip(both["activation"], both["init"], strict=True)
+]
 judged_too = verdicts.judge(
     {
         claim: (verdicts.effect(both, *sets), expected)
@@ -1000,7 +1004,7 @@ tables.show(
 # %% [markdown]
 # In the published run what protects depends on the activation. The attack follows a sigmoid network's gradient down to tiny distances, so that there is much to lose: noise of deviation {glue:text}`noisiest` costs {glue:text}`lost-sigmoid` dB there, and {glue:text}`lost-relu` dB with ReLU. Under that noise sigmoid − ReLU is
 # {glue:text}`order-noisy` dB, where it is {glue:text}`order-none` dB without: "sigmoid leaks more" is a statement about gradients as they are. Half of the entries cost sigmoid about as much, and ReLU nothing, for the reason given above. Laplace noise is no other protection than Gaussian noise of the same deviation (difference {glue:text}`laplace` dB).
-# At the same number of steps larger images are found less well where the attack nearly converges, and smaller ones better everywhere.
+# At the same number of steps larger images are found less well where the attack nearly converges, and smaller ones better (under ReLU in every seed, though three seeds do not decide it).
 #
 # Do not read this as "ReLU needs no protection, and noise does not help it": its attacks had not converged, and what the search does not use yet cannot be missed. {doc}`09_what_stands` has noise under stronger attacks.
 #
