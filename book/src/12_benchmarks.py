@@ -389,7 +389,7 @@ else:
 shown
 
 # %% [markdown]
-# TOGETHER-PROSE
+# In the published run one-image runs of the small networks take about half of the loop's time together. With several images, or a network whose weights are most of the work, less is gained, and intervals reach one where few turns were measured on a busy machine.
 #
 # ## Beside a peer's loop
 #
