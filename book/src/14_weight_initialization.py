@@ -1212,9 +1212,7 @@ numbers = {
         )
         for a in ("relu", "sigmoid")
     },
-    "later-loss": f"{smaller.query(f'{sigmoid} and model != @main')['loss'].median():.0e}".replace(
-        "-", "−"
-    ),
+    "later-loss": "–",
     "lead-loss": f"{at_the_end['loss'].median():.0e}".replace("-", "−"),
     **dict.fromkeys(("later-relu", "later-sigmoid"), "–"),
     **{
@@ -1271,6 +1269,10 @@ numbers = {
     + " %",
     "seeds": f"{seeds}",
 }
+if later:
+    of = smaller.query(f"{sigmoid} and model != @main")
+    text = f"{of['loss'].median():.0e}".replace("-", "−")
+    numbers["later-loss"] = text
 for row in ranked.to_dict("records"):
     text = f"{row['r']:.2f}".replace("-", "−")
     key = next(m for m in measures if headings[m] == row["measure"])
