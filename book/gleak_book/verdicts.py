@@ -66,7 +66,8 @@ def holm(chances: numpy.ndarray) -> numpy.ndarray:
 
 def _of_seeds(values: pandas.Series) -> numpy.ndarray:
     levels = [name for name in values.index.names if name != "victim"]
-    return values.groupby(level=levels).mean().groupby(level="seed").mean().to_numpy(float)
+    batches: Any = values.groupby(level=levels).mean()
+    return numpy.asarray(batches.groupby(level="seed").mean(), dtype=float)
 
 
 def _mean(means: numpy.ndarray) -> float:
@@ -87,8 +88,8 @@ def _p(means: numpy.ndarray, claimed: str, margin: float) -> float:
     tests = [(0.0, "two-sided")] if claimed == "more" else [(-margin, "greater"), (margin, "less")]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # equal effects: t is infinite
-        found = [stats.ttest_1samp(means, bound, alternative=side).pvalue for bound, side in tests]
-    return max(1.0 if numpy.isnan(p) else float(p) for p in found)
+        found: list[Any] = [stats.ttest_1samp(means, bound, alternative=side) for bound, side in tests]
+    return max(1.0 if numpy.isnan(test.pvalue) else float(test.pvalue) for test in found)
 
 
 def _verdict(means: numpy.ndarray, p: float, claimed: str, margin: float) -> str:
