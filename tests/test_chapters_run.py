@@ -135,10 +135,8 @@ TINY = {
         "steps": 3,
         "long_steps": 4,
         "label_batches": 2,
-        "large": [3],
-        "few": ["cnn"],
+        "reduced": ["cnn"],
         "norm_models": ["convnet8"],
-        "read_batches": [3],
         "examples": 2,
     },
     "15_generative_leakage": {

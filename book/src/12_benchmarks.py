@@ -47,7 +47,7 @@ import numpy
 import pandas
 from gleak_lib import plots
 from gleak_lib.chapters import parameters
-from gleak_lib.experiments import tables
+from gleak_lib.experiments import intervals, tables
 from gleak_lib.plots.style import themed
 from IPython.display import Markdown
 from myst_nb import glue
@@ -352,6 +352,44 @@ tables.show(
 
 # %% [markdown]
 # L-BFGS gains little on a wide perceptron, because the squared distance needs every gradient written out.
+#
+# ## Several weights at once
+#
+# Runs that differ in their weights have no forward pass in common. `attacks.invert_together` still computes what has no weights (activations, distances, the optimizer) once for all of them, which {doc}`14_weight_initialization` uses: one small image per model leaves a core waiting for Python. Both ways took turns in one process. Times are those of the
+# processor (one thread), since other programs ran on the same machine; each ratio is of one turn.
+
+# %% tags=["hide-input"]
+beside = measured[measured["benchmark"] == "together"]
+if len(beside):
+    loop = beside[beside["method"] == "one by one"]
+    by = ["machine", "model", "batch", "runs"]
+    beside = beside[beside["method"] == "together"].merge(
+        loop[[*by, "ms"]], on=by, suffixes=("", "_loop")
+    )
+    beside["ratio"] = [
+        intervals.said(*ends, 2)
+        for ends in beside[["relative", "low", "high"]].to_numpy()
+    ]
+    of_turns = f"{beside['turns'].min():.0f} turns"
+    shown = tables.show(
+        beside,
+        columns={
+            "model": "model",
+            "batch": "images of a run",
+            "runs": "runs",
+            "ms_loop": "one by one, ms",
+            "ms": "together, ms",
+            "ratio": "together / one by one",
+        },
+        digits={"ms_loop": 1, "ms": 1, "batch": 0, "runs": 0},
+        caption=f"Processor time of a run's step of Inverting Gradients (medians), and its ratio with a 95 % interval over {of_turns}. {hardware['together']}",
+    )
+else:
+    shown = Markdown("Not measured.")
+shown
+
+# %% [markdown]
+# In the published run one-image runs of the small networks take about half of the loop's time together. With several images, or a network whose weights are most of the work, less is gained, and intervals reach one where few turns were measured on a busy machine.
 #
 # ## Beside a peer's loop
 #

@@ -75,6 +75,16 @@ def test_finds_what_single_runs_find(options, batch, attack):
         assert_equal(found, attacks.invert(one, attack, generator=own))
 
 
+@pytest.mark.slow  # the compiler takes most of a minute
+def test_a_compiled_step_serves_several_models():
+    seen, attack = [observe(network(seed), seed) for seed in SEEDS], IG.replace(max_steps=3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)  # a step that runs uncompiled says so
+        together = attacks.invert_together(seen, attack, generators=generators(), compile=True)
+    for one, own, found in zip(seen, generators(), together, strict=True):
+        assert_equal(found, attacks.invert(one, attack, generator=own))
+
+
 def test_one_alone_is_a_single_run():
     seen = observe(network(0), 0)
     (found,) = attacks.invert_together([seen], IG, generators=generators(1))

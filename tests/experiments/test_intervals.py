@@ -101,21 +101,28 @@ def test_in_words():
 
 
 class TestNested:
-    def test_between_groups_by_the_closed_form(self):
-        means = np.random.default_rng(1).normal(size=200)
-        found = intervals.nested(np.repeat(means, 3), np.repeat(np.arange(200), 3), draws=5_000)
-        half = 1.96 * means.std() / math.sqrt(200)
-        assert found == pytest.approx((means.mean() - half, means.mean() + half), abs=0.05 * half)
+    def test_is_the_interval_of_a_balanced_mixed_model(self):
+        """Its standard error is sqrt(MS between / (k n)), with k - 1 degrees of freedom (Searle 1992)."""
+        rng, k, n = np.random.default_rng(1), 4, 5
+        values = rng.normal(size=(k, 1)) + rng.normal(size=(k, n))
+        between = n * np.square(values.mean(1) - values.mean()).sum() / (k - 1)
+        half = stats.t.ppf(0.95, k - 1) * math.sqrt(between / (k * n))
+        low, high = intervals.nested(values.ravel(), np.repeat(np.arange(k), n), 0.9)
+        assert (low, high) == pytest.approx((values.mean() - half, values.mean() + half))
 
-    def test_within_groups_by_the_closed_form(self):
-        values = np.tile([-1.0, 1.0], 200)  # every group has mean 0 and variance 1
-        found = intervals.nested(values, np.repeat(np.arange(10), 40), draws=5_000)
-        half = 1.96 / math.sqrt(400)
-        assert found == pytest.approx((-half, half), abs=0.05 * half)
+    def test_covers_as_often_as_it_says_with_three_groups(self):
+        rng, groups = np.random.default_rng(2), np.repeat(np.arange(3), 4)
+        bounds = [
+            intervals.nested(np.repeat(rng.normal(size=3), 4) + rng.normal(0, 2, 12), groups)
+            for _ in range(2_000)
+        ]
+        covered = np.mean([low <= 0 <= high for low, high in bounds])
+        assert covered == pytest.approx(0.95, abs=0.015)
 
     def test_groups_count_alike_whatever_their_sizes(self):
         low, high = intervals.nested(np.array([0.0, 0.0, 0.0, 0.0, 1.0]), np.array([0, 0, 0, 0, 1]))
-        assert (low, high) == (0.0, 1.0)
+        assert (low, high) == pytest.approx(intervals.mean(np.array([0.0, 1.0])))
+        assert (low + high) / 2 == pytest.approx(0.5)
 
     def test_missing_values_are_left_out_and_one_group_has_no_interval(self):
         values, groups = np.array([1.0, np.nan, 1.0, np.nan]), np.array(["a", "a", "b", "c"])

@@ -16,6 +16,8 @@ from gleak_lib.experiments.encoding import encode
 
 NAME = "14_weight_initialization"
 SMALL = {"models": ["lenet"], "victims": 1, "steps": 2, "long_steps": 3, "seeds": 1, "label_batches": 1}
+PLAIN = Attack("adam", priors=(), optimizer=Adam(0.1, signed=False), variables=Pixels(clip=False))
+PLAIN = PLAIN.replace(drop_after=0, stop_after=0, stop_below=0.0)
 
 
 @pytest.mark.parametrize("profile", PROFILES)
@@ -27,8 +29,7 @@ def test_the_experiments_of_every_profile(profile):
 
 def test_the_sources_grid_has_960_runs():
     """6 seeds x 2 models x 5 batch sizes x 4 inits x 2 activations x 2 prunings, one batch each."""
-    plain = Attack("adam", priors=(), optimizer=Adam(0.1, signed=False), variables=Pixels(clip=False))
-    plain = plain.replace(max_steps=500, drop_after=0, stop_after=0, stop_below=0.0)
+    plain = PLAIN.replace(max_steps=500)
     grid = [
         cell
         for cell in experiments(NAME, profiles.load(NAME, "paper"))
@@ -59,6 +60,34 @@ def test_the_sources_grid_has_960_runs():
     assert {value[5] for value in values} == {NO_DEFENSE, PruneSmall(0.2)}
     norms = {dict(cell.training.options).get("norm") for cell in grid if cell.training.model == "resnet18"}
     assert norms == {"batch"}
+
+
+def test_cpu_has_every_setting_of_the_small_cnn():
+    """3 seeds x 3 batch sizes x 16 settings; of both models 3 seeds x 2 batch sizes x 8, in fewer steps."""
+    values = profiles.load(NAME, "cpu")
+    cells = [
+        cell
+        for cell in experiments(NAME, values)
+        if isinstance(cell, AttackExperiment)
+        and cell.mode == "eval"
+        and cell.share_labels
+        and cell.defense in (NO_DEFENSE, PruneSmall(0.2))
+        and cell.training.dataset == "cifar10"
+        and cell.attack.replace(max_steps=1) == PLAIN.replace(max_steps=1)
+        and dict(cell.training.options)["activation"] in ("relu", "sigmoid")
+        and "gain" not in dict(cell.training.options)
+    ]
+    full, small = (
+        [c for c in cells if c.attack.settings["max_steps"] == n and c.batch_size != 2]
+        for n in (values["steps"], values["reduced_steps"])
+    )
+    assert len(full) == 3 * 3 * 16 and len(small) == 2 * 3 * 2 * 8 and not any(c.defense for c in small)
+    met = {"mcmahan_cnn": set(), "resnet18": set()}
+    for c in small:
+        options = dict(c.training.options)
+        setting = options["init"], options["activation"], c.batch_size, c.victims, c.victim_seed, c.seed
+        met[c.training.model].add(setting)
+    assert met["mcmahan_cnn"] == met["resnet18"] and len(met["resnet18"]) == 48
 
 
 def test_an_interrupted_grid_goes_on(tmp_path):

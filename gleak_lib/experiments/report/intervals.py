@@ -55,41 +55,31 @@ def mean(values: np.ndarray, confidence: float = CONFIDENCE) -> tuple[float, flo
     return float(values.mean() - half), float(values.mean() + half)
 
 
-def nested(
-    values: np.ndarray, groups: np.ndarray, confidence: float = CONFIDENCE, draws: int = 2000
-) -> tuple[float, float]:
-    """Return a bootstrap interval of the mean of the groups' means, NaN for fewer than two groups.
+def nested(values: np.ndarray, groups: np.ndarray, confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """Return Student's interval of the mean of the groups' means, NaN for fewer than two groups.
 
-    Victims of one seed share its weights, and so are not independent: whole groups are drawn anew, then
-    values within each (Davison & Hinkley 1997, section 3.8), and the interval lies between percentiles. The
-    draws are the same at each call. With three groups it covers the mean less often than it says.
+    Victims of one seed share its weights, and so are not independent: the seeds' means are. With as many
+    victims in each this is the interval of a mixed model whose random effects are groups and victims within
+    them. A percentile bootstrap over k groups cannot leave their range, which misses the mean 2^(1-k) of the
+    time: with three groups, one time in four.
 
     Args:
         values: one a victim; missing ones (NaN) are left out.
         groups: to which group each belongs.
         confidence: of the interval, in (0, 1).
-        draws: at least 1.
 
     Raises:
         ParameterError: If there is no value, numbers of values and groups differ, or a confidence is out of
             range.
+        MissingDependencyError: scipy is not installed.
     """
     values, groups = np.asarray(values, dtype=float), np.asarray(groups)
     if len(values) != len(groups):
         raise ParameterError(f"There must be a group for each of {len(values)} values, got {len(groups)}.")
     known = ~np.isnan(values)
-    _check(int(known.sum()), confidence)
-    each = [values[known & (groups == group)] for group in np.unique(groups[known])]
-    if len(each) < 2:
-        return float("nan"), float("nan")
-    generator = np.random.default_rng(0)
-    chosen = generator.integers(len(each), size=(draws, len(each)))
-    found = np.empty(chosen.shape)
-    for number, one in enumerate(each):
-        at = chosen == number
-        found[at] = one[generator.integers(len(one), size=(int(at.sum()), len(one)))].mean(1)
-    low, high = np.quantile(found.mean(1), [(1 - confidence) / 2, (1 + confidence) / 2])
-    return float(low), float(high)
+    return mean(
+        np.array([values[known & (groups == g)].mean() for g in np.unique(groups[known])]), confidence
+    )
 
 
 def said(value: float, low: float, high: float, digits: int = 0) -> str:
