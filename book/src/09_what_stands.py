@@ -529,7 +529,7 @@ Markdown(
 )
 
 # %% [markdown]
-# Accuracies after {glue:text}`about-rounds` rounds say who learns slower, not where it ends. In the published run clipping, pruning, Soteria and the weakest DP cost {glue:text}`cheap` points at most, less than accuracies vary between models. The CVB costs about {glue:text}`lost-cvb` points here; after 20 rounds it is a little ahead of the plain network, with one seed, in {doc}`Other
+# Accuracies after {glue:text}`about-rounds` rounds say who learns slower, not where it ends. In the published run clipping, pruning, Soteria and the weakest DP cost {glue:text}`cheap` points at most, less than accuracies vary between models. The CVB costs about {glue:text}`lost-cvb` points here; after {glue:text}`06_other_architectures.ipynb::cnn-rounds:s` rounds it changes the accuracy by {glue:text}`06_other_architectures.ipynb::cnn-gain:s` points, with one seed, in {doc}`Other
 # architectures <06_other_architectures>`. With the floor under $\sigma$ at 4 nothing is learned at all: {glue:text}`accuracy-floor-4` % is chance. The Laplace noise that was not broken costs most of what is learned; it is also {glue:text}`laplace-times` times as strong as the Gaussian noise, so the two say nothing about Laplace against Gauss. Together with the CVB, weak DP costs hardly more than the CVB does.
 #
 # Seconds are rough, since the machine computed other things meanwhile; those of the averaged noise, {glue:text}`draws` draws in every step, are probably inflated most.
