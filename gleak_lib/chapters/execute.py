@@ -92,6 +92,7 @@ def execute(
                     cwd=str(paths.root()),
                     start_timeout=START_TIMEOUT,
                     km=kernel,
+                    coalesce_streams=True,  # a busy kernel sends what a cell prints in several parts
                 )
             except papermill.PapermillExecutionError as error:
                 raise StoreError(_failure(source.stem, error)) from error
