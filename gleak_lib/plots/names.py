@@ -20,7 +20,8 @@ ROUND = ((1, 1), (1, -1), (-1, 1), (-1, -1), (0, 1), (0, -1), (1, 0), (-1, 0))  
 PLACES = [(distance, *side) for distance, side in product((NEAR, *FAR), ROUND)]
 HORIZONTAL, VERTICAL = {-1: "right", 0: "center", 1: "left"}, {-1: "top", 0: "center", 1: "bottom"}
 OUTSIDE = 10.0  # times as bad as to cover something
-POINT, LINE, GAP = 7.0, 2.0, 5.0  # kept free around a point, along a line and between names, pixels
+LEADER = 60.0  # what a thin line costs, in pixels of what may be covered instead
+POINT, LINE, GAP = 7.0, 2.0, 5.0  # kept free around a point, along a line and beside a name, pixels
 
 
 def add(axes: "Axes", text: str, point: tuple[float, float], color: str) -> "Annotation":
@@ -51,11 +52,14 @@ def spread(axes: "Axes", names: "Sequence[Annotation]") -> None:
             _box(x + pixel * d * side, y + pixel * d * height, extent.width, extent.height, side, height)
             for d, side, height in PLACES
         ]
-        costs = [sum(_common(box, t) for t in taken) + OUTSIDE * _beyond(box, panel) for box in boxes]
+        costs = [
+            sum(_common(box, t) for t in taken) + OUTSIDE * _beyond(box, panel) + LEADER * (d > NEAR)
+            for box, (d, *_) in zip(boxes, PLACES, strict=True)
+        ]
         number = costs.index(min(costs))
         distance, side, height = PLACES[number]
         left, bottom, right, top = boxes[number]
-        taken.append((left - GAP, bottom - GAP, right + GAP, top + GAP))
+        taken.append((left - GAP, bottom, right + GAP, top))
         name.set(position=(distance * side, distance * height), ha=HORIZONTAL[side], va=VERTICAL[height])
         if name.arrow_patch is not None:
             name.arrow_patch.set_visible(distance > NEAR)
