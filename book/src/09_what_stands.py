@@ -566,7 +566,7 @@ for family, rows in points.groupby("family"):
 panels = [
     points[["family", "setting", "joined", "gain", f"ssim{end}"]]
     .set_axis(["family", "setting", "joined", "x", "y"], axis="columns")
-    .assign(row=method, column=dataset)
+    .assign(row=method, column=dataset, **({"setting": ""} if end else {}))
     for end, method in seen.items()
 ]
 figure = plots.tradeoff(
@@ -583,7 +583,7 @@ glue("tradeoff", plots.picture(figure, alt), display=False)
 # ```{glue:figure} tradeoff
 # :name: fig-standing-tradeoff
 #
-# Mean SSIM on fresh weights over what the accuracy gains against no protection; lower and further right is better, the dotted line marks a success. SSIM: {glue:text}`about-fresh`. Accuracy: {glue:text}`about-training`.
+# Mean SSIM on fresh weights over what the accuracy gains against no protection; lower and further right is better, the dotted line marks a success. Names stand in the lower panel; above, each setting has the same place from left to right. SSIM: {glue:text}`about-fresh`. Accuracy: {glue:text}`about-training`.
 # ```
 #
 # The upper panel of {numref}`fig-standing-tradeoff` is the picture of {doc}`the fifth chapter <05_attacks_and_defenses>`, the lower one what adaptive attackers make of it: in the published run PRECODE, the CVB and the average over draws have moved up past the threshold,
