@@ -70,7 +70,7 @@ import pandas
 from gleak_lib import plots
 from gleak_lib.chapters import open_store, parameters
 from gleak_lib.experiments import intervals, run, tables
-from IPython.display import Markdown
+from IPython.display import Markdown, display
 from myst_nb import glue
 
 settings = parameters.check("09_what_stands", globals())
@@ -294,11 +294,14 @@ tables.show(
 # The other protections (folded), and all of them in a figure:
 
 # %% tags=["hide-cell"]
-tables.show(
-    fresh[~short],
-    columns=columns,
-    caption=f"The other protections: {about['fresh']}. In brackets 95 % intervals over the images.",
-)
+if not short.all():
+    display(
+        tables.show(
+            fresh[~short],
+            columns=columns,
+            caption=f"The other protections: {about['fresh']}. In brackets 95 % intervals over the images.",
+        )
+    )
 
 # %% tags=["hide-input"]
 seen = {

@@ -21,7 +21,7 @@ PLACES = [(distance, *side) for distance, side in product((NEAR, *FAR), ROUND)]
 HORIZONTAL, VERTICAL = {-1: "right", 0: "center", 1: "left"}, {-1: "top", 0: "center", 1: "bottom"}
 OUTSIDE = 10.0  # times as bad as to cover something
 LEADER = 12.0  # what a thin line costs, in pixels of what may be covered instead
-POINT, LINE, GAP = 6.0, 2.0, 3.0  # kept free around a point, along a line and beside a name, pixels
+POINT, LINE, GAP = 6.0, 2.0, 6.0  # kept free around a point, along a line and beside a name, pixels
 
 
 def add(axes: "Axes", text: str, point: tuple[float, float], color: str) -> "Annotation":
