@@ -47,7 +47,7 @@ $(STAMP): pyproject.toml constraints.txt
 
 book: $(STAMP)  ## re-execute every chapter at the quick profile and build the book from that
 	rm -rf $(BUILD)/book $(BUILD)/chapters
-	$(BIN)/gleak run --profile quick --output $(BUILD)
+	OMP_NUM_THREADS=1 $(BIN)/gleak run --profile quick --output $(BUILD)
 	mkdir -p $(BUILD)/book
 	cd book && tar -cf - --exclude=./_build --exclude=./chapters . | tar -xf - -C ../$(BUILD)/book
 	cp -R $(BUILD)/chapters $(BUILD)/book/chapters

@@ -1,6 +1,7 @@
 """The command: chapters of a small book in a temporary checkout, and the errors of bad input."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import pytest
 
 from gleak_lib import cli, datasets
 from gleak_lib.attacks import ATTACKS
-from gleak_lib.chapters.execute import execute
+from gleak_lib.chapters.execute import execute, shared_kernel
 from gleak_lib.errors import StoreError
 from gleak_lib.experiments import AttackExperiment, TrainingExperiment, paths, run
 from gleak_lib.experiments.runner.processes import share
@@ -256,6 +257,31 @@ def test_bare_papermill_computes_what_is_missing(checkout):
     assert len(list((checkout / "results/attack").glob("*.json"))) == 1
     *_, last = nbformat.read(out, as_version=4).cells
     assert last.outputs[0].data["text/plain"] == "42"
+
+
+def test_chapters_of_one_kernel_see_no_names_of_each_other(tmp_path):
+    texts = {
+        "first": "import colorsys, os\nkept = os.getpid()\nkept",
+        "second": "import os, sys\n[os.getpid(), 'kept' in globals(), 'colorsys' in sys.modules]",
+        "third": "kept",
+    }
+    shown = []
+    with shared_kernel() as kernel:
+        for name, text in texts.items():
+            source, out = tmp_path / f"{name}.py", tmp_path / f"{name}.ipynb"
+            source.write_text(f"# %%\n{text}\n")
+            if name == "third":
+                with pytest.raises(StoreError, match="name 'kept' is not defined"):
+                    execute(source, out, {}, kernel=kernel)
+                continue
+            execute(source, out, {}, kernel=kernel)
+            cells = [cell for cell in nbformat.read(out, as_version=4).cells if cell.outputs]
+            assert [cell.execution_count for cell in cells] == [1]
+            shown.append(json.loads(cells[0].outputs[0].data["text/plain"].replace("'", '"').lower()))
+    process, *rest = shown[1]
+    assert process == shown[0] and rest == [False, True]  # one process, its modules, none of its names
+    with pytest.raises(ProcessLookupError):
+        os.kill(process, 0)  # it has ended
 
 
 def test_show_prints_a_result_and_how_it_was_made(checkout, capsys):

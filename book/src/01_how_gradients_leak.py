@@ -31,7 +31,7 @@
 # The frames lie close together at the beginning and further apart later. The loss below each column is
 # what the attacker watches: how far the two gradients still are from each other, plus the prior. The step size stays
 # large until the loss has not fallen for a while, and then shrinks to a tenth. In the published run (profile `cpu`) the speckle clears right then
-# on three of the four images.
+# on three of the {glue:text}`movie-images` images.
 #
 # This chapter follows four attacks, each a small change of the one before:
 #
@@ -282,14 +282,14 @@ Markdown(
 )
 
 # %% [markdown]
-# And in the published run (profile `cpu`, twelve images of CIFAR-10, one set of weights):
+# And in the published run (profile `cpu`, {glue:text}`ladder-images` images of {glue:text}`ladder-set`, one set of weights):
 #
 # - The rule for the label saves the search for it, no more: the scores with and without hardly differ.
 # - Short steps do not help within the steps that they were given. Their trace also shows why an attack must keep its best point: L-BFGS without line
 #   search may climb again.
 # - The label term brings nothing on these images.
 # - Adam, the cosine distance and the sign: small differences, at comparable work.
-# - Total variation is the step that counts. Every one of the twelve images gains, and all are above 0.5. The
+# - Total variation is the step that counts. Every one of the {glue:text}`ladder-images` images gains, and all are above 0.5. The
 #   row before it ends at a low loss and shows speckle all the same. Our reading, which no table here tests: many images have nearly this gradient, and
 #   the prior picks a smooth one.
 #
@@ -484,13 +484,13 @@ Markdown(
 
 # %% [markdown]
 # The two rows differ in the term *and* in its weight, so they do not say which of the two makes the difference. Nor do they say which of them the paper's
-# table was made with: it had up to twenty times the steps and ten times the images of the published run.
+# table was made with: it had up to 2,000 steps and 128 images, where this run has {glue:text}`lbfgs-steps` and {glue:text}`ladder-images`.
 #
 # ## More images in a batch
 #
 # Clients usually compute one gradient from several images. The sum of their gradients has as many entries as before, while the
-# unknown pixels double with each doubling of the batch. This experiment attacks the *same* images, shared alone, in pairs, in
-# fours and in eights. Within a batch the attack cannot know which of its images is which, so they are
+# unknown pixels double with each doubling of the batch. This experiment attacks the *same* images, shared in batches
+# of {glue:text}`batch-sizes`. Within a batch the attack cannot know which of its images is which, so they are
 # assigned to the originals before they are scored.
 
 # %% tags=["experiment"]
@@ -560,7 +560,7 @@ glue("batch-pictures", plots.picture(figure, alt), display=False)
 # The first images, found in batches of each size: {glue:text}`about-batches`.
 # ```
 #
-# In the published run (profile `cpu`, batches of one to eight) every doubling costs SSIM and PSNR. That
+# In the published run (profile `cpu`, batches of {glue:text}`batch-sizes`) every doubling costs SSIM and PSNR. That
 # PSNR falls with the batch size is what {cite:t}`li2024attacking` reports, too, for another network and optimizer.
 #
 # Do not read this as protection. Even in the largest batches the known entries outnumber the unknown pixels, and the median loss at the end is
@@ -663,6 +663,11 @@ numbers = {
     "older-asr": f"{scored['asr'][:4].min():.0f} to {scored['asr'][:4].max():.0f}",
     "batch-asr": intervals.said(highest.asr, highest.asr_low, highest.asr_high),
     "batch-largest": f"{highest.batch}",
+    "batch-sizes": ", ".join(f"{size}" for size in batch_sizes),
+    "ladder-images": f"{victims}",
+    "ladder-set": dataset,
+    "movie-images": f"{few}",
+    "lbfgs-steps": f"{lbfgs_steps}",
     "batch-loss": f"{highest.loss / lowest.loss:.1f}",
     "ig-difference": f"{close['ssim_difference'].abs().max():.3f}",
     "labels-distinct": f"{least['distinct']:.1f}",

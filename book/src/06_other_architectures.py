@@ -257,7 +257,7 @@ Markdown(
 
 # %% [markdown]
 # In the published run (profile `cpu`) the attack on the CNN scores best at the text's $\lambda$, close to the paper's figure; at the code's 0.1 and at $10^{-4}$ it scores lower.
-# The ViT needs the code's $10^{-4}$ (four images). ResNet-18 was attacked with {glue:text}`steps-resnet18` steps only (four images), and after these the strongest prior is
+# The ViT needs the code's $10^{-4}$ ({glue:text}`tried-vit` images). ResNet-18 was attacked with {glue:text}`steps-resnet18` steps only ({glue:text}`tried-resnet18` images), and after these the strongest prior is
 # ahead, without reaching the paper's score.
 # A likely reason is that two scales meet here. The distance is at most 2 and falls as the image is found, while the prior stays what it is: near the
 # end a large $\lambda$ outweighs the gradient, and the optimizer smooths away what the gradient knows. How early that happens would depend on how
@@ -322,7 +322,7 @@ Markdown(
 
 # %% [markdown]
 # In the published run the CNN agrees with the paper on CIFAR-10, without and with the CVB. On MNIST ours finds less than the
-# paper. ResNet-18 stays far below the paper on CIFAR-10, after {glue:text}`steps-resnet18` of up to 20,000 steps. The ViT's scores, after {glue:text}`steps-vit` steps on four images, are near the paper's, but for the CVB on MNIST
+# paper. ResNet-18 stays far below the paper on CIFAR-10, after {glue:text}`steps-resnet18` of up to 20,000 steps. The ViT's scores, after {glue:text}`steps-vit` steps on {glue:text}`images-vit` images, are near the paper's, but for the CVB on MNIST
 # ({glue:text}`vit-mnist`).
 # Rows with few victims or few steps are no reproductions. An attack that was cut short finds less than it could, which makes a model look
 # *safer* than it is.
@@ -488,6 +488,9 @@ for name in ("cnn", "resnet18", "vit"):
     )
     if name != "cnn":
         numbers[f"steps-{name}"] = f"{of[name][1]:,}" if name in of else "–"
+        images, *_, tried_on = of.get(name, ("–",) * 5)
+        numbers[f"images-{name}"] = f"{images}"
+        numbers[f"tried-{name}"] = f"{tried_on}"
 sizes = [
     row.get((last, name, "none"), {}).get("parameters")
     for name in ("resnet18", "cnn")
@@ -523,7 +526,7 @@ for key, text in numbers.items():
 # %% [markdown]
 # ## Limits
 #
-# - ResNet-18 and the ViT: four victims and a few hundred steps at the profile `cpu`, and no training. What more steps find there, this page does not say.
+# - ResNet-18 ({glue:text}`images-resnet18` victims, {glue:text}`steps-resnet18` steps) and the ViT ({glue:text}`images-vit`, {glue:text}`steps-vit`): few victims, few steps, and no training. What more steps find there, this page does not say.
 # - Fresh weights, one seed. {doc}`08_breaking_the_bottleneck` attacks trained ones, on the CNN.
 # - IG and Ignore only. The closed form and the search for the noise say more about what is protected.
 #

@@ -117,7 +117,7 @@ store = open_store(profile)
 # |---|---|---|
 # | IG {cite:p}`geiping2020inverting` | drawn anew at each step | all |
 # | Ignore {cite:p}`scheliga2023cvb` | drawn anew | before the first decoder |
-# | expectation | four draws a step, their gradients averaged | before the first decoder |
+# | expectation | {glue:text}`expectation-draws` draws a step, their gradients averaged | before the first decoder |
 # | **joint** | searched for, with the image | all |
 # | joint, layer by layer | searched for | all, each tensor's cosine counting alike |
 # | noise known | told by an oracle: no attack, but a yardstick for `joint` (no bound, since its search can fail as well) | all |
@@ -368,7 +368,7 @@ Markdown(
 
 # %% [markdown]
 # In the published run (profile `cpu`) the search for the noise changes the result. Behind the CVB, IG, Ignore and the expectation find none of the images, as the paper says of the first two; `joint` finds nearly all, behind
-# PRECODE as well. The noise comes along, the CVB's {glue:text}`noise-count` numbers less well than the eight of PRECODE.
+# PRECODE as well. The noise comes along, the CVB's {glue:text}`noise-count` numbers less well than the {glue:text}`precode-count` of PRECODE.
 #
 # The oracle, which is told the noise, finds no more: the intervals overlap. So on fresh weights no cost of a hidden $\varepsilon$ to the attacker can be seen here. It
 # did cost the published attacks nearly everything: they match gradients that another draw has shaped, or leave out those behind the decoder. With Ignore's mask `joint` finds neither
@@ -954,11 +954,20 @@ inferred = [
 share = f"{100 * max(inferred):.0f}" if inferred else "–"
 model_of = partial(models.build, model, num_classes=10, seed=0)
 one = results[last["joint"]].images("truth")[0]
-noisy = model_of(
-    input_shape=tuple(one.shape), bottlenecks=setups[shown[-1]].bottlenecks
-)
-maps = [" × ".join(map(str, s)) for s in getattr(noisy, "noise_shapes", ())]
-count = sum(torch.Size(s).numel() for s in getattr(noisy, "noise_shapes", ()))
+shapes = {
+    label: model_of(
+        input_shape=tuple(one.shape), bottlenecks=setup.bottlenecks
+    ).noise_shapes
+    for label, setup in setups.items()
+    if setup.batch_size == 1
+}
+counts = {
+    label: sum(torch.Size(shape).numel() for shape in several)
+    for label, several in shapes.items()
+}
+maps = [" × ".join(map(str, shape)) for shape in shapes.get(shown[-1], ())]
+count = counts.get(shown[-1], 0)
+few, many = min(batch_sizes), max(batch_sizes)
 cvb, precode = "CVB P=1, k=5, s=1/2, β=1e-1", "PRECODE P=1, K=8"
 redrawn = first[
     first["method"].isin(["IG", "Ignore", "expectation"])
@@ -1007,6 +1016,10 @@ numbers = {
     "larger-steps": " and ".join(f"{n} ({name})" for name, n in spent.items())
     or "–",
     "resnet-steps": f"{spent.get('resnet18', '–')}",
+    "expectation-draws": f"{attackers['expectation'].noise.samples}",
+    "precode-count": f"{counts.get(precode, '–')}",
+    "batch-few": f"{few}",
+    "batch-many": f"{many}",
     "labels-right": share,
     "large-size": large,
 }
@@ -1037,10 +1050,10 @@ quoted = {  # by the columns that come first in each table
     "larger-resnet-ig": (larger_table, "resnet18", "none", "IG"),
     "larger-resnet-ignore": (larger_table, "resnet18", of_resnet, "Ignore"),
     "larger-resnet-joint": (larger_table, "resnet18", of_resnet, "joint"),
-    "harder-two": (harder_table, "batches of 2"),
-    "harder-two-layered": (harder_table, "batches of 2, layer by layer"),
-    "harder-four": (harder_table, "batches of 4"),
-    "harder-four-layered": (harder_table, "batches of 4, layer by layer"),
+    "harder-few": (harder_table, f"batches of {few}"),
+    "harder-few-layered": (harder_table, f"batches of {few}, layer by layer"),
+    "harder-many": (harder_table, f"batches of {many}"),
+    "harder-many-layered": (harder_table, f"batches of {many}, layer by layer"),
     "harder-large": (harder_table, f"images of {large}"),
 }
 means = {"ig": "IG", "joint": layered, "known": known, "silent": silent}
@@ -1071,8 +1084,8 @@ for key, text in numbers.items():
 Markdown(f"All experiments of this page: {tables.note(results, profile)}.")
 
 # %% [markdown]
-# In the published run the label costs nothing: {glue:text}`labels-right` % were read off the gradients without an error. Batches cost a great deal. With two images in an
-# update {glue:text}`harder-two` % are still found, layer by layer {glue:text}`harder-two-layered` %; with four {glue:text}`harder-four` % and {glue:text}`harder-four-layered` %, where without a bottleneck {glue:text}`09_what_stands.ipynb::range-four:s` % are ({doc}`What stands <09_what_stands>`). Larger images have more
+# In the published run the label costs nothing: {glue:text}`labels-right` % were read off the gradients without an error. Batches cost a great deal. With {glue:text}`batch-few` images in an
+# update {glue:text}`harder-few` % are still found, layer by layer {glue:text}`harder-few-layered` %; with {glue:text}`batch-many` {glue:text}`harder-many` % and {glue:text}`harder-many-layered` %, where without a bottleneck {glue:text}`09_what_stands.ipynb::range-small:s` % are ({doc}`What stands <09_what_stands>`). Larger images have more
 # unknowns: at {glue:text}`large-size` pixels and the same number of steps `joint` finds {glue:text}`harder-large` %. In all of these rows most searches are stuck, so that more steps
 # or better attacks may find more. They are limits of our attack, and no proof that the bottleneck holds.
 #

@@ -14,7 +14,7 @@
 # **Question.** Which protections still hide images from an attacker who knows them, and what do they cost?
 #
 # **Answer.** On fresh weights, of {glue:text}`standing-images` single images, {glue:text}`found-precode` % are found behind PRECODE, {glue:text}`found-cvb` % behind the CVB, {glue:text}`found-tenth` % under compression to a
-# tenth, and {glue:text}`standing-dp` % under DP with $\sigma = 10^{-2}$, which changes the accuracy by {glue:text}`standing-dp-gain` points (trained in batches of 64). Rely on noise and large batches; a bottleneck
+# tenth, and {glue:text}`standing-dp` % under DP with $\sigma = 10^{-2}$, which changes the accuracy by {glue:text}`standing-dp-gain` points (trained in batches of {glue:text}`local-batch`). Rely on noise and large batches; a bottleneck
 # helps beside them, not instead. Measured on one small network: no guarantee.
 # ```
 #
@@ -34,8 +34,8 @@
 # ```{admonition} What the advice on this page rests on
 # :class: warning
 # One small network and {glue:text}`about-set`; {glue:text}`standing-images` images on {glue:text}`about-models` models and {glue:text}`about-steps` steps per attack. **Privacy and accuracy were not measured on one protocol.** The attacks see the gradient of *one* image, protected as such (batches aside);
-# the accuracies are of {glue:text}`about-rounds` rounds of training with batches of 64 images, and so are ε and the seconds. DP is the plainest case: a single image's gradient carries the noise of a whole step, of which an image in a batch of 64 carries a share. "Batch of 4" and "batch of 12" were not trained as such: their accuracy is that of no protection, in batches of 64.
-# The deviation of the Laplace noise is 0.1, ten times that of the Gaussian noise. The best attack was chosen on the images that it is scored on. Updates of several local steps, secure aggregation and larger networks were not measured.
+# the accuracies are of {glue:text}`about-rounds` rounds of training with batches of {glue:text}`local-batch` images, and so are ε and the seconds. DP is the plainest case: a single image's gradient carries the noise of a whole step, of which an image in such a batch carries a share. The rows {glue:text}`batch-rows` were not trained as such: their accuracy is that of no protection.
+# The deviation of the Laplace noise is {glue:text}`laplace-deviation`, {glue:text}`laplace-times` times that of the Gaussian noise. The best attack was chosen on the images that it is scored on. Updates of several local steps, secure aggregation and larger networks were not measured.
 # Until all is measured again on one protocol, read the advice as what these attacks suggest, not as a ranking.
 # ```
 
@@ -70,7 +70,7 @@ import pandas
 from gleak_lib import plots
 from gleak_lib.chapters import open_store, parameters
 from gleak_lib.experiments import intervals, run, tables
-from IPython.display import Markdown
+from IPython.display import Markdown, display
 from myst_nb import glue
 
 settings = parameters.check("09_what_stands", globals())
@@ -80,8 +80,8 @@ settings = parameters.check("09_what_stands", globals())
 #
 # Three kinds of protection are compared. *Changes of the gradient*: DP, other noise, compression, pruning, quantization, clipping. *Bottlenecks*:
 # PRECODE, the CVB, and candidates that the last chapter suggests: the exact KL term with a floor under $\sigma$, so that training cannot
-# take the noise away; more noise entries than there are gradient entries (one convolution of $1 \times 1$ with 32 times as many kernels as channels: 100,352
-# numbers against 90,538 parameters); the gradient averaged over four draws before it is shared; and combinations. *Batches*: several images
+# take the noise away; more noise entries than there are gradient entries (one convolution of $1 \times 1$ with many times as many kernels as channels: {glue:text}`many-noise`
+# numbers against {glue:text}`many-entries` parameters); the gradient averaged over {glue:text}`draws` draws before it is shared; and combinations. *Batches*: several images
 # in an update, as clients train anyway.
 #
 # A protection is a line of text, parts joined by ` + `. Under each of them several models are trained, and the bytes of one shared gradient are counted:
@@ -294,11 +294,14 @@ tables.show(
 # The other protections (folded), and all of them in a figure:
 
 # %% tags=["hide-cell"]
-tables.show(
-    fresh[~short],
-    columns=columns,
-    caption=f"The other protections: {about['fresh']}. In brackets 95 % intervals over the images.",
-)
+if not short.all():
+    display(
+        tables.show(
+            fresh[~short],
+            columns=columns,
+            caption=f"The other protections: {about['fresh']}. In brackets 95 % intervals over the images.",
+        )
+    )
 
 # %% tags=["hide-input"]
 seen = {
@@ -341,19 +344,19 @@ Markdown(
 # In the published run (profile `cpu`) the columns tell two stories. Under IG or Ignore, the attack of the papers' tables, every bottleneck and every combination is at {glue:text}`range-noise-published` %, and the
 # weakest DP at {glue:text}`published-dp-weak` %. Under the best attack PRECODE and the CVB are nearly as open as a network without protection.
 #
-# - **Next to nothing** is hidden by clipping (the cosine does not see lengths), by pruning the smallest fifth, by four bits, or by Soteria, whose layer the attacker
+# - **Next to nothing** is hidden by clipping (the cosine does not see lengths), by pruning the smallest fifth, by {glue:text}`bits` bits, or by Soteria, whose layer the attacker
 #   leaves out: {glue:text}`range-nothing` % are found.
-# - **Weak noise** hides a part. Under Gaussian noise of deviation 0.01, {glue:text}`found-gaussian` % are found; under DP with $\sigma = 10^{-3}$, {glue:text}`found-dp-weak` %, so that it hides {glue:text}`hidden-dp-weak` %, on fresh weights and at hardly any cost in accuracy. (On weights after three rounds it hides next to nothing, see below.) Compression to a tenth
+# - **Weak noise** hides a part. Under Gaussian noise of deviation 0.01, {glue:text}`found-gaussian` % are found; under DP with $\sigma = 10^{-3}$, {glue:text}`found-dp-weak` %, so that it hides {glue:text}`hidden-dp-weak` %, on fresh weights and at hardly any cost in accuracy. (On weights after {glue:text}`about-rounds` rounds it hides next to nothing, see below.) Compression to a tenth
 #   goes from {glue:text}`published-tenth` to {glue:text}`found-tenth` % once the attacker looks only at the entries that were sent.
-# - **Of the bottleneck candidates** three fail: the floor under $\sigma$ (at 4 it still hides {glue:text}`hidden-floor-4` %), the average over four draws, as soon as all four are searched for, and the CVB as published.
+# - **Of the bottleneck candidates** three fail: the floor under $\sigma$ (at 4 it still hides {glue:text}`hidden-floor-4` %), the average over {glue:text}`draws` draws, as soon as all of them are searched for, and the CVB as published.
 #   One was not broken: with more numbers of noise than of gradient {glue:text}`found-many` % were found. Its accuracy is not known: a round of
 #   that training takes minutes here.
-# - **What was not broken** by anything tried: DP from $\sigma = 10^{-2}$ on, Laplace noise (with a deviation of 0.1, ten times that of the Gaussian noise above), compression to a hundredth; twelve images in a batch but for
-#   {glue:text}`found-twelve` %; and the CVB *together with* something else. Four images in a batch, weak DP, compression to a tenth: each leaves {glue:text}`range-alone` % by itself, or {glue:text}`found-cvb` % behind the
+# - **What was not broken** by anything tried: DP from $\sigma = 10^{-2}$ on, Laplace noise (with a deviation of {glue:text}`laplace-deviation`, {glue:text}`laplace-times` times that of the Gaussian noise above), compression to a hundredth; {glue:text}`batch-large` images in a batch but for
+#   {glue:text}`found-large` %; and the CVB *together with* something else. Batches of {glue:text}`batch-small`, weak DP, compression to a tenth: each leaves {glue:text}`range-alone` % by itself, or {glue:text}`found-cvb` % behind the
 #   CVB alone, and together {glue:text}`range-together` %.
 #
-# "Not broken" means here that none of three to four attacks of {glue:text}`about-steps` steps found one of {glue:text}`standing-images` images, with intervals that reach up to {glue:text}`high-dp` %. The best attack was chosen on the same images that it is scored on, which favors it a little; and
-# images of one batch are counted as if they were independent. Of batches of four, IG finds a little more ({glue:text}`published-four` %) than the attack with the highest mean SSIM ({glue:text}`found-four` %).
+# "Not broken" means here that none of {glue:text}`tried` attacks of {glue:text}`about-steps` steps found one of {glue:text}`standing-images` images, with intervals that reach up to {glue:text}`high-dp` %. The best attack was chosen on the same images that it is scored on, which favors it a little; and
+# images of one batch are counted as if they were independent. Of batches of {glue:text}`batch-small`, IG finds a little more ({glue:text}`published-small` %) than the attack with the highest mean SSIM ({glue:text}`found-small` %).
 #
 # The mean SSIM of every attack on every protection (folded):
 
@@ -388,7 +391,7 @@ Markdown(
 
 # %% [markdown]
 # In the published run no attack is best everywhere, and nearly every one that was made for a protection wins there (the one for entries sent does not on pruning). An attacker who cannot try them out beforehand, and believes the nearest gradient, loses in several
-# cases, under weak noise and compression most, but also with a batch of four, behind PRECODE and with $\sigma \ge 4$. Under noise and compression this may be because the weakest prior comes nearest, which fits the disturbance and not the image. Where a search for the noise is the best attack,
+# cases, under weak noise and compression most, but also with a batch of {glue:text}`batch-small`, behind PRECODE and with $\sigma \ge 4$. Under noise and compression this may be because the weakest prior comes nearest, which fits the disturbance and not the image. Where a search for the noise is the best attack,
 # behind the CVB as published, with $\sigma \ge 1$ and with averaged noise, the choice costs nothing.
 #
 # What the best attack finds, under the protections of the first table that act on single images:
@@ -455,7 +458,7 @@ tables.show(
 #
 # ## What it costs
 #
-# Accuracy, bytes and time on one protocol: {glue:text}`about-rounds` rounds of federated training in batches of 64. It is not the protocol of the attacks above.
+# Accuracy, bytes and time on one protocol: {glue:text}`about-rounds` rounds of federated training in batches of {glue:text}`local-batch`. It is not the protocol of the attacks above.
 
 # %% tags=["hide-input"]
 runs = results.frame(learned, label=["protection", "model_number"])
@@ -493,7 +496,8 @@ columns = {
     "seconds": "s per round",
     "relative_seconds": "× none (time)",
 }
-trained_as = f"{dataset}, {seeds} trainings each, mean ± deviation, at most {training_rounds} rounds in batches of 64, profile {profile}"
+local_batch = trainings["none", 0].protocol.batch_size
+trained_as = f"{dataset}, {seeds} trainings each, mean ± deviation, at most {training_rounds} rounds in batches of {local_batch}, profile {profile}"
 digits = {"gain": 2, "kilobytes": 1, "seconds": 1}
 digits |= {"relative_kilobytes": 2, "relative_seconds": 2}
 tables.show(
@@ -528,12 +532,12 @@ Markdown(
 )
 
 # %% [markdown]
-# Accuracies after {glue:text}`about-rounds` rounds say who learns slower, not where it ends. In the published run clipping, pruning, Soteria and the weakest DP cost {glue:text}`cheap` points at most, less than accuracies vary between models. The CVB costs about {glue:text}`lost-cvb` points here; after 20 rounds it is a little ahead of the plain network, with one seed, in {doc}`Other
-# architectures <06_other_architectures>`. With the floor under $\sigma$ at 4 nothing is learned at all: {glue:text}`accuracy-floor-4` % is chance. The Laplace noise that was not broken costs most of what is learned; it is also ten times as strong as the Gaussian noise, so the two say nothing about Laplace against Gauss. Together with the CVB, weak DP costs hardly more than the CVB does.
+# Accuracies after {glue:text}`about-rounds` rounds say who learns slower, not where it ends. In the published run clipping, pruning, Soteria and the weakest DP cost {glue:text}`cheap` points at most, less than accuracies vary between models. The CVB costs about {glue:text}`lost-cvb` points here; after {glue:text}`06_other_architectures.ipynb::cnn-rounds:s` rounds it changes the accuracy by {glue:text}`06_other_architectures.ipynb::cnn-gain:s` points, with one seed, in {doc}`Other
+# architectures <06_other_architectures>`. With the floor under $\sigma$ at 4 nothing is learned at all: {glue:text}`accuracy-floor-4` % is chance. The Laplace noise that was not broken costs most of what is learned; it is also {glue:text}`laplace-times` times as strong as the Gaussian noise, so the two say nothing about Laplace against Gauss. Together with the CVB, weak DP costs hardly more than the CVB does.
 #
-# Seconds are rough, since the machine computed other things meanwhile; those of the averaged noise, four draws in every step, are probably inflated most.
+# Seconds are rough, since the machine computed other things meanwhile; those of the averaged noise, {glue:text}`draws` draws in every step, are probably inflated most.
 #
-# The batches of four and twelve stand at no cost because nothing was trained in them: their accuracy is that of the plain training, in batches of 64.
+# The rows {glue:text}`batch-rows` stand at no cost because nothing was trained in such batches: their accuracy is that of the plain training, in batches of {glue:text}`local-batch`.
 #
 # $\varepsilon$ (at $\delta = 10^{-5}$, for the rounds that were run) is a guarantee against *every* attack, and none of the strengths that keep the accuracy has one worth the name.
 # What stands at $10^{-2}$ stands against the attacks of this chapter.
@@ -546,7 +550,7 @@ from gleak_lib.client_setup import differences
 kinds = {"batch": "batches"} | {
     name: name for name in ("none", "DP", "compression", "PRECODE", "CVB")
 }
-points = fresh.merge(costs, on="protection")
+points = fresh.merge(costs, on="protection").dropna(subset="gain")
 words = [label.partition(" ") for label in points["protection"]]
 points["family"] = [
     "combined"
@@ -565,7 +569,7 @@ for family, rows in points.groupby("family"):
 panels = [
     points[["family", "setting", "joined", "gain", f"ssim{end}"]]
     .set_axis(["family", "setting", "joined", "x", "y"], axis="columns")
-    .assign(row=method, column=dataset)
+    .assign(row=method, column=dataset, **({"setting": ""} if end else {}))
     for end, method in seen.items()
 ]
 figure = plots.tradeoff(
@@ -582,17 +586,17 @@ glue("tradeoff", plots.picture(figure, alt), display=False)
 # ```{glue:figure} tradeoff
 # :name: fig-standing-tradeoff
 #
-# Mean SSIM on fresh weights over what the accuracy gains against no protection; lower and further right is better, the dotted line marks a success. SSIM: {glue:text}`about-fresh`. Accuracy: {glue:text}`about-training`.
+# Mean SSIM on fresh weights over what the accuracy gains against no protection; lower and further right is better, the dotted line marks a success. Names stand in the lower panel; above, each setting has the same place from left to right. SSIM: {glue:text}`about-fresh`. Accuracy: {glue:text}`about-training`.
 # ```
 #
 # The upper panel of {numref}`fig-standing-tradeoff` is the picture of {doc}`the fifth chapter <05_attacks_and_defenses>`, the lower one what adaptive attackers make of it: in the published run PRECODE, the CVB and the average over draws have moved up past the threshold,
-# and compression to a tenth with them. What stays low at little cost in accuracy is DP at $10^{-2}$ (SSIM {glue:text}`ssim-dp`) and, with the reservation about batches, twelve images in a batch ({glue:text}`ssim-twelve`); a batch of four is at {glue:text}`ssim-four`, above the threshold. The combinations stay low ({glue:text}`range-ssim-together`) at the cost of the CVB or more.
+# and compression to a tenth with them. What stays low at little cost in accuracy is DP at $10^{-2}$ (SSIM {glue:text}`ssim-dp`) and, with the reservation about batches, {glue:text}`batch-large` images in a batch ({glue:text}`ssim-large`); a batch of {glue:text}`batch-small` is at {glue:text}`ssim-small`, above the threshold. The combinations stay low ({glue:text}`range-ssim-together`) at the cost of the CVB or more.
 #
 # ## What to use, and what not to rely on
 #
 # For practitioners, as far as these attacks and this small network go:
 #
-# **Use** batches of many images, and average before sending: with twelve images in an update {glue:text}`found-twelve` % were found, with four {glue:text}`range-four` %. Updates of whole
+# **Use** batches of many images, and average before sending: with {glue:text}`batch-large` images in an update {glue:text}`found-large` % were found, with {glue:text}`batch-small` {glue:text}`range-small` %. Updates of whole
 # rounds instead of gradients of steps may help, too; that was not measured here, and there are attacks on them {cite:p}`dimitrov2022fedavg`. Add DP noise: here $\sigma = 10^{-2}$ at $C = 20$ was the least that no attack broke, on single images. Calibrate it on your own network by attacks on your own images (`gleak run
 # 09_what_stands -p dataset …`), fresh *and* trained. And if privacy is a promise to somebody, take the noise that gives a small $\varepsilon$, pay for it in accuracy, or aggregate
 # securely so that the server never sees a single update. That is cryptography, outside of this book.
@@ -605,13 +609,15 @@ glue("tradeoff", plots.picture(figure, alt), display=False)
 
 
 # %% tags=["hide-input"]
+alone = {k: s for k, s in setups.items() if k == f"batch of {s.batch_size}"}
+sizes = sorted(setup.batch_size for setup in alone.values()) or ["–"]
 names = {
     "dp-weak": "DP σ=1e-3",
     "dp": dp,
     "gaussian": "gaussian std=1e-2",
     "tenth": "compression p=0.9",
-    "four": "batch of 4",
-    "twelve": "batch of 12",
+    "small": f"batch of {sizes[0]}",
+    "large": f"batch of {sizes[-1]}",
     "precode": "PRECODE P=1, K=8",
     "cvb": cvb,
     "floor-1": f"{cvb}, exact KL, σ ≥ 1",
@@ -640,7 +646,7 @@ numbers = {
 }
 numbers |= {
     f"ssim-{name}": tables.quote(both, "ssim", 2, protection=names[name])
-    for name in ("dp", "four", "twelve")
+    for name in ("dp", "small", "large")
 }
 numbers |= {
     "high-dp": tables.quote(both, "asr_high", 0, protection=dp),
@@ -650,7 +656,7 @@ numbers |= {
     ),
 }
 untouched = ["clip bound=1", "prune-small p=0.2", "soteria p=0.8, probes=4"]
-parts = ["batch of 4", "DP σ=1e-3", "compression p=0.9"]
+parts = [names["small"], "DP σ=1e-3", "compression p=0.9"]
 together = [f"{cvb} + {part}" for part in parts]
 noise = [label for label, setup in setups.items() if setup.bottlenecks]
 several = {
@@ -659,7 +665,7 @@ several = {
     "together": (together, ["asr"], 0),
     "ssim-together": (together, ["ssim"], 2),
     "noise-published": (noise, ["asr_published"], 0),
-    "four": (["batch of 4"], ["asr", "asr_published"], 0),
+    "small": ([names["small"]], ["asr", "asr_published"], 0),
     "cheap": ([*untouched, "DP σ=1e-3"], ["lost"], 1),
 }
 for name, (labels_, column, places) in several.items():
@@ -673,6 +679,44 @@ for name, (labels_, column, places) in several.items():
     numbers[f"range-{name}"] = " to ".join(dict.fromkeys(ends)) or "–"
 numbers["cheap"] = numbers["range-cheap"].split(" to ")[-1]
 best_text = partial(tables.quote, both, "text")
+parts_of = [part for s in setups.values() for part in s.defense.parts]
+deviation = {
+    "gaussian": [part.std for part in parts_of if isinstance(part, Gaussian)],
+    "laplace": [
+        part.scale * 2**0.5 for part in parts_of if isinstance(part, Laplace)
+    ],
+}
+weaker, stronger = (max(found, default=0) for found in deviation.values())
+averaged = [part.draws for part in parts_of if isinstance(part, AverageNoise)]
+bits = [part.bits for part in parts_of if isinstance(part, Quantize)]
+tried = [
+    len(attackers["fresh", label])
+    for label in fresh.loc[fresh["asr"] == 0, "protection"]
+]
+many = setups.get(names["many"], setups["none"])
+image_shape = tuple(originals.shape[-3:])
+large = models.build(
+    model, input_shape=image_shape, bottlenecks=many.bottlenecks, seed=0
+)
+noise_entries = sum(torch.Size(s).numel() for s in large.noise_shapes)
+entries = sum(p.numel() for p in large.parameters())
+numbers |= {
+    "local-batch": f"{local_batch}",
+    "batch-small": f"{sizes[0]}",
+    "batch-large": f"{sizes[-1]}",
+    "batch-rows": " and ".join(f"“{label}”" for label in alone) or "–",
+    "laplace-deviation": f"{stronger:.1g}" if stronger else "–",
+    "laplace-times": f"{stronger / weaker:.0f}" if stronger and weaker else "–",
+    "draws": f"{max(averaged, default='–')}",
+    "bits": f"{max(bits, default='–')}",
+    "tried": " to ".join(
+        f"{n}" for n in dict.fromkeys([min(tried), max(tried)])
+    )
+    if tried
+    else "–",
+    "many-noise": f"{noise_entries:,}",
+    "many-entries": f"{entries:,}",
+}
 numbers |= {
     "standing-profile": profile,
     "standing-images": f"{victims * seeds}",
@@ -694,9 +738,9 @@ for key, text in numbers.items():
 # %% [markdown]
 # ## Limits
 #
-# - Privacy is measured on gradients of single images, on two batch sizes, after none and after {glue:text}`about-rounds` rounds; accuracy and time are of training in batches of 64. No row says what one and the same protocol both hides and costs.
+# - Privacy is measured on gradients of single images, on two batch sizes, after none and after {glue:text}`about-rounds` rounds; accuracy and time are of training in batches of {glue:text}`local-batch`. No row says what one and the same protocol both hides and costs.
 # - Costs are those of this training, of {glue:text}`about-rounds` rounds. Accuracies after hundreds of rounds were not measured.
-# - Batches above twelve, networks larger than the CNN, attacks with a learned image prior or with thousands of
+# - Batches above {glue:text}`batch-large`, networks larger than the CNN, attacks with a learned image prior or with thousands of
 #   steps were not tried. Stronger attacks can only move a line up; larger batches, larger networks and longer trainings may move lines down as well.
 # - The best attack is chosen on the images of the table, and its intervals count images as independent.
 #

@@ -14,7 +14,7 @@
 # **Question.** If a network begins with a linear layer, must an attacker search at all? Does it help to remove the biases?
 #
 # **Answer.** No, and hardly. One division finds {glue:text}`found-all` % of {glue:text}`victims` images, wherever PRECODE stands. Without biases the weight gradient alone still gives {glue:text}`alone-none` %, and {glue:text}`alone-late` % with
-# PRECODE at the end, where the others come out too pale. Noise of $10^{-2}$ on the gradients hides all; of batches of sixteen {glue:text}`batch-sixteen` % are found. (95 % intervals.)
+# PRECODE at the end, where the others come out too pale. Noise of $10^{-2}$ on the gradients hides all; of batches of {glue:text}`batch-more` {glue:text}`found-more` % are found. (95 % intervals.)
 # ```
 #
 # ```{glue:figure} seen
@@ -430,9 +430,9 @@ glue("batch-pictures", plots.picture(figure, alt), display=False)
 # One batch of {glue:text}`batch-large` images, and what is found of it: fresh weights, {glue:text}`ending`.
 # ```
 #
-# In the published run ({glue:text}`batch-count` batches of each size) all images of batches of two and of four come back exactly, and {glue:text}`batch-eight` % of those of eight. Of batches of sixteen {glue:text}`batch-sixteen` % are found, of thirty-two {glue:text}`batch-most` %:
+# In the published run ({glue:text}`batch-count` batches of each size) all images of the smallest batches come back exactly, and {glue:text}`found-some` % of those of {glue:text}`batch-some`. Of batches of {glue:text}`batch-more` {glue:text}`found-more` % are found, of {glue:text}`batch-most` {glue:text}`found-most` %:
 # there few rows seem to belong to one image alone, and what is returned looks like mixtures. So batches do protect against
-# this attack on these weights, but it takes more than a few images, and even thirty-two do not hide all. What attacks by optimization find in batches stands in {doc}`09_what_stands`.
+# this attack on these weights, but it takes more than a few images, and even {glue:text}`batch-most` do not hide all. What attacks by optimization find in batches stands in {doc}`09_what_stands`.
 #
 # ### Training mode
 #
@@ -635,12 +635,15 @@ numbers = {
     "pruned-least": f"{hard.min():.1f}" if len(hard) else "–",
     "batch-large": f"{large}",
     "batch-count": f"{batches}",
-    "batch-eight": of_batch(images=8),
-    "batch-sixteen": of_batch(images=16),
-    "batch-most": of_batch(images=32),
     "rounds": f"{training_rounds}",
     "behind": f"{min(behind):.1f}",
 }
+largest = [*sorted(batch_sizes, reverse=True), "–", "–"][:3]
+for name, images in zip(("most", "more", "some"), largest, strict=True):
+    numbers |= {
+        f"batch-{name}": f"{images}",
+        f"found-{name}": of_batch(images=images),
+    }
 for key, text in numbers.items():
     glue(key, text, display=False)
 

@@ -1,9 +1,10 @@
 """Executing a chapter: percent source, papermill, and the executed notebook put in its place at the end."""
 
+import contextlib
 import os
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -19,12 +20,37 @@ KERNEL = "python3"
 START_TIMEOUT = 300  # seconds that a kernel may take to start: on a busy machine a minute is too short
 
 
+@contextlib.contextmanager
+def shared_kernel() -> Iterator[Any]:
+    """Give a kernel for several chapters, which imports what they need once; it starts with the first.
+
+    Raises:
+        MissingDependencyError: If jupyter_client is not installed.
+    """
+    manager = require("jupyter_client.manager", "book").AsyncKernelManager(kernel_name=KERNEL)
+    connect, clients = manager.client, []
+
+    def client(**options: Any) -> Any:
+        clients.append(connect(**options))
+        return clients[-1]
+
+    manager.client = client  # nbclient leaves those of a kernel that is not its own open
+    try:
+        yield manager
+    finally:
+        for one in clients:
+            one.stop_channels()
+        if manager.has_kernel:
+            require("jupyter_core.utils", "book").run_sync(manager.shutdown_kernel)(now=True)
+
+
 def execute(
     source: Path,
     destination: Path,
     parameters: Mapping[str, Any],
     *,
     environment: Mapping[str, str] | None = None,
+    kernel: Any = None,
     last: str | None = None,
 ) -> None:
     """Execute a percent source through papermill, and put the notebook into `destination` when it is done.
@@ -35,7 +61,8 @@ def execute(
         source: the percent source.
         destination: the notebook to write.
         parameters: what papermill injects.
-        environment: variables for the kernel.
+        environment: variables for the kernel, if it is started here.
+        kernel: what `shared_kernel` gave, emptied of the names of an earlier chapter; None means a new one.
         last: code of one more cell at the end.
 
     Raises:
@@ -54,6 +81,8 @@ def execute(
         # the kernel inherits these variables, the last of which makes it this Python's
         with mock.patch.dict(os.environ, environment or {}, JUPYTER_PREFER_ENV_PATH="1"):
             try:
+                if kernel is not None and kernel.has_kernel:
+                    _empty(kernel)
                 papermill.execute_notebook(
                     plain,
                     done,
@@ -62,6 +91,8 @@ def execute(
                     progress_bar=False,
                     cwd=str(paths.root()),
                     start_timeout=START_TIMEOUT,
+                    km=kernel,
+                    coalesce_streams=True,  # a busy kernel sends what a cell prints in several parts
                 )
             except papermill.PapermillExecutionError as error:
                 raise StoreError(_failure(source.stem, error)) from error
@@ -72,6 +103,17 @@ def execute(
                     "run again to go on."
                 ) from error
         write_atomically(destination, _cleaned(done).encode())
+
+
+def _empty(kernel: Any) -> None:
+    """Forget all names of a kernel, and count its cells from one again."""
+    client = kernel.blocking_client()
+    client.start_channels()
+    try:
+        client.wait_for_ready(START_TIMEOUT)
+        client.execute("get_ipython().reset(new_session=True)", silent=True, reply=True)
+    finally:
+        client.stop_channels()
 
 
 def _cleaned(path: Path) -> str:

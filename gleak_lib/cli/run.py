@@ -48,13 +48,15 @@ def run(options: argparse.Namespace) -> int:
     except StoreError as error:  # chapters of which everything is there are executed all the same
         failure = error
     environment = {paths.RESULTS: str(store.folder), paths.CACHE: str(store.cache)}
-    for source, values, experiments in jobs:
-        if failure and (lacking := len(experiments) - len(store.status(experiments).done)):
-            cut.append(f"{source.stem} ({lacking} of {len(experiments)} experiments are not there)")
-            continue
-        print(f"{source.stem}: profile {options.profile}", flush=True)
-        execute.execute(source, chapters / f"{source.stem}.ipynb", values, environment=environment)
-        print(f"{source.stem}: wrote {chapters / source.stem}.ipynb", flush=True)
+    with execute.shared_kernel() as kernel:
+        for source, values, experiments in jobs:
+            if failure and (lacking := len(experiments) - len(store.status(experiments).done)):
+                cut.append(f"{source.stem} ({lacking} of {len(experiments)} experiments are not there)")
+                continue
+            print(f"{source.stem}: profile {options.profile}", flush=True)
+            destination = chapters / f"{source.stem}.ipynb"
+            execute.execute(source, destination, values, environment=environment, kernel=kernel)
+            print(f"{source.stem}: wrote {destination}", flush=True)
     if failure:
         raise type(failure)(
             f"{failure}\nNot executed: {', '.join(cut)}. Finished experiments are stored: "

@@ -17,7 +17,13 @@ from gleak_lib.errors import MissingDependencyError, ShapeError, unknown
 from gleak_lib.extras import require
 from gleak_lib.typed import typed
 
-BACKBONES = {"vgg": "VGG16_Weights", "alex": "AlexNet_Weights", "squeeze": "SqueezeNet1_1_Weights"}
+BACKBONES = {
+    "vgg": "vgg16-397923af.pth",
+    "alex": "alexnet-owt-7be5be79.pth",
+    "squeeze": "squeezenet1_1-b8a52dc0.pth",
+}
+"""The files of torchvision's weights; written out, since importing it takes longer than many an attack."""
+ADDRESS = "https://download.pytorch.org/models/"
 CHUNK = 64  # images that go through the backbone at once
 _SAID: set[str] = set()
 
@@ -110,8 +116,7 @@ def lpips_missing(net: str = "vgg") -> str:
 
 def lpips_file(net: str = "vgg") -> tuple[Path, str]:
     """Return where a backbone's weights are looked for, and the address that they come from."""
-    url = getattr(require("torchvision.models", "metrics"), BACKBONES[net]).DEFAULT.url
-    return Path(torch.hub.get_dir(), "checkpoints", url.rpartition("/")[2]), url
+    return Path(torch.hub.get_dir(), "checkpoints", BACKBONES[net]), ADDRESS + BACKBONES[net]
 
 
 def lpips_at_hand() -> Perceptual | None:

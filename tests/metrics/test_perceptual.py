@@ -61,6 +61,21 @@ def reference(state):
     return metric
 
 
+def test_files_and_addresses_are_torchvisions(cache):
+    from torchvision import models
+
+    theirs = {
+        "vgg": models.VGG16_Weights,
+        "alex": models.AlexNet_Weights,
+        "squeeze": models.SqueezeNet1_1_Weights,
+    }
+    assert set(theirs) == set(perceptual.BACKBONES)
+    for net, weights in theirs.items():
+        path, url = metrics.lpips_file(net)
+        assert url == weights.DEFAULT.url
+        assert path == cache / url.rpartition("/")[2]
+
+
 def test_it_is_the_packages_metric(weights):
     pred, target = images()
     metric = reference(weights)

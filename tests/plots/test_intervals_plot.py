@@ -153,6 +153,14 @@ def test_names_cover_neither_each_other_nor_points_nor_run_out_of_the_panel():
     )
 
 
+def test_names_keep_lines_free():
+    steep = cloud(True)[:2].assign(x=[0.0, 1.0], y=[0.0, 1.0], setting=["near the start", ""])
+    figure = plots.tradeoff(steep, xlabel="", ylabel="")
+    (box,), axes = boxes_of(figure), figure.axes[0]
+    (start, end) = (axes.transData.transform(xy) for xy in axes.lines[0].get_xydata())
+    assert not any(box.contains(*(start + share * (end - start))) for share in np.linspace(0, 1, 200))
+
+
 def test_a_name_alone_stands_right_above_its_point():
     one = cloud(False)[:1]
     (text,) = plots.tradeoff(one, xlabel="", ylabel="").axes[0].texts
