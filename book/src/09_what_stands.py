@@ -182,10 +182,10 @@ from gleak_lib.experiments import AttackExperiment
 attacked = {
     (weights, label, name, i): AttackExperiment(
         trainings[label, i],
-        training_rounds if weights == "trained" else 0,
-        attack.replace(max_steps=steps),
-        max(1, victims // setups[label].batch_size),
-        setups[label].batch_size,
+        rounds=training_rounds if weights == "trained" else 0,
+        attack=attack.replace(max_steps=steps),
+        victims=max(1, victims // setups[label].batch_size),
+        batch_size=setups[label].batch_size,
         victim_seed=victim_seed + i,
         seed=seed + i,
         defense=setups[label].defense,
@@ -287,7 +287,7 @@ about = {
 tables.show(
     fresh[short],
     columns=columns,
-    caption=f"Protections and attackers: {about['fresh']}. In brackets 95 % intervals over the images.",
+    caption=f"Protections and attackers: {about['fresh']}. In brackets 95 % intervals over the images. Best is the highest mean SSIM, which may find fewer images.",
 )
 
 # %% [markdown]
@@ -539,7 +539,8 @@ Markdown(
 #
 # The rows {glue:text}`batch-rows` stand at no cost because nothing was trained in such batches: their accuracy is that of the plain training, in batches of {glue:text}`local-batch`.
 #
-# $\varepsilon$ (at $\delta = 10^{-5}$, for the rounds that were run) is a guarantee against *every* attack, and none of the strengths that keep the accuracy has one worth the name.
+# DP clips each example's gradient to the length $C$ and adds noise of deviation $\sigma C$ to their sum. Its guarantee, $(\varepsilon, \delta)$: one example changes the odds of anything that a client sends by a factor of $e^\varepsilon$ at most, but for a probability of $\delta$ {cite:p}`abadi2016dp`.
+# $\varepsilon$ (at $\delta = 10^{-5}$, for the rounds that were run) holds against *every* attack, and none of the strengths that keep the accuracy has one worth the name.
 # What stands at $10^{-2}$ stands against the attacks of this chapter.
 #
 # ## The trade-off with adaptive attackers
