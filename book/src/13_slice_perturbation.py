@@ -902,7 +902,7 @@ held = late.assign(kind=late["protection"], shown="late")
 lasting_claims = wang.judged(wang.claims("lasting", held, "accuracy"))
 tables.show(
     lasting_claims,
-    caption=f"The same trainings: differences in points of the late accuracy, training by training, on {', '.join(lasting)}, {long_rounds:,} rounds, {long_seeds} seed{'s' * (long_seeds > 1)}, noise on Δθ, profile {profile}. In brackets 95 % intervals, which a single pair has not.",
+    caption=f"The same trainings: differences in points of the late accuracy, training by training, on {', '.join(lasting)}, {long_rounds:,} rounds, {long_seeds} seed{'s' * (long_seeds > 1)}, noise on Δθ, profile {profile}. In brackets 95 % intervals{', which a single pair has not' * (long_seeds * len(lasting) < 2)}.",
 )
 
 # %% tags=["hide-input"]
