@@ -14,7 +14,7 @@
 # **Question.** Can a client hide its image with noise on a few random slices of its update, and can the server then take the noise out of the average, so that nothing is lost?
 #
 # **Answer.** Hardly. Of one gradient on {glue:text}`first-set`, an attack by the cosine (GIA) finds {glue:text}`short-slices` dB behind slices, {glue:text}`short-dp` behind noise on everything, {glue:text}`short-none` without a defense; the mean image scores {glue:text}`short-mean`. With a stronger prior, an attacker who knows the layout
-# finds {glue:text}`short-single` of {glue:text}`short-best`, and from {glue:text}`about-updates` updates {glue:text}`short-median`. Compensation changes the accuracy by {glue:text}`short-compensation`.
+# finds {glue:text}`short-single` of {glue:text}`short-best`, and from {glue:text}`about-updates` updates {glue:text}`short-median`. Compensation changes the accuracy by {glue:text}`short-compensation`; over {glue:text}`about-long` with noise on $\Delta\theta$ by {glue:text}`short-lasting` points.
 # ```
 #
 # ```{glue:figure} seen
@@ -1103,6 +1103,7 @@ numbers = {
     "short-best": f"{met_by['none', 'stronger prior']:.1f}",
     "short-median": f"{met_by['slices', 'combined, stronger prior']:.1f}",
     "short-compensation": " and by ".join(gain),
+    "short-lasting": f"{lasting_claims.loc[1, 'late']}",
     "about-updates": f"{updates}",
     "about-share": f"{100 * used['GIA'][0]:.0f}",
     "about-samples": f"{samples}",

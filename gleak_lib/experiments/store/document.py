@@ -83,7 +83,7 @@ def _one_line_lists(value: Any) -> Any:
         return {name: _one_line_lists(part) for name, part in value.items()}
     if isinstance(value, list):
         if value and all(v is None or isinstance(v, (int, float)) for v in value):
-            return _MARK + json.dumps(value) + _MARK
+            return _MARK + json.dumps(value, separators=(",", ":")) + _MARK
         return [_one_line_lists(part) for part in value]
     return value
 
