@@ -42,7 +42,7 @@ def test_files_can_be_compared_line_by_line(store):
     text = store.path(CELL).read_text()
     assert json.loads(text)["figures"]["b"] == 0.333333
     assert '"a": [ 1.42857e-10, null, "-inf", 2 ]' in " ".join(text.split())
-    assert "[1, 2],\n" in text and text.endswith("}\n")
+    assert "[1,2],\n" in text and text.endswith("}\n")
     keys = list(json.loads(text))
     assert keys == sorted(keys)
 
