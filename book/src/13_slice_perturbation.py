@@ -868,7 +868,7 @@ No single reading gives the paper's picture, in which DP is at chance *and* slic
 )
 
 # %% [markdown]
-# #### Trainings that go on
+# ### Trainings that go on
 #
 # The same trainings over {glue:text}`about-long`, the noise on $\Delta\theta$. Only these figures may be compared with each other; what the table calls *late* is the mean over the evaluations in the last quarter of the rounds, because the accuracy goes up and down with who takes part.
 

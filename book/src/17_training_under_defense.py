@@ -427,6 +427,14 @@ numbers = {
     "lenet-stuck": f"(but for {', '.join(f'{row.network} under {row.defense}' for row in stuck)}, which learns nothing)"
     if stuck
     else "at the end",
+    "worst-last": f"{max(0, -min(mean for (i, n, d), mean in spread.mean().items() if i == end and not row_of[i, n, d].constant)):.1f}",
+    "images-middle": f"{pictures[middle]:,}",
+    "steps-middle": f"{per_round[middle]}",
+    "rounds-middle": f"{training_rounds[datasets.index(middle)]}",
+    "middle-none": f"{row_of[middle, 'MLP', 'none'].test:.1f}",
+    "middle-gaussian": points.get(
+        (middle, "MLP", "gaussian std=1e-2"), intervals.MISSING
+    ),
     "middle-precode": points.get((middle, "MLP", "PRECODE"), intervals.MISSING),
     "dp-first": slower[start],
     "dp-middle": slower[middle],
