@@ -539,7 +539,7 @@ Markdown(
 #
 # The rows {glue:text}`batch-rows` stand at no cost because nothing was trained in such batches: their accuracy is that of the plain training, in batches of {glue:text}`local-batch`.
 #
-# DP clips each example's gradient to the length $C$ and adds noise of deviation $\sigma C$ to their sum. Its guarantee, $(\varepsilon, \delta)$: one example changes the odds of anything that a client sends by a factor of $e^\varepsilon$ at most, but for a probability of $\delta$ {cite:p}`abadi2016dp`.
+# DP clips each example's gradient to the length $C$ and adds noise of deviation $\sigma C$ to their sum. Its guarantee, $(\varepsilon, \delta)$: one example changes the odds of anything that a client sends by a factor of $e^\varepsilon$ at most, but for a probability of $\delta$ {cite:p}`abadi2016dpsgd`.
 # $\varepsilon$ (at $\delta = 10^{-5}$, for the rounds that were run) holds against *every* attack, and none of the strengths that keep the accuracy has one worth the name.
 # What stands at $10^{-2}$ stands against the attacks of this chapter.
 #
