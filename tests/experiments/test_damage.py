@@ -7,6 +7,7 @@ import random
 import warnings
 from pathlib import Path
 
+import gleak_book.kinds  # noqa: F401 (what they give is stored, too)
 import numpy as np
 import pytest
 from gleak_book import benchmark_rows as benchmarks
