@@ -770,7 +770,7 @@ tables.show(
 
 # %% [markdown]
 # In the published run the squared error finds less than the cosine distance under ReLU ({glue:text}`l2-relu` dB); under sigmoid they are not told apart ({glue:text}`l2-sigmoid` dB). Signed steps with clipping and smoothing find as much under ReLU, and the prior hurts where the plain attack had nearly converged: with sigmoid units the cosine distance is tiny, and a prior of fixed
-# weight outweighs it. In the batches tried here labels that are read are as good as known ones. In the largest batches this was tried under Kaiming and ReLU only, where some labels are missed, and where the attack finds next to nothing even when it is told them.
+# weight outweighs it. Where the table above decides it, labels that are read are as good as known ones. In the largest batches, where it does not, this was tried under Kaiming and ReLU only, where some labels are missed, and where the attack finds next to nothing even when it is told them.
 #
 # ## More steps
 #

@@ -4,7 +4,15 @@ import dataclasses
 
 import pandas
 import pytest
-from gleak_book import beside, beside_report, paper, paper_experiments, paper_rows, source_form
+from gleak_book import (
+    beside,
+    beside_reasons,
+    beside_report,
+    paper,
+    paper_experiments,
+    paper_rows,
+    source_form,
+)
 
 from gleak_lib.attacks import ATTACKS
 from gleak_lib.bottlenecks import CVB, PRECODE
@@ -156,7 +164,7 @@ def test_every_table_finds_the_cells_of_its_chapter(store):
 
 
 def test_a_reason_belongs_to_the_rows_it_names():
-    reason = beside_report.Reason(("ssim",), (), ("cpl",), (), "a bug")
+    reason = beside_reasons.Reason(("ssim",), (), ("cpl",), (), "a bug")
     line = {"model": "cnn", "attack": "cpl", "defense": "none", "dataset": "mnist"}
     assert reason.fits("ssim", line)
     assert not reason.fits("asr", line) and not reason.fits("ssim", line | {"attack": "ig"})
@@ -165,14 +173,14 @@ def test_a_reason_belongs_to_the_rows_it_names():
 
 def test_known_reasons_are_shown(store, monkeypatch):
     attacked(store, 0.55, TrainingExperiment("mnist"))
-    reasons = (beside_report.Reason(("ssim",), ("cnn",), (), (), "other images"),)
+    reasons = (beside_reasons.Reason(("ssim",), ("cnn",), (), (), "other images"),)
     monkeypatch.setattr(beside_report, "REASONS", reasons)
     assert beside_report.differences(report(store, "X"))["why"].tolist() == ["other images"]
 
 
 def test_reasons_name_what_there_is():
     lines = [vars(row) for row in beside.printed_rows()]
-    for reason in beside_report.REASONS:
+    for reason in beside_reasons.REASONS:
         assert any(reason.fits(figure, line) for figure in beside.FIGURES for line in lines)
 
 
