@@ -36,6 +36,7 @@ STORED = {
 PARTS: dict[str, dict[str, Any]] = {
     "labels": {"known": Known(), "infer": Inferred(), "optimize": Optimized()},
     "optimizer": {"adam": Adam, "lbfgs": LBFGS},
+    "line_search": {"none": None},
     "noise": {
         "resample": Resample,
         "resample-evaluation": Resample,
@@ -72,7 +73,7 @@ class FlatAttack:
     tolerance: float = 1e-5
     inner_steps: int = 20
     history: int = 100
-    line_search: Literal["none", "strong-wolfe"] = "none"
+    line_search: Literal["none"] = "none"
     layers: str | tuple[str, ...] = "all"
     exclude: tuple[str, ...] = ()
     estimate: Literal["none", "sparsity", "clipping", "clipping-whole"] = "none"

@@ -7,12 +7,11 @@ costs a few batched matrix products instead of two hundred small operations.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
-from gleak_lib.attacks import wolfe
 from gleak_lib.attacks.optimizer import Evaluate, Optimizer
 from gleak_lib.attacks.part import AtLeastOne, Positive
 from gleak_lib.attacks.unknowns import Unknowns, flatten, unflatten
@@ -38,25 +37,18 @@ class Memory(NamedTuple):
 @typed
 @dataclass(frozen=True)
 class LBFGS(Optimizer):
-    """L-BFGS; see `torch.optim.LBFGS`.
+    """L-BFGS without a line search; see `torch.optim.LBFGS`.
 
     Attributes:
-        lr: step length, or the line search's first trial.
+        lr: step length.
         inner_steps: most iterations in one step, torch's `max_iter`.
         memory: pairs that it remembers, torch's `history_size`: 2 m D numbers per victim.
-        line_search: steps of length `lr` (`none`) or `strong-wolfe`.
     """
 
     whole: ClassVar[bool] = False
     lr: Positive = 1.0
     inner_steps: AtLeastOne = 20
     memory: AtLeastOne = 100
-    line_search: Literal["none", "strong-wolfe"] = "none"
-
-    @property
-    def searches(self) -> bool:
-        """Whether it searches along a line for each step's length."""
-        return self.line_search != "none"
 
     @property
     def evaluations(self) -> int:
@@ -64,7 +56,7 @@ class LBFGS(Optimizer):
         return self.inner_steps
 
     def waits(self, device: torch.device) -> bool:
-        return device.type == "cpu" or self.searches
+        return device.type == "cpu"
 
     def init(self, x: Unknowns, max_steps: int) -> Memory:
         flat = flatten(x)
@@ -102,21 +94,14 @@ class LBFGS(Optimizer):
             if may_wait and not live.any():
                 break
             previous, length = loss, memory.length
-            if self.searches:
-                trial = wolfe.Point(length, loss, gradient, slope)
-                found, used = wolfe.search(value, flat, memory.direction, trial, live, most - evaluations)
-                length, loss, gradient = found.t, found.loss, found.gradient
-                memory = memory._replace(length=torch.where(live, length, memory.length))
-                evaluations = evaluations + used
             moved = torch.addcmul(flat, length[:, None], memory.direction)
             flat = torch.where(live[:, None], moved, flat)
             if iteration == self.inner_steps:
                 break
-            if not self.searches:
-                new_loss, new_gradient = value(flat, live)
-                loss = torch.where(live, new_loss, loss)
-                gradient = torch.where(live[:, None], new_gradient, gradient)
-                evaluations = evaluations + live
+            new_loss, new_gradient = value(flat, live)
+            loss = torch.where(live, new_loss, loss)
+            gradient = torch.where(live[:, None], new_gradient, gradient)
+            evaluations = evaluations + live
             change = (memory.direction * length[:, None]).abs().amax(1)
             live = live & (gradient.abs().amax(1) > TOLERANCE_GRAD) & (change > TOLERANCE_CHANGE)
             live = live & ((loss - previous).abs() >= TOLERANCE_CHANGE) & (evaluations < most)

@@ -26,8 +26,6 @@ class Optimizer(Part, abc.ABC):
     """Whether a step can be compiled as a whole; else one evaluation of the loss is."""
     gradient_free: ClassVar[bool] = False
     """Whether it wants losses only, of several candidates per victim, and remembers a row as an object."""
-    searches: bool = False
-    """Whether it compares losses inside a step, which then must be of the same noise."""
     evaluations: int = 1
     """Most evaluations of the loss in a step."""
 

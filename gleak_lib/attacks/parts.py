@@ -39,11 +39,6 @@ class Parts(Part):
         super().__post_init__()
         weighted = [prior for prior in self.priors if getattr(prior, "weight", 1) != 0]
         object.__setattr__(self, "priors", tuple(sorted(weighted, key=_rank)))
-        if self.optimizer.searches and self.noise.draws(2) > 1:
-            raise ParameterError(
-                "A line search compares losses that Resample(each_evaluation=True) draws anew: set "
-                "line_search='none' or noise=Resample()."
-            )
 
     @property
     def settings(self) -> dict[str, Any]:

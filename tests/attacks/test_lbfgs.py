@@ -9,8 +9,6 @@ from gleak_lib.attacks.objective import Objective, Problem
 from gleak_lib.attacks.unknowns import flatten, take, unflatten
 from gleak_lib.bottlenecks import PRECODE, insert
 
-SEARCHES = {"none": None, "strong-wolfe": "strong_wolfe"}
-
 
 def settings(**changes):
     return ATTACKS["dlg"].replace(**changes)
@@ -58,7 +56,6 @@ def looped(of, start, attack, steps, rates):
             lr=1.0,
             max_iter=attack.optimizer.inner_steps,
             history_size=attack.optimizer.memory,
-            line_search_fn=SEARCHES[attack.optimizer.line_search],
         )
 
         def closure(x=x, v=v):
@@ -77,16 +74,15 @@ def looped(of, start, attack, steps, rates):
     return torch.stack(path, 1), torch.stack(losses, 1)
 
 
-@pytest.mark.parametrize("search", sorted(SEARCHES))
 @pytest.mark.parametrize(
     ("history", "inner", "lr", "steps"),
     [(100, 20, 0.3, 8), (3, 20, 0.1, 5), (7, 5, 1e-2, 30), (4, 1, 1.0, 20)],
 )
-def test_rosenbrock_functions_as_torch_minimises_them(search, history, inner, lr, steps):
+def test_rosenbrock_functions_as_torch_minimises_them(history, inner, lr, steps):
     scale = torch.tensor([1.0, 5.0, 20.0, 0.01], dtype=torch.double)
     start = torch.randn(4, 6, dtype=torch.double, generator=torch.Generator().manual_seed(0))
     start[3] = 1.0  # the minimum: this victim never moves
-    attack = settings(memory=history, inner_steps=inner, line_search=search)
+    attack = settings(memory=history, inner_steps=inner)
     rates = [torch.full((4,), lr if t < steps / 2 else lr / 2, dtype=torch.double) for t in range(steps)]
     of = rosenbrock(scale)
 
@@ -98,8 +94,6 @@ def test_rosenbrock_functions_as_torch_minimises_them(search, history, inner, lr
     torch.testing.assert_close(path, expected_path, atol=1e-8, rtol=1e-8)
     torch.testing.assert_close(losses, expected_losses, atol=1e-8, rtol=1e-8)
     assert torch.equal(path[-1, 3], start[3])
-    if search == "strong-wolfe":
-        assert (losses[-1] < losses[0] * 0.5)[:3].all()
 
 
 def test_victims_end_their_iterations_on_their_own():
@@ -116,7 +110,7 @@ def test_victims_end_their_iterations_on_their_own():
 def observation(victims=3, dtype=torch.double, **options):
     g = torch.Generator().manual_seed(0)
     # smooth: on an objective with kinks (ReLU) the trajectories are chaotic, and torch against torch started
-    # 1e-15 away differs by 1e-6 after 20 iterations and by 0.3 with the line search
+    # 1e-15 away differs by 1e-6 after 20 iterations
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(1, 6, 5, stride=3), nn.Sigmoid(), nn.Conv2d(6, 8, 3), nn.Sigmoid())
     model = nn.Sequential(*model, nn.Flatten(), nn.Linear(8 * 49, 5)).to(dtype)
@@ -124,11 +118,10 @@ def observation(victims=3, dtype=torch.double, **options):
     return observe(model, images, torch.arange(victims) % 5, generator=g, mean=0.5, std=0.25, **options)
 
 
-@pytest.mark.parametrize("search", sorted(SEARCHES))
 @pytest.mark.parametrize("name", ["dlg", "idlg", "cpl"])
-def test_attack_objectives_as_torch_minimises_them(name, search):
+def test_attack_objectives_as_torch_minimises_them(name):
     seen = observation()
-    attack = ATTACKS[name].replace(line_search=search, memory=15)
+    attack = ATTACKS[name].replace(memory=15)
     names = tuple(seen.gradients)
     objective, problem = Objective(seen, attack, names), Problem.of(seen, seen.labels)
     g = torch.Generator().manual_seed(1)
