@@ -6,6 +6,7 @@ import gleak_book.kinds  # noqa: F401 (what they give is stored, too)
 
 from gleak_lib.experiments import Store, encoding, from_json, paths
 from gleak_lib.experiments.store import pictures
+from gleak_lib.experiments.store.document import intact
 
 LARGEST = 25e6  # bytes in all
 
@@ -34,7 +35,7 @@ def test_every_stored_result_is_found_under_its_key():
         stored = json.loads(path.read_text(encoding="utf-8"))
         if isinstance(stored, dict) and "cell" in stored:
             cell = from_json(stored["cell"])
-            assert path.stem in encoding.keys(cell)
+            assert path.stem in encoding.keys(cell) and intact(stored)
             if store.path(cell) != path:
                 twice.append(path)
                 assert store.path(cell).exists()

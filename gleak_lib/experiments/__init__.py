@@ -12,14 +12,10 @@ from gleak_lib.experiments.specs.label_inference import LabelInferenceExperiment
 from gleak_lib.experiments.specs.noise_sensitivity import NoiseSensitivityExperiment
 from gleak_lib.experiments.specs.on_weights import WeightsExperiment
 from gleak_lib.experiments.specs.reidentification import ReidentificationExperiment, ranks
-from gleak_lib.experiments.specs.shapes import NUMBER, NUMBERS, TEXT
 from gleak_lib.experiments.specs.training import TrainingExperiment
 from gleak_lib.experiments.store import DamagedResultWarning, Result, Results, Status, Store, frame
 
 __all__ = [
-    "NUMBER",
-    "NUMBERS",
-    "TEXT",
     "AttackExperiment",
     "CommunicationCostExperiment",
     "Context",

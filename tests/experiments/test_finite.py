@@ -9,7 +9,7 @@ from toy_cells import Toy
 from gleak_lib.attacks import ATTACKS
 from gleak_lib.errors import AttackError, StoreError
 from gleak_lib.experiments import AttackExperiment, Context, Store, TrainingExperiment, run
-from gleak_lib.experiments.specs.shapes import require_finite
+from gleak_lib.experiments.specs.finite import require_finite
 
 FRESH = TrainingExperiment("digits", model="lenet")
 FAILING = AttackExperiment(FRESH, attack=ATTACKS["ig"].replace(tv=1e308, max_steps=2), victims=2)

@@ -6,7 +6,7 @@ import torch
 from gleak_lib.attacks import ATTACKS
 from gleak_lib.bottlenecks import PRECODE
 from gleak_lib.experiments import AttackExperiment, Context, TrainingExperiment
-from gleak_lib.experiments.specs.shapes import require_finite
+from gleak_lib.experiments.specs.finite import require_finite
 
 ATTACK = ATTACKS["ig"].replace(max_steps=30)
 CELL = AttackExperiment(

@@ -12,7 +12,7 @@ from gleak_lib.attacks.noise import drawing
 from gleak_lib.attacks.objective import Problem
 from gleak_lib.attacks.step import Step
 from gleak_lib.errors import ParameterError
-from gleak_lib.experiments import NUMBERS, Context, Output, TrainingExperiment, WeightsExperiment, Work
+from gleak_lib.experiments import Context, Output, TrainingExperiment, WeightsExperiment, Work
 from gleak_lib.experiments.encoding import stored_as
 from gleak_lib.experiments.specs.fields import defended, integers
 from gleak_lib.experiments.specs.on_weights import steps
@@ -37,7 +37,6 @@ class AnimationExperiment(WeightsExperiment):
     """
 
     kind: ClassVar[str] = "movie"
-    shapes: ClassVar[dict[str, Any]] = {"steps": NUMBERS, "loss": [NUMBERS]}
 
     training: TrainingExperiment
     rounds: int = 0

@@ -1,13 +1,12 @@
 """How many images of each class an image set has, stored so that a reader without the images sees it too."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from gleak_lib.datasets.search import check_name
-from gleak_lib.experiments import NUMBER, NUMBERS, Context, Experiment, Output
+from gleak_lib.experiments import Context, Experiment, Output
 from gleak_lib.experiments.encoding import stored_as
-from gleak_lib.experiments.specs.shapes import TRUTH
 
 
 @stored_as("CensusCell")
@@ -20,11 +19,6 @@ class ClassCountsExperiment(Experiment):
     """
 
     kind: ClassVar[str] = "census"
-    shapes: ClassVar[dict[str, Any]] = {
-        "counts": dict.fromkeys(("train", "val", "test"), NUMBERS),
-        "num_classes": NUMBER,
-        "victims_only": TRUTH,
-    }
 
     dataset: str
 

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal
 
 import torch
 from gleak_lib import attacks
-from gleak_lib.experiments import NUMBERS, Context, Output, TrainingExperiment, WeightsExperiment
+from gleak_lib.experiments import Context, Output, TrainingExperiment, WeightsExperiment
 from gleak_lib.experiments.encoding import stored_as
 from gleak_lib.experiments.specs.fields import count, integers
 
@@ -26,7 +26,6 @@ class ConditioningExperiment(WeightsExperiment):
 
     kind: ClassVar[str] = "conditioning"
     unbounded: ClassVar[tuple[str, ...]] = ("flat",)  # of models without activations
-    shapes: ClassVar[dict[str, Any]] = dict.fromkeys(COLUMNS, NUMBERS) | {"singular_values": [NUMBERS]}
 
     training: TrainingExperiment
     rounds: int = 0

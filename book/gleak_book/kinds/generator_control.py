@@ -9,7 +9,7 @@ from gleak_lib import datasets, generators, metrics
 from gleak_lib.datasets import ImageDataset
 from gleak_lib.datasets.base import SplitName
 from gleak_lib.errors import ParameterError
-from gleak_lib.experiments import NUMBERS, Context, Experiment, GeneratorExperiment, Output, Work, ranks
+from gleak_lib.experiments import Context, Experiment, GeneratorExperiment, Output, Work, ranks
 from gleak_lib.experiments.encoding import stored_as
 from gleak_lib.experiments.specs.fields import integers
 from gleak_lib.experiments.specs.scores import EXAMPLES
@@ -37,10 +37,6 @@ class GeneratorControlExperiment(Experiment):
     """
 
     kind: ClassVar[str] = "generator-control"
-    shapes: ClassVar[dict[str, Any]] = {
-        "labels": NUMBERS,
-        "scores": {name: dict.fromkeys(SCORES, NUMBERS) for name in CONTROLS},
-    }
 
     generator: GeneratorExperiment
     dataset: str

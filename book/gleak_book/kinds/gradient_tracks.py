@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from gleak_lib.attacks import Attack, Known
 from gleak_lib.errors import ParameterError
-from gleak_lib.experiments import NUMBER, NUMBERS, TEXT, AttackExperiment, Context, Experiment, Output, Work
+from gleak_lib.experiments import AttackExperiment, Context, Experiment, Output, Work
 from gleak_lib.experiments.encoding import stored_as
 from gleak_lib.pixels import normalize
 
-from gleak_book.kinds.gradient_watch import QUARTILES, Watch
+from gleak_book.kinds.gradient_watch import Watch
 
 WATCHABLE = {
     "noise_samples": 1,
@@ -39,18 +39,6 @@ class GradientTracksExperiment(Experiment):
     """
 
     kind: ClassVar[str] = "tracks"
-    shapes: ClassVar[dict[str, Any]] = {
-        **AttackExperiment.shapes,
-        "tracks": {
-            "groups": [TEXT],
-            "steps": NUMBERS,
-            "similarity": {name: [NUMBERS] for name in QUARTILES},
-            "examples": [[NUMBERS]],
-            "entries": [{"client": [NUMBERS], "dummy": [[NUMBERS]]}],
-            "signal": {"truth": (NUMBERS,), "dummy": (NUMBERS,)},
-            "tail": {"steps": NUMBER, **{name: [NUMBERS] for name in ("change", "length", "mean", "std")}},
-        },
-    }
 
     attacked: AttackExperiment
     points: int = 120

@@ -9,7 +9,7 @@ from gleak_lib.datasets import ImageDataset, RootSet
 from gleak_lib.datasets.base import SplitName
 from gleak_lib.defenses.slices import estimated_risk
 from gleak_lib.errors import ParameterError
-from gleak_lib.experiments import NUMBERS, TEXT, Context, Output, TrainingExperiment, WeightsExperiment
+from gleak_lib.experiments import Context, Output, TrainingExperiment, WeightsExperiment
 from gleak_lib.experiments.encoding import stored_as
 from gleak_lib.experiments.specs.fields import defended
 
@@ -26,7 +26,6 @@ class LeakageRiskExperiment(WeightsExperiment):
     """
 
     kind: ClassVar[str] = "risk"
-    shapes: ClassVar[dict[str, Any]] = {"layers": [TEXT], "sizes": NUMBERS, "risk": NUMBERS, "error": NUMBERS}
 
     training: TrainingExperiment
     root: RootSet

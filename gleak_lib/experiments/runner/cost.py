@@ -20,10 +20,8 @@ import torch
 
 from gleak_lib.attacks import ATTACKS
 from gleak_lib.datasets.search import at_size
-from gleak_lib.errors import StoreError
 from gleak_lib.experiments.atomic import read_json
 from gleak_lib.experiments.context import choose_device, device_name
-from gleak_lib.experiments.specs import shapes
 from gleak_lib.experiments.specs.attack import AttackExperiment
 from gleak_lib.experiments.specs.base import Experiment, Work, from_json
 from gleak_lib.experiments.specs.training import TrainingExperiment
@@ -154,9 +152,7 @@ def _timed(path: Path, changed: int) -> tuple[Experiment, Machine, float, dict[s
     """A stored experiment, where it ran, its seconds, and the number of training images of its set."""
     stored = read_json(path)
     origin = stored["provenance"]
-    if problem := shapes.misfit(origin, shapes.PROVENANCE, "provenance"):
-        raise StoreError(problem)
-    machine = Machine(origin["device"], int(origin["threads"]), bool(origin["compile"]))
+    machine = Machine(str(origin["device"]), int(origin["threads"]), bool(origin["compile"]))
     seconds, data, experiment = float(origin["seconds"]), origin["data"], from_json(stored["cell"])
     counted = {at_size(data["name"])[0]: int(data["images"][0])} if data else {}
     return experiment, machine, seconds, counted

@@ -13,7 +13,7 @@ from gleak_lib.experiments.context import Context, choose_device, provenance, ve
 from gleak_lib.experiments.paths import CACHE
 from gleak_lib.experiments.specs.attack import AttackExperiment
 from gleak_lib.experiments.specs.base import Experiment, Output
-from gleak_lib.experiments.specs.shapes import require_finite
+from gleak_lib.experiments.specs.finite import require_finite
 from gleak_lib.experiments.specs.together import attack_together
 from gleak_lib.experiments.specs.training import TrainingExperiment, train
 

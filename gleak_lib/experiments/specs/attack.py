@@ -23,12 +23,9 @@ from gleak_lib.experiments.specs.base import Output, Work
 from gleak_lib.experiments.specs.fields import count, defended, integers, put
 from gleak_lib.experiments.specs.generator import described, with_weights
 from gleak_lib.experiments.specs.on_weights import WeightsExperiment, steps
-from gleak_lib.experiments.specs.shapes import MAYBE, NUMBER, NUMBERS
 from gleak_lib.experiments.specs.training import TrainingExperiment
 from gleak_lib.metrics.success import SUCCESSFUL
 from gleak_lib.types import Observation, Reconstruction
-
-SUMMARY = {score: {"mean": MAYBE, "std": MAYBE} for score in scores.SCORES}
 
 
 @stored_as("AttackCell")
@@ -64,15 +61,6 @@ class AttackExperiment(WeightsExperiment):
     kind: ClassVar[str] = "attack"
     # an image that is found exactly; labels that the attack neither needed nor could infer
     unbounded: ClassVar[tuple[str, ...]] = ("psnr", "gradient_distance")
-    shapes: ClassVar[dict[str, Any]] = {
-        **dict.fromkeys(("parameters", "entries_matched", "entries_total"), NUMBER),
-        **dict.fromkeys(("labels", "loss", "steps", "gradient_distance", "loss_at_truth"), NUMBERS),
-        "noise_correlation": NUMBERS,
-        "label_accuracy": MAYBE,
-        "trace": dict.fromkeys(("step", *scores.QUANTILES), NUMBERS),
-        "scores": {scaling: dict.fromkeys(scores.SCORES, NUMBERS) for scaling in scores.SCALINGS},
-        "summary": {scaling: {"asr": MAYBE} | SUMMARY for scaling in scores.SCALINGS},
-    }
 
     training: TrainingExperiment
     rounds: int = 0

@@ -36,15 +36,13 @@ class Experiment(ABC):
 
     Attributes:
         kind: folder of its results.
-        shapes: what kind of value each of its figures is, see `shapes`; others are not looked at.
         unbounded: names of figures, and of dicts of figures, that may be NaN or infinite; in all others
-            that is a failure (`shapes.require_finite`).
+            that is a failure (`finite.require_finite`).
         dataset_name: the image set that its figures depend on, or None.
         pixel_statistics: which mean and std normalize its pixels, see `datasets.load`.
     """
 
     kind: ClassVar[str]
-    shapes: ClassVar[dict[str, Any]] = {}
     unbounded: ClassVar[tuple[str, ...]] = ()
 
     @property

@@ -1,7 +1,7 @@
 """What a client sends: bytes of one shared gradient, with its defense."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 
@@ -12,7 +12,6 @@ from gleak_lib.experiments.encoding import stored_as
 from gleak_lib.experiments.specs.base import Output
 from gleak_lib.experiments.specs.fields import defended
 from gleak_lib.experiments.specs.on_weights import WeightsExperiment
-from gleak_lib.experiments.specs.shapes import NUMBER
 from gleak_lib.experiments.specs.training import TrainingExperiment
 
 
@@ -28,7 +27,6 @@ class CommunicationCostExperiment(WeightsExperiment):
     """
 
     kind: ClassVar[str] = "traffic"
-    shapes: ClassVar[dict[str, Any]] = dict.fromkeys(("parameters", "bytes", "dense"), NUMBER)
 
     training: TrainingExperiment
     rounds: int = 0

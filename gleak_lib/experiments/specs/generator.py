@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -18,7 +18,6 @@ from gleak_lib.experiments.encoding import stored_as
 from gleak_lib.experiments.specs import trained_weights
 from gleak_lib.experiments.specs.base import Experiment, Output, Work
 from gleak_lib.experiments.specs.fields import integers
-from gleak_lib.experiments.specs.shapes import NUMBER, NUMBERS
 from gleak_lib.generators import DCGAN
 
 CURVE_POINTS = 100  # of the losses that are stored
@@ -39,10 +38,6 @@ class GeneratorExperiment(Experiment):
     """
 
     kind: ClassVar[str] = "generator"
-    shapes: ClassVar[dict[str, Any]] = {
-        **dict.fromkeys(("parameters", "images"), NUMBER),
-        "loss": dict.fromkeys(("step", "generator", "discriminator"), NUMBERS),
-    }
 
     dataset: str
     latent_size: int = 64

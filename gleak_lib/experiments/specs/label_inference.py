@@ -16,7 +16,6 @@ from gleak_lib.experiments.encoding import stored_as
 from gleak_lib.experiments.specs.base import Output
 from gleak_lib.experiments.specs.fields import defended
 from gleak_lib.experiments.specs.on_weights import WeightsExperiment
-from gleak_lib.experiments.specs.shapes import NUMBERS
 from gleak_lib.experiments.specs.training import TrainingExperiment
 
 
@@ -33,7 +32,6 @@ class LabelInferenceExperiment(WeightsExperiment):
     """
 
     kind: ClassVar[str] = "labels"
-    shapes: ClassVar[dict[str, Any]] = {"accuracy": NUMBERS, "classes": NUMBERS}
 
     training: TrainingExperiment
     rounds: int = 0

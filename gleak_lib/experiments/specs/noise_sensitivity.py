@@ -16,7 +16,6 @@ from gleak_lib.experiments.encoding import stored_as
 from gleak_lib.experiments.specs.base import Output, Work
 from gleak_lib.experiments.specs.fields import defended, integers
 from gleak_lib.experiments.specs.on_weights import WeightsExperiment
-from gleak_lib.experiments.specs.shapes import NUMBERS, TEXT
 from gleak_lib.experiments.specs.training import TrainingExperiment
 from gleak_lib.pixels import normalize
 
@@ -34,12 +33,6 @@ class NoiseSensitivityExperiment(WeightsExperiment):
     """
 
     kind: ClassVar[str] = "spread"
-    shapes: ClassVar[dict[str, Any]] = {
-        "groups": [TEXT],
-        "similarity": [NUMBERS],
-        "sigma": NUMBERS,
-        "mu": NUMBERS,
-    }
 
     training: TrainingExperiment
     rounds: int = 0

@@ -14,7 +14,6 @@ from gleak_lib.experiments.encoding import stored_as
 from gleak_lib.experiments.specs.attack import AttackExperiment
 from gleak_lib.experiments.specs.base import Experiment, Output, Work
 from gleak_lib.experiments.specs.scores import EXAMPLES
-from gleak_lib.experiments.specs.shapes import NUMBER, NUMBERS
 
 CHUNK = 4096  # candidates at once; as floats they take 50 MB
 
@@ -35,7 +34,6 @@ class ReidentificationExperiment(Experiment):
     """
 
     kind: ClassVar[str] = "linkage"
-    shapes: ClassVar[dict[str, Any]] = {"ranks": NUMBERS, "candidates": NUMBER}
 
     attack: AttackExperiment
 

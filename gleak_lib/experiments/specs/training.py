@@ -21,7 +21,6 @@ from gleak_lib.experiments.encoding import stored_as
 from gleak_lib.experiments.specs import scores, trained_weights
 from gleak_lib.experiments.specs.base import Experiment, Output, Work
 from gleak_lib.experiments.specs.fields import count, defended, integers, one_defense, put
-from gleak_lib.experiments.specs.shapes import MAYBE, NUMBER, NUMBERS, TRUTH
 from gleak_lib.federated import Client, Protocol, clients_of
 from gleak_lib.global_generator import isolated
 
@@ -56,14 +55,6 @@ class TrainingExperiment(Experiment):
     kind: ClassVar[str] = "training"
     # round 0 trains nothing; classes that no image has, or all have, leave no curve; no noise, no privacy
     unbounded: ClassVar[tuple[str, ...]] = ("train_loss", "auc", "epsilon")
-    shapes: ClassVar[dict[str, Any]] = {
-        **dict.fromkeys(("parameters", "rounds", "best_round"), NUMBER),
-        **dict.fromkeys(("accuracy", "delta", "auc", "balanced_accuracy"), MAYBE),
-        **dict.fromkeys(("train_loss", "train_accuracy", "val_loss", "val_accuracy"), NUMBERS),
-        **dict.fromkeys(("test_accuracy", "lr", "epsilon"), NUMBERS),
-        "stopped_early": TRUTH,
-        "client_sizes": [NUMBERS],
-    }
 
     dataset: str
     model: str = "cnn"

@@ -12,7 +12,6 @@ from gleak_lib.errors import StoreError
 
 DIGITS = 6  # significant ones
 CHECKSUM = "checksum"  # of everything else in the file
-NAMES = {CHECKSUM, "key", "about", "cell", "figures", "provenance", "examples"}  # in a file
 INFINITE = {"inf": math.inf, "-inf": -math.inf}  # JSON has no word for them; NaN is null
 
 
@@ -28,11 +27,8 @@ def checksum(stored: dict[str, Any]) -> str:
 
 
 def intact(stored: dict[str, Any]) -> bool:
-    """Return whether a file is as it was stored, so far as it has a checksum; older ones have none.
-
-    A name that no file has is a changed one, be it that of the checksum.
-    """
-    return stored.keys() <= NAMES and stored.get(CHECKSUM) in (None, checksum(stored))
+    """Return whether a file is as it was stored."""
+    return stored.get(CHECKSUM) == checksum(stored)
 
 
 def _each(value: Any, change: Callable[[Any], Any]) -> Any:

@@ -12,8 +12,8 @@ import numpy as np
 from gleak_lib.errors import StoreError
 from gleak_lib.experiments import encoding, paths
 from gleak_lib.experiments.atomic import read_json, write_atomically
-from gleak_lib.experiments.specs import shapes
 from gleak_lib.experiments.specs.base import Experiment, from_json
+from gleak_lib.experiments.specs.finite import require_finite
 from gleak_lib.experiments.store import pictures
 from gleak_lib.experiments.store.document import intact, plain, rounded, text
 from gleak_lib.experiments.store.frames import frame
@@ -122,10 +122,9 @@ class Store:
         """Store a finished experiment, forget that it ever failed, and return what `get` will give.
 
         Raises:
-            StoreError: the folder cannot be written, or figures are not finite or of another type than their
-                kind's.
+            StoreError: the folder cannot be written, or figures are not finite, or no plain values.
         """
-        shapes.require_finite(experiment, figures)
+        require_finite(experiment, figures)
         path = self.path(experiment)
         stored = {
             "key": path.stem,
@@ -135,8 +134,6 @@ class Store:
             "provenance": rounded(provenance),
             "examples": pictures.save(self.folder, examples or {}),
         }
-        if problem := _misfit(experiment, stored["figures"], stored["provenance"]):
-            raise StoreError(f"{experiment.describe()} gave what cannot be stored: {problem}.")
         write_atomically(path, text(stored))
         self._failure(experiment).unlink(missing_ok=True)
         found = self._read(path, experiment)
@@ -188,21 +185,13 @@ class Store:
             experiment = from_json(stored["cell"])
             belongs = stored["key"] == path.stem in encoding.keys(experiment)
             figures, provenance, kept = stored["figures"], stored["provenance"], stored["examples"]
-            problem = _misfit(experiment, figures, provenance)
         if not belongs or asked not in (None, experiment):
             raise StoreError(
                 f"{path} holds the result of other values (was it renamed, or a default changed?)."
             )
-        if problem or not whole:
-            problem = problem or "it was changed after it was stored, its checksum differs"
-            raise StoreError(f"{path} is damaged: {problem}.")
+        if not whole:
+            raise StoreError(f"{path} is damaged: it was changed after it was stored, its checksum differs.")
         return Result(asked or experiment, plain(figures), plain(provenance), pictures.load(path, kept))
-
-
-def _misfit(experiment: Experiment, figures: Any, provenance: Any) -> str | None:
-    return shapes.misfit(figures, experiment.shapes, "figures") or shapes.misfit(
-        provenance, shapes.PROVENANCE, "provenance"
-    )
 
 
 @contextlib.contextmanager
