@@ -12,14 +12,12 @@ from gleak_book import beside, paper_rows
 from gleak_book.beside import FIGURES, BestResults, PaperRow
 from gleak_book.beside_reasons import REASONS
 from gleak_book.paper_experiments import (
-    AGREES_SO_FAR,
     DIFFERS,
     DIFFERS_SO_FAR,
     MARKS,
     NO_FIGURE,
     NOT_RUN,
     REPRODUCED,
-    TOO_SMALL,
     Extent,
     attack_extent,
     mark,
@@ -106,13 +104,6 @@ def counts(frame: "DataFrame") -> "DataFrame":
     return require("pandas", "metrics").DataFrame(lines)
 
 
-def points(frame: "DataFrame", name: str) -> "DataFrame":
-    """Return one figure of all rows: columns ours, paper, mark."""
-    columns = {name: "ours", f"{name}_paper": "paper", f"{name}_mark": "mark"}
-    shown = frame.loc[:, list(columns)].rename(columns, axis="columns")
-    return shown.sort_values("mark", key=lambda m: m.map(_ORDER), kind="stable", ignore_index=True)
-
-
 def differences(frame: "DataFrame") -> "DataFrame":
     """Return a line a figure that differs, at full or reduced scale, with what is known of why.
 
@@ -176,23 +167,6 @@ def _fate(line: dict[str, Any]) -> str:
         return "smaller"
     return DIFFERS if DIFFERS in marks else REPRODUCED
 
-
-def summary(frame: "DataFrame") -> str:
-    """Return what became of all rows in a few sentences."""
-    figures, rows = counts(frame).iloc[-1], attack_counts(frame).iloc[-1]
-    trained = [m for m in frame["accuracy_mark"] if m in (REPRODUCED, DIFFERS)]
-    return (
-        f"Of {rows['rows']} rows that report an attack {rows['full']} were run at the paper's full "
-        f"protocol; {rows[REPRODUCED]} of these are reproduced and {rows[DIFFERS]} differ. {rows['smaller']} "
-        f"were run at a smaller scale, {rows['missing']} not at all. Of the accuracies {len(trained)} were "
-        f"measured at the full protocol, and {trained.count(REPRODUCED)} are reproduced. Figure by figure "
-        f"({figures['figures']} in all): {figures[REPRODUCED]} reproduced, {figures[DIFFERS]} differ, at a "
-        f"reduced scale {figures[AGREES_SO_FAR]} agree and {figures[DIFFERS_SO_FAR]} differ, "
-        f"{figures[TOO_SMALL]} too small to compare, {figures[NOT_RUN]} not run."
-    )
-
-
-_ORDER = {name: place for place, name in enumerate((*MARKS, NO_FIGURE))}
 
 Found = tuple[dict[str, float], dict[str, Any], Extent]
 

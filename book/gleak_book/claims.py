@@ -1,5 +1,6 @@
 """Claims of a paper against measured values: does the interval of a mean lie where the claim says?"""
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -14,14 +15,23 @@ class Verdict(NamedTuple):
     value: float
     low: float
     high: float
-    word: str  # "holds", "does not hold" or "undecided"
+    word: str  # as `verdict` says it
+
+
+def verdict(low: float, high: float, least: float = -math.inf, most: float = math.inf) -> str:
+    """Return `holds` where a whole interval lies between the bounds, `does not hold` where none of it does.
+
+    Else, and without an interval, `undecided`.
+    """
+    if least <= low and high <= most:
+        return "holds"
+    return "does not hold" if high < least or low > most else "undecided"
 
 
 def judge(values: Sequence[float] | np.ndarray, least: float, most: float) -> Verdict:
-    """Judge the claim that a mean lies between two bounds by Student's 95 % interval of it.
+    """Judge the claim that a mean lies between two bounds by Student's 95 % interval of it, see `verdict`.
 
-    It holds where the whole interval lies between the bounds, does not where none of it does, and is
-    undecided else, as it is for a single value.
+    A single value has no interval.
 
     Args:
         values: independent ones, for instance a difference for each image or each model.
@@ -34,6 +44,4 @@ def judge(values: Sequence[float] | np.ndarray, least: float, most: float) -> Ve
     if not least < most:
         raise ParameterError(f"least must be below most, got {least:g} and {most:g}.")
     low, high = intervals.mean(values)
-    inside, outside = least <= low and high <= most, high < least or low > most
-    word = "holds" if inside else "does not hold" if outside else "undecided"
-    return Verdict(float(values.mean()), low, high, word)
+    return Verdict(float(values.mean()), low, high, verdict(low, high, least, most))

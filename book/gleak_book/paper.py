@@ -71,3 +71,21 @@ def beside(
         place = columns.index(after) + 1
         columns[place:place] = [column for column in added if column in merged]
     return merged.loc[:, columns]
+
+
+def sides(frame: "DataFrame", value: str, *, ours: str = "ours", theirs: str = "paper") -> "DataFrame":
+    """Return both figures of each row as `plots.intervals` takes them, their deviations as intervals.
+
+    Args:
+        frame: from `beside`: columns `label`, v, v_paper, and maybe v_std, v_paper_std; NaN where there is
+            none.
+        value: v.
+        ours, theirs: the legend's texts; that of ours should say the profile and the number of victims.
+    """
+    pandas = require("pandas", "metrics")
+    parts = []
+    for method, column in ((ours, value), (theirs, f"{value}_paper")):
+        found, std = frame[column], frame.get(f"{column}_std", float("nan"))
+        part = {"label": frame["label"], "method": method, "value": found}
+        parts.append(pandas.DataFrame(part | {"low": found - std, "high": found + std}))
+    return pandas.concat(parts, ignore_index=True)

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 BENCHMARK = "parity"
 FEWEST = 16  # victims from which a row's two means are compared
-CLOSE = 0.05  # SSIM within which a mean is a table's, as everywhere in the chapter
-LEVEL = 0.05  # of the test
 CASE = ("images", "model", "attack", "tv")
 PRINTED = {  # network -> defense and settings as in the paper's Table X
     "cnn": ("none", ""),
@@ -64,53 +62,17 @@ def shown(frame: "DataFrame") -> "DataFrame":
     """Return `table` as it is read, of the rows with enough victims.
 
     Returns:
-        Columns images, model, attack, ssim, ssim_theirs, difference (with its interval, then p), ms (ours and
-        theirs, a star where the machine was busy).
+        Columns images, model, attack, ssim, ssim_theirs, ssim_paper, difference (with its interval, then p),
+        ms (ours and theirs, a star where the machine was busy).
     """
-    columns = ["images", "model", "attack", "ssim", "ssim_theirs", "difference", "ms"]
+    columns = ["images", "model", "attack", "ssim", "ssim_theirs", "ssim_paper", "difference", "ms"]
     lines = []
-    for line in _done(frame):
+    for line in frame[frame["victims"] >= FEWEST].to_dict("records"):
         interval = f"({_signed(line['low'])} to {_signed(line['high'])})"
         difference = f"{_signed(line['difference'])} {interval}, {line['p']:.2f}"
         ms = f"{line['ms']:.1f} / {line['ms_theirs']:.1f}{'*' if line['busy'] else ''}"
         lines.append({name: line[name] for name in columns} | {"difference": difference, "ms": ms})
     return require("pandas", "metrics").DataFrame(lines, columns=columns)
-
-
-def caption(frame: "DataFrame") -> str:
-    """Return what `shown` shows, in a sentence or two."""
-    done = _done(frame)
-    if not done:
-        return f"The authors' attack beside ours: no row has {FEWEST} victims yet."
-    text = (
-        "The authors' attack beside ours on freshly initialized weights: mean SSIM over the same "
-        f"{_victims(done)} victims a row, min-max scaled, up to 20,000 steps with the released stop rule; "
-        "the paired difference with its 95 % interval and the p of Wilcoxon's signed-rank test."
-    )
-    busy = any(line["busy"] for line in done)
-    return text + (" A star: the machine had other work at the time, which slows both." if busy else "")
-
-
-def report(frame: "DataFrame") -> str:
-    """Return in words, as Markdown, what `table` says: the start, the end, and where a table differs."""
-    begun = [line for line in frame.to_dict("records") if not np.isnan(line["apart"])]
-    if not begun:
-        return "The authors' code has not been run beside ours yet."
-    done = _done(frame)
-    apart = max(line["apart"] for line in begun)
-    text = [
-        "**The start.** In double precision and with the same noise, the first 25 losses of ours and theirs "
-        f"are at most {_power(apart)} apart (absolute), in {_rows(len(begun))}.",
-        _end(done),
-    ]
-    against = [f"- {_against_paper(line)}" for line in done if not np.isnan(line["ssim_paper"])]
-    if against:
-        text.append(f"**The paper's table** (X; within {CLOSE:g} counts as the same):")
-        text.append("\n".join(against))
-    waiting = [f"{_name(line)} ({line['victims']})" for line in begun if line["victims"] < FEWEST]
-    if waiting:
-        text.append(f"Begun, with fewer than {FEWEST} victims so far: {'; '.join(waiting)}.")
-    return "\n\n".join(text)
 
 
 def hardware(rows: Sequence[Row]) -> str:
@@ -199,59 +161,5 @@ def _paper(settings: dict[str, Any]) -> float:
     return float(found["ssim"].iloc[0]) if len(found) else float("nan")
 
 
-def _end(done: list[dict[Any, Any]]) -> str:
-    if not done:
-        return f"**The end.** No row has {FEWEST} victims yet."
-    most, least = max(abs(line["difference"]) for line in done), min(line["p"] for line in done)
-    text = (
-        f"**The end.** With {_victims(done)} victims a row, the mean SSIM of ours and theirs is at most "
-        f"{most:.3f} apart, and the smallest p of {_rows(len(done))} is {least:.2f} (Wilcoxon's signed ranks "
-        "over the same victims)"
-    )
-    apart = [_name(line) for line in done if line["p"] < LEVEL]
-    if not apart:
-        return text + ": no row tells ours from theirs."
-    chance = f"by chance alone {LEVEL * len(done):.1f} of {len(done)} would be"
-    return text + f". Below {LEVEL:g}: {'; '.join(apart)}; {chance}."
-
-
-def _against_paper(line: dict[Any, Any]) -> str:
-    """Say whether the paper's table is what its code gives."""
-    ours, theirs, printed = line["ssim"], line["ssim_theirs"], line["ssim_paper"]
-    text = f"{_name(line)}: the authors' code gives {theirs:.2f}, ours {ours:.2f}, the paper's table says "
-    text += f"{printed:.2f}. "
-    if abs(theirs - printed) <= CLOSE:
-        return text + "The code gives the table's figure."
-    if abs(ours - theirs) <= CLOSE:
-        return text + "So it is the authors' own code that differs from the table, and ours does as it does."
-    return text + "The code gives neither the table's figure nor ours."
-
-
-def _done(frame: "DataFrame") -> list[dict[Any, Any]]:
-    """The rows with enough victims."""
-    return [line for line in frame.to_dict("records") if line["victims"] >= FEWEST]
-
-
-def _victims(lines: list[dict[Any, Any]]) -> str:
-    counts = sorted({line["victims"] for line in lines})
-    return " to ".join(str(count) for count in dict.fromkeys((counts[0], counts[-1])))
-
-
-def _name(line: dict[Any, Any]) -> str:
-    return f"{line['images']}, {line['model']}, {line['attack']}"
-
-
-def _rows(count: int) -> str:
-    return "one row" if count == 1 else f"{count} rows"
-
-
 def _signed(value: float) -> str:
     return f"{value:+.3f}".replace("-", "−")
-
-
-def _power(value: float) -> str:
-    """Return a number with a power of ten."""
-    if value == 0:
-        return "0"
-    digits, exponent = f"{value:.1e}".split("e")
-    return f"{digits} · 10{str(int(exponent)).translate(str.maketrans('-0123456789', '⁻⁰¹²³⁴⁵⁶⁷⁸⁹'))}"

@@ -13,6 +13,7 @@ from gleak_lib.extras import require
 
 from gleak_book import paper
 from gleak_book.benchmark_rows import Row
+from gleak_book.claims import verdict as decided
 from gleak_book.parity import machine
 
 if TYPE_CHECKING:
@@ -176,15 +177,8 @@ def differences(frame: "DataFrame", one: str, other: str, value: str) -> np.ndar
 
 
 def verdict(low: float, high: float, at_least: float = -math.inf, at_most: float = math.inf) -> str:
-    """Return `holds` where the whole interval lies in the claimed range, `does not` where none of it does.
-
-    Else, and without an interval, `undecided`.
-    """
-    if math.isnan(low) or math.isnan(high):
-        return "undecided"
-    if low >= at_least and high <= at_most:
-        return "holds"
-    return "does not" if high < at_least or low > at_most else "undecided"
+    """Return what `claims.verdict` says, `does not` for short."""
+    return decided(low, high, at_least, at_most).removesuffix(" hold")
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,8 @@ import pandas
 from gleak_lib.experiments import intervals
 from scipy import stats
 
+from gleak_book.claims import verdict
+
 UNIT = ["batch_size", "seed", "victim"]  # images of one batch are found or missed together
 LEVEL = 0.05  # of all verdicts of a table together
 
@@ -97,6 +99,5 @@ def _verdict(means: numpy.ndarray, p: float, claimed: str, margin: float) -> str
         return "not measured"
     if p < LEVEL:
         return "holds" if claimed == "same" or means.mean() > 0 else "the opposite"
-    low, high = intervals.mean(means)
-    beyond = claimed == "same" and (low > margin or high < -margin)
-    return "does not hold" if beyond else "not decided"
+    beyond = verdict(*intervals.mean(means), -margin, margin) == "does not hold"
+    return "does not hold" if claimed == "same" and beyond else "not decided"

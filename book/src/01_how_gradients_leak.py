@@ -72,6 +72,7 @@ examples: int = 8  # images in the figures, at most 8
 from gleak_lib import plots
 from gleak_lib.chapters import open_store, parameters
 from gleak_lib.experiments import intervals, run, tables
+from gleak_lib.plots.style import themed
 from IPython.display import Markdown, display
 from myst_nb import glue
 
@@ -393,14 +394,13 @@ for d in datasets:
 
 # %% tags=["hide-input"]
 lines = table.assign(label=table[list(keys)].agg(", ".join, axis=1))
-figure = figures.comparison(
+sides = paper.sides(
     lines,
     "ssim",
-    xlabel="SSIM",
     ours=f"ours ({profile}, {victims} victims)",
-    paper="paper (128 victims)",
-    threshold=0.5,
+    theirs="paper (128 victims)",
 )
+figure = plots.intervals(sides, xlabel="SSIM", threshold=0.5)
 alt = "One line per image set, defense and attack, with our mean SSIM and the paper's and their deviations. IG without defense lies highest; everything against the CVB lies below 0.5."
 glue("table-iii", plots.picture(figure, alt), display=False)
 
@@ -436,11 +436,31 @@ truth, best = (
     metrics.minmax(result.images(name)) for name in ("truth", "reconstruction")
 )
 alt = "An original, its reconstruction and a map of their SSIM, with a frame five pixels from the border; outside the frame the map is much lower."
-glue(
-    "window",
-    plots.picture(figures.window(truth[0], best[0]), alt),
-    display=False,
-)
+panels = {
+    "original": truth[0],
+    "reconstruction": best[0],
+    "SSIM": metrics.ssim_map(best[:1], truth[:1])[0].mean(0, keepdim=True),
+}
+with themed() as pyplot:
+    figure, row = pyplot.subplots(
+        1, 3, figsize=(6.3, 2.25), layout="constrained"
+    )
+    for axes, (title, tile) in zip(row, panels.items(), strict=True):
+        signed = title == "SSIM"
+        shown = axes.imshow(
+            tile.movedim(0, -1).squeeze(-1),
+            cmap="RdBu" if signed else "gray",
+            vmin=-1 if signed else 0,
+            vmax=1,
+        )
+        axes.set_title(title)
+        axes.set_axis_off()
+        inside = [side - 10 for side in reversed(tile.shape[-2:])]
+        frame = pyplot.Rectangle((4.5, 4.5), *inside, fill=False, linewidth=1.5)
+        frame.set_edgecolor("black" if signed else "#E69F00")
+        axes.add_patch(frame)
+    figure.colorbar(shown, ax=row[-1], fraction=0.05)
+glue("window", plots.picture(figure, alt), display=False)
 inner, whole = (
     metrics.ssim(best, truth),
     metrics.ssim_map(best, truth).mean((1, 2, 3)),
@@ -528,11 +548,12 @@ tables.show(
 )
 
 # %% tags=["hide-input"]
-figure = figures.sweep(
+figure = figures.levels(
     batch,
-    x="batch",
-    values={"ssim": "SSIM", "psnr": "PSNR in dB"},
+    level="batch",
+    value={"ssim": "SSIM", "psnr": "PSNR in dB"},
     xlabel="images per batch",
+    log=2,
 )
 alt = "Two panels, SSIM and PSNR over the number of images per batch: both fall with every doubling."
 glue("batches", plots.picture(figure, alt), display=False)

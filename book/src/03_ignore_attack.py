@@ -186,8 +186,16 @@ similar["gradients"] = [table_i.symbol(group) for group in similar["group"]]
 by_group = tables.means(
     similar, ["similarity"], ["network", "rounds", "gradients"]
 )
-figure = figures.groups(
-    by_group, value="similarity", ylabel="similarity under other noise"
+by_group["weights"] = [
+    f"after {r} rounds" if r else "fresh weights" for r in by_group["rounds"]
+]
+figure = figures.levels(
+    by_group,
+    level="gradients",
+    value="similarity",
+    by="weights",
+    panel="network",
+    ylabel="similarity under other noise",
 )
 alt = (
     "One panel per position, points in the order of the forward pass, one line for fresh and one for trained weights. Fresh weights: the layers before the "
@@ -491,13 +499,14 @@ tables.show(
 )
 
 # %% tags=["hide-input"]
-figure = figures.comparison(
+sides = paper.sides(
     placement.rename(columns={"network": "label"}),
     "ssim",
-    xlabel="SSIM of the attack (fresh weights)",
     ours=f"ours ({profile}, {victims} victims)",
-    paper="paper (128 victims)",
-    threshold=0.5,
+    theirs="paper (128 victims)",
+)
+figure = plots.intervals(
+    sides, xlabel="SSIM of the attack (fresh weights)", threshold=0.5
 )
 alt = "One line per network with our mean SSIM and the paper's, and their deviations as bars: without a bottleneck and at P=3 above 0.5, at P=2 and P=1 below. Ours and the paper's lie close together."
 glue("placement", plots.picture(figure, alt), display=False)

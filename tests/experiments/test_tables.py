@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pandas
 import pytest
-from gleak_book import figures, paper
+from gleak_book import paper
 
 from gleak_lib.errors import ParameterError, StoreError, UnknownNameError
 from gleak_lib.experiments import AttackExperiment, Result, TrainingExperiment, frame, tables
@@ -125,7 +125,10 @@ def test_beside_keeps_our_rows_and_subtracts():
     assert list(table.columns)[place : place + 5] == expected
     assert table.loc[0, "ssim_difference"] == pytest.approx(0.0) and table.loc[0, "asr_difference"] == 0
     assert np.isnan(table.loc[1, "ssim_paper"])
-    figures.comparison(table, "ssim", xlabel="SSIM")
+    sides = paper.sides(table, "ssim").dropna()
+    assert sides["method"].tolist() == ["ours", "ours", "paper"] and sides["low"].iloc[2] == pytest.approx(
+        0.3
+    )
 
 
 def test_beside_needs_its_columns():

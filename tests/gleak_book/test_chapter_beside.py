@@ -17,7 +17,7 @@ from gleak_book import (
 from gleak_lib.attacks import ATTACKS
 from gleak_lib.bottlenecks import CVB, PRECODE
 from gleak_lib.errors import UnknownNameError
-from gleak_lib.experiments import AttackExperiment, DamagedResultWarning, TrainingExperiment, tables
+from gleak_lib.experiments import AttackExperiment, DamagedResultWarning, TrainingExperiment
 from gleak_lib.federated import Protocol
 
 PROVENANCE = {"device": "none", "date": "2026-01-01"}
@@ -95,12 +95,7 @@ def test_an_empty_store_leaves_every_row_to_be_run(store):
     assert counts["figures"] == counts["not run"] > 200
     rows = beside_report.attack_counts(frame).iloc[-1]
     assert rows["full"] == 0 and rows["rows"] == rows["missing"] > 85
-    expected = f"Of {rows['rows']} rows that report an attack 0 were run"
-    assert beside_report.summary(frame).startswith(expected)
-    points = beside_report.points(frame, "ssim")
-    assert list(points) == ["ours", "paper", "mark"] and points["ours"].isna().all()
     assert beside_report.differences(frame).empty
-    tables.show(beside_report.differences(frame))
 
 
 def test_the_largest_attack_of_each_row_is_found(store):

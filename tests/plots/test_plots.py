@@ -190,21 +190,19 @@ def group_rows():
     return frame
 
 
-def test_groups_draws_a_panel_per_network_and_a_line_per_round():
+def test_levels_of_texts_have_a_panel_per_network_and_a_line_per_round():
     frame = group_rows()
-    figure = figures.groups(frame, value="similarity", ylabel="cosine similarity")
+    names = {"level": "gradients", "value": "similarity", "by": "rounds", "panel": "network"}
+    figure = figures.levels(frame, **names, ylabel="cosine similarity")
     assert [axes.get_title() for axes in figure.axes] == ["P=3", "P=1"]
     for axes, (_, rows) in zip(figure.axes, frame.groupby("network", sort=False), strict=True):
         assert [text.get_text() for text in axes.get_xticklabels()] == ["G1", "GE", "GD"]
         drawn = [container.lines[0].get_ydata().tolist() for container in axes.containers]
         assert drawn == [line["similarity"].tolist() for _, line in rows.groupby("rounds")]
     legend = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert legend == ["fresh weights", "after 5 rounds"]
-
-
-def test_groups_refuses_a_table_without_its_columns():
-    with pytest.raises(ParameterError, match="missing: gradients"):
-        figures.groups(group_rows().drop(columns="gradients"), value="similarity", ylabel="")
+    assert legend == ["0", "5"]
+    with pytest.raises(ParameterError, match="missing: network"):
+        figures.levels(frame.drop(columns="network"), **names)
 
 
 def sweep_rows():
@@ -215,10 +213,10 @@ def sweep_rows():
     return frame
 
 
-def test_sweep_draws_a_panel_a_value_and_a_line_a_kind():
+def test_levels_of_several_values_have_a_panel_each():
     frame = sweep_rows()
     values = {"ssim": "SSIM", "psnr": "PSNR in dB"}
-    figure = figures.sweep(frame, x="batch", values=values, xlabel="images a batch", by="kind")
+    figure = figures.levels(frame, level="batch", value=values, by="kind", log=2)
     assert [axes.get_ylabel() for axes in figure.axes] == ["SSIM", "PSNR in dB"]
     for axes, name in zip(figure.axes, values, strict=True):
         drawn = [container.lines[0].get_ydata().tolist() for container in axes.containers]
@@ -227,17 +225,8 @@ def test_sweep_draws_a_panel_a_value_and_a_line_a_kind():
     assert [c.has_yerr for c in figure.axes[0].containers] == [True, True]
     assert [c.has_yerr for c in figure.axes[1].containers] == [False, False]
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["distinct", "random"]
-    alone = figures.sweep(frame[:3], x="batch", values={"ssim": "SSIM"}, xlabel="images a batch")
+    alone = figures.levels(frame[:3], level="batch", value="ssim", log=2)
     assert alone.legends == []
-
-
-def test_wrong_sweeps():
-    with pytest.raises(ParameterError, match="missing: kinds"):
-        figures.sweep(sweep_rows(), x="batch", values={"ssim": ""}, xlabel="", by="kinds")
-    with pytest.raises(ParameterError, match="missing: rows"):
-        figures.sweep(sweep_rows()[:0], x="batch", values={"ssim": ""}, xlabel="")
-    with pytest.raises(ParameterError, match="batch must be positive on a logarithmic axis, got 0"):
-        figures.sweep(sweep_rows().replace({"batch": {1: 0}}), x="batch", values={"ssim": ""}, xlabel="")
 
 
 @pytest.mark.parametrize("channels", [1, 3])

@@ -1,5 +1,6 @@
-"""A measure of the attack against the strength of a defense."""
+"""Values against a setting: the strength of a defense, images per batch, rounds, groups of gradients."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from gleak_lib.errors import ParameterError
@@ -18,43 +19,63 @@ def levels(
     frame: "DataFrame",
     *,
     level: str,
-    value: str,
-    by: str,
-    xlabel: str,
-    ylabel: str,
-    log: bool = True,
+    value: str | Mapping[str, str],
+    by: str | None = None,
+    panel: str | None = None,
+    xlabel: str = "",
+    ylabel: str = "",
+    log: int = 10,
 ) -> "Figure":
     """Draw `value` against `level`, one line for each text in column `by`, deviations as bars.
 
     Args:
-        frame: the three columns, and maybe that of `value` with `_std` behind it.
-        level: the column along the horizontal axis.
-        value: the column to draw.
+        frame: these columns, and maybe those of values with `_std` behind the name.
+        level: the column along the horizontal axis: numbers, or texts, which keep their order.
+        value: the column to draw; or several, column -> label of its axis, a panel each.
         by: the column that tells the lines apart; the legend shows its values.
+        panel: the column that tells panels side by side apart, whose titles are its values.
         xlabel, ylabel: the quantities, with their units.
-        log: whether the levels are spread on a log axis; they must be above 0 then.
+        log: base of the log axis that levels above 0 have, with a tick at each level for 2; 0 for none.
 
     Raises:
-        ParameterError: a column is missing, there is no row, or a level does not fit a log axis.
-        MissingDependencyError: matplotlib or seaborn is not installed.
+        ParameterError: If a column is missing, there is no row, or a level does not fit a log axis.
+        MissingDependencyError: If matplotlib or seaborn is not installed.
     """
-    check_rows(frame, (level, value, by))
-    if log and not (frame[level] > 0).all():
+    values = {value: ylabel} if isinstance(value, str) else dict(value)
+    check_rows(frame, (level, *values, *filter(None, (by, panel))))
+    named = isinstance(frame[level].iloc[0], str)
+    if log and not named and not (frame[level] > 0).all():
         raise ParameterError(f"A log axis takes levels above 0, got {frame[level].min():g}: pass log=False.")
+    parts = [("", frame)] if panel is None else list(frame.groupby(panel, sort=False))
+    panels = [(column, label, title, rows) for column, label in values.items() for title, rows in parts]
     with themed() as pyplot:
-        figure, axes = pyplot.subplots(figsize=(WIDTH, 3.8), layout="constrained")
-        for place, (name, rows) in enumerate(frame.groupby(by, sort=False)):
-            rows = rows.sort_values(level)
-            axes.errorbar(
-                rows[level],
-                rows[value],
-                yerr=rows.get(f"{value}_std"),
-                color=PALETTE[place % len(PALETTE)],
-                linestyle=DASHES[place % len(DASHES)],
-                marker=MARKERS[place % len(MARKERS)],
-                capsize=3,
-                label=str(name),
-            )
-        axes.set(xlabel=xlabel, ylabel=ylabel, xscale="log" if log else "linear")
-        figure.legend(loc="outside lower center", ncols=2)
+        size = (WIDTH, 3.8 if len(panels) == 1 else 3.3)
+        figure, axes = pyplot.subplots(
+            1, len(panels), figsize=size, sharey=panel is not None, squeeze=False, layout="constrained"
+        )
+        for ax, (column, label, title, rows) in zip(axes[0], panels, strict=True):
+            lines = [(None, rows)] if by is None else rows.groupby(by, sort=False)
+            for place, (name, own) in enumerate(lines):
+                own = own if named else own.sort_values(level)
+                ax.errorbar(
+                    own[level],
+                    own[column],
+                    yerr=own.get(f"{column}_std"),
+                    color=PALETTE[place % len(PALETTE)],
+                    linestyle=DASHES[place % len(DASHES)],
+                    marker=MARKERS[place % len(MARKERS)],
+                    capsize=3,
+                    label=None if name is None else str(name),
+                )
+            ax.set(xlabel=xlabel, title=title)
+            if log and not named:
+                ax.set_xscale("log", base=log)
+            if log == 2:
+                ticks = sorted(set(frame[level]))
+                ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+            if panel is None or ax is axes[0][0]:
+                ax.set_ylabel(label)
+        if by is not None:
+            handles, labels = axes[0][0].get_legend_handles_labels()
+            figure.legend(handles, labels, loc="outside lower center", ncols=2 if len(panels) == 1 else 3)
         return figure
