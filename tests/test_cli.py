@@ -161,6 +161,19 @@ def test_dry_run_says_what_is_to_do_and_does_nothing(checkout, capsys):
     assert second.split()[:3] == ["?", "attack", cell.key]
 
 
+def test_a_misspelled_image_set_is_refused_before_anything_is_estimated(checkout, capsys, monkeypatch):
+    source, data = checkout / "book/src/01_tiny.py", checkout / "data"
+    source.write_text(SOURCE.replace('"digits"', '"digts"'))
+    monkeypatch.setenv("GLEAK_DATA", str(data))
+    for more in (["--dry-run"], []):
+        assert cli.main(["run", "01_tiny", "--profile", "quick", *more]) == 2
+        out, error = capsys.readouterr()
+        assert not out and "Unknown dataset 'digts'. Did you mean 'digits'? There is: bloodmnist," in error
+    data.mkdir()
+    (data / "digts.npz").touch()  # one of the user's own
+    assert cli.main(["run", "01_tiny", "--profile", "quick", "--dry-run"]) == 0
+
+
 def test_estimates_come_from_what_was_stored(checkout, capsys):
     (other,) = declared(2)
     store = Store(checkout / "_build/quick/results")

@@ -34,12 +34,10 @@ class Attack(Parts, Inversion):
 
     @property
     def kind(self) -> str:
-        """The optimizer's name in small letters."""
         return type(self.optimizer).__name__.lower()
 
     @property
     def evaluations(self) -> int:
-        """Most gradients of one victim's batch that it computes."""
         return self.schedule.max_steps * self.noise.samples * self.restarts * self.optimizer.evaluations
 
     def matched(self, observation: Observation) -> tuple[str, ...]:

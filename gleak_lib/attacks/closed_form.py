@@ -38,17 +38,14 @@ class ClosedForm(Part, Inversion, abc.ABC):
 
     @property
     def kind(self) -> str:
-        """That of all closed forms: `closed-form`."""
         return "closed-form"
 
     @property
     def evaluations(self) -> int:
-        """One: it takes no steps."""
         return 1
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The fields and their values."""
         return fields_of(self)
 
     def matched(self, observation: Observation) -> tuple[str, ...]:

@@ -25,7 +25,6 @@ class NoiseGradient(Cleaning):
     seed: int = 0
 
     def __call__(self, observation: Observation) -> Observation:
-        """Return the observation of noise."""
         stream = torch.Generator().manual_seed(self.seed)
         noise = {n: torch.randn(g.shape, generator=stream).to(g) for n, g in observation.gradients.items()}
         factor = norms(observation.gradients) / norms(noise)

@@ -24,10 +24,14 @@ class Job(NamedTuple):
 def run(options: argparse.Namespace) -> int:
     """Compute and execute chapters, in place or into a folder."""
     from gleak_lib.chapters import execute
+    from gleak_lib.datasets.search import require_known
     from gleak_lib.experiments import Store, atomic, paths
     from gleak_lib.experiments import run as compute
 
     jobs = _jobs(options)  # everything is checked before anything runs
+    if options.scheduler is None:  # else other machines may have sets of their own
+        for name in {one.dataset_name for job in jobs for one in job.experiments if one.dataset_name}:
+            require_known(name)
     chapters, results, cache = _destination(options.output, options.profile)
     store = Store(results, cache)
     ahead = _announce(jobs, store, options)

@@ -5,13 +5,11 @@ only then what they hold. Whatever goes wrong is a `DataError`.
 """
 
 import gzip
-import io
 import math
 import stat
 import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 from numpy.lib import format as npy
@@ -21,10 +19,9 @@ from gleak_lib.errors import DataError
 
 VICTIM_KEYS = ("images", "labels", "mean", "std")
 SPLIT_KEYS = tuple(f"{split}_{what}" for split in ("train", "val", "test") for what in ("images", "labels"))
-METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
+METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # what numpy writes; others unpack without a limit
 COPIES = 3  # how often an array lies in memory while an image set is made of it
 PACKED, LARGE = 100, 2**28  # no images of more bytes than LARGE are packed to less than a share of 1 / PACKED
-WHOLE = (zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)  # unpack all that they are given, however much that becomes
 PICKLE = (
     "holds a pickled object, which could run code when read: refused. Save plain numeric arrays with "
     "numpy.savez."
@@ -45,19 +42,22 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
     try:
         with path.open("rb") as file:
             _check_kind(path, file.read(512))
-        with zipfile.ZipFile(path) as archive:
-            found = {name.removesuffix(".npy"): archive.getinfo(name) for name in archive.namelist()}
+            file.seek(0)
+            archive = np.load(file, allow_pickle=False)
+            found = {info.filename.removesuffix(".npy"): info for info in archive.zip.infolist()}
             wanted = {key: found[key] for key in (*SPLIT_KEYS, *VICTIM_KEYS) if key in found}
             _check_members(path, wanted.values())
-            arrays = {key: _array(path, key, archive, info) for key, info in wanted.items()}
+            arrays = {key: archive[key] for key in wanted}
     except DataError:
         raise
-    except (
-        Exception
-    ) as error:  # there is no end of what a damaged file can raise: zipfile, zlib, lzma, numpy, tokenize
+    except Exception as error:  # there is no end of what a damaged file can raise: zipfile, zlib, numpy, ast
+        if "Object arrays" in str(error):
+            raise DataError(f"{path} {PICKLE}") from error
         raise DataError(
             f"{path} is damaged or no npz archive ({type(error).__name__}: {error}): fetch or save it again."
         ) from error
+    if odd := [key for key, array in arrays.items() if not isinstance(array, np.ndarray)]:
+        raise DataError(f"{path} is damaged: its member {odd[0]} is no array.")
     missing = [key for key in _needed(arrays) if key not in arrays]
     if missing:
         raise DataError(
@@ -154,42 +154,6 @@ def _check_size(path: Path, size: int, packed: int) -> None:
             "damaged, or made to fill the memory."
         )
     memory.require(COPIES * size, f"{path}, with {memory.gigabytes(size)} of arrays,", DataError)
-
-
-def _array(path: Path, key: str, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray:
-    """Read a member whose head agrees with its size."""
-    with archive.open(info) as member:
-        start = member.read(len(npy.MAGIC_PREFIX) + 2)
-        if not start.startswith(npy.MAGIC_PREFIX):
-            raise DataError(f"{path} is damaged: its member {key} is no array.")
-        readers = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
-        version = npy.read_magic(io.BytesIO(start))
-        if version not in readers:
-            raise DataError(
-                f"{path} is damaged: its member {key} has the unknown version {version} of numpy's format."
-            )
-        shape, fortran, dtype = readers[version](member)
-        if dtype.hasobject:
-            raise DataError(f"{path} {PICKLE}")
-        size, rest = math.prod(shape) * dtype.itemsize, info.file_size - member.tell()
-        if min(shape, default=0) < 0 or size != rest:
-            raise DataError(
-                f"{path} is damaged: {key} claims {dtype} of shape {shape}, {size} bytes, and has {rest}."
-            )
-        data = _read(member, rest, 2**12 if info.compress_type in WHOLE else 2**18)
-    return np.ndarray(shape, dtype, data, order="F" if fortran else "C")
-
-
-def _read(member: IO[bytes], size: int, step: int) -> bytearray:
-    """Read to the end, where the checksum is compared, in pieces."""
-    data = bytearray(size)
-    view, filled = memoryview(data), 0
-    while piece := member.read(step):
-        view[filled : filled + len(piece)] = piece
-        filled += len(piece)
-    if filled < size:
-        raise EOFError(f"{filled} of {size} bytes")
-    return data
 
 
 def _needed(arrays: Mapping[str, np.ndarray]) -> tuple[str, ...]:

@@ -115,6 +115,20 @@ def check_name(name: object) -> None:
         raise ParameterError(f"{name!r}: images have a size of at most {LARGEST}.")
 
 
+def require_known(name: str, root: str | Path | None = None) -> None:
+    """Refuse a name that is neither a key of `DATASETS` nor that of a file or folder in the folder.
+
+    A set that is known by name, and not there, is none that anybody misspelled.
+
+    Raises:
+        UnknownNameError: with the nearest name and all that there are.
+    """
+    base, folder = at_size(name)[0], data_root(root)
+    places = _places(base, None, folder)
+    if base not in DATASETS and not any(map(os.path.lexists, places)):
+        raise _missing(base, None, folder, places)
+
+
 def at_size(name: str) -> tuple[str, int | None]:
     """Return `NAME@64` as NAME and 64, and a name that says no size with None; `@gray` is left out."""
     base, _, size = name.removesuffix(GRAY).partition("@")

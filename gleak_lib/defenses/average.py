@@ -53,12 +53,10 @@ class AverageNoise(Defense):
 
     @property
     def replaces(self) -> bool:
-        """It computes the gradients of further draws."""
         return True
 
     @property
     def noise_samples(self) -> int:
-        """Its `draws`."""
         return self.draws
 
 

@@ -38,11 +38,9 @@ class Chain(Defense):
         return bool(self.defenses)
 
     def init(self, grads: Grads) -> State:
-        """Return the parts' states."""
         return tuple(d.init(grads) for d in self.defenses)
 
     def update(self, grads: Grads, state: State, generator: torch.Generator | None) -> tuple[Grads, State]:
-        """Apply one part after the other."""
         states = []
         for defense, one in zip(self.defenses, state, strict=True):
             grads, one = defense.update(grads, one, generator)
@@ -50,25 +48,20 @@ class Chain(Defense):
         return grads, tuple(states)
 
     def bind(self, batch: Batch) -> Defense:
-        """Return the chain of the bound parts."""
         return Chain(tuple(d.bind(batch) for d in self.defenses))
 
     def prepare(self, model: nn.Module, dataset: ImageDataset) -> Defense:
-        """Return the chain of the prepared parts."""
         return Chain(tuple(d.prepare(model, dataset) for d in self.defenses))
 
     def targets(self, model: nn.Module) -> tuple[str, ...]:
-        """Return the parameters that the parts protect."""
         return tuple(dict.fromkeys(name for d in self.defenses for name in d.targets(model)))
 
     @property
     def parts(self) -> tuple[Defense, ...]:
-        """The defenses in order."""
         return self.defenses
 
     @property
     def needs_batch(self) -> bool:
-        """Whether one of the parts must be bound."""
         return any(d.needs_batch for d in self.defenses)
 
     @property

@@ -32,7 +32,6 @@ class Clip(Defense):
             raise ParameterError(f"The clipping bound must be positive and finite, got {self.bound}.")
 
     def transform(self, grads: Grads, generator: torch.Generator | None) -> Grads:
-        """Return the clipped gradients."""
         bound, whole = self.bound, norms(grads)
         return {
             name: g * _rows(bound / (norms({name: g}) if self.per_layer else whole).clamp(min=bound), g)

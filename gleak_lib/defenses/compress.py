@@ -30,7 +30,6 @@ class Compression(Defense):
         check_share(self.p)
 
     def transform(self, grads: Grads, generator: torch.Generator | None) -> Grads:
-        """Return the pruned gradients."""
         return {name: _prune(by_row(g), self.p).reshape(g.shape) for name, g in grads.items()}
 
     @property
@@ -54,7 +53,6 @@ class PruneSmall(Compression):
     p: float = 0.2
 
     def transform(self, grads: Grads, generator: torch.Generator | None) -> Grads:
-        """Return the pruned gradients."""
         whole = _prune(torch.cat([by_row(g) for g in grads.values()], dim=1), self.p)
         parts = whole.split([g[0].numel() for g in grads.values()], dim=1)
         return {name: part.reshape(g.shape) for (name, g), part in zip(grads.items(), parts, strict=True)}

@@ -76,12 +76,10 @@ class DP(Defense):
 
     @property
     def replaces(self) -> bool:
-        """It computes each example's gradient."""
         return True
 
     @property
     def privacy(self) -> Privacy:
-        """Its sigma and delta."""
         return Privacy(self.noise_multiplier, self.delta)
 
 

@@ -31,7 +31,6 @@ class Gaussian(Defense):
             )
 
     def transform(self, grads: Grads, generator: torch.Generator | None) -> Grads:
-        """Return the noisy gradients."""
         return {name: g + self.std * normal(g, generator) for name, g in grads.items()}
 
 
@@ -55,7 +54,6 @@ class Laplace(Defense):
             raise ParameterError(f"The noise's scale must be positive and finite, got {self.scale}.")
 
     def transform(self, grads: Grads, generator: torch.Generator | None) -> Grads:
-        """Return the noisy gradients."""
 
         def exponential(like: Tensor) -> Tensor:
             source = like.device if generator is None else generator.device

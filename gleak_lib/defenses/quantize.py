@@ -33,12 +33,10 @@ class Quantize(Defense):
             raise ParameterError(f"bits must be an integer from 2 to 16, got {self.bits}.")
 
     def transform(self, grads: Grads, generator: torch.Generator | None) -> Grads:
-        """Return the rounded gradients."""
         return {name: self._rounded(g) for name, g in grads.items()}
 
     @property
     def value_bits(self) -> int:
-        """Its `bits`."""
         return self.bits
 
     def _rounded(self, g: Tensor) -> Tensor:

@@ -80,7 +80,6 @@ class SlicePerturbation(Defense):
 
     @classmethod
     def text_name(cls) -> str:
-        """Return `slices`."""
         return "slices"
 
     @property

@@ -26,20 +26,10 @@ TYPES: dict[str, type] = {}
 
 Nothing else is ever made from a file."""
 
-SPELLED = {
-    "dp": ("noise_multiplier",),
-    "gaussian": ("std",),
-    "laplace": ("scale",),
-    "compression": ("p",),
-    "quantize": ("bits",),
-    "clip": ("bound",),
-    "prune_small": ("p",),
-    "soteria": ("p",),
-    "pld": ("p",),
-    "average_noise": ("draws",),
-    "slices": (),
-}
-"""Options of defenses that are written down, and so part of a key, even where they are the defaults."""
+SPELLED = {"dp": ("noise_multiplier",), "slices": ()}
+"""Options of defenses that are written down, and so part of a key, even where they are the defaults.
+
+Of a defense that is not named here it is the first option."""
 
 FORMERLY = {"dp": ("max_grad_norm", "noise_multiplier")}
 """Options that some stored results spell out, too; they are found under those keys (`keys`)."""
@@ -107,7 +97,7 @@ def _defense(value: Defense, full: bool, spelled: Spelled) -> Any:
     if DEFENSES.get(name) is not type(value):
         return _object(value, full, spelled)
     values = {f.name: (getattr(value, f.name), f.default) for f in dataclasses.fields(value)}
-    always = spelled.get(name, SPELLED[name])
+    always = {**SPELLED, **spelled}.get(name, (value.options()[0].name,))
     kept = sorted(n for n, (found, default) in values.items() if n in always or found != default)
     return [name.replace("_", "-"), [[n, encode(values[n][0], full=full)] for n in kept]]
 

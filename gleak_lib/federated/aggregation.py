@@ -42,7 +42,6 @@ class WeightedMean(Aggregator):
     """The weighted mean of the updates: federated averaging (McMahan et al. 2017)."""
 
     def aggregate(self, updates: Iterable[Grads], weights: Sequence[float], state: Any) -> tuple[Grads, Any]:
-        """Return the mean; there is no state."""
         mean: Grads = {}
         first = 0
         for block in updates:

@@ -25,20 +25,6 @@ from gleak_lib.gradients.paths import forward
 from gleak_lib.gradients.verify import path, trained
 from gleak_lib.types import ForwardPass, Grads, Loss
 
-__all__ = [
-    "Method",
-    "check",
-    "cross_entropy",
-    "factored_gradients",
-    "forward",
-    "path",
-    "per_victim_gradients",
-    "prepare",
-    "supports_fast",
-    "trained",
-    "wanted",
-]
-
 Method = Literal["auto", "fast", "vmap", "loop"]
 
 

@@ -31,7 +31,7 @@ def packed(method):
 
 
 def flipped(path, arrays):
-    packed(zipfile.ZIP_LZMA)(path, arrays)
+    np.savez_compressed(path, **arrays)
     content = bytearray(path.read_bytes())
     content[200:220] = bytes(255 - byte for byte in content[200:220])
     path.write_bytes(content)
@@ -94,7 +94,8 @@ HOSTILE = {
     # archives that cannot be unpacked
     "encrypted": (patched(8, 1), r"is encrypted \(train_images.npy\)"),
     "unknown compression": (patched(10, 99), r"packed by an unknown method \(train_images.npy: 99\)"),
-    "broken LZMA": (flipped, "is damaged"),
+    "LZMA, which unpacks without a limit": (packed(zipfile.ZIP_LZMA), "packed by an unknown method"),
+    "broken deflate": (flipped, "is damaged"),
     # members whose head is wrong
     "no array": (member(b"text"), "its member train_images is no array"),
     "empty member": (member(b""), "its member train_images is no array"),
@@ -106,13 +107,12 @@ HOSTILE = {
     "code in the head": (member(npy("__import__('os').getcwd()")), "is damaged"),
     "null bytes": (member(npy(b"\x00" * 64)), "is damaged"),
     "unknown version": (member(npy("{}", version=b"\x09\x00")), "is damaged"),
-    "version 3": (member(npy("{}", version=b"\x03\x00")), r"unknown version \(3, 0\) of numpy's format"),
+    "version 3": (member(npy("{}", version=b"\x03\x00")), "is damaged"),
     "negative shape": (many((-1, 28, 28)), "is damaged"),
-    "two negative sizes": (many((-10, -10)), "claims uint8 of shape"),
+    "two negative sizes": (many((-10, -10)), "is damaged"),
     "shape of floats": (many((1.5, 28)), "is damaged"),
-    "far more images than bytes": (many((10**12, 28, 28)), "claims uint8 of shape .* and has 100"),
-    "4 GB that are not there": (many((2**32,)), "claims uint8 of shape .* and has 100"),
-    "fewer images than bytes": (many((10,)), "10 bytes, and has 100"),
+    "far more images than bytes": (many((10**12, 28, 28)), "is damaged"),
+    "4 GB that are not there": (many((2**32,)), "is damaged"),
     # labels
     "labels negative": (changed("train_labels", lambda a: a.astype(int) - 1), "label -1, .* from 0"),
     "10^12 classes": (
@@ -142,7 +142,7 @@ def test_a_hostile_archive_has_its_sentence_and_hides_no_other(tmp_path, arrays,
     assert states["other"][0] == states["digits"][0] == "valid"
 
 
-@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, *archives.WHOLE])
+@pytest.mark.parametrize("method", archives.METHODS)
 def test_every_way_to_pack_is_read(tmp_path, arrays, method):
     packed(method)(
         tmp_path / "own.npz", {**arrays, "train_images": np.asfortranarray(arrays["train_images"])}
@@ -199,8 +199,8 @@ def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path, arrays):
 
 
 def test_an_archive_that_lies_about_its_size_is_not_unpacked_further(tmp_path, arrays):
-    packed(zipfile.ZIP_BZIP2)(
-        tmp_path / "own.npz", arrays | {"train_images": np.zeros((2**15, 28, 28), np.uint8)}
+    np.savez_compressed(
+        tmp_path / "own.npz", **arrays | {"train_images": np.zeros((2**15, 28, 28), np.uint8)}
     )
     content = bytearray((tmp_path / "own.npz").read_bytes())
     entry = content.find(b"PK\x01\x02")

@@ -47,7 +47,6 @@ class ConditioningExperiment(WeightsExperiment):
         )
 
     def rows(self, figures: Mapping[str, Any], scaling: str) -> dict[str, Any]:
-        """Return a row per image."""
         found = {name: figures[name] for name in COLUMNS}
         return {"victim": list(range(len(found["rms"]))), **found}
 

@@ -52,11 +52,9 @@ class GeneratorControlExperiment(Experiment):
             raise ParameterError(f"There are at most {EXAMPLES} victims, got {self.victims}.")
 
     def check(self, dataset: ImageDataset) -> None:
-        """Refuse more victims than there are images."""
         datasets.victims(dataset, self.victims, self.victim_seed, split=self.split)
 
     def work(self, images: Mapping[str, int]) -> Work:
-        """Return the samples."""
         return Work(((self.kind, self.generator.width),), self.victims * self.samples)
 
     def describe(self) -> str:

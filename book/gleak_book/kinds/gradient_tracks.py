@@ -70,7 +70,6 @@ class GradientTracksExperiment(Experiment):
 
     @property
     def subject(self) -> AttackExperiment:
-        """The attack."""
         return self.attacked
 
     def work(self, images: Mapping[str, int]) -> Work:

@@ -48,7 +48,6 @@ class LeakageRiskExperiment(WeightsExperiment):
         return self.root.split
 
     def check(self, dataset: ImageDataset) -> None:
-        """Refuse a root set of other images, or of more than there are."""
         super().check(dataset)
         self.root.draw(dataset)
 
@@ -59,7 +58,6 @@ class LeakageRiskExperiment(WeightsExperiment):
         )
 
     def rows(self, figures: Mapping[str, Any], scaling: str) -> dict[str, Any]:
-        """Return a row per layer."""
         names = {"layers": "layer", "sizes": "size", "risk": "risk", "error": "error"}
         return {column: figures[name] for name, column in names.items()}
 

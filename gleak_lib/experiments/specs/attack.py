@@ -126,7 +126,6 @@ class AttackExperiment(WeightsExperiment):
         return f"{self.attack.name} (layers: {layers}) on {attacked}, {victims}, seed {self.seed}"
 
     def check(self, dataset: ImageDataset) -> None:
-        """Refuse more victims than there are images, a client's too, and what the training refuses."""
         super().check(dataset)
         if self.client is not None or self.one_per_class:
             self.drawn(dataset)
@@ -156,7 +155,6 @@ class AttackExperiment(WeightsExperiment):
         )
 
     def work(self, images: Mapping[str, int]) -> Work:
-        """Return the victims' images, times the attack's steps."""
         return steps(self.training, self.attack, self.victims * self.batch_size * self.updates)
 
     def rows(self, figures: Mapping[str, Any], scaling: str) -> dict[str, Any]:

@@ -59,12 +59,10 @@ class GeneratorExperiment(Experiment):
         return f"DCGAN on {self.dataset}, {self.steps:,} steps, {told}, seed {self.seed}"
 
     def work(self, images: Mapping[str, int]) -> Work:
-        """Return the images that it sees."""
         name = at_size(self.dataset)[0]
         return Work(((self.kind, self.width, name), (self.kind, self.width)), self.steps * self.batch_size)
 
     def check(self, dataset: ImageDataset) -> None:
-        """Refuse a set of victims only."""
         dataset.require_training()
 
     def build(self, dataset: ImageDataset) -> DCGAN:

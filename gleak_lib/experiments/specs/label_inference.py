@@ -57,11 +57,9 @@ class LabelInferenceExperiment(WeightsExperiment):
         )
 
     def rows(self, figures: Mapping[str, Any], scaling: str) -> dict[str, Any]:
-        """Return a row per batch."""
         return {"victim": list(range(len(figures["accuracy"]))), **figures}
 
     def drawn(self, dataset: ImageDataset) -> tuple[Tensor, Tensor]:
-        """Return the victims' images and labels, of distinct classes where that is asked for."""
         return datasets.victims(
             dataset, self.victims, self.victim_seed, batch_size=self.batch_size, distinct_labels=self.distinct
         )

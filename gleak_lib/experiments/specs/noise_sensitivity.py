@@ -52,7 +52,6 @@ class NoiseSensitivityExperiment(WeightsExperiment):
         )
 
     def work(self, images: Mapping[str, int]) -> Work:
-        """Return the pairs of gradients."""
         groups, size = super().work(images)
         return Work(groups, (size or 0) * self.draws)
 

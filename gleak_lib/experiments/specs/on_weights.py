@@ -46,22 +46,18 @@ class WeightsExperiment(Experiment):
 
     @property
     def subject(self) -> TrainingExperiment:
-        """The training whose weights are looked at."""
         return self.training
 
     @property
     def needs(self) -> TrainingExperiment | None:
-        """The training whose last weights are looked at, unless they are fresh."""
         return self.training if self.rounds else None
 
     def check(self, dataset: ImageDataset) -> None:
-        """Refuse more victims than there are images, and what the training refuses."""
         super().check(dataset)
         check_count(dataset, self.victims, self.batch_size, split=self.split)
         self.training.check_model(dataset, self.mode, self.batch_size)
 
     def work(self, images: Mapping[str, int]) -> Work:
-        """Return the victims' images."""
         count = self.victims * self.batch_size
         return Work(self.training.alike(self.kind), count * self.training.pixels)
 

@@ -46,7 +46,6 @@ class ReidentificationExperiment(Experiment):
 
     @property
     def subject(self) -> AttackExperiment:
-        """The attack."""
         return self.attack
 
     def work(self, images: Mapping[str, int]) -> Work:
@@ -56,7 +55,6 @@ class ReidentificationExperiment(Experiment):
         return f"linkage of what was found by {self.attack.describe()}"
 
     def rows(self, figures: Mapping[str, Any], scaling: str) -> dict[str, Any]:
-        """Return a row per image."""
         ranks = figures["ranks"]
         return {"image": list(range(len(ranks))), "rank": ranks, "candidates": figures["candidates"]}
 
