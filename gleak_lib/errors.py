@@ -58,6 +58,14 @@ def unknown(kind: str, name: object, options: Iterable[str]) -> UnknownNameError
     return UnknownNameError(f"Unknown {kind} {name!r}.{hint} There is: {', '.join(names) or 'none'}.")
 
 
+def no_option(owner: str, name: str, options: Iterable[str], noun: str = "option") -> ParameterError:
+    """Build the error for an option that `owner` does not have: the nearest one, then all that there are."""
+    names = list(options)
+    guess = nearest(name, names)
+    hint = f" Did you mean {guess!r}?" if guess else ""
+    return ParameterError(f"{owner} has no {noun} {name!r}.{hint} It has: {', '.join(names) or 'none'}.")
+
+
 def shown(value: object, most: int = 80) -> str:
     """Return a value for a message, cut where it is long."""
     try:

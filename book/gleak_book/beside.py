@@ -10,7 +10,7 @@ II and VII are is decided by the profile `paper` of the chapters that reproduce 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from gleak_lib.chapters import experiments, profiles
 from gleak_lib.datasets import GRAY
@@ -18,13 +18,7 @@ from gleak_lib.errors import unknown
 from gleak_lib.experiments import AttackExperiment, Experiment, Result, Store, TrainingExperiment
 from gleak_lib.federated import Protocol
 
-from gleak_book import (
-    paper,
-    paper_experiments,
-    paper_rows,
-    source_form,
-    table_i,
-)
+from gleak_book import paper, paper_experiments, paper_rows, source_form, table_i
 from gleak_book.paper_experiments import Scale
 
 TABLES = ("I", "II", "V", "VII", *paper_rows.TABLES)
@@ -95,7 +89,7 @@ def best_results(store: Store) -> BestResults:
     for result in store.results(AttackExperiment.kind):
         assert isinstance(result.experiment, AttackExperiment)
         key = whole_attack(result.experiment)
-        if key not in attacks or _rank(result.experiment) > _rank(_attack_of(attacks[key])):
+        if key not in attacks or _rank(result.experiment) > _rank(attacks[key].experiment):
             attacks[key] = result
     groups: dict[TrainingExperiment, dict[TrainingExperiment, list[Result]]] = {}
     for result in store.results(TrainingExperiment.kind):
@@ -140,28 +134,15 @@ def whole_training(experiment: TrainingExperiment) -> TrainingExperiment:
 EXTENTS = ("less", "reduced", "full")
 
 
-def _rank(experiment: AttackExperiment) -> tuple[float, ...]:
-    extent, remarks = (
-        EXTENTS.index(paper_experiments.attack_extent(experiment)),
-        source_form.attack_remarks(experiment),
-    )
-    return (
-        extent,
-        -len(remarks),
-        experiment.victims,
-        paper_experiments.steps(experiment.attack),
-        -experiment.seed,
-    )
+def _rank(experiment: Any) -> tuple[float, ...]:
+    extent = EXTENTS.index(paper_experiments.attack_extent(experiment))
+    remarks, steps = source_form.attack_remarks(experiment), paper_experiments.steps(experiment.attack)
+    return extent, -len(remarks), experiment.victims, steps, -experiment.seed
 
 
 def _training_rank(experiment: TrainingExperiment, seeds: int) -> tuple[int, ...]:
     rounds, remarks = experiment.protocol.rounds, source_form.training_remarks(experiment)
     return EXTENTS.index(paper_experiments.training_extent(rounds, seeds)), rounds, -len(remarks), seeds
-
-
-def _attack_of(result: Result) -> AttackExperiment:
-    assert isinstance(result.experiment, AttackExperiment)
-    return result.experiment
 
 
 def _of_row(row: paper_rows.Row) -> PaperRow:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple, TypeVar, get_a
 
 from torch import Tensor
 
-from gleak_lib.errors import ParameterError, ShapeError, nearest, unknown
+from gleak_lib.errors import ParameterError, ShapeError, no_option, unknown
 from gleak_lib.grammar import Noun
 
 Own = TypeVar("Own", bound="Part")
@@ -41,7 +41,7 @@ class Part(Noun):
         """
         for name in changes:
             if name not in fields_of(self):
-                raise no_setting(type(self).__name__, name, fields_of(self))
+                raise no_option(type(self).__name__, name, fields_of(self), "setting")
         return dataclasses.replace(self, **changes)  # type: ignore[type-var]
 
 
@@ -81,16 +81,6 @@ def of_victims(value: Any, victims: int, what: str) -> Tensor:
     raise ShapeError(
         f"{what} must return one value per victim, {(victims,)}, got {got}: sum or average over all axes but "
         "the first, as .flatten(1).sum(1) does."
-    )
-
-
-def no_setting(owner: str, name: str, options: Iterable[str]) -> ParameterError:
-    """Build the error for a setting that `owner` does not have."""
-    hint = nearest(name, options)
-    return ParameterError(
-        f"{owner} has no setting {name!r}."
-        + (f" Did you mean {hint!r}?" if hint else "")
-        + f" It has: {', '.join(options)}."
     )
 
 

@@ -11,11 +11,11 @@ from gleak_lib.attacks.labels import Known, Labels
 from gleak_lib.attacks.match import Match
 from gleak_lib.attacks.noise import Noise, Resample
 from gleak_lib.attacks.optimizer import Adam, Optimizer
-from gleak_lib.attacks.part import AtLeastOne, Part, fields_of, no_setting
+from gleak_lib.attacks.part import AtLeastOne, Part, fields_of
 from gleak_lib.attacks.priors import OPTIONAL, TotalVariation
 from gleak_lib.attacks.schedule import Schedule
 from gleak_lib.attacks.variables import Pixels, Variables
-from gleak_lib.errors import ParameterError
+from gleak_lib.errors import ParameterError, no_option
 
 Own = TypeVar("Own", bound="Parts")
 
@@ -66,7 +66,7 @@ class Parts(Part):
         for name in changes.keys() - own.keys():
             found = [(s, f) for s, part in slots.items() for f, leaf in _leaves(part).items() if leaf == name]
             if not found:
-                raise no_setting("This attack", name, dict.fromkeys([*own, *made.settings]))
+                raise no_option("This attack", name, dict.fromkeys([*own, *made.settings]), "setting")
             if len(found) > 1:
                 owners = " and ".join(type(slots[slot]).__name__ for slot, _ in found)
                 raise ParameterError(f"{owners} both have a setting {name!r}: replace the part itself.")

@@ -11,7 +11,7 @@ from gleak_lib.bottlenecks.base import (
 )
 from gleak_lib.bottlenecks.cvb import CVB
 from gleak_lib.bottlenecks.insert import Bottlenecked, insert
-from gleak_lib.bottlenecks.noise import sample_noise
+from gleak_lib.bottlenecks.noise import encodings, sample_noise
 from gleak_lib.bottlenecks.precode import PRECODE
 from gleak_lib.registry import Registry
 
@@ -27,6 +27,7 @@ __all__ = [
     "Sampled",
     "SigmaForm",
     "VariationalBottleneck",
+    "encodings",
     "insert",
     "kl_divergence",
     "sample_noise",

@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from gleak_lib import typed
 from gleak_lib.chapters import profiles, ranges, sources
@@ -208,19 +208,16 @@ def _hint(parameter: Parameter) -> Any:
     """Return the type that an annotation names."""
     holder = types.SimpleNamespace(__annotations__={"hint": parameter.type})
     try:
-        return typing.get_type_hints(holder, {"Literal": Literal})["hint"]
+        return typing.get_type_hints(holder)["hint"]
     except (NameError, TypeError, SyntaxError) as error:
         raise ParameterError(
             f"{parameter.name}: the type {parameter.type} is not understood. There is: int, float, str, "
-            "bool, list, dict, list[...], tuple[..., ...], Literal[...], and any of them | None."
+            "bool, list, dict, list[...], tuple[..., ...], and any of them | None."
         ) from error
 
 
 def _fits(value: Any, parameter: Parameter) -> bool:
-    hint = _hint(parameter)
-    if typing.get_origin(hint) is Literal:
-        return value in typing.get_args(hint) and not isinstance(value, bool)
-    return typed.fits(value, hint)
+    return typed.fits(value, _hint(parameter))
 
 
 def _misfit(value: Any, parameter: Parameter) -> str | None:
@@ -240,8 +237,6 @@ def _misfit(value: Any, parameter: Parameter) -> str | None:
         if isinstance(value, str):
             return f"{problem}: a list is written [1, 2]."
         return f"{problem}: write [{shown(value)}]." if isinstance(value, (int, float)) else f"{problem}."
-    if typing.get_origin(hint) is Literal and (guess := nearest(str(value), map(str, typing.get_args(hint)))):
-        return f"{problem}. Did you mean {guess!r}?"
     return f"{problem}."
 
 

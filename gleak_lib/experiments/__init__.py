@@ -2,7 +2,7 @@
 
 from gleak_lib.experiments.context import Context
 from gleak_lib.experiments.encoding import storable
-from gleak_lib.experiments.report import intervals, tables
+from gleak_lib.experiments.report import tables
 from gleak_lib.experiments.runner.run import run
 from gleak_lib.experiments.specs.attack import AttackExperiment
 from gleak_lib.experiments.specs.base import Experiment, Output, Work, from_json
@@ -14,6 +14,7 @@ from gleak_lib.experiments.specs.on_weights import WeightsExperiment
 from gleak_lib.experiments.specs.reidentification import ReidentificationExperiment, ranks
 from gleak_lib.experiments.specs.training import TrainingExperiment
 from gleak_lib.experiments.store import DamagedResultWarning, Result, Results, Status, Store, frame
+from gleak_lib.metrics import intervals
 
 __all__ = [
     "AttackExperiment",

@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Callable, Sequence
 
 from gleak_lib.bottlenecks import Bottleneck
-from gleak_lib.errors import ParameterError, ShapeError, nearest
+from gleak_lib.errors import ParameterError, ShapeError, no_option
 from gleak_lib.fresh import fresh
 from gleak_lib.models.base import (
     StagedModel,
@@ -71,12 +71,7 @@ def build(
     known = set(inspect.signature(make).parameters) - {"input_shape", "num_classes", "bottlenecks", "init"}
     for option in options:
         if option not in known:
-            hint = nearest(option, known)
-            raise ParameterError(
-                f"Model {name!r} has no option {option!r}."
-                + (f" Did you mean {hint!r}?" if hint else "")
-                + f" It has: {', '.join(sorted(known)) or 'none'}."
-            )
+            raise no_option(f"Model {name!r}", option, sorted(known))
     if num_classes < 1:
         raise ParameterError(f"num_classes must be at least 1, got {num_classes}.")
     shape = tuple(input_shape)

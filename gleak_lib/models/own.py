@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from gleak_lib.errors import ParameterError, nearest, shown
+from gleak_lib.errors import ParameterError, no_option, shown
 from gleak_lib.fresh import fresh
 from gleak_lib.models.layers import Init, initialize
 from gleak_lib.typed import typed
@@ -46,10 +46,7 @@ def build_own(
     whatever = any(p.kind is p.VAR_KEYWORD for p in known.values())
     for option in options:
         if option not in known and not whatever:
-            hint = nearest(option, known)
-            raise ParameterError(
-                f"{place} takes no argument {option!r}." + (f" Did you mean {hint!r}?" if hint else "")
-            )
+            raise no_option(place, option, known)
     offered = {"input_shape": tuple(input_shape), "num_classes": num_classes, "init": init}
     given = options | {name: value for name, value in offered.items() if name in known or whatever}
 

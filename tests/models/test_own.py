@@ -73,7 +73,7 @@ def test_gives_the_functions_model_with_weights_from_the_seed(module):
         (
             "hospital:small",
             {"activatoin": "relu"},
-            "takes no argument 'activatoin'. Did you mean 'activation'",
+            "has no option 'activatoin'. Did you mean 'activation'",
         ),
         ("hospital:text", {}, "hospital:text must return an nn.Module, got 'no model'"),
     ],

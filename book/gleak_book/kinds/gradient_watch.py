@@ -7,7 +7,7 @@ import torch
 from gleak_lib import gradients, models
 from gleak_lib.attacks.distances import cosine
 from gleak_lib.attacks.unknowns import Unknowns
-from gleak_lib.bottlenecks.base import VariationalBottleneck
+from gleak_lib.bottlenecks import encodings, sample_noise
 from gleak_lib.gradients.factored import by_row
 from gleak_lib.types import Grads, Observation
 from torch import Tensor
@@ -99,21 +99,12 @@ class Watch:
         Args:
             x: ... x C x H x W, normalized.
         """
-        seen: list[Tensor] = []
-
-        def look(module: VariationalBottleneck, inputs: tuple[Tensor, ...]) -> None:
-            mu, sigma = (part.flatten(1).norm(dim=1) for part in module.encode(inputs[0]))
-            seen.append(mu / sigma)
-
-        found = (m for m in self.model.modules() if isinstance(m, VariationalBottleneck))
-        first = next(found, None)
-        if first is None:
-            return None
-        handle = first.register_forward_pre_hook(look)
-        with torch.no_grad():
-            gradients.forward(self.model, x.reshape(-1, *x.shape[-3:]), generator=torch.Generator(x.device))
-        handle.remove()
-        return _short(seen[0])
+        x = x.reshape(-1, *x.shape[-3:])
+        noise = sample_noise(self.model, len(x), x, torch.Generator(x.device))
+        for found in encodings(self.model, x, noise):
+            mu, sigma = (part.flatten(1).norm(dim=1) for part in found)
+            return _short(mu / sigma)
+        return None
 
     def _flat(self, grads: Grads, group: str) -> Tensor:
         return torch.cat([by_row(grads[name]) for name in self.groups[group]], 1)

@@ -1,1 +1,1 @@
-"""How results are shown: frames, tables, intervals."""
+"""How results are shown: tables."""

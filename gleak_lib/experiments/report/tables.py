@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gleak_lib.errors import ParameterError, StoreError
-from gleak_lib.experiments.report import intervals
-from gleak_lib.experiments.report.intervals import MISSING
 from gleak_lib.experiments.specs.attack import AttackExperiment
 from gleak_lib.experiments.specs.fields import count, duration
 from gleak_lib.experiments.specs.scores import LPIPS
 from gleak_lib.experiments.specs.training import TrainingExperiment
 from gleak_lib.experiments.store.result import Result
 from gleak_lib.extras import require
+from gleak_lib.metrics import intervals
+from gleak_lib.metrics.intervals import MISSING
 
 if TYPE_CHECKING:
     from pandas import DataFrame

@@ -1,16 +1,14 @@
 """How much of a gradient the bottleneck's noise decides: the same image, its noise drawn again."""
 
 from collections.abc import Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
 
 from gleak_lib import gradients, models
 from gleak_lib.attacks.distances import cosine
-from gleak_lib.bottlenecks import VariationalBottleneck, sample_noise
+from gleak_lib.bottlenecks import encodings, sample_noise
 from gleak_lib.experiments.context import Context
 from gleak_lib.experiments.encoding import stored_as
 from gleak_lib.experiments.specs.base import Output, Work
@@ -92,22 +90,8 @@ class NoiseSensitivityExperiment(WeightsExperiment):
                 total[group] += 1 - cosine({n: one[n] for n in names}, other)
         names = list(total)  # in the order of the forward pass, which a JSON object would lose
         figures = {"groups": names, "similarity": [(total[group] / self.draws).tolist() for group in names]}
-        return Output(figures | _sampling(model, x, sample_noise(model, len(x), x, generator)))
-
-
-def _sampling(model: nn.Module, x: Tensor, noise: tuple[Tensor, ...]) -> dict[str, list[float]]:
-    """Return, by bottleneck, the mean of sigma and the root mean square of mu over images and maps."""
-    found: list[tuple[Tensor, Tensor]] = []
-    with ExitStack() as hooks, torch.no_grad():
-        for module in model.modules():
-            if isinstance(module, VariationalBottleneck):
-
-                def note(bottleneck: Any, inputs: tuple[Tensor, ...]) -> None:
-                    found.append(bottleneck.encode(inputs[0]))
-
-                hooks.callback(module.register_forward_pre_hook(note).remove)
-        gradients.forward(model, x, noise)
-    return {
-        "sigma": [float(sigma.mean()) for _, sigma in found],
-        "mu": [float(mu.square().mean().sqrt()) for mu, _ in found],
-    }
+        found = encodings(model, x, sample_noise(model, len(x), x, generator))
+        # by bottleneck: the mean of sigma and the root mean square of mu over images and maps
+        figures["sigma"] = [float(sigma.mean()) for _, sigma in found]
+        figures["mu"] = [float(mu.square().mean().sqrt()) for mu, _ in found]
+        return Output(figures)
