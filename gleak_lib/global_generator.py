@@ -9,6 +9,12 @@ import torch
 _HELD = threading.RLock()
 
 
+def states(device: torch.device) -> list[torch.Tensor]:
+    """Return the states of the global generators of the CPU and, where it is a GPU, of the device."""
+    found = [torch.get_rng_state()]
+    return [*found, torch.cuda.get_rng_state(device)] if device.type == "cuda" else found
+
+
 @contextmanager
 def isolated(device: torch.device | None = None, seed: int | None = None) -> Iterator[None]:
     """Keep other threads' `isolated` blocks out, and restore the global generators afterwards.

@@ -7,6 +7,7 @@ import torch
 
 from gleak_lib.attacks.cleaning import Cleaning
 from gleak_lib.defenses.clip import norms
+from gleak_lib.gradients.factored import scaled
 from gleak_lib.typed import typed
 from gleak_lib.types import Observation
 
@@ -28,6 +29,6 @@ class NoiseGradient(Cleaning):
         stream = torch.Generator().manual_seed(self.seed)
         noise = {n: torch.randn(g.shape, generator=stream).to(g) for n, g in observation.gradients.items()}
         factor = norms(observation.gradients) / norms(noise)
-        gradients = {n: g * factor.view(-1, *[1] * (g.dim() - 1)) for n, g in noise.items()}
+        gradients = {n: scaled(g, factor) for n, g in noise.items()}
         later = tuple(self(one) for one in observation.later)
         return dataclasses.replace(observation, gradients=gradients, later=later, perturbed=None)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gleak_lib.gradients.factored import FactoredGrads, Outer, by_row, dense
+from gleak_lib.gradients.factored import FactoredGrads, Outer, by_row, dense, scaled
 from gleak_lib.registry import Registry
 from gleak_lib.types import Grads
 
@@ -133,4 +133,4 @@ def near_one(gradients: Grads) -> Grads:
     if max(map(abs, exponents), default=0) <= NEAR:
         return gradients
     factor = largest.new_tensor([math.ldexp(1.0, -max(-FARTHEST, min(e, FARTHEST))) for e in exponents])
-    return {name: g * factor.view(-1, *[1] * (g.dim() - 1)) for name, g in gradients.items()}
+    return {name: scaled(g, factor) for name, g in gradients.items()}

@@ -13,6 +13,7 @@ from torch import Tensor
 from gleak_lib.defenses import Soteria
 from gleak_lib.defenses.clip import norms
 from gleak_lib.errors import ParameterError
+from gleak_lib.gradients.factored import scaled
 from gleak_lib.typed import typed
 from gleak_lib.types import Grads, Observation
 
@@ -34,8 +35,7 @@ def clipping_whole(dummy: Grads, observed: Grads) -> Grads:
 
 
 def _shortened(g: Tensor, norm: Tensor, bound: Tensor) -> Tensor:
-    factor = (bound / norm.clamp_min(1e-12)).clamp(max=1)
-    return g * factor.view(-1, *[1] * (g.dim() - 1))
+    return scaled(g, (bound / norm.clamp_min(1e-12)).clamp(max=1))
 
 
 ESTIMATES: dict[str, Callable[[Grads, Grads], Grads]] = {

@@ -3,7 +3,7 @@
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -16,7 +16,7 @@ from gleak_lib.bottlenecks import sample_noise
 from gleak_lib.defenses import Defense
 from gleak_lib.errors import ParameterError, unknown
 from gleak_lib.global_generator import isolated
-from gleak_lib.gradients.factored import FactoredGrads, Outer, dense
+from gleak_lib.gradients.factored import FactoredGrads, dense, scaled
 from gleak_lib.models.base import before_decoder, parameter_groups
 from gleak_lib.typed import typed
 from gleak_lib.types import Grads, Observation
@@ -138,7 +138,7 @@ class Match(Part):
         """Return the observed gradients as they are matched, and what the dummies' are multiplied with."""
         weigh = WEIGHTINGS.get(self.weighting) if isinstance(self.weighting, str) else self.weighting
         factors = weigh(observation, tuple(names)) if weigh else {}
-        target = {name: times(observation.gradients[name], factors.get(name)) for name in names}
+        target = {name: scaled(observation.gradients[name], factors.get(name)) for name in names}
         free = self.measure.scale_free and self.estimate in ("none", "sparsity")
         return near_one(target) if free else target, factors
 
@@ -175,15 +175,6 @@ def select(
     if not names:
         raise ParameterError(f"The layer mask keeps no gradients: choose among {', '.join(groups)}.")
     return names
-
-
-def times(gradient: Any, factors: Tensor | None) -> Any:
-    """Multiply a gradient V x ..., maybe in factors, by one number per victim."""
-    if factors is None:
-        return gradient
-    if isinstance(gradient, Outer):
-        return gradient._replace(left=gradient.left * factors[:, None, None])
-    return gradient * factors.view(-1, *[1] * (gradient.dim() - 1))
 
 
 def _by_function(function: Callable[..., Tensor], dummy: FactoredGrads, observed: Grads, _square) -> Tensor:

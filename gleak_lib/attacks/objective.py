@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from gleak_lib import gradients as per_victim
 from gleak_lib.attacks.distances import squared_norm
-from gleak_lib.attacks.match import Match, times
+from gleak_lib.attacks.match import Match
 from gleak_lib.attacks.noise import copies
 from gleak_lib.attacks.part import of_victims
 from gleak_lib.attacks.parts import Parts
@@ -17,6 +17,7 @@ from gleak_lib.attacks.precision import Precision, mixed
 from gleak_lib.attacks.priors import Forward, Term
 from gleak_lib.attacks.statistics import use_running
 from gleak_lib.attacks.unknowns import Unknowns
+from gleak_lib.gradients.factored import scaled
 from gleak_lib.types import Grads, Observation, VariationalModel
 
 
@@ -148,7 +149,7 @@ class Objective:
                 create_graph=x.requires_grad,
                 loss=self.observation.loss,
             )
-        grads = {name: times(g.to(x.dtype), problem.factors.get(name)) for name, g in grads.items()}
+        grads = {name: scaled(g.to(x.dtype), problem.factors.get(name)) for name, g in grads.items()}
         value = attack.match.apart(grads, problem.target, problem.square)
         for term in self.terms:
             seen = Forward(self.model, images, labels, noise, run, problem.statistics, victims)

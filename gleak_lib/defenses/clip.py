@@ -8,7 +8,7 @@ from torch import Tensor
 
 from gleak_lib.defenses.base import Defense
 from gleak_lib.errors import ParameterError
-from gleak_lib.gradients.factored import by_row
+from gleak_lib.gradients.factored import by_row, scaled
 from gleak_lib.typed import typed
 from gleak_lib.types import Grads
 
@@ -34,7 +34,7 @@ class Clip(Defense):
     def transform(self, grads: Grads, generator: torch.Generator | None) -> Grads:
         bound, whole = self.bound, norms(grads)
         return {
-            name: g * _rows(bound / (norms({name: g}) if self.per_layer else whole).clamp(min=bound), g)
+            name: scaled(g, bound / (norms({name: g}) if self.per_layer else whole).clamp(min=bound))
             for name, g in grads.items()
         }
 
@@ -43,7 +43,3 @@ def norms(grads: Grads) -> Tensor:
     """Return the L2 norm over all entries, one value a row (update or example)."""
     parts = [torch.linalg.vector_norm(by_row(g), dim=1) for g in grads.values()]
     return torch.linalg.vector_norm(torch.stack(parts), dim=0)
-
-
-def _rows(factor: Tensor, like: Tensor) -> Tensor:
-    return factor.view(-1, *[1] * (like.dim() - 1))

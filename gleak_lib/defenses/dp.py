@@ -13,7 +13,7 @@ from gleak_lib.defenses.noise import normal
 from gleak_lib.errors import ParameterError
 from gleak_lib.extras import require
 from gleak_lib.gradients import factored_gradients, prepare
-from gleak_lib.gradients.factored import FactoredGrads, Outer, by_row, dense
+from gleak_lib.gradients.factored import FactoredGrads, Outer, by_row, dense, scaled
 from gleak_lib.gradients.norm_layers import takes_batch_statistics
 from gleak_lib.typed import typed
 from gleak_lib.types import Grads
@@ -137,17 +137,10 @@ def _clipped_sum(grads: FactoredGrads, owner: Tensor, victims: int, bound: float
     parts = [g.square().sqrt() if isinstance(g, Outer) else norms({"": g}) for g in grads.values()]
     factor = (bound / (torch.linalg.vector_norm(torch.stack(parts), dim=0) + 1e-6)).clamp(max=1.0)
     if victims == len(owner):
-        scaled = {n: _scaled(g, factor) for n, g in grads.items()}
-        return {n: dense(g) for n, g in scaled.items()}
+        return {n: dense(scaled(g, factor)) for n, g in grads.items()}
     share = torch.zeros(victims, len(owner), dtype=factor.dtype, device=factor.device)
     share[owner, torch.arange(len(owner), device=owner.device)] = factor
     return {n: _summed(g, share) for n, g in grads.items()}
-
-
-def _scaled(gradient: Tensor | Outer, factor: Tensor) -> Tensor | Outer:
-    if isinstance(gradient, Outer):
-        return gradient._replace(left=gradient.left * factor[:, None, None])
-    return gradient * factor.view(-1, *[1] * (gradient.dim() - 1))
 
 
 def _summed(gradient: Tensor | Outer, share: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 import copy
 import os
 from collections.abc import Sequence
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,7 @@ from gleak_lib.federated.server import Federation, Round
 from gleak_lib.federated.stacked import Stacked
 from gleak_lib.federated.threads import Threads
 from gleak_lib.federated.weights import tensors, trained
+from gleak_lib.global_generator import states
 from gleak_lib.gradients import forward
 
 Method = Literal["auto", "loop", "threads", "stacked"]
@@ -113,10 +114,10 @@ def _model(method: str, federation: Federation) -> str | None:
             return "its parameters differ in dtype"
     before = {name: buffer.clone() for name, buffer in model.named_buffers()}
     generator = torch.Generator(x.device).manual_seed(0)
-    ahead, state = generator.get_state(), _global_state(x.device)
+    ahead, state = generator.get_state(), states(x.device)
     with torch.no_grad():
         run = forward(model, x, generator=generator)
-        if not all(map(torch.equal, state, _global_state(x.device))):
+        if not all(map(torch.equal, state, states(x.device))):
             return "it draws from torch's global generator, as dropout does"
         own = generator.get_state()
         generator.set_state(ahead)
@@ -166,8 +167,3 @@ def _strangers(federations: Sequence[Federation]) -> str | None:
     if any(not torch.equal(found[0], loss) for loss in found):
         return "the models differ in more than their weights"
     return None
-
-
-def _global_state(device: torch.device) -> list[Any]:
-    states = [torch.get_rng_state()]
-    return [*states, torch.cuda.get_rng_state(device)] if device.type == "cuda" else states

@@ -7,7 +7,7 @@ and so reads the observed gradient twice a step instead of writing a dummy one o
 """
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -69,6 +69,15 @@ def factors_pay(products: int, outputs: int, inputs: int) -> bool:
 def dense(gradient: Tensor | Outer) -> Tensor:
     """Return a gradient written out, whichever form it comes in."""
     return gradient.dense() if isinstance(gradient, Outer) else gradient
+
+
+def scaled(gradient: Any, factors: Tensor | None) -> Any:
+    """Return gradients V x ..., maybe in factors, multiplied by one number each, V values; None is 1."""
+    if factors is None:
+        return gradient
+    if isinstance(gradient, Outer):
+        return gradient._replace(left=gradient.left * factors[:, None, None])
+    return gradient * factors.view(-1, *[1] * (gradient.dim() - 1))
 
 
 def by_row(gradient: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from gleak_lib.errors import GleakError, ParameterError, ShapeError
-from gleak_lib.global_generator import isolated
+from gleak_lib.global_generator import isolated, states
 from gleak_lib.gradients import paths
 from gleak_lib.gradients.factored import dense
 from gleak_lib.gradients.norm_layers import VictimBatchNorm
@@ -98,10 +98,10 @@ def _judge(model: nn.Module, x: Tensor, noise: list[Tensor], names: tuple[str, .
     mixed = random = False
     try:
         with torch.no_grad():
-            given, before = x.clone(), _random_states(x.device)
+            given, before = x.clone(), states(x.device)
             whole = paths.forward(model, given, noise)[:2]
             again = paths.forward(model, x.clone(), noise)[:2]
-            random = not all(map(torch.equal, before, _random_states(x.device))) or not _close(whole, again)
+            random = not all(map(torch.equal, before, states(x.device))) or not _close(whole, again)
             if not random:
                 alone = [paths.forward(model, x[h].clone(), [n[h] for n in noise])[:2] for h in halves]
                 mixed = not _close(whole, [torch.cat(parts) for parts in zip(*alone, strict=True)])
@@ -213,11 +213,6 @@ def _close(some: Sequence[Tensor], other: Sequence[Tensor]) -> bool:
         return not b.numel() or bool((a - b).abs().max() <= eps ** (1 / 3) * b.abs().max() + 100 * eps)
 
     return all(map(near, some, other))
-
-
-def _random_states(device: torch.device) -> list[Tensor]:
-    states = [torch.get_rng_state()]
-    return [*states, torch.cuda.get_rng_state(device)] if device.type == "cuda" else states
 
 
 def _line(error: Exception) -> str:
