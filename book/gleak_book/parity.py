@@ -67,7 +67,7 @@ def shown(frame: "DataFrame") -> "DataFrame":
     """
     columns = ["images", "model", "attack", "ssim", "ssim_theirs", "ssim_paper", "difference", "ms"]
     lines = []
-    for line in frame[frame["victims"] >= FEWEST].to_dict("records"):
+    for line in frame.loc[frame["victims"] >= FEWEST].to_dict("records"):
         interval = f"({_signed(line['low'])} to {_signed(line['high'])})"
         difference = f"{_signed(line['difference'])} {interval}, {line['p']:.2f}"
         ms = f"{line['ms']:.1f} / {line['ms_theirs']:.1f}{'*' if line['busy'] else ''}"
@@ -84,7 +84,7 @@ def hardware(rows: Sequence[Row]) -> str:
         theirs = ", ".join(f"{name} {str(commit)[:12]}" for name, commit in peers.items())
         ours = " to ".join(str(row.machine[name]) for name in ("begun", "commit") if row.machine.get(name))
         lines.append(f"{where}, {str(row.machine['date'])[:10]}; ours {ours}, {theirs}")
-    return "Run on: " + ("; ".join(dict.fromkeys(lines)) + "." if lines else "nothing yet.")
+    return f"Run on: {'; '.join(dict.fromkeys(lines))}."
 
 
 def machine(row: Row) -> str:
