@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import functools
 import logging
 import os
 import signal
@@ -153,6 +154,10 @@ def _download(root: Path, names: Sequence[str]) -> None:
 
 
 def _summary(thing: Any) -> str:
+    """Return the first line of what a class or function says of itself, and the options that are fixed."""
+    if isinstance(thing, functools.partial):
+        fixed = ", ".join(f"{name}={value}" for name, value in thing.keywords.items())
+        return f"{_summary(thing.func)} Here {fixed}."
     return (thing.__doc__ or "").strip().split("\n")[0]
 
 

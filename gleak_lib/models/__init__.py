@@ -1,5 +1,6 @@
 """Models: `MODELS` and `build`; every model is staged, so that bottlenecks fit between its stages."""
 
+import functools
 import inspect
 from collections.abc import Callable, Sequence
 
@@ -15,8 +16,8 @@ from gleak_lib.models.base import (
 from gleak_lib.models.cnn import cnn, mcmahan_cnn
 from gleak_lib.models.convnet import convnet8
 from gleak_lib.models.layers import ACTIVATIONS, Init, initialize
-from gleak_lib.models.lenet import lenet, lenet4
-from gleak_lib.models.mlp import dmlp, mlp
+from gleak_lib.models.lenet import lenet
+from gleak_lib.models.mlp import mlp
 from gleak_lib.models.own import build_own
 from gleak_lib.models.resnet import resnet18
 from gleak_lib.models.vit import vit
@@ -28,11 +29,11 @@ MODELS: dict[str, Callable[..., StagedModel]] = Registry(
     {
         "cnn": cnn,
         "lenet": lenet,
-        "lenet4": lenet4,
+        "lenet4": functools.partial(lenet, convs=4),
         "convnet8": convnet8,
         "mcmahan_cnn": mcmahan_cnn,
         "mlp": mlp,
-        "dmlp": dmlp,
+        "dmlp": functools.partial(mlp, norm=False),
         "resnet18": resnet18,
         "vit": vit,
     },

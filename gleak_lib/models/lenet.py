@@ -31,7 +31,9 @@ def lenet(
         input_shape: C, H, W of one image.
         num_classes: number of logits.
         bottlenecks: specifications; positions 1 to `convs`.
-        convs: convolutions, 1 to 4. Public code of DLG and iDLG has three, other versions of it four.
+        convs: convolutions, 1 to 4. Public code of DLG and iDLG has three, other versions of it four, as the
+            LeNet that 004 §6-A attacks by DGA (`lenet4`, 19,438 parameters): 004 names only the layers, and
+            channels, strides and activation are those of DLG's.
         activation: `sigmoid` in DLG's code.
         init: see `gleak_lib.models.layers.initialize`.
     """
@@ -44,26 +46,3 @@ def lenet(
     ]
     head = nn.Sequential(nn.Flatten(), nn.Linear(feature_size(stages, input_shape), num_classes))
     return StagedModel(stages, head, input_shape=input_shape, bottlenecks=bottlenecks, init=init)
-
-
-def lenet4(
-    *,
-    input_shape: tuple[int, int, int] = (3, 32, 32),
-    num_classes: int = 10,
-    bottlenecks: Sequence[Bottleneck] = (),
-    activation: str = "sigmoid",
-    init: Init = "default",
-) -> StagedModel:
-    """Four 5x5 convolutions of 12 channels and one linear layer: the LeNet that 004 §6-A attacks by DGA.
-
-    19,438 parameters for 3 x 32 x 32 images and ten classes. Positions 1 to 4. 004 names only the layers;
-    channels, strides and activation are those of DLG's LeNet.
-    """
-    return lenet(
-        input_shape=input_shape,
-        num_classes=num_classes,
-        bottlenecks=bottlenecks,
-        convs=4,
-        activation=activation,
-        init=init,
-    )

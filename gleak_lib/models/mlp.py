@@ -36,7 +36,9 @@ def mlp(
         bias: whether the linear layers, the output included, have biases. 001 removes "the bias weights
             from all fully connected layers", so BatchNorm keeps its shift either way. Mind that in
             evaluation mode the shift's gradient is the missing bias's up to a known factor a neuron.
-        norm: BatchNorm behind each hidden linear layer.
+        norm: BatchNorm behind each hidden linear layer. Without it this is the deep MLP of PRECODE's
+            supplement (000 §4; `dmlp`, 6,305,802 parameters), which puts PRECODE at positions 1 to 4 and says
+            how many layers it has: width and activation are those of 001's MLP (same authors).
         activation: see `ACTIVATIONS`.
         init: see `gleak_lib.models.layers.initialize`.
     """
@@ -51,31 +53,3 @@ def mlp(
         before = width
     head = nn.Linear(width, num_classes, bias=bias)
     return StagedModel(stages, head, input_shape=input_shape, bottlenecks=bottlenecks, init=init)
-
-
-def dmlp(
-    *,
-    input_shape: tuple[int, int, int] = (3, 32, 32),
-    num_classes: int = 10,
-    bottlenecks: Sequence[Bottleneck] = (),
-    width: int = 1024,
-    bias: bool = True,
-    activation: str = "relu",
-    init: Init = "default",
-) -> StagedModel:
-    """The deep MLP of PRECODE's supplement: four hidden linear layers and a linear output (000 §4).
-
-    6,305,802 parameters for 3 x 32 x 32 images and ten classes. Positions 1 to 4, the four places where
-    000 puts PRECODE. 000 gives the number of layers only; width and activation are those of 001's MLP
-    (same authors), without its BatchNorm, of which 000 says nothing.
-    """
-    return mlp(
-        input_shape=input_shape,
-        num_classes=num_classes,
-        bottlenecks=bottlenecks,
-        width=width,
-        bias=bias,
-        norm=False,
-        activation=activation,
-        init=init,
-    )
