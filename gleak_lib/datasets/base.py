@@ -1,6 +1,6 @@
 """What `load` returns: uint8 images, given as floats in [0, 1] where they are asked for."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
@@ -63,10 +63,6 @@ class Pixels:
         """Return the images at `index` (slice, list or tensor), still as they are stored."""
         return Pixels(self.stored[index], self.channels, self.why_empty)
 
-    def to(self, device: torch.device | str) -> "Pixels":
-        """Return the same images, stored on `device`."""
-        return Pixels(self.stored.to(device), self.channels, self.why_empty)
-
 
 @dataclass(frozen=True)
 class Split:
@@ -89,10 +85,6 @@ class Split:
     def subset(self, index: Index) -> "Split":
         """Return the part of the split at `index` (slice, list or tensor), not converted."""
         return Split(self.images.subset(index), self.labels[index])
-
-    def to(self, device: torch.device | str) -> "Split":
-        """Return the same split on `device`."""
-        return Split(self.images.to(device), self.labels.to(device))
 
 
 @dataclass(frozen=True)
@@ -146,8 +138,3 @@ class ImageDataset:
                 f"{self.name} holds {len(self.train)} victims only, nothing to train or test on: attack "
                 "fresh weights (rounds=0), or load the whole image set."
             )
-
-    def to(self, device: torch.device | str) -> "ImageDataset":
-        """Return the same image set with its splits on `device`."""
-        splits = {name: self.split(name).to(device) for name in SPLITS}
-        return replace(self, **splits)
