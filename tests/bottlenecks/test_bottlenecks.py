@@ -9,7 +9,16 @@ from torch.distributions import Normal
 from torch.distributions import kl_divergence as reference_kl
 
 from gleak_lib import models
-from gleak_lib.bottlenecks import CVB, PRECODE, Bottleneck, Bottlenecked, insert, kl_divergence, sigma_from
+from gleak_lib.bottlenecks import (
+    CVB,
+    PRECODE,
+    Bottleneck,
+    Bottlenecked,
+    encodings,
+    insert,
+    kl_divergence,
+    sigma_from,
+)
 from gleak_lib.errors import ParameterError, ShapeError, UnknownNameError
 from gleak_lib.models import before_decoder, parameter_groups
 
@@ -18,6 +27,17 @@ def test_exact_kl_equals_that_of_torch_distributions():
     mu, sigma = torch.randn(5, 7, dtype=torch.double), torch.rand(5, 7, dtype=torch.double) + 0.1
     expected = reference_kl(Normal(mu, sigma), Normal(torch.zeros(1), torch.ones(1))).sum(1)
     torch.testing.assert_close(kl_divergence(mu, sigma, "exact"), expected)
+
+
+def test_encodings_are_what_each_bottleneck_makes_of_its_features():
+    model = models.build("cnn", bottlenecks=(PRECODE(3, k=4), CVB(1)), seed=0)
+    x, noise = torch.randn(2, 3, 32, 32), [torch.randn(2, *shape) for shape in model.noise_shapes]
+    first, second = encodings(model, x, noise)
+    features = model.stage1(x)
+    torch.testing.assert_close(first, model.bottleneck1.encode(features))
+    features = model.stage3(model.stage2(model.bottleneck1(features, noise[0]).features))
+    torch.testing.assert_close(second, model.bottleneck3.encode(features))
+    assert encodings(nn.Flatten(), x, []) == []
 
 
 def test_paper_code_kl_by_hand():

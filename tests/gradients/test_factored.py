@@ -7,7 +7,7 @@ from torch.nn import functional as F
 from gleak_lib import gradients
 from gleak_lib.attacks.distances import DISTANCES, squared_norm
 from gleak_lib.bottlenecks import CVB, PRECODE
-from gleak_lib.gradients.factored import Outer, dense, factors_pay
+from gleak_lib.gradients.factored import Outer, dense, factors_pay, scaled
 from gleak_lib.gradients.unfolding import fold, patches_of
 
 
@@ -29,6 +29,14 @@ def test_inner_products_are_those_of_the_gradient_written_out(products):
     assert dense(one).equal(one.dense())
     assert dense(target) is target
     assert one.to(torch.float32).dense().dtype == torch.float32
+
+
+def test_scaled_multiplies_each_victims_gradient_in_either_form():
+    one, factor = factors(), torch.tensor([2.0, -1.0, 0.0], dtype=torch.double)
+    expected = torch.stack([f * g for f, g in zip(factor, one.dense(), strict=True)])
+    torch.testing.assert_close(scaled(one.dense(), factor), expected)
+    torch.testing.assert_close(scaled(one, factor).dense(), expected)
+    assert scaled(one, None) is one
 
 
 def test_factors_pay_where_there_are_few_products():
