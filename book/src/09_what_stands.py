@@ -53,6 +53,9 @@ protections: list[str] = [
 ]  # compared with none
 trained: list[str] = ["cvb(1)"]  # attacked after training, too
 untrained: list[str] = []  # whose accuracy is not measured
+alike: list[str] = ["cvb(1)"]  # trained and attacked in batches of one size
+alike_batch: int = 2  # that size
+alike_rounds: int = 1  # and the rounds of that training
 training_rounds: int = 2  # federated rounds
 victims: int = 4  # images attacked on each model
 steps: int = 100  # of each attack
@@ -87,6 +90,8 @@ settings = parameters.check("09_what_stands", globals())
 # A protection is a line of text, parts joined by ` + `. Under each of them several models are trained, and the bytes of one shared gradient are counted:
 
 # %% tags=["experiment"]
+from dataclasses import replace
+
 from gleak_lib.client_setup import parse
 from gleak_lib.experiments import (
     CommunicationCostExperiment,
@@ -156,7 +161,7 @@ made_for = {
 # %% tags=["experiment"]
 late = [parse(text).label for text in trained]
 attackers = {("fresh", label): {} for label in setups}
-attackers |= {("trained", label): {} for label in setups if label in late}
+attackers |= {("trained", label): {} for label in setups}
 for (weights, label), tried in attackers.items():
     setup = setups[label]
     ignore = setup.bottlenecks and weights == "fresh"
@@ -191,6 +196,7 @@ attacked = {
         defense=setups[label].defense,
     )
     for (weights, label), tried in attackers.items()
+    if weights == "fresh" or label in late
     for name, attack in tried.items()
     for i in range(seeds)
 }
@@ -542,7 +548,87 @@ Markdown(
 # DP clips each example's gradient to the length $C$ and adds noise of deviation $\sigma C$ to their sum. Its guarantee, $(\varepsilon, \delta)$: one example changes the odds of anything that a client sends by a factor of $e^\varepsilon$ at most, but for a probability of $\delta$ {cite:p}`abadi2016dpsgd`.
 # $\varepsilon$ (at $\delta = 10^{-5}$, for the rounds that were run) holds against *every* attack, and none of the strengths that keep the accuracy has one worth the name.
 # What stands at $10^{-2}$ stands against the attacks of this chapter.
+
+# %% [markdown]
+# ## On one protocol
 #
+# What hides and what costs stand on two protocols so far. Here they stand on one, for a few protections: clients train in batches of {glue:text}`alike-batch` for {glue:text}`alike-rounds` round(s), and the attackers see the gradient of such a batch
+# on the weights that this training ends with. Accuracy, ASR and SSIM of a row belong to the same models. On weights after training all attacks of the two lists above are tried.
+
+# %% tags=["experiment"]
+batches = Protocol(rounds=alike_rounds, batch_size=alike_batch)
+wanted = ["none", *(parse(text).label for text in alike)]
+same = [label for label in setups if label in wanted]
+one_protocol = {
+    (label, i): replace(trainings[label, i], protocol=batches)
+    for label in same
+    for i in range(seeds)
+}
+one_attacked = {
+    (label, name, i): AttackExperiment(
+        training,
+        rounds=alike_rounds,
+        attack=attack.replace(max_steps=steps),
+        victims=max(1, victims // alike_batch),
+        batch_size=alike_batch,
+        victim_seed=victim_seed + i,
+        seed=seed + i,
+        defense=setups[label].defense,
+    )
+    for (label, i), training in one_protocol.items()
+    for name, attack in (
+        attackers["fresh", label] | attackers["trained", label]
+    ).items()
+}
+experiments += [*one_protocol.values(), *one_attacked.values()]
+
+# %% tags=["hide-input"]
+results = run(experiments, open_store(profile))
+on_one = results.frame(
+    one_attacked, scaling=scaling, label=["protection", "method", "i"]
+)
+tried_on = tables.attack_table(on_one, ["protection", "method", "i"])
+tried_on["others"] = tried_on.groupby(["protection", "method"])[
+    "ssim"
+].transform(lambda v: (v.sum() - v) / max(len(v) - 1, 1))
+sure = tried_on.sort_values("others", ascending=False, kind="stable")
+sure = sure.drop_duplicates(["protection", "i"])
+held = tables.attack_table(
+    on_one.merge(sure[["protection", "method", "i"]]), "protection"
+)
+one = tables.attack_table(on_one, ["protection", "method"])
+one = one.sort_values("ssim", ascending=False, kind="stable")
+one = one.drop_duplicates("protection").merge(
+    held, on="protection", suffixes=("", "_held")
+)
+taught = results.frame(one_protocol, label=["protection", "i"])
+reached = 100 * taught.pivot(
+    index="protection", columns="i", values="accuracy"
+).astype(float)
+paid = reached - reached.loc["none"]
+for name, values in {"accuracy": reached, "gain": paid}.items():
+    one[name] = one["protection"].map(values.mean(axis=1))
+    one[f"{name}_std"] = one["protection"].map(values.std(axis=1, ddof=1))
+one = one.set_index("protection").reindex(same).reset_index()
+about["one"] = (
+    f"{dataset}, batches of {alike_batch}, weights after {alike_rounds} round{'s' if alike_rounds > 1 else ''}, {seeds} models each, {len(on_one) // len(one_attacked) * seeds} images, {steps:,} steps, {scaled}, profile {profile}"
+)
+tables.show(
+    one,
+    columns={
+        "protection": "protection",
+        "accuracy": "accuracy %",
+        "gain": "points against none",
+        "method": "best attack",
+        "asr_text": "ASR %, best attack",
+        "asr_text_held": "ASR %, chosen on other images",
+        "ssim": "SSIM, best attack",
+    },
+    digits={"gain": 2},
+    caption=f"Cost and leak on one protocol: {about['one']}. Accuracy: mean ± deviation over the models. In brackets 95 % intervals over the images. Chosen on other images: for each model, the attack with the highest mean SSIM on the others'.",
+)
+
+# %% [markdown]
 # ## The trade-off with adaptive attackers
 
 # %% tags=["hide-input"]
@@ -559,8 +645,8 @@ points["family"] = [
     else kinds.get(word, "other changes of the gradient")
     for word, _, more in words
 ]
-alike = points["family"].isin(kinds.values())
-points["setting"] = points["protection"].mask(alike, [w[2] for w in words])
+familiar = points["family"].isin(kinds.values())
+points["setting"] = points["protection"].mask(familiar, [w[2] for w in words])
 points["joined"] = points["family"].isin(["DP", "compression", "batches"])
 for family, rows in points.groupby("family"):
     if len(rows) > 1:

@@ -12,15 +12,25 @@ from gleak_lib.experiments import AttackExperiment, CommunicationCostExperiment,
 from gleak_lib.experiments.encoding import encode
 
 NAME, CHOSEN = "09_what_stands", "cvb(1)"
-CHAPTER = {"training_rounds": 2, "victims": 4, "steps": 30, "plateau": 5, "seeds": 1}
+CHAPTER = {
+    "training_rounds": 2,
+    "victims": 4,
+    "steps": 30,
+    "plateau": 5,
+    "seeds": 1,
+    "alike_rounds": 7,
+}
 BUDGET = {"max_steps": 30}
 IG, IGNORE = (ATTACKS[name].replace(drop_after=5, **BUDGET) for name in ("ig", "ignore"))
 JOINT, LAYERWISE = (ATTACKS[name].replace(**BUDGET) for name in ("joint", "layerwise"))
 SMOOTHER, SENT = JOINT.replace(tv=0.03), LAYERWISE.replace(estimate="sparsity")
 
 
-def declared(kind: type = AttackExperiment, **changes) -> list[Any]:
-    return [cell for cell in experiments(NAME, CHAPTER | changes) if isinstance(cell, kind)]
+def declared(kind: type = AttackExperiment, on_one: bool = False, **changes) -> list[Any]:
+    """What the chapter declares for the section "On one protocol" (seven rounds), or without it."""
+    alike = {"alike": changes.get("protections", [])[:1] or ["none"]}
+    cells = [cell for cell in experiments(NAME, CHAPTER | alike | changes) if isinstance(cell, kind)]
+    return [cell for cell in cells if (getattr(cell, "training", cell).protocol.rounds == 7) is on_one]
 
 
 @pytest.mark.parametrize("profile", PROFILES)
@@ -88,6 +98,24 @@ def test_experiments_are_attacks_trainings_and_bytes_without_repetition():
     assert {c.defense == c.training.defense for c in late} == {True}
 
 
+def test_cost_and_leak_are_measured_on_one_protocol():
+    texts = ["none", "dp(noise_multiplier=1e-2)", CHOSEN]
+    settings = {"protections": texts, "trained": [], "alike": [CHOSEN], "alike_batch": 2, "seeds": 2}
+    trainings, attacked = (
+        declared(kind, on_one=True, **settings) for kind in (TrainingExperiment, AttackExperiment)
+    )
+    assert [(t.seed, t.bottlenecks) for t in trainings] == [
+        (0, ()),
+        (1, ()),
+        *((i, parse(CHOSEN).bottlenecks) for i in (0, 1)),
+    ]
+    assert {t.protocol.batch_size for t in trainings} == {2}
+    assert {(c.rounds, c.batch_size, c.victims) for c in attacked} == {(7, 2, 2)}
+    assert {(c.training.protocol.rounds, c.training.protocol.batch_size) for c in attacked} == {(7, 2)}
+    behind = [c.attack for c in attacked if c.training.bottlenecks and c.seed == c.training.seed == 1]
+    assert behind == [IG, LAYERWISE, JOINT, LAYERWISE.replace(noise=Resample())]
+
+
 def test_what_is_not_trained_is_attacked_all_the_same():
     texts = {"protections": ["none", CHOSEN], "trained": []}
     some, others = (declared(object, **texts, untrained=names) for names in ([CHOSEN], []))
@@ -101,7 +129,7 @@ def test_a_protection_that_is_misspelled_is_refused():
         declared(protections=[], trained=[])
 
 
-@pytest.mark.parametrize("name", ["trained", "untrained"])
+@pytest.mark.parametrize("name", ["trained", "untrained", "alike"])
 def test_what_is_no_protection_of_the_list_is_said(name):
     values = {"protections": ["none"], "trained": [], "untrained": []}
     with pytest.warns(UserWarning, match=rf"^{name}: \['batch\(8\)'\] stand nowhere in protections"):
