@@ -792,7 +792,12 @@ claims_again = {  # claim: unit, digits, bounds, verdict above
     f"training: {claims[3][0]}": (" points", 1, below, judged[3]),
     f"training: {claims[6][0]}": (" points", 1, below, judged[6]),
 } | {
-    f"{m}: {verdicts[place]['claim']}": ("", 2, bounds, verdicts[place][m])
+    f"{m}: {verdicts[place]['claim'].removeprefix('... and yet ')}": (
+        "",
+        2,
+        bounds,
+        verdicts[place][m],
+    )
     for m, place, bounds in (
         ("IG", 2, alike),
         ("Ignore", 1, alike),
