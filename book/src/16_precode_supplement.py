@@ -894,7 +894,7 @@ turned = [
 ]
 Markdown(
     f"Verdicts that turn into their opposite: {'; '.join(turned) or 'none'}."
-    + f" The closed form's smallest SSIM over all images, places and sets of this table is {min(divided, default=math.nan):.3f}."
+    + f" The closed form's smallest SSIM over all images, places and sets of this table is {f'{min(divided):.3f}' if divided else intervals.MISSING}."
 )
 
 # %% [markdown]
@@ -1011,7 +1011,7 @@ for key, text in numbers.items():
 # - Accuracies are compared between a few seeds. An interval over {glue:text}`about-seeds` of them is wide, and *undecided* says so.
 # - The images of one model are attacked under every network, so that differences are between the same images; they count as independent, although some share a model. Behind each row of the MLP stand so many models: {glue:text}`about-models`; behind each of the LeNet one.
 # - All verdicts but one table are on fresh weights. Which weights the source attacked is not known.
-# - One image set. What the source shows of CIFAR-100 and of a medical set, training curves and reconstructions under other defenses, is in {doc}`17_training_under_defense` and {doc}`18_gallery`.
+# - On other sets the main claims only, with one attacked model, and neither `joint` nor trained weights. What the source shows of CIFAR-100 and of a medical set, training curves and reconstructions under other defenses, is in {doc}`17_training_under_defense` and {doc}`18_gallery`.
 #
 # ## Take-away
 #
