@@ -31,7 +31,7 @@ def verdict(low: float, high: float, least: float = -math.inf, most: float = mat
 def judge(values: Sequence[float] | np.ndarray, least: float, most: float) -> Verdict:
     """Judge the claim that a mean lies between two bounds by Student's 95 % interval of it, see `verdict`.
 
-    A single value has no interval.
+    A single value has no interval. A mean on a bound does not lie between them: 0 is not above 0.
 
     Args:
         values: independent ones, for instance a difference for each image or each model.
@@ -44,4 +44,5 @@ def judge(values: Sequence[float] | np.ndarray, least: float, most: float) -> Ve
     if not least < most:
         raise ParameterError(f"least must be below most, got {least:g} and {most:g}.")
     low, high = intervals.mean(values)
-    return Verdict(float(values.mean()), low, high, verdict(low, high, least, most))
+    inner = math.nextafter(least, math.inf), math.nextafter(most, -math.inf)
+    return Verdict(float(values.mean()), low, high, verdict(low, high, *inner))

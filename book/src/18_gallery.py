@@ -60,7 +60,8 @@ settings = parameters.check("18_gallery", globals())
 # ## The experiment
 #
 # One image of each class, drawn at random from the training images, none picked out. Each is attacked alone, on fresh weights, with its label known, as in the source. PRECODE stands behind the last hidden layer of the MLP and behind the last convolution
-# of the LeNet. All defenses change the gradient of one image.
+# of the LeNet. All defenses change the gradient of one image. Clipping, with which {doc}`17_training_under_defense` trains, too, has no column: it multiplies a whole gradient by one number, which neither the cosine distance of IG nor the
+# division sees, so that the pictures are those of no defense.
 
 # %% tags=["experiment"]
 from gleak_lib.attacks import ATTACKS

@@ -24,6 +24,7 @@ from gleak_lib.experiments import paths
 DIGITS = 300  # of a number on the command line; Python reads no integer of more than 4,300
 INJECTED = re.compile(r"\s*# Parameters\b")  # how papermill begins its cell
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+WORDS = re.compile(r"\[\s*([\w@.:-]+(\s*,\s*[\w@.:-]+)*)\s*\]")  # [mnist, my_set], as YAML has it
 
 
 @dataclass(frozen=True)
@@ -159,10 +160,12 @@ def parse(parameter: Parameter, text: str) -> Any:
     if NUMBER.fullmatch(text) and len(text) <= DIGITS:
         value: Any = float(text) if re.search(r"[.eE]", text) else int(text)
     else:
-        words = {"true": True, "false": False, "none": None, "null": None}
-        value = words.get(text.lower(), text) if (read := _literal(text)) is None else read
+        known = {"true": True, "false": False, "none": None, "null": None}
+        value = known.get(text.lower(), text) if (read := _literal(text)) is None else read
     value = list(value) if isinstance(value, tuple) else value  # as YAML would give it
-    if isinstance(value, (str, int, float)) and _fits([value], parameter):
+    if value == text and (words := WORDS.fullmatch(text)):
+        value = re.split(r"\s*,\s*", words[1])
+    if isinstance(value, (str, int, float)) and text[:1] != "[" and _fits([value], parameter):
         value = [value]
     if problem := _misfit(value, parameter):
         raise ParameterError(problem)
@@ -235,7 +238,7 @@ def _misfit(value: Any, parameter: Parameter) -> str | None:
         if isinstance(read, (list, tuple)) and _fits(read, parameter):
             return f'{problem}: with papermill, pass -y "{name}: {list(read)}".'
         if isinstance(value, str):
-            return f"{problem}: a list is written [1, 2]."
+            return f"{problem}: a list is written [1, 2] or ['a', 'b(1)']."
         return f"{problem}: write [{shown(value)}]." if isinstance(value, (int, float)) else f"{problem}."
     return f"{problem}."
 

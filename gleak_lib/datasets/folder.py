@@ -103,5 +103,7 @@ def _read(path: Path, size: int) -> tuple[bytes, np.ndarray]:
     except DataError:
         raise
     except Exception as error:  # there is no end of what a damaged file can raise
-        raise DataError(f"{path} is damaged or no image ({type(error).__name__}: {error}).") from error
+        raise DataError(
+            f"{path} is damaged or no image ({type(error).__name__}: {error}): replace it or take it away."
+        ) from error
     return hashlib.sha256(content).digest(), np.asarray(small)

@@ -65,7 +65,7 @@ def victims(
         if count > classes:
             raise ParameterError(
                 f"{count} victims of one class each need {count} classes, and the {NAMES[split]} images of "
-                f"{dataset.name} have {classes}: lower count, or set one_per_class=False."
+                f"{dataset.name} have {classes}: take at most {classes}, or set one_per_class=False."
             )
         order = _distinct(order, source.labels.numpy(), 1, count, dataset.name)
     index = torch.from_numpy(order[: count * batch_size])

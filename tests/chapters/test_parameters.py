@@ -1,6 +1,9 @@
 """Parameters of a chapter: declared, checked, and misspelled through the real papermill."""
 
 import ast
+import re
+import shlex
+from pathlib import Path
 
 import nbformat
 import papermill
@@ -97,6 +100,50 @@ def test_validate_says_what_is_meant(values, message):
 def test_words_of_the_command_line(name, text, value):
     found = parameters.parse(FOUND[name], text)
     assert found == value and type(found) is type(value)
+
+
+TEXTS = parameters.Parameter("sets", "list[str]", [])
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("digits", ["digits"]),
+        ("[my_set]", ["my_set"]),
+        ("[ mnist@gray,my-set@64 ]", ["mnist@gray", "my-set@64"]),
+        ("['dp(20, 1e-2)', 'clip(1)']", ["dp(20, 1e-2)", "clip(1)"]),
+        ("dp(20, 1e-2)", ["dp(20, 1e-2)"]),
+        ("[]", []),
+    ],
+)
+def test_lists_of_texts_of_the_command_line(text, value):
+    assert parameters.parse(TEXTS, text) == value
+
+
+def test_a_list_whose_texts_need_quotes_says_so():
+    with pytest.raises(
+        ParameterError, match=r"got '\[dp\(20, 1e-2\)\]' \(str\): a list is written .*'b\(1\)'"
+    ):
+        parameters.parse(TEXTS, "[dp(20, 1e-2)]")
+
+
+def _documented():
+    """The commands `gleak run CHAPTER ... -p NAME VALUE` that README and book tell readers to type."""
+    for file in [
+        Path("README.md"),
+        *sorted(Path("book").glob("*.md")),
+        *sorted(Path("book/src").glob("*.py")),
+    ]:
+        for line in re.findall(r"gleak run (\d\d_.* -p .*)", file.read_text()):
+            yield pytest.param(line, id=f"{file.stem}: {line[:40]}")
+
+
+@pytest.mark.parametrize("line", _documented())
+def test_what_readers_are_told_to_type_is_understood(line):
+    chapter, *words = shlex.split(line, comments=True)
+    pairs = [(words[i + 1], words[i + 2]) for i, word in enumerate(words) if word == "-p"]
+    found = parameters.overrides(parameters.of_chapter(chapter), pairs, chapter)
+    assert not [text for text in str(found).split("'") if text.startswith("[")]
 
 
 def test_bad_words_of_the_command_line():

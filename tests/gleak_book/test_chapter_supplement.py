@@ -17,6 +17,7 @@ CHAPTER = {
     "repeated": 2,
 }
 CHAPTER |= {"positions": [1, 2, 4], "several": ["12", "124"], "lenet_positions": [1, 3], "training_rounds": 2}
+CHAPTER |= {"again": [], "again_rounds": [], "again_goals": [], "again_seeds": []}
 
 
 def declared(kind, **changes):
@@ -72,6 +73,24 @@ def test_the_lenet_has_every_width_at_its_first_place_and_no_closed_form():
     found = {cell.training.bottlenecks for cell in cells}
     assert found == {(), modules(1, k=8), modules(1), modules(3)}
     assert {cell.attack.name for cell in cells} == {"ig", "ignore", "joint"}
+
+
+def test_claims_are_repeated_on_another_set_and_on_other_seeds():
+    names = {"again": ["mnist"], "again_rounds": [7], "again_goals": [0.5], "again_seeds": [5]}
+    trained = [c for c in declared(TrainingExperiment, **names) if c.dataset == "mnist"]
+    ends = {(), modules(1), modules(4), modules(1, 2, 4)}
+    grid = {modules(4, k=k, beta=b) for k in (8, 16) for b in (0.1, 1e-3)}
+    assert {c.bottlenecks for c in trained} == ends | grid
+    assert {c.seed for c in trained if c.bottlenecks in ends} == {5, 6, 7}
+    assert {c.seed for c in trained if c.bottlenecks in grid - ends} == {5}
+    assert {c.protocol.rounds for c in trained} == {7}
+    attacked = [c for c in declared(AttackExperiment, **names) if c.training.dataset == "mnist"]
+    assert {(c.training.seed, c.seed, c.victim_seed, c.rounds) for c in attacked} == {(5, 5, 5, 0)}
+    found = {(c.training.model, c.training.bottlenecks, c.attack.name) for c in attacked}
+    expected = {("dmlp", modules(4, k=8), "ig")} | {("lenet", modules(1, k=k), "ignore") for k in (8, 16)}
+    for method in ("ig", "ignore", "analytic"):
+        expected |= {("dmlp", one, method) for one in ends - {()}}
+    assert found == expected
 
 
 def test_gradients_are_compared_with_and_without_kl_terms():

@@ -44,6 +44,11 @@ def test_equal_values_have_an_interval_of_no_length():
     assert judge([1.0, 1.0, 1.0], 0.5, 2) == (1, 1, 1, "holds")
 
 
+@pytest.mark.parametrize("bounds", [(0, math.inf), (-math.inf, 0)])
+def test_no_difference_at_all_is_neither_more_nor_less(bounds):
+    assert judge([0.0, 0.0, 0.0], *bounds).word == "does not hold"
+
+
 @pytest.mark.parametrize(
     ("values", "bounds", "message"),
     [([], (0, 1), "at least one value"), ([1.0, 2.0], (1, 0), "least must be below most")],

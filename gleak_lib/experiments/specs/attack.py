@@ -59,6 +59,7 @@ class AttackExperiment(WeightsExperiment):
     """
 
     kind: ClassVar[str] = "attack"
+    gallery: ClassVar[bool] = True
     # an image that is found exactly; labels that the attack neither needed nor could infer
     unbounded: ClassVar[tuple[str, ...]] = ("psnr", "gradient_distance")
 

@@ -38,12 +38,14 @@ class Experiment(ABC):
         kind: folder of its results.
         unbounded: names of figures, and of dicts of figures, that may be NaN or infinite; in all others
             that is a failure (`finite.require_finite`).
+        gallery: whether more than 32 color images may be kept with loss, as WebP.
         dataset_name: the image set that its figures depend on, or None.
         pixel_statistics: which mean and std normalize its pixels, see `datasets.load`.
     """
 
     kind: ClassVar[str]
     unbounded: ClassVar[tuple[str, ...]] = ()
+    gallery: ClassVar[bool] = False
 
     @property
     def key(self) -> str:

@@ -2,8 +2,8 @@
 
 A file holds N images side by side; every attack on the same victims refers to the same file of originals. A
 stored result names file and shape: `{"picture": "0123456789abcdef", "shape": [N, C, H, W]}`. Files are PNG,
-without loss. A gallery of more than 32 color images is there to be looked at, and its results have the
-scores: it is WebP with loss, a fifth of the size, and its entry has `"format": "webp"`, too.
+without loss. Of an attack more than 32 color images are there to be looked at, and the result has their
+scores: they are WebP with loss, a fifth of the size, and the entry has `"format": "webp"`, too.
 """
 
 import hashlib
@@ -27,12 +27,15 @@ GALLERY = 33  # color images of one file, from which on it may lose something
 QUALITY = 80  # of WebP
 
 
-def save(folder: Path, examples: Mapping[str, np.ndarray]) -> dict[str, dict[str, Any]]:
+def save(
+    folder: Path, examples: Mapping[str, np.ndarray], *, gallery: bool = False
+) -> dict[str, dict[str, Any]]:
     """Write images into a store's folder, and return what a result says of them.
 
     Args:
         folder: of the store.
         examples: uint8 N x C x H x W by name.
+        gallery: whether more than 32 color images may lose something.
 
     Raises:
         StoreError: images of another type or shape, none, or more than 2**26 pixels.
@@ -45,7 +48,7 @@ def save(folder: Path, examples: Mapping[str, np.ndarray]) -> dict[str, dict[str
             )
         entry: dict[str, Any] = {"picture": _digest(images), "shape": list(images.shape)}
         data = _encoded(images, "PNG", optimize=True)
-        if len(images) >= GALLERY and images.shape[1] == 3:
+        if gallery and len(images) >= GALLERY and images.shape[1] == 3:
             data = _encoded(images, "WEBP", quality=QUALITY, method=6)
             entry |= {"picture": _name(data), "format": "webp"}
         write_atomically(file(folder, entry), data)

@@ -132,7 +132,7 @@ class Store:
             "cell": encoding.encode(experiment),
             "figures": rounded(figures),
             "provenance": rounded(provenance),
-            "examples": pictures.save(self.folder, examples or {}),
+            "examples": pictures.save(self.folder, examples or {}, gallery=experiment.gallery),
         }
         write_atomically(path, text(stored))
         self._failure(experiment).unlink(missing_ok=True)
