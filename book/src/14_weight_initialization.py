@@ -485,7 +485,7 @@ center, width = (
     torch.tensor(v)[:, None, None] for v in (image_set.mean, image_set.std)
 )
 noise = {"model": "–", "activation": "noise", "scheme": "–", "images": "–"}
-for b in {*batch_sizes, *reduced_batches}:
+for b in {*batch_sizes, *reduced_batches, *norm_batches}:
     found = []
     for s in range(seed, seed + seeds):
         count = max(1, victims // b)
@@ -1289,7 +1289,7 @@ else:
 shown
 
 # %% [markdown]
-# In the published run the attack finds more in evaluation mode: {glue:text}`norm-effect` dB. Both values are those of an attack that has hardly begun, and an attacker who is sent the batch statistics, as many federated protocols do, knows more than this one ({glue:text}`norm-steps` steps, nothing but the gradient).
+# In the published run the attack finds more in evaluation mode: {glue:text}`norm-effect` dB. In training mode nothing is found beyond what noise scores (in dB {glue:text}`norm-noise`). Both values are those of an attack that has hardly begun, and an attacker who is sent the batch statistics, as many federated protocols do, knows more than this one ({glue:text}`norm-steps` steps, nothing but the gradient).
 #
 # ## Your own model
 #
@@ -1388,6 +1388,10 @@ numbers = {
         for a in activations
     },
     "big": f"{max(batch_sizes)}",
+    "norm-noise": ", ".join(
+        f"{noise[f'B = {b}: dB']} at B = {b}" for b in norm_batches
+    )
+    or "–",
     "noise-big": noise[f"B = {max(batch_sizes)}: dB"],
     "reduced-steps": f"{reduced_steps}",
     "reduced-victims": f"{reduced_victims}",
