@@ -746,7 +746,7 @@ if grid_again:
 shown
 
 # %% [markdown]
-# In the published run (profile `cpu`) {glue:text}`agreed` verdicts are the same on the second half of the seeds, and none turns into its opposite. The other one, that normal and uniform draws give the same, is not decided there, and holds on all seeds together.
+# In the published run (profile `cpu`) {glue:text}`agreed` verdicts are the same on the second half of the seeds, and no effect differs by more than half a decibel. All seeds together narrow the intervals.
 #
 # The order under ReLU is reversed: Xavier leaks more than Kaiming. Why it should, says the section after the next two. The differences between settings shrink as batches grow. Under ReLU that is no surprise: at B = {glue:text}`big` the attack finds hardly more than the noise that it starts from ({glue:text}`noise-big` dB) with either scheme. Sigmoid still leaks more there.
 # Every batch size has the same number of steps, and a large batch more unknowns, so "PSNR falls" compares equal effort, not what could be found at all.
@@ -1045,7 +1045,7 @@ for a, scheme in product(("relu", "sigmoid"), ("xavier", "kaiming")):
     )
 
 # %% [markdown]
-# Kaiming's larger weights leave a few large singular values and many small ones, under either activation.
+# Kaiming's larger weights spread the singular values wider, under either activation.
 #
 # Which of them orders the settings as PSNR does? Rank correlations, seed by seed, over all settings of the two experiments and over parts of them. Settings that are the same network, or nearly, count once: factor 1 is the Kaiming network itself, and leaky ReLU is found as ReLU is.
 
