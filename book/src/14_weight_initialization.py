@@ -717,7 +717,7 @@ glue("sizes", shown, display=False)
 # Comparisons of the first table by batch size, mean and 95 % interval over seeds, each for itself: {glue:text}`main`, {glue:text}`about`.
 # ```
 #
-# {glue:text}`verdict-holds` of {glue:text}`verdict-all` claims hold on {glue:text}`main`, {glue:text}`verdict-opposite` comes out the other way round. Do they on other seeds? Their weights, images and dummies were drawn when these verdicts had been published:
+# {glue:text}`verdict-holds` of {glue:text}`verdict-all` claims hold on {glue:text}`main`, {glue:text}`verdict-opposite` comes out the other way round. Do they on other seeds? Their weights, images and dummies were drawn after these verdicts had been published:
 
 # %% tags=["hide-input"]
 shown, agreed = Markdown(f"No further seeds at profile {profile}."), "–"
@@ -884,7 +884,7 @@ shown
 
 # %% [markdown]
 # In the published run the order is the same on MNIST: under ReLU Xavier leaks more there, too. The squared error finds less than the cosine distance under ReLU ({glue:text}`l2-relu` dB); under sigmoid they are not told apart ({glue:text}`l2-sigmoid` dB). Signed steps with clipping and smoothing find as much under ReLU, and the prior hurts where the plain attack had nearly converged: with sigmoid units the cosine distance is tiny, and a prior of fixed
-# weight outweighs it. Where the table above decides it, labels that are read are as good as known ones. In the largest batches, where it does not, this was tried under Kaiming and ReLU only, where some labels are missed, and where the attack finds next to nothing even when it is told them.
+# weight outweighs it. Where the table of other attacks decides it, labels that are read are as good as known ones. In the largest batches, where it does not, this was tried under Kaiming and ReLU only, where some labels are missed, and where the attack finds next to nothing even when it is told them.
 #
 # ## More steps
 #
