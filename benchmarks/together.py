@@ -22,7 +22,7 @@ from gleak_lib.attacks import ATTACKS
 from gleak_lib.experiments import intervals
 from gleak_lib.types import Observation
 
-PLAN = {"lenet": (1,), "cnn": (1,), "mcmahan_cnn": (1, 4), "resnet18": (1,)}  # images of a run
+PLAN = {"lenet": (1,), "cnn": (1,), "mcmahan_cnn": (1, 2, 4), "resnet18": (1, 2)}  # images of a run
 RUNS = {"cpu": 8, "cuda": 32}
 STEPS, TURNS = 5, 4
 ATTACK = ATTACKS["ig"].replace(drop_after=0, stop_after=0, stop_below=0.0)

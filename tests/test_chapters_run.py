@@ -1,5 +1,6 @@
 """Every chapter of the book, executed through papermill at a tiny size, on embedded images."""
 
+import os
 import subprocess
 import sys
 
@@ -137,6 +138,8 @@ TINY = {
         "label_batches": 2,
         "reduced": ["cnn"],
         "norm_models": ["convnet8"],
+        "sets": ["digits"],
+        "rechecked": [1],
         "examples": 2,
     },
     "15_generative_leakage": {
@@ -205,6 +208,21 @@ def test_chapter_runs_at_a_tiny_size(name, tmp_path, monkeypatch):
     status = Store(tmp_path / "results").status(experiments(name, settings))
     assert not status.missing
     assert not status.failed
+
+
+@pytest.mark.slow
+def test_the_chapter_on_initialization_runs_on_a_users_model(tmp_path):
+    """A network none of whose activations has a count of flat units, by the file that the chapter shows."""
+    layers = "nn.Flatten(), nn.Linear(math.prod(input_shape), 8), nn.SiLU(), nn.Linear(8, num_classes)"
+    text = f"def small(input_shape, num_classes):\n    return nn.Sequential({layers})\n"
+    (tmp_path / "mine.py").write_text(f"import math\nfrom torch import nn\n{text}")
+    name = "14_weight_initialization"
+    given = TINY[name] | {"models": ["mine:small"], "activations": ["own"], "between": [], "gains": []}
+    settings = {"profile": "quick", **given, "reduced": [], "norm_models": []}
+    folders = {"GLEAK_RESULTS": str(tmp_path / "results"), "GLEAK_CACHE": str(tmp_path / "weights")}
+    folders["PYTHONPATH"] = os.pathsep.join([str(tmp_path), *sys.path])
+    execute(sources()[name], tmp_path / "out.ipynb", settings, environment=folders)
+    assert not Store(tmp_path / "results").status(experiments(name, settings)).missing
 
 
 @pytest.mark.slow

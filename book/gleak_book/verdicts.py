@@ -38,7 +38,8 @@ def judge(claims: Mapping[str, tuple[pandas.Series, str]], margin: float = 1.0) 
     Seeds count alike, in a seed every batch size counts alike, and in these every batch. Intervals are
     Student's over the seeds' means, each for itself at 95 %. Verdicts keep a level of 5 % for all claims
     together (Holm 1979): p of `more` is that of Student's two-sided test against zero, p of `same` that of
-    two one-sided tests against the margins (Schuirmann 1987).
+    two one-sided tests against the margins (Schuirmann 1987). A claim of `same` "does not hold" where the
+    interval, widened for as many claims (Bonferroni), lies beyond a margin.
 
     Args:
         claims: by text; the effects, with an index level `seed`, and what is claimed of them: `more` (above
@@ -51,8 +52,9 @@ def judge(claims: Mapping[str, tuple[pandas.Series, str]], margin: float = 1.0) 
     seeds = {claim: _of_seeds(values) for claim, (values, _) in claims.items()}
     kinds = {claim: claimed for claim, (_, claimed) in claims.items()}
     chances = holm(numpy.array([_p(seeds[claim], kinds[claim], margin) for claim in claims]))
+    tests = max(1, int((~numpy.isnan(chances)).sum()))
     rows = [
-        (claim, *_texts(means), _verdict(means, p, kinds[claim], margin), _mean(means), p)
+        (claim, *_texts(means), _verdict(means, p, kinds[claim], margin, tests), _mean(means), p)
         for (claim, means), p in zip(seeds.items(), chances, strict=True)
     ]
     return pandas.DataFrame(rows, columns=["claim", "effect", "seeds", "verdict", "mean", "p"])
@@ -94,10 +96,11 @@ def _p(means: numpy.ndarray, claimed: str, margin: float) -> float:
     return max(1.0 if numpy.isnan(test.pvalue) else float(test.pvalue) for test in found)
 
 
-def _verdict(means: numpy.ndarray, p: float, claimed: str, margin: float) -> str:
+def _verdict(means: numpy.ndarray, p: float, claimed: str, margin: float, tests: int) -> str:
     if not len(means):
         return "not measured"
     if p < LEVEL:
         return "holds" if claimed == "same" or means.mean() > 0 else "the opposite"
-    beyond = verdict(*intervals.mean(means), -margin, margin) == "does not hold"
+    ends = intervals.mean(means, 1 - LEVEL / tests)
+    beyond = verdict(*ends, -margin, margin) == "does not hold"
     return "does not hold" if claimed == "same" and beyond else "not decided"

@@ -379,17 +379,18 @@ if len(beside):
             "runs": "runs",
             "ms_loop": "one by one, ms",
             "ms": "together, ms",
-            "ratio": "together / one by one",
+            "ratio": "share of the loop's time",
         },
         digits={"ms_loop": 1, "ms": 1, "batch": 0, "runs": 0},
-        caption=f"Processor time of a run's step of Inverting Gradients (medians), and its ratio with a 95 % interval over {of_turns}. {hardware['together']}",
+        caption=f"Processor time of a run's step of Inverting Gradients (medians), and the share of the loop's time that it takes together, below 1 where that is faster, with a 95 % interval over {of_turns}. {hardware['together']}",
     )
 else:
     shown = Markdown("Not measured.")
 shown
 
 # %% [markdown]
-# In the published run one-image runs of the small networks take about half of the loop's time together. With several images, or a network whose weights are most of the work, less is gained, and intervals reach one where few turns were measured on a busy machine.
+# In the published run one-image runs of the small networks take about half of the loop's time together: what is saved are calls from Python, which serve all runs at once, while each run's convolutions and products with its own weights remain. With several images, or a network whose weights are most of the work, less is gained, and intervals reach
+# one where few turns were measured on a busy machine. So on a CPU `gleak run` computes runs of one or two images together and larger ones one by one: 384 of the 960 runs of {doc}`14_weight_initialization` at `paper`, those that are the shortest.
 #
 # ## Beside a peer's loop
 #

@@ -13,9 +13,9 @@
 # :class: tip
 # **Question.** Does it matter for privacy how the weights of a fresh network were drawn, and which activation it has?
 #
-# **Answer.** Yes. Under one and the same attack, single images come back at {glue:text}`short-best` dB from the best combination and at {glue:text}`short-worst` dB from the worst ({glue:text}`about-short`).
-# Sigmoid leaks more than ReLU: {glue:text}`short-relu` dB over all batch sizes, and {glue:text}`order-noisy` dB under noise (σ = {glue:text}`noisiest`). But ReLU does not protect because it loses information: scaling the weights of a ReLU network, which changes nothing that is lost, moves it by
-# {glue:text}`short-gain` dB. What orders the settings is the number of directions in which the gradient tells the image (rank correlation {glue:text}`rank-effective_rank`).
+# **Answer.** Yes: single images come back at {glue:text}`short-best` dB from the best combination, and at {glue:text}`short-worst` dB from the worst ({glue:text}`about-short`).
+# Sigmoid leaks more than ReLU (by {glue:text}`short-relu` dB), but not under a little noise ({glue:text}`order-noisy` dB). That ReLU loses information is not the reason: scaling a ReLU network's weights, which loses nothing more, moves its PSNR by
+# {glue:text}`short-gain` dB. {glue:text}`agreed` verdicts on the source's claims are the same on other seeds.
 # ```
 #
 # ```{glue:figure} seen
@@ -67,10 +67,12 @@ long_steps: int = 30  # of a few runs that go on
 frames: int = 4  # of the animation
 seeds: int = 2  # weights, each with images of their own
 seed: int = 0  # of the first weights, dummies and images
+rechecked: list[int] = []  # batch sizes met by as many further seeds
 scaling: str = "none"  # or minmax: images scored after stretching
 examples: int = 4  # images in the figures, at most 8
 
 # %% tags=["hide-input"]
+import numpy
 import pandas
 from gleak_lib import plots
 from gleak_lib.chapters import open_store, parameters
@@ -86,6 +88,8 @@ settings = parameters.check("14_weight_initialization", globals())
 # Fresh weights of every model, scheme, activation and seed. ResNet-18 has BatchNorm, as in the source. A model may be one of yours: see the end of this page. What answers the chapter's question stands open; the declarations of its side studies are folded.
 
 # %% tags=["experiment"]
+from dataclasses import replace
+
 from gleak_lib.experiments import TrainingExperiment
 
 every = dict.fromkeys([*models, *reduced, *norm_models])
@@ -151,6 +155,21 @@ grid = {
 }
 
 # %% [markdown]
+# And the same on as many further seeds, which were drawn after the claims had been judged on the first ones.
+
+# %% tags=["experiment", "hide-input"]
+grid_again = {
+    (m, i, a, b, p, s + seeds): replace(
+        run,
+        training=replace(run.training, seed=s + seeds),
+        victim_seed=s + seeds,
+        seed=s + seeds,
+    )
+    for (m, i, a, b, p, s), run in grid.items()
+    if b in rechecked
+}
+
+# %% [markdown]
 # Where a model costs too much for that, it is compared with the first one in a smaller grid: without pruning, and in fewer steps for both.
 
 # %% tags=["experiment", "hide-input"]
@@ -176,8 +195,6 @@ small_grid = {
 # determines the image); labels read off the gradient; and BatchNorm in both modes.
 
 # %% tags=["experiment", "hide-input"]
-from dataclasses import replace
-
 from gleak_lib.attacks import Inferred
 
 variants = {
@@ -243,8 +260,9 @@ found_in = {
     )
     for place, w in looked_at.items()
 }
+probes = 4
 conditions = {
-    place: ConditioningExperiment(w, 0, size[1], place[-1], 4, place[-1])
+    place: ConditioningExperiment(w, 0, size[1], place[-1], probes, place[-1])
     for place, w in looked_at.items()
 }
 
@@ -321,6 +339,7 @@ labels_read = {
 }
 parts = [
     grid,
+    grid_again,
     small_grid,
     modes,
     varied,
@@ -392,10 +411,13 @@ if reduced:
         (*place[:4], 0.0, place[-1]): c for place, c in small_grid.items()
     }
     smaller = results.frame(unpruned, scaling=scaling, label=by)
+repeated = scored.iloc[:0]
+if grid_again:
+    repeated = results.frame(grid_again, scaling=scaling, label=by)
 main, fewest = models[0], min(batch_sizes)
 later = [m for m in dict.fromkeys(smaller["model"]) if m != main]
 title = {"relu": "ReLU", "sigmoid": "sigmoid", "own": "its own"}
-scored, smaller = (
+scored, smaller, repeated = (
     frame.assign(
         scheme=frame["init"].str.split("_").str[0],
         draw=frame["init"].str.split("_").str[-1],
@@ -409,7 +431,7 @@ scored, smaller = (
         ],
         value=frame["psnr"],
     ).sort_values(["activation", "init", "batch_size"], kind="stable")
-    for frame in (scored, smaller)
+    for frame in (scored, smaller, repeated)
 )
 scaled_text = "images as they are" if scaling == "none" else "min–max scaled"
 about = f"{dataset}, fresh weights, {seeds} seeds, {steps} steps, {scaled_text}, profile {profile}"
@@ -453,9 +475,28 @@ glue("found-later", shown, display=False)
 # The attack as it goes, on the first images of seed {glue:text}`first-seed`: {glue:text}`about-movie`.
 # ```
 #
-# In numbers, without pruning:
+# In numbers, without pruning. The images of a batch have no order, and each is compared with the true one to which it is assigned, so that all errors sum to the least. That flatters large batches, and so the last row of the first table scores noise in the same way: dummies as the attack starts from.
 
 # %% tags=["hide-input"]
+from gleak_lib import datasets, metrics
+
+image_set = datasets.load(dataset)
+center, width = (
+    torch.tensor(v)[:, None, None] for v in (image_set.mean, image_set.std)
+)
+noise = {"model": "–", "activation": "noise", "scheme": "–", "images": "–"}
+for b in {*batch_sizes, *reduced_batches, *norm_batches}:
+    found = []
+    for s in range(seed, seed + seeds):
+        count = max(1, victims // b)
+        truth, _ = datasets.victims(image_set, count, s, batch_size=b)
+        dummies = torch.randn(
+            truth.shape, generator=torch.Generator().manual_seed(s)
+        )
+        score = metrics.score(dummies * width + center, truth, scaling=scaling)
+        found.append(score["psnr"].mean())
+    ends = intervals.mean(numpy.array(found))
+    noise[f"B = {b}: dB"] = intervals.said(numpy.mean(found), *ends, 1)
 intact, cut = "pruning == 0", "pruning > 0"
 tabled = {about: scored.query(f"{intact} and model == @main")}
 tabled |= {about_later: smaller} if later else {}
@@ -479,7 +520,7 @@ for text, frame in tabled.items():
         )
     display(
         tables.show(
-            pandas.DataFrame(rows.values()),
+            pandas.DataFrame([*rows.values(), *[noise] * (text == about)]),
             columns=[
                 "model",
                 "activation",
@@ -495,14 +536,13 @@ for text, frame in tabled.items():
 # ## The claims, one by one
 #
 # Each claim becomes a difference between two sets of runs that saw the *same* images: an effect in dB per batch. What varies from one repetition to the next is the seed: it draws weights, images and dummies. Images of one seed share its weights, so that they are no repetitions of it; they only make its mean more precise.
-# The seeds' means are independent. So the interval is Student's of these few means, with as many degrees of freedom as there are seeds, less one. In a balanced design like this one it is also the interval of a mixed model whose random effects are seeds and images within them.
+# The seeds' means are independent. So the interval is Student's of these few means, with as many degrees of freedom as there are seeds, less one. In a balanced design like this one it is also the interval of a mixed model whose random effects are seeds and images within them (unless that model sets the variance of seeds to zero).
 #
 # A bootstrap over seeds would be worse. Three seeds can be drawn anew in only ten different ways, and no mean of a draw leaves the range of the three. By hand, with effects whose truth is known (zero), four images per seed:
 
 # %%
 from itertools import product
 
-import numpy
 from scipy import stats
 
 rng = numpy.random.default_rng(0)
@@ -525,18 +565,13 @@ for name, covers in {
 # {glue:text}`student` standard errors (1.96 with many seeds), so that "not decided" is often all that they allow.
 #
 # Several claims are judged at once, and one interval in twenty misses. So the verdicts of one table are said at a level of 5 % for all of them together {cite:p}`holm1979`: "holds" where the adjusted $p$ of Student's test is below 5 % and the effect has the claimed sign, "the opposite" where it has the other one. For "no difference" two one-sided tests ask whether the
-# effect is within one decibel of zero {cite:p}`schuirmann1987`; "does not hold" says that its interval lies outside. In an effect all batch sizes count alike that both sets have; {numref}`fig-init-sizes` shows them one by one.
+# effect is within one decibel of zero {cite:p}`schuirmann1987`; "does not hold" says that its interval, widened for as many claims, lies outside. Each table is a family of its own; the page as a whole promises nothing. In an effect all batch sizes count alike that both sets have; {numref}`fig-init-sizes` shows them one by one.
 
 # %% tags=["hide-input"]
 relu, sigmoid = "activation == 'relu'", "activation == 'sigmoid'"
 by_xavier, by_kaiming = "scheme == 'xavier'", "scheme == 'kaiming'"
 mine = f"model == '{main}'"
 own = scored.query(f"{mine} and {intact} and init in @two")
-place = ["batch_size", "seed"]
-size_means = own.groupby(place)["psnr"].mean()
-within = own.groupby([*place, "init", "activation"])["psnr"].mean()
-spread = within.groupby(place).std()
-small, big = own["batch_size"].min(), own["batch_size"].max()
 orders = {
     "Xavier–ReLU is below Kaiming–ReLU (Kaiming − Xavier)": (
         by_kaiming,
@@ -568,26 +603,50 @@ per_model = {
     }
     for m, frame in whole.items()
 }
-claims = {
-    f"PSNR falls with the batch size (B = {small} − B = {big})": (
-        size_means[small] - size_means[big],
-        "more",
-    ),
-    f"settings differ less in large batches (their deviation, B = {small} − B = {big})": (
-        spread[small] - spread[big],
-        "more",
-    ),
-    **per_model[main],
+ways |= {
     "pruning matters under Xavier (intact − pruned)": (
-        verdicts.effect(scored.query(mine), intact, cut, by_xavier),
         "more",
+        intact,
+        cut,
+        by_xavier,
     ),
     "pruning matters little under Kaiming (intact − pruned)": (
-        verdicts.effect(scored.query(mine), intact, cut, by_kaiming),
         "same",
+        intact,
+        cut,
+        by_kaiming,
     ),
 }
-judged = verdicts.judge(claims)
+samples = {"": scored}
+if grid_again:
+    first = scored.query("batch_size in @rechecked")
+    pooled = pandas.concat([first, repeated])
+    samples |= {"first": first, "again": repeated, "both": pooled}
+judged_on = {}
+for sample, frame in samples.items():
+    rows = frame.query(mine)
+    normal = rows.query(f"{intact} and init in @two")
+    place = ["batch_size", "seed"]
+    low, high = normal["batch_size"].min(), normal["batch_size"].max()
+    size_means = normal.groupby(place)["psnr"].mean()
+    within = normal.groupby([*place, "init", "activation"])["psnr"].mean()
+    spread = within.groupby(place).std()
+    claims = {
+        f"PSNR falls with the batch size (B = {low} − B = {high})": (
+            size_means[low] - size_means[high],
+            "more",
+        ),
+        f"settings differ less in large batches (their deviation, B = {low} − B = {high})": (
+            spread[low] - spread[high],
+            "more",
+        ),
+    }
+    for claim, (expected, one, other, of) in ways.items():
+        if cut not in (one, other):
+            of = f"{intact} and {of}"
+        claims[claim] = (verdicts.effect(rows, one, other, of), expected)
+    judged_on[sample] = verdicts.judge(claims)
+judged = judged_on[""]
 judged_columns = {
     "claim": "claim of the source (effect)",
     "effect": "dB",
@@ -627,14 +686,14 @@ display(*shown or [Markdown(f"No other model at profile {profile}.")])
 
 # %% tags=["hide-input"]
 each = []
-for claim, sets in {alike: draws, **orders}.items():
-    effects = verdicts.effect(whole[main], *sets)
+for claim, pair in {alike: draws, **orders}.items():
+    effects = verdicts.effect(whole[main], *pair)
     setting, _, label = claim.rstrip(")").partition(" (")
     label += {
         relu: ", ReLU",
         sigmoid: ", sigmoid",
         by_kaiming: ", Kaiming",
-    }.get(sets[2], "")
+    }.get(pair[2], "")
     for b, values in effects.groupby(level="batch_size"):
         of_each = values.groupby(level="seed").mean().to_numpy()
         ends = intervals.mean(of_each)
@@ -658,9 +717,39 @@ glue("sizes", shown, display=False)
 # Comparisons of the first table by batch size, mean and 95 % interval over seeds, each for itself: {glue:text}`main`, {glue:text}`about`.
 # ```
 #
-# {glue:text}`verdict-holds` of {glue:text}`verdict-all` claims hold on {glue:text}`main`, {glue:text}`verdict-opposite` comes out the other way round.
+# {glue:text}`verdict-holds` of {glue:text}`verdict-all` claims hold on {glue:text}`main`, {glue:text}`verdict-opposite` comes out the other way round. Do they on other seeds? Their weights, images and dummies were drawn after these verdicts had been published:
+
+# %% tags=["hide-input"]
+shown, agreed = Markdown(f"No further seeds at profile {profile}."), "–"
+if grid_again:
+    beside = judged_on["first"][["claim"]].copy()
+    ends = {
+        "first": (seed, seed + seeds - 1),
+        "again": (seed + seeds, seed + 2 * seeds - 1),
+        "both": (seed, seed + 2 * seeds - 1),
+    }
+    for sample, (start, end) in ends.items():
+        table = judged_on[sample]
+        text = table["effect"] + ": " + table["verdict"]
+        beside[f"seeds {start} to {end}, dB"] = text
+    verdict = judged_on["first"]["verdict"]
+    agreed = (
+        f"{(judged_on['again']['verdict'] == verdict).sum()} of {len(verdict)}"
+    )
+    of_all = ", ".join(f"{b}" for b in rechecked)
+    shown = tables.show(
+        beside,
+        columns={name: name for name in beside}
+        | {"claim": "claim of the source (effect)"},
+        caption=f"The same claims on {main} on the first seeds, on further ones and on all; verdicts of each column together; B = {of_all}, {about.replace(f'{seeds} seeds, ', '')}.",
+    )
+shown
+
+# %% [markdown]
+# In the published run (profile `cpu`) {glue:text}`agreed` verdicts are the same on the second half of the seeds, and no effect differs by more than half a decibel. All seeds together narrow the intervals.
 #
-# In the published run (profile `cpu`) the order under ReLU is reversed: Xavier leaks more than Kaiming. Why it should, says the section after the next two. The differences between settings shrink as batches grow: of two schemes with the same activation hardly anything is left at B = {glue:text}`big`; sigmoid still leaks more than ReLU there.
+# The order under ReLU is reversed: Xavier leaks more than Kaiming. Why it should, says the section after the next two. The differences between settings shrink as batches grow. Under ReLU that is no surprise: at B = {glue:text}`big` the attack finds hardly more than the noise that it starts from ({glue:text}`noise-big` dB) with either scheme. Sigmoid still leaks more there.
+# Every batch size has the same number of steps, and a large batch more unknowns, so "PSNR falls" compares equal effort, not what could be found at all.
 # Pruning {glue:text}`cut` of the entries does *nothing* to a ReLU network: {glue:text}`off` of its units are off, so that more of the gradient's entries are zero already, and only these are "pruned". What pruning costs is due to sigmoid: {glue:text}`pruned-xavier` dB under Xavier and {glue:text}`pruned-kaiming` dB under Kaiming. A pruning by magnitude has to be compared at equal numbers of
 # entries that are really lost. That Xavier–sigmoid leaks most holds in {glue:text}`steps` steps only ({numref}`fig-init-longer`).
 #
@@ -769,8 +858,33 @@ tables.show(
 )
 
 # %% [markdown]
-# In the published run the squared error finds less than the cosine distance under ReLU ({glue:text}`l2-relu` dB); under sigmoid they are not told apart ({glue:text}`l2-sigmoid` dB). Signed steps with clipping and smoothing find as much under ReLU, and the prior hurts where the plain attack had nearly converged: with sigmoid units the cosine distance is tiny, and a prior of fixed
-# weight outweighs it. Where the table above decides it, labels that are read are as good as known ones. In the largest batches, where it does not, this was tried under Kaiming and ReLU only, where some labels are missed, and where the attack finds next to nothing even when it is told them.
+# And the order of the settings on another image set, with weights of the same seeds:
+
+# %% tags=["hide-input"]
+judged_sets = verdicts.judge(
+    {
+        f"{claim}, {images}": (
+            verdicts.effect(both[both["variant"] == f"set {images}"], *pair),
+            "more",
+        )
+        for images in sets
+        for claim, pair in orders.items()
+        if pair[2] != intact
+    }
+)
+shown = Markdown(f"No other image set at profile {profile}.")
+if len(judged_sets):
+    shown = tables.show(
+        judged_sets,
+        columns=judged_columns,
+        digits={"p": 3},
+        caption=f"The order of the settings on {', '.join(sets)}: {main}, single images, normal draws, not pruned; {about.replace(f'{dataset}, ', '')}.",
+    )
+shown
+
+# %% [markdown]
+# In the published run the order is the same on MNIST: under ReLU Xavier leaks more there, too. The squared error finds less than the cosine distance under ReLU ({glue:text}`l2-relu` dB); under sigmoid they are not told apart ({glue:text}`l2-sigmoid` dB). Signed steps with clipping and smoothing find as much under ReLU, and the prior hurts where the plain attack had nearly converged: with sigmoid units the cosine distance is tiny, and a prior of fixed
+# weight outweighs it. Where the table of other attacks decides it, labels that are read are as good as known ones. In the largest batches, where it does not, this was tried under Kaiming and ReLU only, where some labels are missed, and where the attack finds next to nothing even when it is told them.
 #
 # ## More steps
 #
@@ -836,10 +950,22 @@ places = ["init", "activation", "gain", "seed"]
 tried = results.frame(found_in, scaling=scaling, label=places)
 means = tried.groupby(places, sort=False)["psnr"].mean().reset_index()
 cond = results.frame(conditions, label=places)
-measures = ["gradient_norm", "flat", "rms", "effective_rank"]
-measured = cond.groupby(places, sort=False)[measures].mean().reset_index()
+headings = {
+    "gradient_norm": "gradient norm",
+    "flat": "flat units",
+    "rms": "RMS singular value",
+    "effective_rank": "effective rank",
+}
+measures = [m for m in headings if cond[m].notna().any()]
+measured = cond.groupby(places, sort=False)[[*headings]].mean().reset_index()
 joined = means.merge(measured, on=places)
 by_gain = joined[joined["init"] == "scaled"]
+usual = min(gains, key=lambda g: abs(g - 1), default=1.0)
+scaled_runs = tried[tried["init"] == "scaled"].assign(batch_size=1)
+ends = f"gain == {min(gains, default=1)}", f"gain == {usual}"
+gain_effect = verdicts.judge(
+    {"": (verdicts.effect(scaled_runs, *ends), "more")}
+)
 if gains:
     line = []
     for g, part in tried[tried["init"] == "scaled"].groupby("gain"):
@@ -864,6 +990,8 @@ else:
 # PSNR of single images by the factor on the weights, mean and 95 % interval: {glue:text}`about`. The share of units that are off is {glue:text}`gain-flat` at every factor.
 # ```
 #
+# From factor {glue:text}`gain-ends` it falls by {glue:text}`short-gain` dB.
+#
 # **Information, with the same weights.** Other activations in place of ReLU. Softplus, leaky ReLU, sigmoid and tanh can be inverted and lose nothing; GELU cannot, but unlike ReLU it is smooth.
 
 # %% tags=["hide-input"]
@@ -872,62 +1000,100 @@ between_table = tables.means(
     ["psnr", *measures],
     ["activation", "init"],
 )
-headings = {
-    "activation": "activation",
-    "init": "scheme",
-    "psnr": "PSNR dB",
-    "flat": "flat units",
-    "gradient_norm": "gradient norm",
-    "rms": "RMS singular value",
-    "effective_rank": "effective rank",
-}
 tables.show(
     between_table.drop(columns=[f"{m}_std" for m in measures]),
-    columns=headings,
+    columns={"activation": "activation", "init": "scheme", "psnr": "PSNR dB"}
+    | {m: headings[m] for m in measures},
     digits={"psnr": 1, "effective_rank": 0, "rms": 3},
     caption=f"Activations in {main}: PSNR, and what is known of the gradient without any attack; single images, mean (± deviation over seeds): {about}.",
 )
 
 # %% [markdown]
 # In the published run activations that lose nothing are no more open than ReLU if they are scaled alike: softplus under Kaiming is found at {glue:text}`softplus-kaiming` dB, ReLU at {glue:text}`relu-kaiming` dB, and leaky ReLU (slope 0.01) is found as ReLU is. And GELU, which can be inverted no more than ReLU, is found at
-# {glue:text}`gelu-xavier` dB under Xavier, where ReLU is at {glue:text}`relu-xavier` dB. So the loss of information is neither needed for a low PSNR nor enough for one. What the leaky settings share is a small scale and a smooth activation.
+# {glue:text}`gelu-xavier` dB under Xavier, where ReLU is at {glue:text}`relu-xavier` dB. So the loss of information is neither needed for a low PSNR nor enough for one. What the settings that leak most share is a small scale and a smooth activation.
 #
 # *Flat units* have a slope below 0.01: they hand nothing on. The last two columns are about the Jacobian of the gradient's direction with respect to the image. Near the truth, an error $d$ of the image changes the cosine distance by $|Jd|^2/2$; singular values $s_i$ that are small belong to errors that the attack does not
-# see. Their root mean square says how much of an error shows, the effective rank $(\sum s_i^2)^2 / \sum s_i^4$ in how many directions it does. Both are estimated by random probes (`attacks.conditioning`); on small networks the tests hold them to the exact singular values.
+# see. Their root mean square says how much of an error shows, the effective rank $(\sum s_i^2)^2 / \sum s_i^4$ in how many directions it does. Both are estimated by {glue:text}`probes` random probes per image (`attacks.conditioning`). Where the image is small, all singular values can be computed. On 8 × 8 pixels, exact and by as many probes:
+
+# %%
+from gleak_lib.attacks import conditioning
+
+seen = torch.rand(1, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+for a, scheme in product(("relu", "sigmoid"), ("xavier", "kaiming")):
+    network = networks.build(
+        "mcmahan_cnn",
+        input_shape=(3, 8, 8),
+        init=f"{scheme}_normal",
+        activation=a,
+        seed=0,
+    )
+    exact, guessed = (
+        conditioning(
+            network,
+            seen,
+            torch.tensor([3]),
+            probes=n,
+            generator=torch.Generator().manual_seed(0),
+        )
+        for n in (None, 4)
+    )
+    values = exact.singular_values[0]
+    print(
+        f"{a}, {scheme}: effective rank {exact.effective_rank.item():.0f} of {len(values)}, "
+        f"by 4 probes {guessed.effective_rank.item():.0f}; "
+        f"largest singular value {values[0] / values.median():.1f} times the median"
+    )
+
+# %% [markdown]
+# Kaiming's larger weights spread the singular values wider, under either activation.
 #
-# Which of them orders the settings as PSNR does? Rank correlations over all settings of the two experiments, seed by seed:
+# Which of them orders the settings as PSNR does? Rank correlations, seed by seed, over all settings of the two experiments and over parts of them. Settings that are the same network, or nearly, count once: factor 1 is the Kaiming network itself, and leaky ReLU is found as ReLU is.
 
 # %% tags=["hide-input"]
-ranks = [
-    {
-        "measure": headings[m],
-        "seed": s,
-        "r": part["psnr"].corr(part[m], method="spearman"),
+once_each = joined.query("activation != 'leaky_relu'")
+once_each = once_each[
+    (once_each["init"] != "scaled") | (once_each["gain"] != 1)
+]
+parts_of = {"all": once_each} | dict(list(once_each.groupby("init")))
+ranks = {
+    (m, part): [
+        of_seed["psnr"].corr(of_seed[m], method="spearman")
+        if of_seed[m].nunique() > 1
+        else float("nan")
+        for _, of_seed in rows.groupby("seed")
+    ]
+    for m in measures
+    for part, rows in parts_of.items()
+}
+ranked = pandas.DataFrame(
+    {"measure": headings[m]}
+    | {part: numpy.mean(ranks[m, part]) for part in parts_of}
+    | {
+        "each": ", ".join(
+            f"{r:+.2f}".replace("-", "−") for r in ranks[m, "all"]
+        )
     }
     for m in measures
-    for s, part in joined.groupby("seed")
-]
-ranks = pandas.DataFrame(ranks)
-ranked = tables.means(ranks, ["r"], "measure")
-ranked["each"] = [
-    ", ".join(
-        f"{r:+.2f}".replace("-", "−") for r in ranks[ranks["measure"] == m]["r"]
-    )
-    for m in ranked["measure"]
-]
+)
+counted = {
+    part: rows.groupby(places[:3]).ngroups for part, rows in parts_of.items()
+}
 tables.show(
-    ranked.drop(columns="r_std"),
-    columns={
-        "measure": "measure",
-        "r": "rank correlation with PSNR",
-        "each": "single seeds",
-    },
-    caption=f"Spearman's correlation over {joined.groupby(places[:3]).ngroups} settings: {about}.",
+    ranked,
+    columns={"measure": "measure"}
+    | {
+        part: f"{part.replace('_', ' ')} ({n} settings)"
+        for part, n in counted.items()
+    }
+    | {"each": "all, single seeds"},
+    caption=f"Spearman's correlation of each measure with PSNR, mean over seeds; by scheme of the weights, and for the scaled ReLU network: {about}.",
 )
 
 # %% [markdown]
-# In the published run the effective rank orders the settings as PSNR does ({glue:text}`rank-effective_rank`, in every seed), whatever the activation; the norm of the gradient nearly as well with the opposite sign ({glue:text}`rank-gradient_norm`), although the attack's distance does not depend on it: it grows with the scale of the weights.
-# Units that are off say much less ({glue:text}`rank-flat`). A large scale concentrates what the gradient says in few directions of the image, and the attack has to find the others by hardly any change of its loss.
+# In the published run the effective rank goes best with PSNR over all settings ({glue:text}`rank-effective_rank-all`), and the norm of the gradient nearly as well with the opposite sign ({glue:text}`rank-gradient_norm-all`), although the attack's distance does not depend on it: it grows with the scale of the weights.
+# Units that are off say less ({glue:text}`rank-flat-all`). Under Kaiming, and for the scaled ReLU network, the effective rank orders nearly all ({glue:text}`rank-effective_rank-kaiming` and {glue:text}`rank-effective_rank-scaled`); among the activations under Xavier, all of small scale, it does not ({glue:text}`rank-effective_rank-xavier`): softplus has the smallest one there, and is found better than ReLU.
+# So no single number explains every pair. The settings are chosen, not drawn, and no interval says what others would give.
+# A large scale concentrates what the gradient says in few directions of the image, and the attack has to find the others by hardly any change of its loss.
 #
 # ## Noise, sparsity, resolution
 #
@@ -999,7 +1165,7 @@ tables.show(
         }.items()
     }
     | {"order": "sigmoid − ReLU under it, dB"},
-    caption=f"By how many dB the PSNR falls; {main}, {two[0].replace('_', ' ')}, {hint_victims} single images per seed; in parentheses 95 % intervals: {about}.",
+    caption=f"By how many dB the PSNR falls; {main}, {two[0].replace('_', ' ')}, {hint_victims} single images per seed; in parentheses 95 % intervals; verdicts of each column together: {about}.",
 )
 
 # %% [markdown]
@@ -1015,15 +1181,10 @@ tables.show(
 # either mode.
 
 # %%
-from gleak_lib import datasets
 from torch.nn.functional import cross_entropy
 
-image_set = datasets.load(dataset)
 pair, classes = datasets.victims(image_set, 2, seed)
-mean, std = (
-    torch.tensor(v)[:, None, None] for v in (image_set.mean, image_set.std)
-)
-pair = (pair - mean) / std
+pair = (pair - center) / width
 classes_of = {"num_classes": image_set.num_classes, "norm": "batch"}
 deep = networks.build("resnet18", init=inits[0], seed=seed, **classes_of)
 kernels = next(p for p in deep.parameters() if p.dim() == 4)
@@ -1128,7 +1289,7 @@ else:
 shown
 
 # %% [markdown]
-# In the published run the attack finds more in evaluation mode: {glue:text}`norm-effect` dB. Both values are those of an attack that has hardly begun, and an attacker who is sent the batch statistics, as many federated protocols do, knows more than this one ({glue:text}`norm-steps` steps, nothing but the gradient).
+# In the published run the attack finds more in evaluation mode: {glue:text}`norm-effect` dB. In training mode nothing is found beyond what noise scores (in dB {glue:text}`norm-noise`). Both values are those of an attack that has hardly begun, and an attacker who is sent the batch statistics, as many federated protocols do, knows more than this one ({glue:text}`norm-steps` steps, nothing but the gradient).
 #
 # ## Your own model
 #
@@ -1213,7 +1374,9 @@ numbers = {
         for a in ("relu", "sigmoid")
     },
     "later-loss": "–",
-    "lead-loss": f"{at_the_end['loss'].median():.0e}".replace("-", "−"),
+    "lead-loss": f"{at_the_end['loss'].median():.0e}".replace("-", "−").replace(
+        "nan", "–"
+    ),
     **dict.fromkeys(("later-relu", "later-sigmoid"), "–"),
     **{
         f"later-{a}": tables.quote(
@@ -1224,7 +1387,12 @@ numbers = {
         for m in later[:1]
         for a in activations
     },
-    "big": f"{big}",
+    "big": f"{max(batch_sizes)}",
+    "norm-noise": ", ".join(
+        f"{noise[f'B = {b}: dB']} at B = {b}" for b in norm_batches
+    )
+    or "–",
+    "noise-big": noise[f"B = {max(batch_sizes)}: dB"],
     "reduced-steps": f"{reduced_steps}",
     "reduced-victims": f"{reduced_victims}",
     "later": ", ".join(later) or "no other model",
@@ -1257,9 +1425,10 @@ numbers = {
     "short-best": ordered[-1][1],
     "short-worst": ordered[0][1],
     "short-relu": tables.quote(judged, "effect", claim=claim),
-    "short-gain": f"{by_gain.groupby('gain')['psnr'].mean().agg(lambda v: v.max() - v.min()):.1f}"
-    if gains
-    else "–",
+    "short-gain": gain_effect["effect"].iloc[0],
+    "gain-ends": f"{min(gains, default=1):g} to {usual:g}",
+    "agreed": agreed,
+    "probes": f"{probes}",
     "gain-flat": f"{flat.min():.0%} to {flat.max():.0%}" if gains else "–",
     "steps": f"{steps}",
     "verdict-all": f"{len(judged)}",
@@ -1273,10 +1442,11 @@ if later:
     of = smaller.query(f"{sigmoid} and model != @main")
     text = f"{of['loss'].median():.0e}".replace("-", "−")
     numbers["later-loss"] = text
-for row in ranked.to_dict("records"):
-    text = f"{row['r']:.2f}".replace("-", "−")
-    key = next(m for m in measures if headings[m] == row["measure"])
-    numbers[f"rank-{key}"] = text
+for m in headings:
+    for part in ("all", *two, "scaled"):
+        r = numpy.mean(ranks.get((m, part), float("nan")))
+        text = "–" if numpy.isnan(r) else f"{r:.2f}".replace("-", "−")
+        numbers[f"rank-{m}-{part.split('_')[0]}"] = text
 for scheme in formulas:
     of = f"{mine} and {sigmoid} and scheme == '{scheme}'"
     lost = verdicts.judge(
@@ -1292,7 +1462,7 @@ for key, text in numbers.items():
 # %% [markdown]
 # ## Limits
 #
-# - {glue:text}`seeds` seeds and {glue:text}`steps` steps (the source: six and 500). Intervals over so few seeds are wide, and rest on means that are roughly normal. Attacks on ReLU networks had not converged after {glue:text}`steps` steps; {numref}`fig-init-longer` shows what {glue:text}`long-steps` change, for four of the settings.
+# - {glue:text}`seeds` seeds, as many again for the claims on {glue:text}`main`, and {glue:text}`steps` steps (the source: six and 500). Intervals over so few seeds are wide, and rest on means that are roughly normal. Attacks on ReLU networks had not converged after {glue:text}`steps` steps; {numref}`fig-init-longer` shows what {glue:text}`long-steps` change, for four of the settings.
 # - Reduced at profile `cpu`: ResNet-18 was attacked in {glue:text}`reduced-steps` steps, not pruned, {glue:text}`reduced-victims` single images or one batch per seed. BatchNorm's modes were compared on one batch per seed and size, after {glue:text}`norm-steps` steps. The 960 runs are those of profile `paper` (`gleak run 14_weight_initialization --profile paper`; a run that is stopped goes on where it was).
 # - The source does not say how pixels are scaled, whether they are clipped, what "small" prunes, or what starts the dummies. Here pixels are normalized per channel, not clipped, {glue:text}`cut` of the entries are pruned, and dummies are drawn from N(0, 1).
 # - Where the cosine distance is rounding in single precision (ResNet-18 with sigmoid units; Xavier–sigmoid after many steps), a PSNR is one of this distance. One that weighs layers alike (`layerwise`), or double precision, should be tried before anything is concluded.

@@ -63,7 +63,7 @@ def test_the_sources_grid_has_960_runs():
 
 
 def test_cpu_has_every_setting_of_the_small_cnn():
-    """3 seeds x 3 batch sizes x 16 settings; of both models 3 seeds x 2 batch sizes x 8, in fewer steps."""
+    """3 and 3 further seeds x 3 batch sizes x 16 settings; of both models 3 x 2 x 8, in fewer steps."""
     values = profiles.load(NAME, "cpu")
     cells = [
         cell
@@ -81,13 +81,26 @@ def test_cpu_has_every_setting_of_the_small_cnn():
         [c for c in cells if c.attack.settings["max_steps"] == n and c.batch_size != 2]
         for n in (values["steps"], values["reduced_steps"])
     )
-    assert len(full) == 3 * 3 * 16 and len(small) == 2 * 3 * 2 * 8 and not any(c.defense for c in small)
+    assert len(full) == 6 * 3 * 16 and len(small) == 2 * 3 * 2 * 8 and not any(c.defense for c in small)
     met = {"mcmahan_cnn": set(), "resnet18": set()}
     for c in small:
         options = dict(c.training.options)
         setting = options["init"], options["activation"], c.batch_size, c.victims, c.victim_seed, c.seed
         met[c.training.model].add(setting)
     assert met["mcmahan_cnn"] == met["resnet18"] and len(met["resnet18"]) == 48
+
+
+def test_rechecked_batch_sizes_meet_every_setting_on_as_many_further_seeds():
+    values = SMALL | {"seeds": 2, "batch_sizes": [1, 2], "between": [], "gains": []}
+    before, after = (set(experiments(NAME, values | {"rechecked": found})) for found in ([], [1]))
+    assert before < after
+    met = [
+        (s, len([c for c in after - before if (c.training.seed, c.victim_seed, c.seed) == (s, s, s)]))
+        for s in (2, 3)
+    ]
+    settings = 2 * 2 * 2  # schemes, activations, prunings
+    assert met == [(2, settings), (3, settings)] and len(after - before) == 2 * settings
+    assert {c.batch_size for c in after - before} == {1}
 
 
 def test_an_interrupted_grid_goes_on(tmp_path):

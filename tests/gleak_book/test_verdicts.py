@@ -67,6 +67,9 @@ def test_verdicts_of_one_table_hold_together():
     claim = series(1.4, 2, 2.6)  # p of 0.03 if it were alone
     alone, beside = (judge(dict.fromkeys(names, (claim, "more"))) for names in ("a", "ab"))
     assert alone["verdict"].tolist() == ["holds"] and beside["verdict"].tolist() == ["not decided"] * 2
+    apart = series(2, 2.4, 2.8)  # its interval, 1.4 to 3.4, is beyond the margin if it is alone
+    alone, beside = (judge(dict.fromkeys(names, (apart, "same"))) for names in ("a", "ab"))
+    assert alone["verdict"].tolist() == ["does not hold"] and set(beside["verdict"]) == {"not decided"}
     with_none = judge({"a": (claim, "more"), "b": (series().iloc[:0], "more")})
     assert with_none["verdict"].tolist() == ["holds", "not measured"]
 
