@@ -153,6 +153,10 @@ TINY = {
         "generations": 2,
         "turbo_steps": 1,
         "others": ["digits"],
+        "careful": ["digits"],
+        "longer": ["none", "gaussian(std=0.1)"],
+        "trained_models": 1,
+        "checked": ["none", "gaussian(std=0.1)"],
         "examples": 2,
     },
     "16_precode_supplement": {

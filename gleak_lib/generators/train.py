@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.optim import Adam
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from gleak_lib.datasets import Pixels
 from gleak_lib.errors import ParameterError, ShapeError
@@ -25,6 +26,7 @@ def train(
     steps: int = 2_000,
     batch_size: int = 64,
     lr: float = 2e-4,
+    ema: float = 0.0,
     seed: int = 0,
     device: torch.device | str = "cpu",
     progress: bool = False,
@@ -42,6 +44,8 @@ def train(
         steps: batches, each one step of the discriminator and one of the generator.
         batch_size: images in a batch, at least 2.
         lr: learning rate of both.
+        ema: decay of the running mean of the generator's weights, which is returned in their place (Yazici et al.
+            2019), in [0, 1); 0 returns the last weights. Below about 3 / (1 - ema) steps it remembers the first.
         seed: of weights, batches and latents.
         device: where it is trained.
         progress: show a bar.
@@ -51,7 +55,8 @@ def train(
 
     Raises:
         ShapeError: If images are not 32 x 32, there is no label for each, or a label is out of range.
-        ParameterError: If there are fewer images than `batch_size`, or a number is not positive.
+        ParameterError: If there are fewer images than `batch_size`, a number is not positive, or `ema` is not in
+            [0, 1).
     """
     count, channels, *size = images.shape
     if size != [SIZE, SIZE] or len(labels) != count:
@@ -66,11 +71,14 @@ def train(
             f"batch_size must be in 2 ... {count} (the images), steps at least 1 and lr positive, got "
             f"{batch_size}, {steps} and {lr}."
         )
+    if not 0 <= ema < 1:
+        raise ParameterError(f"ema must be in [0, 1), got {ema}.")
     gray = isinstance(images, Pixels) and images.stored.shape[1] == 1
     shown = 1 if gray else channels
     what = f"A DCGAN of width {width}"
     made = fresh(lambda: DCGAN(latent_size, channels, classes, width, gray), seed=seed, what=what).to(device)
     judge = fresh(lambda: Discriminator(shown, classes, width), seed=seed, what=what).to(device)
+    mean = AveragedModel(made, multi_avg_fn=get_ema_multi_avg_fn(ema), use_buffers=True)
     both = [Adam(network.parameters(), lr=lr, betas=(0.5, 0.999)) for network in (made, judge)]
     stream = torch.Generator().manual_seed(seed)
     losses: dict[str, list[float]] = {"generator": [], "discriminator": []}
@@ -83,9 +91,11 @@ def train(
         _step(judge, both[1], ask)
         fool = loss(judge(fake, told), True)
         _step(made, both[0], fool)
+        if ema:
+            mean.update_parameters(made)
         losses["discriminator"].append(float(ask.detach()))
         losses["generator"].append(float(fool.detach()))
-    return made.eval().requires_grad_(False), losses
+    return (mean.module if ema else made).eval().requires_grad_(False), losses
 
 
 def _step(network: nn.Module, optimizer: Adam, value: Tensor) -> None:

@@ -91,6 +91,12 @@ def said(value: float, low: float, high: float, digits: int = 0) -> str:
     return numbers[0] if np.isnan(low) else form.format(*numbers)
 
 
+def mean_said(values: np.ndarray, digits: int = 1) -> str:
+    """Return a mean with its interval (see `mean`) as `said` writes them; missing values are left out."""
+    values = np.asarray(values, dtype=float)
+    return said(float(np.nanmean(values)), *mean(values), digits)
+
+
 def _check(count: int, confidence: float) -> None:
     if count < 1:
         raise ParameterError("An interval needs at least one value.")

@@ -36,7 +36,7 @@ def test_a_description_stands_in_an_attack_and_is_read_back():
         TrainingExperiment("digits"), attack=ggl(dataclasses.replace(SMALL, seed=1)), split="test"
     )
     assert other.key != CELL.key
-    assert SMALL.key == "522778bcb6af648f"
+    assert SMALL.key == "522778bcb6af648f" != dataclasses.replace(SMALL, ema=0.9).key
     assert SMALL.describe() == "DCGAN on digits, 3 steps, told the classes, seed 0"
 
 
@@ -102,6 +102,8 @@ def test_what_a_description_refuses():
         GeneratorExperiment("digits", steps=0)
     with pytest.raises(ParameterError, match="lr must be positive, got 0"):
         GeneratorExperiment("digits", lr=0.0)
+    with pytest.raises(ParameterError, match=r"ema must be in \[0, 1\), got 1.5"):
+        GeneratorExperiment("digits", ema=1.5)
     with pytest.raises(ParameterError, match="description of one is trained first"):
         attacks.invert(_seen(), ATTACK)
 

@@ -80,6 +80,17 @@ def test_training_learns_the_classes_and_repeats_itself(shades):
     assert not torch.equal(other.layers[0].weight, made.layers[0].weight)
 
 
+def test_the_running_mean_is_that_of_the_weights_after_each_step(shades):
+    options = {"classes": 2, "latent_size": 4, "width": 2, "batch_size": 8, "lr": 2e-3}
+    first, second, third = (generators.train(*shades, **options, steps=n)[0].state_dict() for n in (1, 2, 3))
+    mean = generators.train(*shades, **options, steps=3, ema=0.6)[0]
+    assert not mean.training and not any(p.requires_grad for p in mean.parameters())
+    for name, value in mean.state_dict().items():
+        if value.is_floating_point():
+            by_hand = 0.6 * (0.6 * first[name] + 0.4 * second[name]) + 0.4 * third[name]
+            torch.testing.assert_close(value, by_hand)
+
+
 def test_training_shows_a_bar(shades, capsys):
     generators.train(*shades, steps=2, width=2, latent_size=2, progress=True)
     assert "DCGAN" in capsys.readouterr().err
@@ -93,6 +104,8 @@ def test_what_training_refuses(shades):
         generators.train(images, labels, classes=1)
     with pytest.raises(ParameterError, match="batch_size must be in 2 ... 64 .*got 65, 1 and 0.0002"):
         generators.train(images, labels, batch_size=65, steps=1)
+    with pytest.raises(ParameterError, match=r"ema must be in \[0, 1\), got 1.0"):
+        generators.train(images, labels, ema=1.0)
 
 
 def test_a_file_gives_the_same_generator(tmp_path):

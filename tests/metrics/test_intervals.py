@@ -98,6 +98,8 @@ def test_in_words():
     assert intervals.said(-0.25, -1.5, 1.0, 2) == "−0.25 (−1.50 to 1.00)"
     assert intervals.said(-3.0, math.nan, math.nan, 1) == "−3.0"
     assert intervals.said(math.nan, math.nan, math.nan) == tables.MISSING
+    assert intervals.mean_said(np.array([1.0, 2.0, math.nan, 3.0])) == "2.0 (−0.5 to 4.5)"
+    assert intervals.mean_said([4.0], 0) == "4"
 
 
 class TestNested:

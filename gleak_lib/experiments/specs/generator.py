@@ -34,7 +34,7 @@ class GeneratorExperiment(Experiment):
         dataset: a name that `datasets.load` knows.
         latent_size, width: see `generators.DCGAN`.
         conditional: whether it is told the classes.
-        steps, batch_size, lr, seed: see `generators.train`.
+        steps, batch_size, lr, seed, ema: see `generators.train`.
     """
 
     kind: ClassVar[str] = "generator"
@@ -47,11 +47,14 @@ class GeneratorExperiment(Experiment):
     batch_size: int = 64
     lr: float = 4e-4
     seed: int = 0
+    ema: float = 0.0
 
     def __post_init__(self) -> None:
         integers(self, latent_size=1, width=1, steps=1, batch_size=2, seed=None)
         if not self.lr > 0:
             raise ParameterError(f"lr must be positive, got {self.lr}.")
+        if not 0 <= self.ema < 1:
+            raise ParameterError(f"ema must be in [0, 1), got {self.ema}.")
         check_name(self.dataset)
 
     def describe(self) -> str:
@@ -105,6 +108,7 @@ class GeneratorExperiment(Experiment):
             steps=self.steps,
             batch_size=self.batch_size,
             lr=self.lr,
+            ema=self.ema,
             seed=self.seed,
             device=context.device,
             progress=context.progress,
