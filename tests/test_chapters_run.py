@@ -156,7 +156,7 @@ TINY = {
         "careful": ["digits"],
         "longer": ["none", "gaussian(std=0.1)"],
         "trained_models": 1,
-        "checked": ["none", "gaussian(std=0.1)"],
+        "checked": ["gaussian(std=0.1)"],
         "examples": 2,
     },
     "16_precode_supplement": {

@@ -44,8 +44,8 @@ def train(
         steps: batches, each one step of the discriminator and one of the generator.
         batch_size: images in a batch, at least 2.
         lr: learning rate of both.
-        ema: decay of the running mean of the generator's weights, which is returned in their place (Yazici et al.
-            2019), in [0, 1); 0 returns the last weights. Below about 3 / (1 - ema) steps it remembers the first.
+        ema: in [0, 1), decay of the running mean of the generator's weights, which is returned in their place
+            (Yazici et al. 2019); 0 returns the last. Below 3 / (1 - ema) steps the first still count.
         seed: of weights, batches and latents.
         device: where it is trained.
         progress: show a bar.
@@ -55,8 +55,7 @@ def train(
 
     Raises:
         ShapeError: If images are not 32 x 32, there is no label for each, or a label is out of range.
-        ParameterError: If there are fewer images than `batch_size`, a number is not positive, or `ema` is not in
-            [0, 1).
+        ParameterError: If there are fewer images than `batch_size`, or a number is out of range.
     """
     count, channels, *size = images.shape
     if size != [SIZE, SIZE] or len(labels) != count:
@@ -95,7 +94,9 @@ def train(
             mean.update_parameters(made)
         losses["discriminator"].append(float(ask.detach()))
         losses["generator"].append(float(fool.detach()))
-    return (mean.module if ema else made).eval().requires_grad_(False), losses
+    if ema:
+        made.load_state_dict(mean.module.state_dict())
+    return made.eval().requires_grad_(False), losses
 
 
 def _step(network: nn.Module, optimizer: Adam, value: Tensor) -> None:
