@@ -1110,7 +1110,7 @@ else:
 shown
 
 # %% [markdown]
-# Does a better generator change that? It is wider, has longer latents, is trained longer, and its weights are a running mean over the training's last steps {cite:p}`yazici2019average`:
+# Does a better generator of photographs find more? It is wider, has longer latents, is trained longer, and its weights are a running mean over the training's last steps {cite:p}`yazici2019average`:
 
 # %% tags=["hide-input"]
 if careful:
