@@ -112,12 +112,13 @@ def late(curves: "DataFrame") -> "DataFrame":
         curves: images, protection, victim (of a training its seed), round, accuracy.
     """
     keys = ["images", "protection", "victim"]
-    last: Any = curves[curves["round"] >= 0.75 * curves["round"].max()].groupby(keys, sort=False)["accuracy"]
+    ends: Any = curves.groupby(keys)["round"].transform("max")
+    last: Any = curves[curves["round"] >= 0.75 * ends].groupby(keys, sort=False)["accuracy"]
     return last.mean().reset_index()
 
 
 def over_rounds(curves: "DataFrame", late: "DataFrame", theirs: "DataFrame") -> "DataFrame":
-    """Return a line a training: accuracy after some rounds, late with its interval, and in the source.
+    """Return a line a training: accuracy after some rounds (NaN where it is shorter), late, and in the source.
 
     Args:
         curves, late: see there; several seeds are averaged.
@@ -200,7 +201,7 @@ class Claim:
 
 
 def claims(about: str, frame: "DataFrame", value: str, **words: float) -> list[Claim]:
-    """Return the source's claims (`paper/slices_claims.csv`): about a kind, or how much it is above another.
+    """Return the source's claims (`paper/slices_claims.csv`): how much a kind is above another.
 
     Args:
         about: `privacy`, `accuracy`, or `lasting`, the accuracy of long trainings.
@@ -209,16 +210,14 @@ def claims(about: str, frame: "DataFrame", value: str, **words: float) -> list[C
         value: name of the column that the claims are about.
         words: what is written into sentences and kinds.
     """
-    rows: Any = paper.table("slices_claims").fillna({"other": ""})
+    rows: Any = paper.table("slices_claims")
     found = []
     for row in rows[rows["about"] == about].to_dict("records"):
         one, other = (row[name].format(**words) for name in ("one", "other"))
         values = {
             str(shown): differences(those, one, other, value)
-            if other
-            else those.loc[those["kind"] == one, value].to_numpy(float)
             for shown, those in frame.groupby("shown", sort=False)
-            if {one, other or one} <= set(those["kind"])
+            if {one, other} <= set(those["kind"])
         }
         bounds = {name: row[name] for name in ("at_least", "at_most") if not math.isnan(row[name])}
         found.append(Claim(row["claim"].format(**words), row["theirs"], values, **bounds))
