@@ -82,8 +82,9 @@ participants: list[int] = [
 victims: int = 3  # attacked images
 lbfgs_steps: int = 2  # of DGA
 full_steps: int = 2  # of DGA, to see what more steps give
-steps: int = 8  # of GIA
-adaptive_steps: int = 8  # of who knows the defense, and on other networks
+steps: int = 8  # of GIA, and of who knows the defense
+brief: list[str] = []  # of datasets: there GIA has brief_steps
+brief_steps: int = 8  # and in the studies of slices and networks
 draws: int = 1  # of the noise, in the studies of slices
 probes: int = 2  # of the attacked PLD, 0 computes it exactly
 seeds: int = 2  # trainings of each kind
@@ -292,6 +293,11 @@ private = {
 # %% tags=["experiment", "hide-input"]
 from gleak_lib.experiments import AttackExperiment
 
+fewer = {"GIA": methods["GIA"].replace(max_steps=brief_steps)}
+attacks = {
+    (against, name): (methods | (fewer if name in brief else {}))[against]
+    for against, name in private
+}
 attacked_models = {"DGA": model, "GIA": gia_model}
 fresh = {
     (against, name): TrainingExperiment(
@@ -303,9 +309,9 @@ chosen = {"victims": victims, "victim_seed": victim_seed, "mode": "eval"}
 attacked = {
     (against, name, label): AttackExperiment(
         fresh[against, name],
-        attack=methods[against].replace(exclude=("last",))
+        attack=attacks[against, name].replace(exclude=("last",))
         if label == "PLD, muted"
-        else methods[against],
+        else attacks[against, name],
         defense=defense,
         seed=seed,
         **chosen,
@@ -324,11 +330,10 @@ main = datasets[0]
 sizes = sorted({root, *root_sizes})
 origins |= {(main, "root", str(n)): RootSet(main, n) for n in sizes}
 origins |= {(main, "bias", str(b)): RootSet(main, root, bias=b) for b in biases}
-gia = methods["GIA"]
 studied = {
     (*key, i): AttackExperiment(
         fresh["GIA", key[0]],
-        attack=gia,
+        attack=fewer["GIA"],
         defense=SlicePerturbation(used["GIA"][0], variance, root=images, **cut),
         seed=seed + i,
         **chosen,
@@ -344,6 +349,7 @@ studied = {
 # %% tags=["experiment", "hide-input"]
 from gleak_lib.attacks import CombineUpdates, CompensateUpdates, MuteSlices
 
+gia = methods["GIA"]
 together, middle = CombineUpdates("mean"), CombineUpdates("median")
 denoised = CompensateUpdates(updates=updates)
 mute = gia.replace(estimate="sparsity")
@@ -383,7 +389,7 @@ for name in adaptive:
                 cleaning = (together,)  # the best of independent noise
             known[name, label, strategy] = AttackExperiment(
                 fresh["GIA", name],
-                attack=attack.replace(max_steps=adaptive_steps),
+                attack=attack.replace(max_steps=steps),
                 defense=defense,
                 cleaning=cleaning,
                 updates=count,
@@ -398,19 +404,18 @@ for name in adaptive:
 from gleak_book.kinds import LeakageRiskExperiment
 
 forms = {"tanh": "xavier_normal", "sigmoid": "dlg", "relu": "default"}
-brief = methods | {"GIA": gia.replace(max_steps=adaptive_steps)}
 networks = {
     (form, against, label): AttackExperiment(
         TrainingExperiment(
             main, model, {"activation": form, "init": weights}, seed=seed
         ),
-        attack=brief[against],
+        attack=(methods | fewer)[against],
         defense=private[against, main][label],
         seed=seed,
         **chosen,
     )
     for form, weights in forms.items()
-    for against in brief
+    for against in methods
     for label in ("none", "slices")
 }
 risks = {n: LeakageRiskExperiment(fresh["DGA", n], public[n]) for n in datasets}
@@ -642,7 +647,9 @@ theirs = wang.table_ii()
 scale = "images as they are" if scaling == "none" else "min–max scaled"
 about = {
     "DGA": f"{lbfgs_steps:,} steps of L-BFGS on {model}",
-    "GIA": f"{steps:,} steps of Adam on {gia_model}",
+    "GIA": f"{steps:,} steps of Adam"
+    + f" ({brief_steps:,} on {', '.join(brief)})" * bool(brief)
+    + f" on {gia_model}",
 }
 shown, private_scores = {}, {}
 for against in methods:
@@ -742,7 +749,7 @@ by_strategy = {
 }
 table = by_strategy.pop(adaptive[0])
 rarer = table["strategy"].isin(["muted, told which", "muted, variance known"])
-said = f"{victims} images, {adaptive_steps:,} steps, {updates} updates of one image where several are combined, clipping at B = {clip:g}, profile {profile}. In brackets 95 % intervals over the images."
+said = f"{victims} images, {steps:,} steps, {updates} updates of one image where several are combined, clipping at B = {clip:g}, profile {profile}. In brackets 95 % intervals over the images."
 tables.show(
     table[~rarer],
     caption=f"PSNR of attackers who know the defense on {adaptive[0]}: {said}",
@@ -804,7 +811,7 @@ columns = {
     "ssim_text": "SSIM",
     "ssim_theirs": "theirs ",
 }
-said = f"{victims} images under {draws} draw{'s' * (draws > 1)} of the noise each, {steps:,} steps, profile {profile}. In brackets 95 % intervals."
+said = f"{victims} images under {draws} draw{'s' * (draws > 1)} of the noise each, {brief_steps:,} steps, profile {profile}. In brackets 95 % intervals."
 by_size = cuts["study"] == "slicing"
 studies = {
     f"GIA on slices cut by size or by risk (root sets of {root} images)": by_size,
@@ -836,7 +843,7 @@ order = [f"{a}, {k}" for a in methods for k in ("none", "slices")]
 table = table[["activation", "weights", *order]]
 tables.show(
     table,
-    caption=f"PSNR in dB by activation and initial weights of {model}: {main}, {victims} images, {lbfgs_steps:,} steps of DGA, {adaptive_steps:,} of GIA, profile {profile}. In brackets 95 % intervals.",
+    caption=f"PSNR in dB by activation and initial weights of {model}: {main}, {victims} images, {lbfgs_steps:,} steps of DGA, {brief_steps:,} of GIA, profile {profile}. In brackets 95 % intervals.",
 )
 
 # %% [markdown]
@@ -1110,7 +1117,7 @@ Markdown(
 # - Not said in the paper and chosen here: the number of slices, the blocks, the norm, the activation and the initial weights, the meaning of bias, whether noise is on $\Delta\theta$ or on $\Delta\theta/\eta$, the bound $B$, of which one value was tried (it clips nearly every update, and with compensation nothing is learned). Each moves the figures.
 # - The attacks see a single step on one image with fresh weights, the worst case. The update of a round of several steps was not attacked.
 # - After {glue:text}`about-long` only what {ref}`fig-slices-lasts` shows was measured; the other accuracies are those after {glue:text}`about-rounds`.
-# - With so few steps DGA has not converged for all images, which its wide intervals show; what more steps give was tried on one image set. The attackers who know the defense, and other networks, had {glue:text}`about-adaptive` steps.
+# - With so few steps DGA has not converged for all images, which its wide intervals show; what more steps give was tried on one image set. In the studies of slices and of networks GIA had {glue:text}`about-brief` steps.
 # - Only attacks by optimization were tried. The closed forms of {doc}`10_closed_form_inversion` need a first layer that is linear, which these networks lack.
 # - Intervals count images as independent; those over trainings stand on {glue:text}`about-seeds` seeds.
 # - Nobody accounts for $\varepsilon$ here: noise on random slices of an update that is not clipped guarantees nothing. For what is not broken by the strongest attacks of this book see {doc}`09_what_stands`.
@@ -1171,8 +1178,8 @@ numbers = {
     "root-size": f"{root}",
     "about-spectra": f"{loudness:.0e}",
     "about-seen": f"{', '.join(datasets)}; {about['DGA']}, fresh weights, profile {profile}; below each its SSIM",
-    "about-adaptive": f"{adaptive_steps:,}",
-    "about-scale": f"{training_rounds:,} rounds on {', '.join(trained)}, {victims} victims of each set, {lbfgs_steps:,} steps of DGA, {steps:,} of GIA on {gia_model}, profile {profile}.",
+    "about-brief": f"{brief_steps:,}",
+    "about-scale": f"{training_rounds:,} rounds on {', '.join(trained)}, {victims} victims of each set, {about['DGA']}, {about['GIA']}, profile {profile}.",
 }
 for key, said in numbers.items():
     glue(key, said, display=False)
