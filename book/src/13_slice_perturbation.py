@@ -13,8 +13,8 @@
 # :class: tip
 # **Question.** Can a client hide its image with noise on a few random slices of its update, and can the server then take the noise out of the average, so that nothing is lost?
 #
-# **Answer.** Hardly. Of one gradient on {glue:text}`first-set`, an attack by the cosine (GIA) finds {glue:text}`short-slices` dB behind slices, {glue:text}`short-dp` behind noise on everything, {glue:text}`short-none` without a defense; the mean image scores {glue:text}`short-mean`. With a stronger prior, an attacker who knows the layout
-# finds {glue:text}`short-single` of {glue:text}`short-best`, and from {glue:text}`about-updates` updates {glue:text}`short-median`. Compensation changes the accuracy by {glue:text}`short-compensation`; over {glue:text}`about-long` with noise on $\Delta\theta$ by {glue:text}`short-lasting`.
+# **Answer.** Hardly. Of one gradient on {glue:text}`first-set`, an attack by the cosine (GIA) finds {glue:text}`short-slices` dB behind slices, {glue:text}`short-dp` behind noise on everything, {glue:text}`short-none` without a defense; the mean image scores {glue:text}`short-mean`. In only {glue:text}`about-brief` steps, a stronger prior and the known layout
+# find {glue:text}`short-single` of {glue:text}`short-best`, and from {glue:text}`about-updates` updates {glue:text}`short-median`. Compensation changes the accuracy by {glue:text}`short-compensation`; over {glue:text}`about-long` with noise on $\Delta\theta$ by {glue:text}`short-lasting`.
 # ```
 #
 # ```{glue:figure} seen
@@ -82,9 +82,9 @@ participants: list[int] = [
 victims: int = 3  # attacked images
 lbfgs_steps: int = 2  # of DGA
 full_steps: int = 2  # of DGA, to see what more steps give
-steps: int = 8  # of GIA, and of who knows the defense
+steps: int = 8  # of GIA
 brief: list[str] = []  # of datasets: there GIA has brief_steps
-brief_steps: int = 8  # and in the studies of slices and networks
+brief_steps: int = 8  # of who knows the defense, in studies of slices, of networks
 draws: int = 1  # of the noise, in the studies of slices
 probes: int = 2  # of the attacked PLD, 0 computes it exactly
 seeds: int = 2  # trainings of each kind
@@ -389,7 +389,7 @@ for name in adaptive:
                 cleaning = (together,)  # the best of independent noise
             known[name, label, strategy] = AttackExperiment(
                 fresh["GIA", name],
-                attack=attack.replace(max_steps=steps),
+                attack=attack.replace(max_steps=brief_steps),
                 defense=defense,
                 cleaning=cleaning,
                 updates=count,
@@ -419,16 +419,25 @@ networks = {
     for label in ("none", "slices")
 }
 risks = {n: LeakageRiskExperiment(fresh["DGA", n], public[n]) for n in datasets}
-whole = methods["DGA"].replace(max_steps=full_steps)
-pursuing = {
-    (label, attack.schedule.max_steps): dataclasses.replace(
-        attacked["DGA", main, label], attack=attack
+on, single = adaptive[0], "muted, stronger prior"
+stopped = {("DGA", k): attacked["DGA", on, k] for k in ("none", "slices")}
+for label in ("none", "DP-G", "slices", "slices, clipped"):
+    stopped["GIA", label] = known[on, label, "GIA"]
+several = "combined, stronger prior"
+further = {single: ("slices", "slices, clipped"), several: ("DP-G", "slices")}
+for strategy, labels in further.items():
+    stopped |= {(strategy, k): known[on, k, strategy] for k in labels}
+pursued_on = {
+    key: dataclasses.replace(
+        experiment,
+        attack=experiment.attack.replace(
+            max_steps=full_steps if key[0] == "DGA" else steps
+        ),
     )
-    for label in ("none", "slices")
-    for attack in (methods["DGA"], whole)
+    for key, experiment in stopped.items()
 }
 groups = (attacked, risks, trainings, levels, known, studied, networks, longer)
-groups += (pursuing,)
+groups += (pursued_on,)
 cells = [experiment for group in groups for experiment in group.values()]
 experiments = list(dict.fromkeys(cells))
 
@@ -667,25 +676,6 @@ for against in methods:
 shown["DGA", "psnr"]
 
 # %% tags=["hide-input"]
-label = ["protection", "steps allowed"]
-scores = wang.scored(results.frame(pursuing, scaling=scaling, label=label), label)
-lines = {}
-for row in scores.to_dict("records"):
-    key = tuple(row[name] for name in label)
-    losses = results[pursuing[key]].figures["trace"]
-    losses = dict(zip(losses["step"], losses["median"], strict=True))
-    line = lines.setdefault(key[0], {"protection": key[0]})
-    line[f"PSNR, {key[1]:,} steps"] = row["psnr_text"]
-    for end in (lbfgs_steps, full_steps // 5, full_steps):
-        if key[1] == full_steps and end > 0:
-            near = min(losses, key=lambda step, end=end: abs(step - end))
-            line[f"loss at {near:,}"] = f"{losses[near]:.2g}"
-tables.show(
-    pandas.DataFrame(list(lines.values())),
-    caption=f"What more steps of DGA find on {main}: PSNR in dB, and the median of the loss (squared distance of gradients) over {victims} images, profile {profile}. In brackets 95 % intervals.",
-)
-
-# %% tags=["hide-input"]
 shown["GIA", "psnr"]
 
 # %% tags=["remove-input"]
@@ -695,6 +685,10 @@ psnr = {
     for row in scores.to_dict("records")
 }
 low = [psnr[a, n, "slices, on Δθ"] for a in methods for n in datasets]
+baseline = ", ".join(
+    f"{psnr['GIA', n, wang.MEAN_IMAGE]:.1f} dB on {n}" for n in datasets
+)
+baseline = f"The mean image scores {baseline}."
 Markdown(
     f"""Against GIA on {main}, no defense leaves {psnr["GIA", main, "none"]:.1f} dB, slices {psnr["GIA", main, "slices"]:.1f}, noise on everything (DP-G) {psnr["GIA", main, "DP-G"]:.1f}, and the mean image, which is no attack at all, {psnr["GIA", main, wang.MEAN_IMAGE]:.1f}. That is what one would expect of noise on {100 * used["GIA"][0]:.0f} % of the slices: the others are as they were.
 Behind PLD, GIA finds {psnr["GIA", main, "PLD"]:.1f} dB and DGA {psnr["DGA", main, "PLD"]:.1f}; an attacker who leaves the pruned layer out finds {psnr["GIA", main, "PLD, muted"]:.1f} and {psnr["DGA", main, "PLD, muted"]:.1f}. DGA has no prior: noise can drive its dummies out of the range of pixels, and so its score *below* that of the mean image.
@@ -749,7 +743,7 @@ by_strategy = {
 }
 table = by_strategy.pop(adaptive[0])
 rarer = table["strategy"].isin(["muted, told which", "muted, variance known"])
-said = f"{victims} images, {steps:,} steps, {updates} updates of one image where several are combined, clipping at B = {clip:g}, profile {profile}. In brackets 95 % intervals over the images."
+said = f"{victims} images, {brief_steps:,} steps, {updates} updates of one image where several are combined, clipping at B = {clip:g}, profile {profile}. In brackets 95 % intervals over the images. {baseline}"
 tables.show(
     table[~rarer],
     caption=f"PSNR of attackers who know the defense on {adaptive[0]}: {said}",
@@ -782,6 +776,37 @@ Of {updates} updates of the same image under the same weights, the mean gives GI
 )
 
 # %% [markdown]
+# (slices-steps)=
+# ### With more steps
+#
+# What noise hides from an attack, more steps do not find; without noise they find the image itself. Some of the attacks, stopped early and pursued:
+
+# %% tags=["hide-input"]
+ends = {"fewer": stopped, "more": pursued_on}
+both = {(*key, n): e for n, group in ends.items() for key, e in group.items()}
+label = ["attacker", "protection", "pursued"]
+pursuit = results.frame(both, scaling=scaling, label=label)
+losses = pursuit.groupby(label)["loss"].median()
+scores = wang.scored(pursuit, label).set_index(label)["psnr_text"]
+lines = [
+    {"attacker": key[0], "protection": key[1]}
+    | {
+        f"{what}, {n} steps": value
+        for n, group in ends.items()
+        for what, value in {
+            "allowed": f"{group[key].attack.schedule.max_steps:,}",
+            "PSNR": scores[(*key, n)],
+            "loss": f"{losses[(*key, n)]:.2g}",
+        }.items()
+    }
+    for key in stopped
+]
+tables.show(
+    pandas.DataFrame(lines),
+    caption=f"What more steps find on {on}: PSNR in dB, 95 % intervals in brackets, and the median of the attack's loss over {victims} images, profile {profile}.",
+)
+
+# %% [markdown]
 # ## How the slices are cut
 #
 # Table III A to C of the paper. One victim's images under several draws of the noise count as one.
@@ -811,7 +836,7 @@ columns = {
     "ssim_text": "SSIM",
     "ssim_theirs": "theirs ",
 }
-said = f"{victims} images under {draws} draw{'s' * (draws > 1)} of the noise each, {brief_steps:,} steps, profile {profile}. In brackets 95 % intervals."
+said = f"{victims} images under {draws} draw{'s' * (draws > 1)} of the noise each, {brief_steps:,} steps, profile {profile}. In brackets 95 % intervals. {baseline}"
 by_size = cuts["study"] == "slicing"
 studies = {
     f"GIA on slices cut by size or by risk (root sets of {root} images)": by_size,
@@ -843,7 +868,7 @@ order = [f"{a}, {k}" for a in methods for k in ("none", "slices")]
 table = table[["activation", "weights", *order]]
 tables.show(
     table,
-    caption=f"PSNR in dB by activation and initial weights of {model}: {main}, {victims} images, {lbfgs_steps:,} steps of DGA, {brief_steps:,} of GIA, profile {profile}. In brackets 95 % intervals.",
+    caption=f"PSNR in dB by activation and initial weights of {model}: {main}, {victims} images, {lbfgs_steps:,} steps of DGA, {brief_steps:,} of GIA, profile {profile}. In brackets 95 % intervals. {baseline}",
 )
 
 # %% [markdown]
@@ -1069,7 +1094,7 @@ words |= {"most": biases[-1], "least": biases[0]}
 privacy = wang.judged(wang.claims("privacy", compared, "psnr", **words))
 tables.show(
     privacy,
-    caption=f"Claims about privacy, differences of PSNR in dB, image by image: {victims} images of each set, profile {profile}. In brackets 95 % intervals.",
+    caption=f"Claims about privacy, differences of PSNR in dB, image by image: {victims} images of each set, {about['DGA']}, {about['GIA']}, {brief_steps:,} in the studies of slices and of clipping, profile {profile}. In brackets 95 % intervals.",
 )
 
 # %% tags=["hide-cell"]
@@ -1117,7 +1142,7 @@ Markdown(
 # - Not said in the paper and chosen here: the number of slices, the blocks, the norm, the activation and the initial weights, the meaning of bias, whether noise is on $\Delta\theta$ or on $\Delta\theta/\eta$, the bound $B$, of which one value was tried (it clips nearly every update, and with compensation nothing is learned). Each moves the figures.
 # - The attacks see a single step on one image with fresh weights, the worst case. The update of a round of several steps was not attacked.
 # - After {glue:text}`about-long` only what {ref}`fig-slices-lasts` shows was measured; the other accuracies are those after {glue:text}`about-rounds`.
-# - With so few steps DGA has not converged for all images, which its wide intervals show; what more steps give was tried on one image set. In the studies of slices and of networks GIA had {glue:text}`about-brief` steps.
+# - With so few steps DGA has not converged for all images, which its wide intervals show; what more steps give was tried on one image set. In the studies of slices and of networks GIA had {glue:text}`about-brief` steps, and so had attackers who know the defense: {ref}`more steps <slices-steps>` find more.
 # - Only attacks by optimization were tried. The closed forms of {doc}`10_closed_form_inversion` need a first layer that is linear, which these networks lack.
 # - Intervals count images as independent; those over trainings stand on {glue:text}`about-seeds` seeds.
 # - Nobody accounts for $\varepsilon$ here: noise on random slices of an update that is not clipped guarantees nothing. For what is not broken by the strongest attacks of this book see {doc}`09_what_stands`.
@@ -1157,9 +1182,9 @@ numbers = {
     "short-dp": f"{psnr['GIA', main, 'DP-G']:.1f}",
     "short-none": f"{psnr['GIA', main, 'none']:.1f}",
     "short-mean": f"{psnr['GIA', main, wang.MEAN_IMAGE]:.1f}",
-    "short-single": f"{met_by['slices', 'muted, stronger prior']:.1f}",
+    "short-single": f"{met_by['slices', single]:.1f}",
     "short-best": f"{met_by['none', 'stronger prior']:.1f}",
-    "short-median": f"{met_by['slices', 'combined, stronger prior']:.1f}",
+    "short-median": f"{met_by['slices', several]:.1f}",
     "short-compensation": " and by ".join(gain),
     "short-lasting": " and ".join(
         f"{lasting_claims.loc[1, n]} points on {n}" for n in lasting

@@ -122,6 +122,17 @@ def test_late_accuracies_are_means_of_the_last_quarter():
     assert table["theirs"].tolist() == ["91.7", "–"]
 
 
+def test_a_shorter_training_has_its_own_last_quarter():
+    longer = training_curves()
+    shorter = longer[longer["round"] <= 4].assign(images="few")
+    both = pd.concat([longer, shorter])
+    late = slices.late(both).set_index(["images", "protection"])["accuracy"]
+    assert late["few", "none"] == 80 and late["digits", "none"] == 95
+    theirs = pd.DataFrame({"images": [], "protection": [], "accuracy": []})
+    table = slices.over_rounds(both, slices.late(both), theirs).set_index(["images", "protection"])
+    assert table.loc[("few", "none"), "round 4"] == 80 and math.isnan(table.loc[("few", "none"), "round 8"])
+
+
 def test_theirs_stand_beside_ours():
     theirs = pd.DataFrame({"images": ["digits"], "protection": ["b"], "psnr": [9.41]})
     table = slices.wide(slices.scored(frame(), ["images", "protection"]), theirs, "psnr", 1)
