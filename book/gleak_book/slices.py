@@ -118,7 +118,7 @@ def late(curves: "DataFrame") -> "DataFrame":
 
 
 def over_rounds(curves: "DataFrame", late: "DataFrame", theirs: "DataFrame") -> "DataFrame":
-    """Return a line a training: accuracy after some rounds (NaN where it is shorter), late, and in the source.
+    """Return a line a training: accuracy after some rounds (NaN beyond its end), late, and in the source.
 
     Args:
         curves, late: see there; several seeds are averaged.

@@ -84,7 +84,9 @@ lbfgs_steps: int = 2  # of DGA
 full_steps: int = 2  # of DGA, to see what more steps give
 steps: int = 8  # of GIA
 brief: list[str] = []  # of datasets: there GIA has brief_steps
-brief_steps: int = 8  # of who knows the defense, in studies of slices, of networks
+brief_steps: int = (
+    8  # of who knows the defense, in studies of slices, of networks
+)
 draws: int = 1  # of the noise, in the studies of slices
 probes: int = 2  # of the attacked PLD, 0 computes it exactly
 seeds: int = 2  # trainings of each kind
@@ -788,19 +790,14 @@ label = ["attacker", "protection", "pursued"]
 pursuit = results.frame(both, scaling=scaling, label=label)
 losses = pursuit.groupby(label)["loss"].median()
 scores = wang.scored(pursuit, label).set_index(label)["psnr_text"]
-lines = [
-    {"attacker": key[0], "protection": key[1]}
-    | {
-        f"{what}, {n} steps": value
-        for n, group in ends.items()
-        for what, value in {
-            "allowed": f"{group[key].attack.schedule.max_steps:,}",
-            "PSNR": scores[(*key, n)],
-            "loss": f"{losses[(*key, n)]:.2g}",
-        }.items()
-    }
-    for key in stopped
-]
+lines = []
+for key in stopped:
+    most = [g[key].attack.schedule.max_steps for g in ends.values()]
+    line = dict(zip(label, key, strict=False))
+    line["steps"] = " or ".join(f"{n:,}" for n in most)
+    line |= {f"PSNR with {n}": scores[(*key, n)] for n in ends}
+    line |= {f"loss with {n}": f"{losses[(*key, n)]:.2g}" for n in ends}
+    lines.append(line)
 tables.show(
     pandas.DataFrame(lines),
     caption=f"What more steps find on {on}: PSNR in dB, 95 % intervals in brackets, and the median of the attack's loss over {victims} images, profile {profile}.",

@@ -169,7 +169,7 @@ def test_the_source_s_claims_have_their_ranges():
     assert within.values["a"].tolist() == within.values["b"].tolist() == [-1, -1]
     assert list(found["Muted PLD leaks at least 5 dB more than PLD"].values) == ["a"]
     assert found["Bias 1 leaks more than 0.1"].values["b"].tolist() == [1, 1]
-    learned = given.replace({"kind": {"PLD, muted": "DP-G", "slices": "chance"}}).assign(accuracy=given["psnr"])
+    learned = given.replace({"PLD, muted": "DP-G", "slices": "chance"}).assign(accuracy=given["psnr"])
     chance = slices.claims("accuracy", learned, "accuracy", aspect=1)[2]
     assert chance.text == "DP-G is at most 5 points above chance" and chance.values["a"].tolist() == [-1, -1]
     lasting = slices.claims("lasting", learned, "accuracy")
