@@ -729,7 +729,7 @@ glue("seen", plots.picture(figure, alt), display=False)
 # %% [markdown]
 # ## Attackers who know the defense
 #
-# All against GIA's setting ({glue:text}`about-share` % of the slices).
+# All against GIA's setting ({glue:text}`about-share` % of the slices), with {glue:text}`about-brief` steps each; {ref}`slices-steps` gives some of them more.
 
 # %% tags=["hide-input"]
 label = ["images", "protection", "strategy"]
@@ -767,7 +767,7 @@ best = {
     for k in order
 }
 Markdown(
-    f"""On {adaptive[0]} the best attacker finds {best["none"][0]:.1f} dB without a defense, {best["slices"][0]:.1f} behind slices ("{best["slices"][1]}"), {best["slices, clipped"][0]:.1f} behind clipped slices ("{best["slices, clipped"][1]}") and {best["DP-G"][0]:.1f} behind DP-G ("{best["DP-G"][1]}"). With a single update:
+    f"""In {brief_steps:,} steps on {adaptive[0]} the best attacker finds {best["none"][0]:.1f} dB without a defense, {best["slices"][0]:.1f} behind slices ("{best["slices"][1]}"), {best["slices, clipped"][0]:.1f} behind clipped slices ("{best["slices, clipped"][1]}") and {best["DP-G"][0]:.1f} behind DP-G ("{best["DP-G"][1]}"). With a single update:
 
 - *A stronger prior*, which knows nothing of slices, gives {met_by["slices", "stronger prior"]:.1f} dB, and {met_by["slices, clipped", "stronger prior"]:.1f} after clipping; with DP-G {met_by["DP-G", "stronger prior"]:.1f}.
 - *Leaving the noisy slices out* gives GIA {met_by["slices", "muted, told which"]:.1f} dB if one is told which they are, {met_by["slices", "muted, layout known"]:.1f} if one looks for them with the layout known, and {met_by["slices", "muted, variance known"]:.1f} with the variance alone; GIA on everything has {met_by["slices", "GIA"]:.1f}. After clipping it is {met_by["slices, clipped", "muted, told which"]:.1f}, {met_by["slices, clipped", "muted, layout known"]:.1f} and {met_by["slices, clipped", "muted, variance known"]:.1f}, against {met_by["slices, clipped", "GIA"]:.1f}: noise that is large beside the signal is easy to find. With the stronger prior and the layout known it is {met_by["slices", "muted, stronger prior"]:.1f}, and {met_by["slices, clipped", "muted, stronger prior"]:.1f} after clipping.
