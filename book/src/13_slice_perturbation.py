@@ -300,6 +300,8 @@ attacks = {
     (against, name): (methods | (fewer if name in brief else {}))[against]
     for against, name in private
 }
+
+# %% tags=["experiment", "hide-input"]
 attacked_models = {"DGA": model, "GIA": gia_model}
 fresh = {
     (against, name): TrainingExperiment(
@@ -421,6 +423,8 @@ networks = {
     for label in ("none", "slices")
 }
 risks = {n: LeakageRiskExperiment(fresh["DGA", n], public[n]) for n in datasets}
+
+# %% tags=["experiment", "hide-input"]
 on, single, several = adaptive[0], "muted, layout known", "median"
 stopped = {("DGA", k): attacked["DGA", on, k] for k in ("none", "slices")}
 for label in ("none", "DP-G", "slices", "slices, clipped"):
