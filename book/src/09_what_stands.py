@@ -712,10 +712,10 @@ glue("on-one", plots.picture(figure, alt), display=False)
 #
 # In the published run:
 #
-# - **Small batches hide much by themselves.** After {glue:text}`alike-rounds` of training in batches of {glue:text}`alike-batch`, {glue:text}`one-none` % of the images are found without a protection, where single images on fresh weights gave all of them.
+# - **A small batch on trained weights hides much by itself.** Without a protection {glue:text}`one-none` % of the images are found, where fresh weights gave {glue:text}`range-small` % of those in batches of {glue:text}`batch-small`.
 # - **Noise at no cost that shows.** DP with $\sigma = 10^{-2}$ leaves {glue:text}`one-dp` % (SSIM {glue:text}`one-ssim-dp`) and changes the accuracy by {glue:text}`one-gain-dp` points. With $10^{-3}$ as many are found as without ({glue:text}`one-dp-weak` %); $10^{-1}$ hides no more than $10^{-2}$ does, for {glue:text}`one-gain-dp-strong` points. A lighter noise, of
 #   deviation 0.01 without clipping, and compression to a tenth leave {glue:text}`one-gaussian` and {glue:text}`one-tenth` %, compression to a hundredth {glue:text}`one-hundredth` %, none at a cost that shows.
-# - **The bottlenecks cost most.** The CVB changes the accuracy by {glue:text}`one-gain-cvb` points and leaves {glue:text}`one-cvb` %; PRECODE by {glue:text}`one-gain-precode` points, and {glue:text}`one-precode` % are found behind it, more than without (the intervals overlap). The CVB with weak DP leaves {glue:text}`one-cvb-dp` % ({glue:text}`one-gain-cvb-dp` points).
+# - **The bottlenecks cost much.** The CVB changes the accuracy by {glue:text}`one-gain-cvb` points and leaves {glue:text}`one-cvb` %; PRECODE by {glue:text}`one-gain-precode` points, and {glue:text}`one-precode` % are found behind it, more than without (the intervals overlap). The CVB with weak DP leaves {glue:text}`one-cvb-dp` % ({glue:text}`one-gain-cvb-dp` points).
 #
 # Three models tell only large differences of accuracy apart: the intervals are some ten points wide to each side. That they reach above 0 for noise may be chance, or the noise steadies a training in such small batches. An attack chosen on the other models' images finds as many in every row, so that
 # the column "best attack" flatters nobody here. After {glue:text}`alike-rounds` the accuracies are those of the beginning of a training.
@@ -901,7 +901,7 @@ for key, text in numbers.items():
 # ## Take-away
 #
 # Judge a protection by the best attack that knows it: PRECODE, the CVB and compression to a tenth looked safe only under attacks that did not ({doc}`08_breaking_the_bottleneck`). What was not broken here is noise that costs accuracy,
-# large batches, and a bottleneck together with another protection, each measured on one small network and none with a guarantee. Measured on one protocol, DP with $\sigma = 10^{-2}$ left {glue:text}`one-dp` % at no cost that shows, and the bottlenecks cost most. Where a promise is needed, take a small $\varepsilon$ at its price ({doc}`05_attacks_and_defenses`) or aggregate securely.
+# large batches, and a bottleneck together with another protection, each measured on one small network and none with a guarantee. Measured on one protocol, DP with $\sigma = 10^{-2}$ left {glue:text}`one-dp` % at no cost that shows, and the bottlenecks cost {glue:text}`one-lost-cvb` and {glue:text}`one-lost-precode` points. Where a promise is needed, take a small $\varepsilon$ at its price ({doc}`05_attacks_and_defenses`) or aggregate securely.
 #
 # ## Exercises
 #
