@@ -93,10 +93,7 @@ settings = parameters.check("09_what_stands", globals())
 from dataclasses import replace
 
 from gleak_lib.client_setup import parse
-from gleak_lib.experiments import (
-    CommunicationCostExperiment,
-    TrainingExperiment,
-)
+from gleak_lib.experiments import TrainingExperiment
 from gleak_lib.federated import Protocol
 
 setups = {parse(text).label: parse(text) for text in ["none", *protections]}
@@ -112,6 +109,10 @@ trainings = {
     for label, s in setups.items()
     for i in range(seeds)
 }
+
+# %% tags=["experiment"]
+from gleak_lib.experiments import CommunicationCostExperiment
+
 chosen = {"seed": seed, "victim_seed": victim_seed}
 sent = {
     k: CommunicationCostExperiment(trainings[k, 0], defense=s.defense, **chosen)
