@@ -945,8 +945,8 @@ No single reading gives the paper's picture, in which DP is at chance *and* slic
 lasted = wang.curves(results, longer, ["images", "protection", "victim"])
 lasted["training"] = lasted["images"] + ", " + lasted["protection"]
 spanned = lasted["images"].map({name: span[0] for name, span in spans.items()})
-lasted = lasted[spanned == spanned.max()]
-curves = tables.means(lasted, ["accuracy"], ["training", "round"])
+longest = lasted[spanned == spanned.max()]
+curves = tables.means(longest, ["accuracy"], ["training", "round"])
 figure = figures.levels(curves, **axes)
 alt = "Test accuracy over many rounds without a defense and with slices, compensated or not."
 glue("lasts", plots.picture(figure, alt), display=False)
