@@ -969,7 +969,7 @@ rounds_ = [c for c in table if c.startswith("round ")]
 tables.show(
     table,
     digits=dict.fromkeys(rounds_, 1),
-    caption=f"Test accuracy in percent, noise on Δθ, profile {profile} ({about_spans}); *late* with its 95 % interval over the seeds. Theirs: Table II A, 2,000 rounds.",
+    caption=f"Test accuracy in percent, noise on Δθ, profile {profile} ({about_spans}); “late” with its 95 % interval over the seeds. Theirs: Table II A, 2,000 rounds.",
 )
 
 # %% tags=["hide-input"]
