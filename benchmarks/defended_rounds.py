@@ -24,7 +24,6 @@ from torch.nn import functional as F
 
 from gleak_lib import models
 from gleak_lib.defenses import PLD, Compression, Defense, Gaussian, Laplace, SlicePerturbation
-from gleak_lib.experiments import intervals
 from gleak_lib.federated import Compensation, Protocol, method
 from gleak_lib.federated.data import Images
 from gleak_lib.federated.fedavg import ON_DEVICE, STREAMS
@@ -32,6 +31,7 @@ from gleak_lib.federated.local import by_place
 from gleak_lib.federated.partition import deal
 from gleak_lib.federated.randomness import streams
 from gleak_lib.federated.server import Federation
+from gleak_lib.metrics import intervals
 
 SLICES = SlicePerturbation(0.2, 1e-6, block=8)
 COMPENSATION = Compensation(SLICES.entry_variance)

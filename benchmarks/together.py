@@ -19,7 +19,7 @@ from common import Case, Figures, main, wait
 
 from gleak_lib import attacks, models
 from gleak_lib.attacks import ATTACKS
-from gleak_lib.experiments import intervals
+from gleak_lib.metrics import intervals
 from gleak_lib.types import Observation
 
 PLAN = {"lenet": (1,), "cnn": (1,), "mcmahan_cnn": (1, 2, 4), "resnet18": (1, 2)}  # images of a run

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 from gleak_lib.errors import ParameterError
-from gleak_lib.experiments import intervals
+from gleak_lib.metrics import intervals
 
 
 class Verdict(NamedTuple):

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from gleak_lib.experiments import intervals, paths
+from gleak_lib.experiments import paths
 from gleak_lib.extras import require
+from gleak_lib.metrics import intervals
 
 from gleak_book import paper
 from gleak_book.benchmark_rows import BENCHMARKS, Row, latest, read

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from gleak_lib import datasets, metrics
 from gleak_lib.errors import ParameterError
-from gleak_lib.experiments import Experiment, Results, intervals
+from gleak_lib.experiments import Experiment, Results
 from gleak_lib.extras import require
+from gleak_lib.metrics import intervals
 
 from gleak_book import paper
 from gleak_book.benchmark_rows import Row

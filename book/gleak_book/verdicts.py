@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy
 import pandas
-from gleak_lib.experiments import intervals
+from gleak_lib.metrics import intervals
 from scipy import stats
 
 from gleak_book.claims import verdict

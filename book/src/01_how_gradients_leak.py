@@ -71,7 +71,8 @@ examples: int = 8  # images in the figures, at most 8
 # %% tags=["hide-input"]
 from gleak_lib import plots
 from gleak_lib.chapters import open_store, parameters
-from gleak_lib.experiments import intervals, run, tables
+from gleak_lib.experiments import run, tables
+from gleak_lib.metrics import intervals
 from gleak_lib.plots.style import themed
 from IPython.display import Markdown, display
 from myst_nb import glue

@@ -76,7 +76,8 @@ import dataclasses
 from gleak_lib import plots
 from gleak_lib.chapters import open_store, parameters
 from gleak_lib.client_setup import ClientSetup
-from gleak_lib.experiments import intervals, run, tables
+from gleak_lib.experiments import run, tables
+from gleak_lib.metrics import intervals
 from IPython.display import Markdown
 from matplotlib import pyplot
 from myst_nb import glue

@@ -82,7 +82,8 @@ import pandas
 from gleak_lib import plots
 from gleak_lib.chapters import open_store, parameters
 from gleak_lib.client_setup import differences
-from gleak_lib.experiments import intervals, run, tables
+from gleak_lib.experiments import run, tables
+from gleak_lib.metrics import intervals
 from IPython.display import Markdown, display
 from myst_nb import glue
 

@@ -14,7 +14,7 @@
 # **Question.** Which protections still hide images from an attacker who knows them, and what do they cost?
 #
 # **Answer.** On fresh weights, of {glue:text}`standing-images` single images, {glue:text}`found-precode` % are found behind PRECODE, {glue:text}`found-cvb` % behind the CVB, {glue:text}`found-tenth` % under compression to a
-# tenth, and {glue:text}`standing-dp` % under DP with $\sigma = 10^{-2}$, which changes the accuracy by {glue:text}`standing-dp-gain` points (trained in batches of {glue:text}`local-batch`). Cost and leak on one protocol, batches of {glue:text}`alike-batch` after {glue:text}`alike-rounds`: DP with $\sigma = 10^{-2}$ leaves {glue:text}`one-dp` %, none {glue:text}`one-none` %, and the bottlenecks cost {glue:text}`one-lost-cvb` to {glue:text}`one-lost-precode` points.
+# tenth, and {glue:text}`standing-dp` % under DP with $\sigma = 10^{-2}$, which changes the accuracy by {glue:text}`standing-dp-gain` points (trained in batches of {glue:text}`local-batch`). Cost and leak on one protocol, batches of {glue:text}`alike-batch` after {glue:text}`alike-rounds`: {glue:text}`one-dp` % are found under DP with $\sigma = 10^{-2}$ and {glue:text}`one-none` % without protection, and the bottlenecks cost {glue:text}`one-lost-cvb` to {glue:text}`one-lost-precode` points.
 # Rely on noise and large batches; a bottleneck helps beside them, not instead. Measured on one small network: no guarantee.
 # ```
 #
@@ -72,7 +72,8 @@ from functools import partial
 import pandas
 from gleak_lib import plots
 from gleak_lib.chapters import open_store, parameters
-from gleak_lib.experiments import intervals, run, tables
+from gleak_lib.experiments import run, tables
+from gleak_lib.metrics import intervals
 from IPython.display import Markdown, display
 from myst_nb import glue
 
@@ -90,8 +91,6 @@ settings = parameters.check("09_what_stands", globals())
 # A protection is a line of text, parts joined by ` + `. Under each of them several models are trained, and the bytes of one shared gradient are counted:
 
 # %% tags=["experiment"]
-from dataclasses import replace
-
 from gleak_lib.client_setup import parse
 from gleak_lib.experiments import TrainingExperiment
 from gleak_lib.federated import Protocol
@@ -608,6 +607,8 @@ glue("tradeoff", plots.picture(figure, alt), display=False)
 # on the weights that this training ends with. So accuracy, ASR and SSIM of a row belong to the same models. The attackers try all that they tried above, on fresh and on trained weights:
 
 # %% tags=["experiment"]
+from dataclasses import replace
+
 batches = Protocol(rounds=alike_rounds, batch_size=alike_batch)
 wanted = ["none", *(parse(text).label for text in alike)]
 same = [label for label in setups if label in wanted]
@@ -636,6 +637,9 @@ experiments += [*one_protocol.values(), *one_attacked.values()]
 
 # %% tags=["hide-input"]
 results = run(experiments, open_store(profile))
+both_kinds = [*one_protocol.values(), *one_attacked.values()]
+measured = [results[experiment] for experiment in both_kinds]
+display(Markdown(tables.note(measured, profile)))
 on_one = results.frame(
     one_attacked, scaling=scaling, label=["protection", "method", "i"]
 )
@@ -714,7 +718,7 @@ glue("on-one", plots.picture(figure, alt), display=False)
 # In the published run:
 #
 # - **A small batch on trained weights hides much by itself.** Without a protection {glue:text}`one-none` % of the images are found, where fresh weights gave {glue:text}`range-small` % of those in batches of {glue:text}`batch-small`.
-# - **Noise at no cost that shows.** DP with $\sigma = 10^{-2}$ leaves {glue:text}`one-dp` % (SSIM {glue:text}`one-ssim-dp`) and changes the accuracy by {glue:text}`one-gain-dp` points. With $10^{-3}$ as many are found as without ({glue:text}`one-dp-weak` %); $10^{-1}$ hides no more than $10^{-2}$ does, for {glue:text}`one-gain-dp-strong` points. A lighter noise, of
+# - **Noise at no cost that shows.** DP with $\sigma = 10^{-2}$ leaves {glue:text}`one-dp` % (SSIM {glue:text}`one-ssim-dp`) and changes the accuracy by {glue:text}`one-gain-dp` points. With $10^{-3}$ as many are found as without ({glue:text}`one-dp-weak` %); With $10^{-1}$ none is found either, for {glue:text}`one-gain-dp-strong` points. A lighter noise, of
 #   deviation 0.01 without clipping, and compression to a tenth leave {glue:text}`one-gaussian` and {glue:text}`one-tenth` %, compression to a hundredth {glue:text}`one-hundredth` %, none at a cost that shows.
 # - **The bottlenecks cost much.** The CVB changes the accuracy by {glue:text}`one-gain-cvb` points and leaves {glue:text}`one-cvb` %; PRECODE by {glue:text}`one-gain-precode` points, and {glue:text}`one-precode` % are found behind it, more than without (the intervals overlap). The CVB with weak DP leaves {glue:text}`one-cvb-dp` % ({glue:text}`one-gain-cvb-dp` points).
 #

@@ -47,7 +47,8 @@ import numpy
 import pandas
 from gleak_lib import plots
 from gleak_lib.chapters import parameters
-from gleak_lib.experiments import intervals, tables
+from gleak_lib.experiments import tables
+from gleak_lib.metrics import intervals
 from gleak_lib.plots.style import themed
 from IPython.display import Markdown
 from myst_nb import glue

@@ -76,7 +76,8 @@ import numpy
 import pandas
 from gleak_lib import plots
 from gleak_lib.chapters import open_store, parameters
-from gleak_lib.experiments import intervals, run, tables
+from gleak_lib.experiments import run, tables
+from gleak_lib.metrics import intervals
 from IPython.display import Markdown, display
 from myst_nb import glue
 

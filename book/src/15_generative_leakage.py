@@ -80,7 +80,8 @@ examples: int = 4  # images in the figures, at most 8
 import pandas
 from gleak_lib import plots
 from gleak_lib.chapters import open_store, parameters
-from gleak_lib.experiments import intervals, run, tables
+from gleak_lib.experiments import run, tables
+from gleak_lib.metrics import intervals
 from IPython.display import Markdown
 from myst_nb import glue
 

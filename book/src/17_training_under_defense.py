@@ -57,7 +57,8 @@ import math
 import pandas
 from gleak_lib import plots
 from gleak_lib.chapters import open_store, parameters
-from gleak_lib.experiments import intervals, run, tables
+from gleak_lib.experiments import run, tables
+from gleak_lib.metrics import intervals
 from IPython.display import Markdown
 from myst_nb import glue
 

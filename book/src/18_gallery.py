@@ -47,7 +47,8 @@ scaling: str = "minmax"  # or none: images scored as they are
 # %% tags=["hide-input"]
 import pandas
 from gleak_lib.chapters import open_store, parameters
-from gleak_lib.experiments import intervals, run, tables
+from gleak_lib.experiments import run, tables
+from gleak_lib.metrics import intervals
 from IPython.display import Markdown
 from myst_nb import glue
 

@@ -14,7 +14,6 @@ from gleak_lib.experiments.specs.on_weights import WeightsExperiment
 from gleak_lib.experiments.specs.reidentification import ReidentificationExperiment, ranks
 from gleak_lib.experiments.specs.training import TrainingExperiment
 from gleak_lib.experiments.store import DamagedResultWarning, Result, Results, Status, Store, frame
-from gleak_lib.metrics import intervals
 
 __all__ = [
     "AttackExperiment",
@@ -36,7 +35,6 @@ __all__ = [
     "Work",
     "frame",
     "from_json",
-    "intervals",
     "ranks",
     "run",
     "storable",

@@ -13,9 +13,10 @@ from gleak_book.benchmark_rows import Row
 from gleak_lib.chapters import PROFILES, experiments, profiles
 from gleak_lib.datasets import load, victims
 from gleak_lib.errors import ParameterError
-from gleak_lib.experiments import AttackExperiment, TrainingExperiment, from_json, intervals
+from gleak_lib.experiments import AttackExperiment, TrainingExperiment, from_json
 from gleak_lib.experiments.encoding import encode
 from gleak_lib.federated import Compensation, WeightedMean
+from gleak_lib.metrics import intervals
 
 NAME = "13_slice_perturbation"
 
@@ -229,7 +230,7 @@ def test_levels_draws_a_line_for_each_kind():
     [
         (pd.DataFrame({"std": [1], "psnr": [1]}), "missing: line"),
         (pd.DataFrame({"std": [], "psnr": [], "line": []}), "missing: rows"),
-        (pd.DataFrame({"std": [0.0], "psnr": [1], "line": ["a"]}), "levels above 0, got 0: pass log=False"),
+        (pd.DataFrame({"std": [0.0], "psnr": [1], "line": ["a"]}), "levels above 0, got 0: pass log=0"),
     ],
 )
 def test_levels_refuses(frame, message):

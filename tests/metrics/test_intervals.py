@@ -7,7 +7,8 @@ import pytest
 from scipy import stats
 
 from gleak_lib.errors import ParameterError, UnknownNameError
-from gleak_lib.experiments import AttackExperiment, Result, TrainingExperiment, frame, intervals, tables
+from gleak_lib.experiments import AttackExperiment, Result, TrainingExperiment, frame, tables
+from gleak_lib.metrics import intervals
 
 
 def wilson(hits, trials, confidence=0.95):

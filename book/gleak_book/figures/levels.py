@@ -45,7 +45,7 @@ def levels(
     check_rows(frame, (level, *values, *filter(None, (by, panel))))
     named = isinstance(frame[level].iloc[0], str)
     if log and not named and not (frame[level] > 0).all():
-        raise ParameterError(f"A log axis takes levels above 0, got {frame[level].min():g}: pass log=False.")
+        raise ParameterError(f"A log axis takes levels above 0, got {frame[level].min():g}: pass log=0.")
     parts = [("", frame)] if panel is None else list(frame.groupby(panel, sort=False))
     panels = [(column, label, title, rows) for column, label in values.items() for title, rows in parts]
     with themed() as pyplot:

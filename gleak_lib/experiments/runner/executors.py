@@ -8,6 +8,7 @@ from concurrent.futures import Executor, Future
 from concurrent.futures import TimeoutError as Late
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from gleak_lib.errors import ParameterError, StoreError
 from gleak_lib.experiments.context import Context, version
@@ -16,7 +17,7 @@ from gleak_lib.experiments.runner.processes import Pool, share
 from gleak_lib.experiments.specs.base import Experiment
 from gleak_lib.extras import require
 
-ADDRESS = re.compile(r"((tcp|tls|wss?|ucxx?)://)?(\[[0-9a-fA-F:.]+\]|[\w.-]+):(\d{1,5})")
+PROTOCOLS = ("tcp", "tls", "ws", "wss", "ucx", "ucxx")
 PATIENCE = 20  # seconds to wait for a scheduler or an idle worker to answer
 
 
@@ -126,8 +127,12 @@ def check_address(address: str) -> None:
     Raises:
         ParameterError: If it is not of the form `tcp://host:port`, or of a protocol that dask does not speak.
     """
-    found = ADDRESS.fullmatch(address)
-    if found is None or not 0 < int(found[4]) < 2**16:
+    try:
+        parts = urlsplit(address if "://" in address else f"tcp://{address}")
+        whole = bool(parts.hostname and parts.port) and not parts.path and not re.search(r"\s|@", address)
+    except ValueError:  # a port that is none
+        parts, whole = None, False
+    if parts is None or not whole or parts.scheme not in PROTOCOLS:
         raise ParameterError(
             f"{address!r} is no address of a dask scheduler: 'dask scheduler' prints its own, for instance "
             "tcp://head:8786 or tls://head:8786."
