@@ -604,7 +604,7 @@ glue("tradeoff", plots.picture(figure, alt), display=False)
 # ## On one protocol
 #
 # What hides and what costs stand on two protocols so far. Here they stand on one, for a few protections: clients train in batches of {glue:text}`alike-batch` for {glue:text}`alike-rounds`, and the attackers see the gradient of such a batch
-# on the weights that this training ends with. So accuracy, ASR and SSIM of a row belong to the same models. The attackers try all that they tried above, on fresh and on trained weights:
+# on the weights that this training ends with. So accuracy, ASR and SSIM of a row belong to the same models. The trainings:
 
 # %% tags=["experiment"]
 from dataclasses import replace
@@ -617,6 +617,11 @@ one_protocol = {
     for label in same
     for i in range(seeds)
 }
+
+# %% [markdown]
+# The attackers try all that they tried above, on fresh and on trained weights:
+
+# %% tags=["experiment"]
 one_attacked = {
     (label, name, i): AttackExperiment(
         training,
@@ -718,7 +723,7 @@ glue("on-one", plots.picture(figure, alt), display=False)
 # In the published run:
 #
 # - **A small batch on trained weights hides much by itself.** Without a protection {glue:text}`one-none` % of the images are found, where fresh weights gave {glue:text}`range-small` % of those in batches of {glue:text}`batch-small`.
-# - **Noise at no cost that shows.** DP with $\sigma = 10^{-2}$ leaves {glue:text}`one-dp` % (SSIM {glue:text}`one-ssim-dp`) and changes the accuracy by {glue:text}`one-gain-dp` points. With $10^{-3}$ as many are found as without ({glue:text}`one-dp-weak` %); With $10^{-1}$ none is found either, for {glue:text}`one-gain-dp-strong` points. A lighter noise, of
+# - **Noise at no cost that shows.** DP with $\sigma = 10^{-2}$ leaves {glue:text}`one-dp` % (SSIM {glue:text}`one-ssim-dp`) and changes the accuracy by {glue:text}`one-gain-dp` points. With $10^{-3}$ as many are found as without ({glue:text}`one-dp-weak` %); with $10^{-1}$ none is found either, for {glue:text}`one-gain-dp-strong` points. A lighter noise, of
 #   deviation 0.01 without clipping, and compression to a tenth leave {glue:text}`one-gaussian` and {glue:text}`one-tenth` %, compression to a hundredth {glue:text}`one-hundredth` %, none at a cost that shows.
 # - **The bottlenecks cost much.** The CVB changes the accuracy by {glue:text}`one-gain-cvb` points and leaves {glue:text}`one-cvb` %; PRECODE by {glue:text}`one-gain-precode` points, and {glue:text}`one-precode` % are found behind it, more than without (the intervals overlap). The CVB with weak DP leaves {glue:text}`one-cvb-dp` % ({glue:text}`one-gain-cvb-dp` points).
 #
