@@ -14,8 +14,8 @@
 # **Question.** Which protections still hide images from an attacker who knows them, and what do they cost?
 #
 # **Answer.** On fresh weights, of {glue:text}`standing-images` single images, {glue:text}`found-precode` % are found behind PRECODE, {glue:text}`found-cvb` % behind the CVB, {glue:text}`found-tenth` % under compression to a
-# tenth, and {glue:text}`standing-dp` % under DP with $\sigma = 10^{-2}$, which changes the accuracy by {glue:text}`standing-dp-gain` points (trained in batches of {glue:text}`local-batch`). Cost and leak on one protocol, batches of {glue:text}`alike-batch` after {glue:text}`alike-rounds`: {glue:text}`one-dp` % are found under DP with $\sigma = 10^{-2}$ and {glue:text}`one-none` % without protection, and the bottlenecks cost {glue:text}`one-lost-cvb` to {glue:text}`one-lost-precode` points.
-# Rely on noise and large batches; a bottleneck helps beside them, not instead. Measured on one small network: no guarantee.
+# tenth, and {glue:text}`standing-dp` % under DP with $\sigma = 10^{-2}$, which changes the accuracy by {glue:text}`standing-dp-gain` points (trained in batches of {glue:text}`local-batch`). Cost and leak on one protocol, batches of {glue:text}`alike-batch` after {glue:text}`alike-rounds`: {glue:text}`one-dp` % are found under DP with $\sigma = 10^{-2}$ (SSIM {glue:text}`one-ssim-dp`) and {glue:text}`one-none` % without protection ({glue:text}`one-ssim-none`), and the bottlenecks cost {glue:text}`one-lost-cvb` to {glue:text}`one-lost-precode` points.
+# Rely on strong noise and large batches; a bottleneck may help beside them, not instead. Measured on one small network: no guarantee.
 # ```
 #
 # ```{glue:figure} seen
@@ -36,7 +36,7 @@
 # One small network and {glue:text}`about-set`; {glue:text}`standing-images` images on {glue:text}`about-models` models and {glue:text}`about-steps` steps per attack. **Most tables measure privacy and accuracy on two protocols.** Their attacks see the gradient of *one* image, protected as such (batches aside);
 # the accuracies are of {glue:text}`about-rounds` rounds of training with batches of {glue:text}`local-batch` images, and so are ε and the seconds. DP is the plainest case: a single image's gradient carries the noise of a whole step, of which an image in such a batch carries a share. The rows {glue:text}`batch-rows` were not trained as such: their accuracy is that of no protection.
 # The deviation of the Laplace noise is {glue:text}`laplace-deviation`, {glue:text}`laplace-times` times that of the Gaussian noise. The best attack was chosen on the images that it is scored on. Updates of several local steps, secure aggregation and larger networks were not measured.
-# {numref}`fig-standing-one` and its table measure both on one, for ten protections, in small batches after a short training. Read the advice as what these attacks suggest, not as a ranking.
+# {numref}`fig-standing-one` and its table measure both on one, for no protection and nine, in small batches after a short training. Read the advice as what these attacks suggest, not as a ranking.
 # ```
 
 # %% tags=["parameters", "hide-cell"]
@@ -88,7 +88,7 @@ settings = parameters.check("09_what_stands", globals())
 # numbers against {glue:text}`many-entries` parameters); the gradient averaged over {glue:text}`draws` draws before it is shared; and combinations. *Batches*: several images
 # in an update, as clients train anyway.
 #
-# A protection is a line of text, parts joined by ` + `. Under each of them several models are trained, and the bytes of one shared gradient are counted:
+# A protection is a line of text, parts joined by ` + `. Under most of them several models are trained (batches change the attack only, and one training was too slow), and the bytes of one shared gradient are counted:
 
 # %% tags=["experiment"]
 from gleak_lib.client_setup import parse
@@ -323,7 +323,7 @@ bars = [
 figure = plots.intervals(
     pandas.concat(bars), xlabel="ASR %, with 95 % intervals"
 )
-alt = "One line per protection with two points and their intervals, under IG or Ignore and under the best attack. They lie together without protection, for clipping and pruning at 100, for strong noise at 0; they lie far apart for PRECODE, the CVB and compression to a tenth."
+alt = "One line per protection with two points and their intervals, under IG or Ignore and under the best attack. They lie together without protection, for clipping and pruning at 100, for strong noise at 0; they lie far apart for PRECODE, the CVB as published and compression to a tenth."
 glue("found", plots.picture(figure, alt), display=False)
 
 # %% [markdown]
@@ -352,14 +352,14 @@ Markdown(
 #
 # - **Next to nothing** is hidden by clipping (the cosine does not see lengths), by pruning the smallest fifth, by {glue:text}`bits` bits, or by Soteria, whose layer the attacker
 #   leaves out: {glue:text}`range-nothing` % are found.
-# - **Weak noise** hides a part. Under Gaussian noise of deviation 0.01, {glue:text}`found-gaussian` % are found; under DP with $\sigma = 10^{-3}$, {glue:text}`found-dp-weak` %, so that it hides {glue:text}`hidden-dp-weak` %, on fresh weights and at hardly any cost in accuracy. (On weights after {glue:text}`about-rounds` rounds it hides next to nothing, see below.) Compression to a tenth
+# - **Weak noise** hides a part. Under Gaussian noise of deviation 0.01, {glue:text}`found-gaussian` % are found; under DP with $\sigma = 10^{-3}$, {glue:text}`found-dp-weak` %, so that it hides {glue:text}`hidden-dp-weak` % on fresh weights, and changes the accuracy by {glue:text}`standing-dp-weak-gain` points in a training with batches of {glue:text}`local-batch`. (On weights after {glue:text}`about-rounds` rounds it hides next to nothing, see below.) Compression to a tenth
 #   goes from {glue:text}`published-tenth` to {glue:text}`found-tenth` % once the attacker looks only at the entries that were sent.
-# - **Of the bottleneck candidates** three fail: the floor under $\sigma$ (at 4 it still hides {glue:text}`hidden-floor-4` %), the average over {glue:text}`draws` draws, as soon as all of them are searched for, and the CVB as published.
-#   One was not broken: with more numbers of noise than of gradient {glue:text}`found-many` % were found. Its accuracy is not known: a round of
-#   that training takes minutes here.
-# - **What was not broken** by anything tried: DP from $\sigma = 10^{-2}$ on, Laplace noise (with a deviation of {glue:text}`laplace-deviation`, {glue:text}`laplace-times` times that of the Gaussian noise above), compression to a hundredth; {glue:text}`batch-large` images in a batch but for
-#   {glue:text}`found-large` %; and the CVB *together with* something else. Batches of {glue:text}`batch-small`, weak DP, compression to a tenth: each leaves {glue:text}`range-alone` % by itself, or {glue:text}`found-cvb` % behind the
-#   CVB alone, and together {glue:text}`range-together` %.
+# - **Of the bottleneck candidates** three fail on fresh weights: the floor under $\sigma$ (at 4 it still hides {glue:text}`hidden-floor-4` %), the average over {glue:text}`draws` draws, as soon as all of them are searched for, and the CVB as published.
+#   One was not broken: with more numbers of noise than of gradient {glue:text}`found-many` % were found. Its accuracy is not known: that training
+#   was too slow here.
+# - **What was not broken** by anything tried: DP from $\sigma = 10^{-2}$ on, Laplace noise (with a deviation of {glue:text}`laplace-deviation`, {glue:text}`laplace-times` times that of the Gaussian noise above), compression to a hundredth.
+# - **Nearly nothing** was found in batches of {glue:text}`batch-large` ({glue:text}`found-large` %), and behind the CVB together with batches of {glue:text}`batch-small`, weak DP or compression to a tenth: alone these leave {glue:text}`range-alone` % and the CVB {glue:text}`found-cvb` %; together {glue:text}`range-together` %.
+#   The CVB together with the average over draws is no such case, see above.
 #
 # "Not broken" means here that none of {glue:text}`tried` attacks of {glue:text}`about-steps` steps found one of {glue:text}`standing-images` images, with intervals that reach up to {glue:text}`high-dp` %. The best attack was chosen on the same images that it is scored on, which favors it a little; and
 # images of one batch are counted as if they were independent. Of batches of {glue:text}`batch-small`, IG finds a little more ({glue:text}`published-small` %) than the attack with the highest mean SSIM ({glue:text}`found-small` %).
@@ -396,9 +396,9 @@ Markdown(
 )
 
 # %% [markdown]
-# In the published run no attack is best everywhere, and nearly every one that was made for a protection wins there (the one for entries sent does not on pruning). An attacker who cannot try them out beforehand, and believes the nearest gradient, loses in several
-# cases, under weak noise and compression most, but also with a batch of {glue:text}`batch-small`, behind PRECODE and with $\sigma \ge 4$. Under noise and compression this may be because the weakest prior comes nearest, which fits the disturbance and not the image. Where a search for the noise is the best attack,
-# behind the CVB as published, with $\sigma \ge 1$ and with averaged noise, the choice costs nothing.
+# In the published run no attack is best everywhere, and nearly every one that was made for a protection wins there (not the one for entries sent on pruning, nor `joint, smoother` under DP with $\sigma = 10^{-1}$). An attacker who cannot try them out beforehand, and believes the nearest gradient, loses in several
+# cases, under Gaussian noise and compression to a tenth most, but also under weak DP, with a batch of {glue:text}`batch-small`, behind PRECODE and with a floor of 4 under the bottleneck's $\sigma$. Under noise and compression this may be because the weakest prior comes nearest, which fits the disturbance and not the image. Where `joint` or the search for all draws
+# is the best attack, behind the CVB as published, with a floor of 1 and with averaged noise, the choice costs nothing.
 #
 # What the best attack finds, under the protections of the first table that act on single images:
 
@@ -457,9 +457,9 @@ tables.show(
 )
 
 # %% [markdown]
-# In the published run the order changes on weights that have seen {glue:text}`about-rounds` rounds, and for weak DP it collapses: $\sigma = 10^{-3}$ leaves {glue:text}`trained-dp-weak` % (with the same noise and clipping; perhaps because the gradients of trained weights are
+# In the published run the order changes on weights that have seen {glue:text}`about-rounds` rounds, and the protection by weak DP collapses: $\sigma = 10^{-3}$ leaves {glue:text}`trained-dp-weak` % (with the same noise and clipping; perhaps because the gradients of trained weights are
 # longer, which is not measured here). From $10^{-2}$ on DP is not broken. Compression to a tenth is as open as before ({glue:text}`trained-tenth` %), to a hundredth it is not broken. Behind PRECODE {glue:text}`trained-precode` % are found, behind the CVB {glue:text}`trained-cvb` %, the latter with
-# noise that is drawn anew. The CVB with weak DP leaves {glue:text}`trained-cvb-dp` %, less than either alone. With $\sigma$ held at 1 by the exact KL
+# noise that is drawn anew. The CVB with weak DP leaves {glue:text}`trained-cvb-dp` %, less than weak DP alone; the interval overlaps that of the CVB alone. With $\sigma$ held at 1 by the exact KL
 # term and the floor {glue:text}`trained-floor-1` % are found, where fresh weights gave {glue:text}`found-floor-1` %; the next section says at what price.
 #
 # ## What it costs
@@ -598,7 +598,7 @@ glue("tradeoff", plots.picture(figure, alt), display=False)
 # ```
 #
 # The upper panel of {numref}`fig-standing-tradeoff` is the picture of {doc}`the fifth chapter <05_attacks_and_defenses>`, the lower one what adaptive attackers make of it: in the published run PRECODE, the CVB and the average over draws have moved up past the threshold,
-# and compression to a tenth with them. What stays low at little cost in accuracy is DP at $10^{-2}$ (SSIM {glue:text}`ssim-dp`) and, with the reservation about batches, {glue:text}`batch-large` images in a batch ({glue:text}`ssim-large`); a batch of {glue:text}`batch-small` is at {glue:text}`ssim-small`, above the threshold. The combinations stay low ({glue:text}`range-ssim-together`) at the cost of the CVB or more.
+# and compression to a tenth with them. What stays low at little cost in accuracy is DP at $10^{-2}$ (SSIM {glue:text}`ssim-dp`) and, with the reservation about batches, {glue:text}`batch-large` images in a batch ({glue:text}`ssim-large`); a batch of {glue:text}`batch-small` is at {glue:text}`ssim-small`, above the threshold. The combinations with batches, weak DP or compression stay low ({glue:text}`range-ssim-together`) at the cost of the CVB or more.
 
 # %% [markdown]
 # ## On one protocol
@@ -697,7 +697,7 @@ tables.show(
         "ssim": "SSIM, best attack",
     },
     digits={"accuracy": 1},
-    caption=f"Cost and leak on one protocol: {about['one']}. In brackets 95 % intervals, of points over the models, of ASR over the images. Chosen on other images: for each model, the attack with the highest mean SSIM on the others'.",
+    caption=f"Cost and leak on one protocol: {about['one']}. In brackets 95 % intervals, of points over the models, of ASR over the images, as if these were independent: they come in {len(on_one) // len(one_attacked) * seeds // alike_batch} batches, and images of one batch are found or missed together, so the intervals of ASR are too narrow. Chosen on other images: for each model, the attack with the highest mean SSIM on the others'.",
 )
 
 # %% tags=["hide-input"]
@@ -710,39 +710,39 @@ figure = plots.tradeoff(
     threshold=0.5,
     linear=None,
 )
-alt = "One point per protection. PRECODE and the CVB lie far to the left, PRECODE highest of all; DP at 0.001 and 0.01 lie to the right of no protection, the second near 0.1; compression lies near no protection and lower."
+alt = "One point per protection. PRECODE, DP at 0.1 and the CVB lie far to the left. PRECODE and DP at 0.001 are highest, near 0.4; DP at 0.01, near 0.1, and Gaussian noise, near 0.3, lie to the right of no protection; compression lies near no protection and lower."
 glue("on-one", plots.picture(figure, alt), display=False)
 
 # %% [markdown]
 # ```{glue:figure} on-one
 # :name: fig-standing-one
 #
-# Mean SSIM under the best attack over what the accuracy gains against no protection, on one protocol; lower and further right is better, the dotted line marks a success. {glue:text}`about-one`.
+# Mean SSIM under the best attack over what the accuracy gains against no protection, on one protocol; lower and further right is better, the dotted line marks a success. Points are means over the models; their intervals, up to {glue:text}`one-widest` points to each side, stand in the table. {glue:text}`about-one`.
 # ```
 #
 # In the published run:
 #
-# - **A small batch on trained weights hides much by itself.** Without a protection {glue:text}`one-none` % of the images are found, where fresh weights gave {glue:text}`range-small` % of those in batches of {glue:text}`batch-small`.
-# - **Noise at no cost that shows.** DP with $\sigma = 10^{-2}$ leaves {glue:text}`one-dp` % (SSIM {glue:text}`one-ssim-dp`) and changes the accuracy by {glue:text}`one-gain-dp` points. With $10^{-3}$ as many are found as without ({glue:text}`one-dp-weak` %); with $10^{-1}$ none is found either, for {glue:text}`one-gain-dp-strong` points. A lighter noise, of
-#   deviation 0.01 without clipping, and compression to a tenth leave {glue:text}`one-gaussian` and {glue:text}`one-tenth` %, compression to a hundredth {glue:text}`one-hundredth` %, none at a cost that shows.
-# - **The bottlenecks cost much.** The CVB changes the accuracy by {glue:text}`one-gain-cvb` points and leaves {glue:text}`one-cvb` %; PRECODE by {glue:text}`one-gain-precode` points, and {glue:text}`one-precode` % are found behind it, more than without (the intervals overlap). The CVB with weak DP leaves {glue:text}`one-cvb-dp` % ({glue:text}`one-gain-cvb-dp` points).
+# - **A small batch after {glue:text}`alike-rounds` hides much by itself.** Without a protection {glue:text}`one-none` % of the images are found, where fresh weights gave {glue:text}`range-small` % of those in batches of {glue:text}`batch-small`.
+# - **DP with $\sigma = 10^{-2}$ hides more, at no cost that three models show**: {glue:text}`one-dp` % are found (SSIM {glue:text}`one-ssim-dp`, without protection {glue:text}`one-ssim-none`), and the accuracy changes by {glue:text}`one-gain-dp` points. With $10^{-3}$ about as many are found as without ({glue:text}`one-dp-weak` %). With $10^{-1}$ none is found either, but the accuracy changes by
+#   {glue:text}`one-gain-dp-strong` points. Gaussian noise of deviation 0.01, between the two weaker DPs in strength, and compression to a tenth leave {glue:text}`one-gaussian` and {glue:text}`one-tenth` %, which their intervals do not tell apart from no protection; compression to a hundredth {glue:text}`one-hundredth` %. The intervals of what these cost contain 0.
+# - **The bottlenecks cost much.** The CVB changes the accuracy by {glue:text}`one-gain-cvb` points and leaves {glue:text}`one-cvb` %; PRECODE by {glue:text}`one-gain-precode` points, and leaves {glue:text}`one-precode` %: neither share is told apart from that without protection. The CVB with weak DP leaves {glue:text}`one-cvb-dp` %; its cost ({glue:text}`one-gain-cvb-dp` points) is not told apart from none.
 #
-# Three models tell only large differences of accuracy apart: the intervals are some ten points wide to each side. That they reach above 0 for noise may be chance, or the noise steadies a training in such small batches. An attack chosen on the other models' images finds as many in every row, so that
+# Three models tell only large differences of accuracy apart: the intervals are {glue:text}`one-narrowest` to {glue:text}`one-widest` points wide to each side, so that a cost of several points may hide in them. That the means lie above 0 for the weaker noises may be chance, or noise steadies a training in such small batches. An attack chosen on the other models' images finds as many in every row, so that
 # the column "best attack" flatters nobody here. After {glue:text}`alike-rounds` the accuracies are those of the beginning of a training.
 #
 # ## What to use, and what not to rely on
 #
 # For practitioners, as far as these attacks and this small network go:
 #
-# **Use** batches of many images, and average before sending: with {glue:text}`batch-large` images in an update {glue:text}`found-large` % were found, with {glue:text}`batch-small` {glue:text}`range-small` %. Updates of whole
+# **Use** batches of many images, and average before sending: with {glue:text}`batch-large` images in an update {glue:text}`found-large` % were found, with {glue:text}`batch-small` {glue:text}`range-small` % (fresh weights; batches of {glue:text}`batch-large` were not attacked on trained ones). Updates of whole
 # rounds instead of gradients of steps may help, too; that was not measured here, and there are attacks on them {cite:p}`dimitrov2022fedavg`. Add DP noise: here $\sigma = 10^{-2}$ at $C = 20$ was the least that no attack broke, on single images. Calibrate it on your own network by attacks on your own images (`gleak run
 # 09_what_stands -p dataset …`), fresh *and* trained. And if privacy is a promise to somebody, take the noise that gives a small $\varepsilon$, pay for it in accuracy, or aggregate
 # securely so that the server never sees a single update. That is cryptography, outside of this book.
 #
-# **Do not rely on** PRECODE or the CVB as the only protection: what they hide, they hide from attacks that do not search. Nor on clipping, pruning, quantization, Soteria, compression to a tenth
-# or DP that costs next to nothing: at $10^{-3}$ it hid {glue:text}`hidden-dp-weak` % of the images on fresh weights, and {glue:text}`hidden-trained-dp-weak` % {glue:text}`about-rounds` rounds later.
+# **Do not rely on** PRECODE or the CVB as the only protection: on fresh weights an attack that searches for the noise finds {glue:text}`found-precode` and {glue:text}`found-cvb` %, and after {glue:text}`about-rounds` rounds the best attack finds {glue:text}`trained-precode` and {glue:text}`trained-cvb` %. Nor on clipping, pruning, quantization, Soteria, compression to a tenth
+# or DP with $\sigma = 10^{-3}$: under that {glue:text}`found-dp-weak` % are found on fresh weights, and {glue:text}`trained-dp-weak` % {glue:text}`about-rounds` rounds later, where {glue:text}`trained-none` % are found without a protection.
 #
-# **A bottleneck can be one layer of several.** With weak DP or in small batches the CVB left less than either part alone. That is a measurement, not a guarantee, and the next attack may
+# **A bottleneck may be one layer of several.** On fresh weights the CVB with weak DP or in small batches left less than either part alone; in the two tables on trained weights the intervals do not tell the combination and the CVB alone apart. That is a measurement, not a guarantee, and the next attack may
 # take it away, as `joint` took away the last one.
 
 
@@ -844,6 +844,9 @@ on_one_too = {
     "hundredth": "compression p=0.99",
 }
 one["lost"] = -one["gain"]
+apart = paid.drop(index="none").to_numpy()
+spans = [intervals.mean(row) for row in apart if len(row) > 1]
+halves = [f"{(high - low) / 2:.0f}" for low, high in spans]
 numbers |= {
     "local-batch": f"{local_batch}",
     "batch-small": f"{sizes[0]}",
@@ -883,6 +886,11 @@ numbers |= {
         for name, label in (names | on_one_too).items()
     },
     "one-ssim-dp": tables.quote(one, "ssim", 2, protection=dp),
+    "one-ssim-none": tables.quote(one, "ssim", 2, protection="none"),
+    "one-narrowest": min(halves, key=int, default="–"),
+    "one-widest": max(halves, key=int, default="–"),
+    "trained-none": tables.quote(after, "asr", 0, protection="none"),
+    "standing-dp-weak-gain": gain(protection=names["dp-weak"]),
     "one-lost-cvb": tables.quote(one, "lost", 0, protection=cvb),
     "one-lost-precode": tables.quote(
         one, "lost", 0, protection=names["precode"]
@@ -898,7 +906,7 @@ for key, text in numbers.items():
 # %% [markdown]
 # ## Limits
 #
-# - Privacy is measured on gradients of single images, on two batch sizes, after none and after {glue:text}`about-rounds` rounds; accuracy and time are of training in batches of {glue:text}`local-batch`. Only the table "on one protocol" says what one and the same protocol both hides and costs, in one batch size, early in a training.
+# - Privacy is measured on single images on fresh weights and after {glue:text}`about-rounds` rounds, on batches of {glue:text}`batch-small` and {glue:text}`batch-large` on fresh weights, and on batches of {glue:text}`alike-batch` after {glue:text}`alike-rounds`; accuracy and time are of training in batches of {glue:text}`local-batch`. Only the table "on one protocol" says what one and the same protocol both hides and costs, in one batch size, early in a training.
 # - Costs are those of this training, of {glue:text}`about-rounds` rounds. Accuracies after hundreds of rounds were not measured.
 # - Batches above {glue:text}`batch-large`, networks larger than the CNN, attacks with a learned image prior or with thousands of
 #   steps were not tried. Stronger attacks can only move a line up; larger batches, larger networks and longer trainings may move lines down as well.
@@ -910,8 +918,8 @@ for key, text in numbers.items():
 #
 # ## Take-away
 #
-# Judge a protection by the best attack that knows it: PRECODE, the CVB and compression to a tenth looked safe only under attacks that did not ({doc}`08_breaking_the_bottleneck`). What was not broken here is noise that costs accuracy,
-# large batches, and a bottleneck together with another protection, each measured on one small network and none with a guarantee. Measured on one protocol, DP with $\sigma = 10^{-2}$ left {glue:text}`one-dp` % at no cost that shows, and the bottlenecks cost {glue:text}`one-lost-cvb` and {glue:text}`one-lost-precode` points. Where a promise is needed, take a small $\varepsilon$ at its price ({doc}`05_attacks_and_defenses`) or aggregate securely.
+# Judge a protection by the best attack that knows it: PRECODE, the CVB and compression to a tenth looked safer under attacks that did not ({doc}`08_breaking_the_bottleneck`). Least was found behind DP from $\sigma = 10^{-2}$ on, behind compression to a hundredth, in batches of {glue:text}`batch-large` ({glue:text}`found-large` %, on fresh weights only), and behind the CVB together with batches, weak DP or compression
+# ({glue:text}`range-together` % on fresh weights; with weak DP {glue:text}`trained-cvb-dp` % after {glue:text}`about-rounds` rounds), each measured on one small network and none with a guarantee. Measured on one protocol, DP with $\sigma = 10^{-2}$ left {glue:text}`one-dp` %, and the accuracy changed by {glue:text}`one-gain-dp` points; without a protection {glue:text}`one-none` % were found, and the bottlenecks cost {glue:text}`one-lost-cvb` and {glue:text}`one-lost-precode` points. Where a promise is needed, take a small $\varepsilon$ at its price ({doc}`05_attacks_and_defenses`) or aggregate securely.
 #
 # ## Exercises
 #
@@ -919,8 +927,8 @@ for key, text in numbers.items():
 #
 # ```{admonition} Solution
 # :class: dropdown
-# Too weak a prior leaves the speckle. The two stronger ones find about equally much, and the strongest blurs. The distances differ by a few percent, with the smallest at 0.03: a dummy that fits the
-# noise as well has a small distance, too. So the distance alone would not have led the attacker away from a prior that is too weak, and images of one's own do.
+# Too weak a prior leaves the speckle. The two stronger ones find about equally much, and the strongest blurs. The distances differ by a few percent only, too little to choose by: a dummy that fits the
+# noise as well has a small distance, too. Attacks on images of one's own tell more.
 # ```
 #
 # **2.** Put a protection of your own into the comparison: a line of text with bottlenecks, defenses of the registry with their options, and batches.
