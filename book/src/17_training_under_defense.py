@@ -14,8 +14,8 @@
 # **Question.** What does each defense do to the training itself: how fast does it learn, how far does it get, and what does a round cost?
 #
 # **Answer.** After {glue:text}`rounds-first` rounds on {glue:text}`set-first` the MLP is at {glue:text}`mlp-none` %, the LeNet at {glue:text}`lenet-none` %. PRECODE changes that by {glue:text}`mlp-precode` and {glue:text}`lenet-precode` points (mean and range of the seeds), noise of 0.01 in the
-# gradient by {glue:text}`mlp-gaussian` and {glue:text}`lenet-gaussian`, compression to a hundredth by {glue:text}`mlp-hundredth` and {glue:text}`lenet-hundredth`. On the easier {glue:text}`set-last` no defense costs more than {glue:text}`worst-last` points
-# {glue:text}`lenet-stuck`.
+# gradient by {glue:text}`mlp-gaussian` and {glue:text}`lenet-gaussian`, compression to a hundredth by {glue:text}`mlp-hundredth` and {glue:text}`lenet-hundredth`. On the easier {glue:text}`set-last` no defense costs more than {glue:text}`worst-last` points on average
+# {glue:text}`lenet-stuck`. PRECODE makes a round of the MLP {glue:text}`mlp-growth` times and one of the LeNet {glue:text}`lenet-growth` times as many bytes.
 # ```
 #
 # ```{glue:figure} curves-first
@@ -147,8 +147,8 @@ for label, one in changes.items():
     print(f"{label:20} cosine {cosine:5.2f}, length x {length:5.2f}")
 
 # %% [markdown]
-# Compression keeps most of the direction, since few entries carry most of the length. Noise of a fixed strength turns the gradient the further, the more parameters there are to carry it: its length grows with the square root of their number, and
-# that of the gradient does not. Clipping changes the length alone, and that only above its bound; Adam, which the clients train with, divides each entry by its own size, so that a
+# Compression to a tenth keeps most of the direction, since few entries carry most of the length; to a hundredth it keeps about half. Noise of a fixed strength turns the gradient the further, the more parameters there are to carry it: its length grows with the square root of their number, and
+# that of the gradient does not. Clipping changes the length alone, and that only above its bound, which is not reached here; Adam, which the clients train with, divides each entry by its own size, so that a
 # shorter gradient makes the same step.
 #
 # ## Accuracy over rounds
@@ -474,7 +474,7 @@ for key, text in numbers.items():
 # A training ends early when the validation loss has not improved for 40 rounds, the protocol's rule; captions say whether any did.
 #
 # Two things are to be seen on {glue:text}`set-first`. The source's conclusion, that PRECODE trains like no defense, is not that of the first rounds: PRECODE costs about what noise of 0.01 costs. And compression costs the LeNet more than the MLP, which has
-# far more entries to choose from, while noise of one strength costs both about the same, although it turns the gradient of the larger network further. So what a defense does to one gradient, as in the step by hand, does not tell what it does to a training.
+# far more entries to choose from (on {glue:text}`set-middle`, where little is learned, it does not), while noise of one strength costs both about the same, although it should turn the gradient of the larger network further, which was not measured for these. So what a defense does to one gradient, as in the step by hand, does not tell what it does to a training.
 # In the published run on {glue:text}`set-middle`, where the MLP is at {glue:text}`middle-none` % after {glue:text}`rounds-middle` rounds, noise costs it {glue:text}`middle-gaussian` points, and PRECODE {glue:text}`middle-precode`. On {glue:text}`set-last`, trained for longer, the MLP reaches its goal later under noise, and ends {glue:text}`last-gaussian` points from no defense.
 #
 # ## Limits
@@ -487,7 +487,7 @@ for key, text in numbers.items():
 #
 # ## Take-away
 #
-# What a defense costs in training is a matter of the task and the network, not of the defense alone: on {glue:text}`set-last`, the longest training, no defense costs more than {glue:text}`worst-last` points {glue:text}`lenet-stuck`. Short trainings tell apart defenses that slow the start from those
+# What a defense costs in training is a matter of the task and the network, not of the defense alone: on {glue:text}`set-last`, the longest training, no defense costs more than {glue:text}`worst-last` points on average {glue:text}`lenet-stuck`. Short trainings tell apart defenses that slow the start from those
 # that do not, and nothing about the end. An accuracy alone recommends no defense; beside it belongs what the best attack finds ({doc}`09_what_stands`).
 #
 # ## Exercises
