@@ -297,7 +297,7 @@ tables.show(
 # those of training, of the fastest seed, on one thread of a machine that computed other things meanwhile: only their order of magnitude says something.
 #
 # Bytes and seconds do not follow the accuracy. With PRECODE's two linear layers the MLP sends {glue:text}`mlp-growth` times as many bytes, the small LeNet {glue:text}`lenet-growth` times as many. And DP-SGD needs the gradient of each image
-# alone. In the published run those of {glue:text}`set-first` were written out, and a step of the MLP took tens of times as long as without defense ({glue:text}`dp-first` times); on {glue:text}`set-middle` and {glue:text}`set-last`, computed later, they were
+# alone. In the published run those of {glue:text}`set-first` were written out, and a round of the MLP took tens of times as long as without defense ({glue:text}`dp-first` times); on {glue:text}`set-middle` and {glue:text}`set-last`, computed later, they were
 # kept in factors, as now, and on {glue:text}`set-middle` it took {glue:text}`dp-middle` times as long. Its $\varepsilon$ after these rounds is {glue:text}`epsilon`: noise of this strength is no promise of privacy.
 #
 # ```{glue:figure} curves-middle
