@@ -568,8 +568,9 @@ points["family"] = [
 ]
 familiar = points["family"].isin(kinds.values())
 points["setting"] = points["protection"].mask(familiar, [w[2] for w in words])
+points["family"] = points["family"].astype("category")
 points["joined"] = points["family"].isin(["DP", "compression", "batches"])
-for family, rows in points.groupby("family"):
+for family, rows in points.groupby("family", observed=True):
     if len(rows) > 1:
         separator = " + " if family == "combined" else ", "
         named = differences(rows["setting"], separator)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 MARKERS = ("X", "o", "s", "D", "^", "v")
 LEGEND = 5  # entries in a line
+FEW = 3  # settings of a family that are all named
 COLORS = (*PALETTE, "#777777")
 COLUMNS = ("row", "column", "family", "setting", "x", "y")
 
@@ -27,12 +28,13 @@ def tradeoff(
     threshold: float | None = None,
     linear: float | None = None,
 ) -> "Figure":
-    """Draw a grid of panels, with a line a family of settings; its first and last setting are named.
+    """Draw a grid of panels, with a line a family of settings; of long families the ends are named only.
 
     Args:
         frame: columns row and column (the panel), family, setting (text, maybe empty), x and y; NaN where
-            there is none. A column `joined` may say False where a family's settings are no scale: it has
-            points without a line, and each is named.
+            there is none. Where family is a categorical column, its categories keep their colors and markers
+            whichever of them a figure has. A column `joined` may say False where a family's settings are no
+            scale: it has points without a line, and each is named.
         xlabel, ylabel: the quantities.
         threshold: a value of y to mark by a dotted line.
         linear: width of the linear part of a logarithmic x axis with both signs; None draws a linear axis.
@@ -42,7 +44,10 @@ def tradeoff(
         MissingDependencyError: matplotlib or seaborn is not installed.
     """
     check_rows(frame, COLUMNS)
-    rows, columns, families = (list(dict.fromkeys(frame[name])) for name in ("row", "column", "family"))
+    rows, columns = (list(dict.fromkeys(frame[name])) for name in ("row", "column"))
+    family = frame["family"]
+    known = family.cat.categories if hasattr(family, "cat") else family
+    families = {name: place for place, name in enumerate(dict.fromkeys(known)) if (family == name).any()}
     named = []
     with themed() as pyplot:
         size = (WIDTH, 0.8 + 2.9 * len(rows))
@@ -73,10 +78,10 @@ def tradeoff(
         return figure
 
 
-def _draw(axes: "Axes", panel: "DataFrame", families: "list[str]") -> "list[Annotation]":
+def _draw(axes: "Axes", panel: "DataFrame", families: "dict[str, int]") -> "list[Annotation]":
     """Draw the points of all families, and return their names, which have no place yet."""
     named = []
-    for number, family in enumerate(families):
+    for family, number in families.items():
         points = panel[panel["family"] == family]
         joined = "joined" not in points or bool(points["joined"].all())
         color = COLORS[number % len(COLORS)]
@@ -88,7 +93,7 @@ def _draw(axes: "Axes", panel: "DataFrame", families: "list[str]") -> "list[Anno
             linestyle="-" if joined else "",
             label=family,
         )
-        shown = points.iloc[[0, -1]] if joined and len(points) else points
+        shown = points.iloc[[0, -1]] if joined and len(points) > FEW else points
         for text, x, y in dict.fromkeys(zip(shown["setting"], shown["x"], shown["y"], strict=True)):
             if text:
                 named.append(names.add(axes, text, (x, y), color))

@@ -138,6 +138,24 @@ def test_families_that_are_no_scale_have_no_line_and_every_point_a_name():
     assert texts == ["setting 0", "setting 9", *(f"setting {i}" for i in range(10, 20))]
 
 
+@pytest.mark.parametrize(("count", "texts"), [(3, 3), (4, 2)])
+def test_a_short_scale_is_named_whole(count, texts):
+    assert len(plots.tradeoff(cloud(True)[:count], xlabel="", ylabel="").axes[0].texts) == texts
+
+
+def test_categories_keep_their_colors_where_one_is_missing():
+    kinds = pd.Categorical(["b"] * 10 + ["c"] * 10, categories=["a", "b", "c"])
+    three = pd.Categorical(["a"] * 5 + ["b"] * 5 + ["c"] * 10, categories=["a", "b", "c"])
+    looks = []
+    for families in (kinds, three):
+        figure = plots.tradeoff(cloud(False).assign(family=families), xlabel="", ylabel="")
+        looks.append(
+            {line.get_label(): (line.get_color(), line.get_marker()) for line in figure.axes[0].lines}
+        )
+    assert list(looks[0]) == ["b", "c"] and list(looks[1]) == ["a", "b", "c"]
+    assert all(looks[1][name] == look for name, look in looks[0].items())
+
+
 def test_names_cover_neither_each_other_nor_points_nor_run_out_of_the_panel():
     figure = plots.tradeoff(cloud(False), xlabel="", ylabel="")
     boxes = boxes_of(figure)
