@@ -2,7 +2,7 @@
 
 import pytest
 
-from gleak_lib.attacks import CMAES, Latent, NoiseGradient, TuRBO
+from gleak_lib.attacks import CMAES, Latent, NoiseGradient, Pixels, TuRBO
 from gleak_lib.chapters import PROFILES, experiments, profiles
 from gleak_lib.experiments import AttackExperiment, GeneratorExperiment, from_json
 from gleak_lib.experiments.encoding import encode
@@ -40,6 +40,18 @@ def test_every_set_and_network_has_its_control(profile):
     trained = {c.training for c in cells if not c.training.bottlenecks}
     assert trained == {training for training, *_ in on_noise}
     assert on_noise <= {place(c) for c in cells if not c.cleaning and not c.defense}
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_attacks_on_pixels_are_told_the_mask_that_ggl_is(profile):
+    values = profiles.load(NAME, profile)
+    told = {}
+    for cell in experiments(NAME, values):
+        if isinstance(cell, AttackExperiment) and cell.attack.match.estimate == "sparsity":
+            place = cell.training, cell.defense, cell.victim_seed
+            told.setdefault(place, set()).add(type(cell.attack.variables))
+    of_main = {place: kinds for place, kinds in told.items() if place[0].model == values["model"]}
+    assert of_main and all(kinds == {Latent, Pixels} for kinds in of_main.values())
 
 
 def test_the_sources_numbers_of_steps():
