@@ -14,7 +14,7 @@
 # **Question.** Does it matter for privacy how the weights of a fresh network were drawn, and which activation it has?
 #
 # **Answer.** Yes: single images come back at {glue:text}`short-best` dB from the best combination, and at {glue:text}`short-worst` dB from the worst ({glue:text}`about-short`).
-# Sigmoid leaks more than ReLU (by {glue:text}`short-relu` dB over all batch sizes); on single images under Xavier, noise of σ = {glue:text}`noisiest` turns this around ({glue:text}`order-noisy` dB). That ReLU loses information does not explain it alone: scaling a ReLU network's weights,
+# Sigmoid leaks more than ReLU (by {glue:text}`short-relu` dB over all batch sizes); on single images under Xavier, noise of σ = {glue:text}`noisiest` turns this around ({glue:text}`order-noisy` dB, {glue:text}`hint-victims` images per seed). That ReLU loses information does not explain it alone: scaling a ReLU network's weights,
 # which loses nothing more, moves its PSNR by {glue:text}`short-gain` dB. {glue:text}`agreed` verdicts on the source's claims are the same on other seeds.
 # ```
 #
