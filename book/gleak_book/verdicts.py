@@ -103,4 +103,4 @@ def _verdict(means: numpy.ndarray, p: float, claimed: str, margin: float, tests:
         return "holds" if claimed == "same" or means.mean() > 0 else "the opposite"
     ends = intervals.mean(means, 1 - LEVEL / tests)
     beyond = verdict(*ends, -margin, margin) == "does not hold"
-    return "does not hold" if claimed == "same" and beyond else "not decided"
+    return "does not hold" if claimed == "same" and beyond else "undecided"

@@ -14,8 +14,8 @@
 # **Question.** Does it matter for privacy how the weights of a fresh network were drawn, and which activation it has?
 #
 # **Answer.** Yes: single images come back at {glue:text}`short-best` dB from the best combination, and at {glue:text}`short-worst` dB from the worst ({glue:text}`about-short`).
-# Sigmoid leaks more than ReLU (by {glue:text}`short-relu` dB), but not under a little noise ({glue:text}`order-noisy` dB). That ReLU loses information is not the reason: scaling a ReLU network's weights, which loses nothing more, moves its PSNR by
-# {glue:text}`short-gain` dB. {glue:text}`agreed` verdicts on the source's claims are the same on other seeds.
+# Sigmoid leaks more than ReLU (by {glue:text}`short-relu` dB over all batch sizes); on single images under Xavier, noise of σ = {glue:text}`noisiest` turns this around ({glue:text}`order-noisy` dB, {glue:text}`hint-victims` images per seed). That ReLU loses information does not explain it alone: scaling a ReLU network's weights,
+# which loses nothing more, moves its PSNR by {glue:text}`short-gain` dB. {glue:text}`agreed` verdicts on the source's claims are the same on other seeds.
 # ```
 #
 # ```{glue:figure} seen
@@ -111,7 +111,7 @@ fresh = {
 }
 
 # %% [markdown]
-# The attack, and which combinations meet it. Every seed has weights, images and dummies of its own, and all settings of one seed see the same images. Batches of one image are attacked in evaluation mode, since BatchNorm cannot
+# The attack, and which combinations meet it. Every seed has weights, images and dummies (the noise that an attack starts from) of its own, and all settings of one seed see the same images. B is the number of images in a batch. The networks are in evaluation mode (but for the section on BatchNorm), since BatchNorm cannot
 # normalize a single image by itself. Runs of one or two images that differ in weights, images and dummies alone are computed together ({doc}`12_benchmarks` says what that saves). The source calls its pruning "small" and says no more; here the smallest {glue:text}`cut` of all entries are set to zero.
 
 # %% tags=["experiment"]
@@ -436,6 +436,13 @@ scored, smaller, repeated = (
 )
 scaled_text = "images as they are" if scaling == "none" else "min–max scaled"
 about = f"{dataset}, fresh weights, {seeds} seeds, {steps} steps, {scaled_text}, profile {profile}"
+counts, of_all = (
+    "/".join(f"{n}" for n in numbers)
+    for numbers in ([size[b] * b for b in batch_sizes], batch_sizes)
+)
+about_found = about.replace(
+    f"{seeds} seeds", f"{seeds} seeds, {counts} images each at B = {of_all}"
+)
 about_later = about
 if reduced:
     about_later = about.replace(
@@ -444,7 +451,7 @@ if reduced:
 figure = figures.distributions(
     scored[scored["model"] == main], xlabel="PSNR, dB"
 )
-alt = "One line per activation and scheme, one panel per batch size, a point per image, diamonds for means. Sigmoid lies further right than ReLU, Xavier further right than Kaiming."
+alt = "One line per activation and scheme, one panel per batch size, a point per image, diamonds for means. Sigmoid lies further right than ReLU, Xavier further right than Kaiming but for ReLU in the largest batches, where both are level."
 glue("found", plots.picture(figure, alt), display=False)
 shown = Markdown(f"No other model at profile {profile}.")
 if later:
@@ -461,7 +468,7 @@ glue("found-later", shown, display=False)
 # ```{glue:figure} found
 # :name: fig-init-found
 #
-# {glue:text}`main`: PSNR of every image (points), mean of the seeds' means (diamonds) and the range of these (bars), by activation, scheme, batch size and pruning; {glue:text}`about`.
+# {glue:text}`main`: PSNR of every image (points), mean of the seeds' means (diamonds) and the range of these (bars), by activation, scheme, batch size B and pruning; {glue:text}`about-found`.
 # ```
 #
 # ```{glue:figure} found-later
@@ -485,11 +492,10 @@ image_set = datasets.load(dataset)
 center, width = (
     torch.tensor(v)[:, None, None] for v in (image_set.mean, image_set.std)
 )
-noise = {"model": "–", "activation": "noise", "scheme": "–", "images": "–"}
-for b in {*batch_sizes, *reduced_batches, *norm_batches}:
+noise = {}
+for b, count in {*size.items(), *((b, 1) for b in norm_batches)}:
     found = []
     for s in range(seed, seed + seeds):
-        count = max(1, victims // b)
         truth, _ = datasets.victims(image_set, count, s, batch_size=b)
         dummies = torch.randn(
             truth.shape, generator=torch.Generator().manual_seed(s)
@@ -497,7 +503,9 @@ for b in {*batch_sizes, *reduced_batches, *norm_batches}:
         score = metrics.score(dummies * width + center, truth, scaling=scaling)
         found.append(score["psnr"].mean())
     ends = intervals.mean(numpy.array(found))
-    noise[f"B = {b}: dB"] = intervals.said(numpy.mean(found), *ends, 1)
+    noise[b, count] = intervals.said(numpy.mean(found), *ends, 1)
+noise_row = {"model": "–", "activation": "noise", "scheme": "–", "images": "–"}
+noise_row |= {f"B = {b}: dB": noise[b, size[b]] for b in batch_sizes}
 intact, cut = "pruning == 0", "pruning > 0"
 tabled = {about: scored.query(f"{intact} and model == @main")}
 tabled |= {about_later: smaller} if later else {}
@@ -521,7 +529,7 @@ for text, frame in tabled.items():
         )
     display(
         tables.show(
-            pandas.DataFrame([*rows.values(), *[noise] * (text == about)]),
+            pandas.DataFrame([*rows.values(), *[noise_row] * (text == about)]),
             columns=[
                 "model",
                 "activation",
@@ -536,8 +544,8 @@ for text, frame in tabled.items():
 # %% [markdown]
 # ## The claims, one by one
 #
-# Each claim becomes a difference between two sets of runs that saw the *same* images: an effect in dB per batch. What varies from one repetition to the next is the seed: it draws weights, images and dummies. Images of one seed share its weights, so that they are no repetitions of it; they only make its mean more precise.
-# The seeds' means are independent. So the interval is Student's of these few means, with as many degrees of freedom as there are seeds, less one. In a balanced design like this one it is also the interval of a mixed model whose random effects are seeds and images within them (unless that model sets the variance of seeds to zero).
+# Each claim becomes a difference between two sets of runs that saw the *same* images (but for the two claims on the batch size: B = {glue:text}`small` has {glue:text}`small-images`, B = {glue:text}`big` has {glue:text}`big-images` images of each seed): an effect in dB per batch. What varies from one repetition to the next is the seed: it draws weights, images and dummies. Images of one seed share its weights, so that they are no repetitions of it; they only make its mean more precise.
+# The seeds' means are independent. So the interval is Student's of these few means, with as many degrees of freedom as there are seeds, less one. In a balanced design like this one it is also the interval of a mixed model, that is of a regression in which each seed, and each image within it, shifts the mean at random (unless that model sets the variance of seeds to zero).
 #
 # A bootstrap over seeds would be worse. Three seeds can be drawn anew in only ten different ways, and no mean of a draw leaves the range of the three. By hand, with effects whose truth is known (zero), four images per seed:
 
@@ -563,7 +571,7 @@ for name, covers in {
 
 # %% [markdown]
 # What Student's interval *can* mean: where the mean of many more seeds lies, for these settings, this image set and this attack, if the seeds' means are roughly normal. Three of them cannot show whether they are. What it *cannot* mean: where another image, another image set or another attack will lie. And it is wide: with {glue:text}`seeds` seeds half its width is
-# {glue:text}`student` standard errors (1.96 with many seeds), so that "not decided" is often all that they allow.
+# {glue:text}`student` standard errors (1.96 with many seeds), so that "undecided" is often all that they allow.
 #
 # Several claims are judged at once, and one interval in twenty misses. So the verdicts of one table are said at a level of 5 % for all of them together {cite:p}`holm1979`: "holds" where the adjusted $p$ of Student's test is below 5 % and the effect has the claimed sign, "the opposite" where it has the other one. For "no difference" two one-sided tests ask whether the
 # effect is within one decibel of zero {cite:p}`schuirmann1987`; "does not hold" says that its interval, widened for as many claims, lies outside. Each table is a family of its own; the page as a whole promises nothing. In an effect all batch sizes count alike that both sets have; {numref}`fig-init-sizes` shows them one by one.
@@ -595,15 +603,6 @@ alike = "normal and uniform draws give the same (uniform − normal)"
 draws = "draw == 'uniform'", "draw == 'normal'", intact
 ways = {alike: ("same", *draws)}
 ways |= {claim: ("more", *sets) for claim, sets in orders.items()}
-whole = {main: scored.query(f"{intact} and {mine}")}
-whole |= {m: smaller[smaller["model"] == m] for m in later}
-per_model = {
-    m: {
-        claim: (verdicts.effect(frame, *sets), expected)
-        for claim, (expected, *sets) in ways.items()
-    }
-    for m, frame in whole.items()
-}
 ways |= {
     "pruning matters under Xavier (intact − pruned)": (
         "more",
@@ -651,7 +650,7 @@ judged = judged_on[""]
 judged_columns = {
     "claim": "claim of the source (effect)",
     "effect": "dB",
-    "seeds": "single seeds, dB",
+    "seeds": "lowest to highest seed, dB",
     "p": "p, adjusted",
     "verdict": "verdict",
 }
@@ -659,12 +658,24 @@ tables.show(
     judged,
     columns=judged_columns,
     digits={"p": 3},
-    caption=f"The source's claims on {main}; in parentheses 95 % intervals, each for itself: {about}.",
+    caption=f"The source's claims on {main}; in parentheses 95 % intervals, each for itself: {about_found}.",
 )
 
 # %% tags=["hide-input"]
+judged_later = {}
 for m in later:
-    per_model[m] |= {
+    alone = smaller[smaller["model"] == m]
+    effects = {
+        alike: (
+            verdicts.effect(alone, *draws[:2], "activation != 'sigmoid'"),
+            "same",
+        )
+    }
+    effects |= {
+        claim: (verdicts.effect(alone, *sets), "more")
+        for claim, sets in orders.items()
+    }
+    effects |= {
         f"McMahan's CNN is below {m}, {title.get(a, a)} ({m} − CNN)": (
             verdicts.effect(
                 smaller, f"model == '{m}'", mine, f"activation == '{a}'"
@@ -673,22 +684,27 @@ for m in later:
         )
         for a in activations
     }
-judged_later = {m: verdicts.judge(per_model[m]) for m in later}
+    unmoved = {c: effects.pop(c) for c in list(effects) if "sigmoid" in c}
+    unjudged = verdicts.judge(unmoved).assign(
+        p=float("nan"), verdict=intervals.MISSING
+    )
+    judged_later[m] = pandas.concat([verdicts.judge(effects), unjudged])
 shown = [
     tables.show(
         table,
         columns=judged_columns,
         digits={"p": 3},
-        caption=f"The same for {m}: {about_later}.",
+        caption=f"The same for {m}, draws compared without sigmoid; what rests on sigmoid runs is not judged, since they do not move (see below): {about_later}.",
     )
     for m, table in judged_later.items()
 ]
 display(*shown or [Markdown(f"No other model at profile {profile}.")])
 
 # %% tags=["hide-input"]
+whole = scored.query(f"{intact} and {mine}")
 each = []
 for claim, pair in {alike: draws, **orders}.items():
-    effects = verdicts.effect(whole[main], *pair)
+    effects = verdicts.effect(whole, *pair)
     setting, _, label = claim.rstrip(")").partition(" (")
     label += {
         relu: ", ReLU",
@@ -752,10 +768,10 @@ shown
 # The order under ReLU is reversed: Xavier leaks more than Kaiming. Why it should, says the section after the next two. The differences between settings shrink as batches grow. Under ReLU that is no surprise: at B = {glue:text}`big` the attack finds hardly more than the noise that it starts from ({glue:text}`noise-big` dB) with either scheme. Sigmoid still leaks more there.
 # Every batch size has the same number of steps, and a large batch more unknowns, so "PSNR falls" compares equal effort, not what could be found at all.
 # Pruning {glue:text}`cut` of the entries does *nothing* to a ReLU network: {glue:text}`off` of its units are off, so that more of the gradient's entries are zero already, and only these are "pruned". What pruning costs is due to sigmoid: {glue:text}`pruned-xavier` dB under Xavier and {glue:text}`pruned-kaiming` dB under Kaiming. A pruning by magnitude has to be compared at equal numbers of
-# entries that are really lost. That Xavier–sigmoid leaks most holds in {glue:text}`steps` steps only ({numref}`fig-init-longer`).
+# entries that are really lost. That Xavier–sigmoid leaks most is decided after {glue:text}`steps` steps, not after {glue:text}`long-steps` ({numref}`fig-init-longer`).
 #
-# {glue:text}`later` could only be attacked in {glue:text}`reduced-steps` steps, and is compared with the CNN after as many on the same images ({numref}`fig-init-later`). With ReLU the difference is {glue:text}`later-relu` dB: in every seed it is found less well, not better, though for all claims of this table together three seeds just do not decide it. After so few steps neither attack has converged, so this says which network is found sooner. The difference with sigmoid units ({glue:text}`later-sigmoid` dB) says nothing about the network: there the last layer's
-# gradient is nearly all of the gradient, the cosine distance is computed as {glue:text}`later-loss` (median), which is rounding in single precision, and the attack does not move at all.
+# {glue:text}`later` could only be attacked in {glue:text}`reduced-steps` steps, and is compared with the CNN after as many on the same images ({numref}`fig-init-later`). With ReLU the difference is {glue:text}`later-relu` dB: it is found less well, not better. After so few steps neither attack has converged, so this says which network is found sooner. The difference with sigmoid units ({glue:text}`later-sigmoid` dB) says nothing about the network: there the last layer's
+# gradient is nearly all of the gradient, the cosine distance is computed as {glue:text}`later-loss` (median), which is rounding in single precision, and the attack does not move at all. So rows that rest on such runs have no verdict, and do not count in the level of the others.
 #
 # ## Larger batches, and their labels
 #
@@ -884,8 +900,8 @@ if len(judged_sets):
 shown
 
 # %% [markdown]
-# In the published run the order is the same on MNIST: under ReLU Xavier leaks more there, too. The squared error finds less than the cosine distance under ReLU ({glue:text}`l2-relu` dB); under sigmoid they are not told apart ({glue:text}`l2-sigmoid` dB). Signed steps with clipping and smoothing find as much under ReLU, and the prior hurts where the plain attack had nearly converged: with sigmoid units the cosine distance is tiny, and a prior of fixed
-# weight outweighs it. Where the table of other attacks decides it, labels that are read are as good as known ones. In the largest batches, where it does not, this was tried under Kaiming and ReLU only, where some labels are missed, and where the attack finds next to nothing even when it is told them.
+# In the published run the order is the same on MNIST: under ReLU Xavier leaks more there, too. The squared error finds less than the cosine distance under ReLU ({glue:text}`l2-relu` dB); under sigmoid they are not told apart ({glue:text}`l2-sigmoid` dB). Signed steps with clipping and smoothing have about the same means but for Xavier–sigmoid, where they find much less; the three changes
+# were not tried one by one. Where the table of other attacks decides it, labels that are read are as good as known ones. In the largest batches, where it does not, this was tried under Kaiming and ReLU only, where some labels are missed, and where the attack finds next to nothing even when it is told them.
 #
 # ## More steps
 #
@@ -936,13 +952,13 @@ tables.show(
 # PSNR of the same images by the number of steps, mean and 95 % interval over seeds: {glue:text}`main`, {glue:text}`about-steps`.
 # ```
 #
-# In the published run more steps find more in every setting, and two of the three comparisons stay as they are in every seed: under ReLU Xavier leads more than before, and sigmoid leads ReLU more than before. The third does not. Under sigmoid, Xavier's lead over Kaiming is {glue:text}`lead-few` dB after {glue:text}`steps` steps and {glue:text}`lead-many` dB after
-# {glue:text}`long-steps`. Xavier–sigmoid hardly moves any more: its cosine distance, which is never negative, is computed as {glue:text}`lead-loss` (median), and so is nothing but rounding in single precision; Kaiming–sigmoid catches up. So "Xavier–sigmoid leaks most" is a statement about {glue:text}`steps` steps and about single precision, not about the weights.
-# Two images per seed decide less than the whole grid does, which is why this table says "not decided" where the first one does not.
+# In the published run the means rise in every setting. Under ReLU Xavier still leads in every seed, and under Kaiming sigmoid leads ReLU by more than before; under Xavier by less. Under sigmoid, Xavier's lead over Kaiming is {glue:text}`lead-few` dB after {glue:text}`steps` steps and {glue:text}`lead-many` dB after
+# {glue:text}`long-steps` ({glue:text}`lead-seeds` by seed): undecided. There the cosine distance of Xavier–sigmoid, which is never negative, is computed as {glue:text}`lead-loss` (median), and so is nothing but rounding. So that Xavier–sigmoid leaks most is shown for {glue:text}`steps` steps only; after more of them, single precision may limit it.
+# Two images per seed decide less than the whole grid does, which is why this table says "undecided" where the first one does not.
 #
 # ## Why: information, or scale?
 #
-# The source's reason is that `max()` loses information. The four formulas above already speak against it: Xavier–ReLU and Kaiming–ReLU lose the same. Two experiments separate the reasons.
+# The source's reason is that `max()` loses information. That cannot be all: Xavier–ReLU and Kaiming–ReLU lose the same (see the four formulas). Two experiments separate the reasons.
 #
 # **Scale, with the same information.** The weights of the Kaiming–ReLU network, all multiplied by one factor. Units that were off stay off.
 
@@ -964,8 +980,12 @@ by_gain = joined[joined["init"] == "scaled"]
 usual = min(gains, key=lambda g: abs(g - 1), default=1.0)
 scaled_runs = tried[tried["init"] == "scaled"].assign(batch_size=1)
 ends = f"gain == {min(gains, default=1)}", f"gain == {usual}"
+largest = f"gain == {max(gains, default=1)}"
 gain_effect = verdicts.judge(
     {"": (verdicts.effect(scaled_runs, *ends), "more")}
+)
+beyond = verdicts.judge(
+    {"": (verdicts.effect(scaled_runs, largest, ends[1]), "more")}
 )
 if gains:
     line = []
@@ -979,7 +999,10 @@ if gains:
     figure = plots.intervals(
         pandas.DataFrame(line, columns=names), xlabel="PSNR, dB"
     )
-    alt = "One line per factor on the weights, a point and its interval each: the smaller the factor, the higher the PSNR."
+    found = ", ".join(
+        f"{mean:.1f} dB at {label}" for label, _, mean, *_ in line
+    )
+    alt = f"One line per factor on the weights, a point and its interval each: {found}."
     glue("gains", plots.picture(figure, alt), display=False)
 else:
     glue("gains", Markdown("no factors were tried"), display=False)
@@ -991,7 +1014,7 @@ else:
 # PSNR of single images by the factor on the weights, mean and 95 % interval: {glue:text}`about`. The share of units that are off is {glue:text}`gain-flat` at every factor.
 # ```
 #
-# From factor {glue:text}`gain-ends` it falls by {glue:text}`short-gain` dB.
+# From factor {glue:text}`gain-ends` it falls by {glue:text}`short-gain` dB, and no further at {glue:text}`gain-largest` (difference {glue:text}`gain-beyond` dB).
 #
 # **Information, with the same weights.** Other activations in place of ReLU. Softplus, leaky ReLU, sigmoid and tanh can be inverted and lose nothing; GELU cannot, but unlike ReLU it is smooth.
 
@@ -1001,17 +1024,24 @@ between_table = tables.means(
     ["psnr", *measures],
     ["activation", "init"],
 )
-tables.show(
-    between_table.drop(columns=[f"{m}_std" for m in measures]),
-    columns={"activation": "activation", "init": "scheme", "psnr": "PSNR dB"}
-    | {m: headings[m] for m in measures},
-    digits={"psnr": 1, "effective_rank": 0, "rms": 3},
-    caption=f"Activations in {main}: PSNR, and what is known of the gradient without any attack; single images, mean (± deviation over seeds): {about}.",
+display(
+    *(
+        tables.show(
+            between_table[between_table["init"] == i].drop(
+                columns=[f"{m}_std" for m in measures]
+            ),
+            columns={"activation": "activation", "psnr": "PSNR dB"}
+            | {m: headings[m] for m in measures},
+            digits={"psnr": 1, "effective_rank": 0, "rms": 3},
+            caption=f"Activations in {main}, {i.replace('_', ' ')}: PSNR, and what is known of the gradient without any attack; single images, mean (± deviation over seeds): {about}.",
+        )
+        for i in two
+    )
 )
 
 # %% [markdown]
-# In the published run activations that lose nothing are no more open than ReLU if they are scaled alike: softplus under Kaiming is found at {glue:text}`softplus-kaiming` dB, ReLU at {glue:text}`relu-kaiming` dB, and leaky ReLU (slope 0.01) is found as ReLU is. And GELU, which can be inverted no more than ReLU, is found at
-# {glue:text}`gelu-xavier` dB under Xavier, where ReLU is at {glue:text}`relu-xavier` dB. So the loss of information is neither needed for a low PSNR nor enough for one. What the settings that leak most share is a small scale and a smooth activation.
+# In the published run to lose nothing is not enough: under Kaiming softplus is found at {glue:text}`softplus-kaiming` dB, ReLU at {glue:text}`relu-kaiming` dB, and leaky ReLU (slope 0.01) is found as ReLU is under both schemes. Nor is it needed: GELU is found at {glue:text}`gelu-xavier` dB under Xavier, where ReLU is at
+# {glue:text}`relu-xavier` dB; but it has few flat units. Sigmoid and tanh, which lose nothing, are found better than ReLU under both schemes. So the loss of information alone does not order the settings; scale matters, and perhaps smoothness.
 #
 # *Flat units* have a slope below 0.01: they hand nothing on. The last two columns are about the Jacobian of the gradient's direction with respect to the image. Near the truth, an error $d$ of the image changes the cosine distance by $|Jd|^2/2$; singular values $s_i$ that are small belong to errors that the attack does not
 # see. Their root mean square says how much of an error shows, the effective rank $(\sum s_i^2)^2 / \sum s_i^4$ in how many directions it does. Both are estimated by {glue:text}`probes` random probes per image (`attacks.conditioning`). Where the image is small, all singular values can be computed. On 8 × 8 pixels, exact and by as many probes:
@@ -1046,16 +1076,14 @@ for a, scheme in product(("relu", "sigmoid"), ("xavier", "kaiming")):
     )
 
 # %% [markdown]
-# Kaiming's larger weights spread the singular values wider, under either activation.
+# For this random image and these weights, Kaiming's larger scale spreads the singular values wider, under either activation.
 #
-# Which of them orders the settings as PSNR does? Rank correlations, seed by seed, over all settings of the two experiments and over parts of them. Settings that are the same network, or nearly, count once: factor 1 is the Kaiming network itself, and leaky ReLU is found as ReLU is.
+# Which of them orders the settings as PSNR does? Rank correlations, seed by seed, over all settings of the two experiments and over parts of them. Settings that are the same network, or nearly, count once: factor 1 is the Kaiming network itself (and is left out of "all"), and leaky ReLU is found as ReLU is.
 
 # %% tags=["hide-input"]
 once_each = joined.query("activation != 'leaky_relu'")
-once_each = once_each[
-    (once_each["init"] != "scaled") | (once_each["gain"] != 1)
-]
-parts_of = {"all": once_each} | dict(list(once_each.groupby("init")))
+again = (once_each["init"] == "scaled") & (once_each["gain"] == 1)
+parts_of = {"all": once_each[~again]} | dict(list(once_each.groupby("init")))
 ranks = {
     (m, part): [
         of_seed["psnr"].corr(of_seed[m], method="spearman")
@@ -1086,7 +1114,7 @@ tables.show(
         part: f"{part.replace('_', ' ')} ({n} settings)"
         for part, n in counted.items()
     }
-    | {"each": "all, single seeds"},
+    | {"each": "all, seed by seed"},
     caption=f"Spearman's correlation of each measure with PSNR, mean over seeds; by scheme of the weights, and for the scaled ReLU network: {about}.",
 )
 
@@ -1094,7 +1122,7 @@ tables.show(
 # In the published run the effective rank goes best with PSNR over all settings ({glue:text}`rank-effective_rank-all`), and the norm of the gradient nearly as well with the opposite sign ({glue:text}`rank-gradient_norm-all`), although the attack's distance does not depend on it: it grows with the scale of the weights.
 # Units that are off say less ({glue:text}`rank-flat-all`). Under Kaiming, and for the scaled ReLU network, the effective rank orders nearly all ({glue:text}`rank-effective_rank-kaiming` and {glue:text}`rank-effective_rank-scaled`); among the activations under Xavier, all of small scale, it does not ({glue:text}`rank-effective_rank-xavier`): softplus has the smallest one there, and is found better than ReLU.
 # So no single number explains every pair. The settings are chosen, not drawn, and no interval says what others would give.
-# A large scale concentrates what the gradient says in few directions of the image, and the attack has to find the others by hardly any change of its loss.
+# A large scale seems to concentrate what the gradient says in few directions of the image, so that the attack has to find the others by hardly any change of its loss.
 #
 # ## Noise, sparsity, resolution
 #
@@ -1104,7 +1132,8 @@ tables.show(
 hinted_frame = results.frame(
     hinted, scaling=scaling, label=["hint", "activation", "seed"]
 )
-bare = own[(own["batch_size"] == 1) & (own["init"] == two[0])]
+bare = own.query("batch_size == 1 and init == @two[0]")
+bare = bare[bare["victim"] < hint_victims]  # the images of the other rows
 with_hints = pandas.concat(
     [bare.assign(hint="none"), hinted_frame.assign(batch_size=1)]
 )
@@ -1123,7 +1152,7 @@ for a in activations:
 helped = {
     "holds": "protects",
     "the opposite": "harms",
-    "not decided": "not decided",
+    "undecided": "undecided",
     "not measured": "–",
 }
 hint_table = pandas.DataFrame({"hint": list(hints)})
@@ -1166,12 +1195,12 @@ tables.show(
         }.items()
     }
     | {"order": "sigmoid − ReLU under it, dB"},
-    caption=f"By how many dB the PSNR falls; {main}, {two[0].replace('_', ' ')}, {hint_victims} single images per seed; in parentheses 95 % intervals; verdicts of each column together: {about}.",
+    caption=f"By how many dB the PSNR falls; {main}, {two[0].replace('_', ' ')}, {hint_victims} single images per seed; in parentheses 95 % intervals; verdicts of each activation together: {about}.",
 )
 
 # %% [markdown]
 # In the published run what protects depends on the activation. The attack follows a sigmoid network's gradient down to tiny distances, so that there is much to lose: noise of deviation {glue:text}`noisiest` costs {glue:text}`lost-sigmoid` dB there, and {glue:text}`lost-relu` dB with ReLU. Under that noise sigmoid − ReLU is
-# {glue:text}`order-noisy` dB, where it is {glue:text}`order-none` dB without: "sigmoid leaks more" is a statement about gradients as they are. Half of the entries cost sigmoid about as much, and ReLU nothing, for the reason given above. Laplace noise is no other protection than Gaussian noise of the same deviation (difference {glue:text}`laplace` dB).
+# {glue:text}`order-noisy` dB, where it is {glue:text}`order-none` dB without: "sigmoid leaks more" is a statement about gradients as they are. Half of the entries cost sigmoid about as much, and ReLU nothing, for the reason given above. Laplace noise is no other protection than Gaussian noise of the same deviation (difference {glue:text}`laplace` dB over both activations, σ = {glue:text}`noisiest`).
 # At the same number of steps larger images are found less well where the attack nearly converges, and smaller ones better (under ReLU in every seed, though three seeds do not decide it).
 #
 # Do not read this as "ReLU needs no protection, and noise does not help it": its attacks had not converged, and what the search does not use yet cannot be missed. {doc}`09_what_stands` has noise under stronger attacks.
@@ -1207,9 +1236,10 @@ for name, gradient in list(shared.items())[2:]:
 # %% tags=["hide-input"]
 from gleak_lib.plots.style import WIDTH, themed
 
+across = 12
 with themed() as pyplot:
-    size, across = (WIDTH, 3.4), 12
-    figure, axes = pyplot.subplots(len(shared), across, figsize=size)
+    shape = len(shared), across
+    figure, axes = pyplot.subplots(*shape, figsize=(WIDTH, 3.4))
     for line, (name, gradient) in zip(axes, shared.items(), strict=True):
         tiles = gradient.mean(1)[:across]
         limit = float(tiles.abs().max())
@@ -1267,7 +1297,7 @@ if modes:
             "ssim": "SSIM",
         },
         digits={"psnr": 1},
-        caption=f"BatchNorm in both modes, one batch per seed, mean (± deviation over images): {about_norm}.",
+        caption=f"BatchNorm in both modes, one batch per seed, mean (± deviation over images): {inits[0].replace('_', ' ')}, {about_norm}.",
     )
 else:
     shown = Markdown(f"Not run at profile {profile}.")
@@ -1282,7 +1312,7 @@ else:
         columns={
             "claim": "claim (effect)",
             "effect": "dB",
-            "seeds": "single seeds, dB",
+            "seeds": "lowest to highest seed, dB",
             "verdict": "verdict",
         },
         caption=f"The same as a difference on the same batches ({', '.join(norm_models)}), in parentheses the 95 % interval: {about_norm}.",
@@ -1339,7 +1369,7 @@ originals = results[next(iter(first.values()))].images("truth")
 figure = plots.reconstructions(
     originals, pictures, columns=examples, scaling=scaling
 )
-alt = f"Rows of small images: the originals, and reconstructions under {'; '.join(first)}. Those of sigmoid networks are clear, those of ReLU networks noisy."
+alt = f"Rows of small images: the originals, and reconstructions under {'; '.join(first)}. With sigmoid Xavier is clear, Kaiming speckled; with ReLU Xavier is recognizable, Kaiming noise."
 glue("seen", plots.picture(figure, alt), display=False)
 frames_, steps_ = (
     results[watched].images("frames"),
@@ -1388,12 +1418,20 @@ numbers = {
         for m in later[:1]
         for a in activations
     },
-    "big": f"{max(batch_sizes)}",
-    "norm-noise": ", ".join(
-        f"{noise[f'B = {b}: dB']} at B = {b}" for b in norm_batches
-    )
+    "lead-seeds": tables.quote(
+        judged_steps, "seeds", claim=f"{lead}, after {long_steps} steps"
+    ),
+    **{
+        key: text
+        for name, b in {"small": fewest, "big": max(batch_sizes)}.items()
+        for key, text in {
+            name: f"{b}",
+            f"{name}-images": f"{size[b] * b}",
+        }.items()
+    },
+    "norm-noise": ", ".join(f"{noise[b, 1]} at B = {b}" for b in norm_batches)
     or "–",
-    "noise-big": noise[f"B = {max(batch_sizes)}: dB"],
+    "noise-big": noise[max(batch_sizes), size[max(batch_sizes)]],
     "reduced-steps": f"{reduced_steps}",
     "reduced-victims": f"{reduced_victims}",
     "later": ", ".join(later) or "no other model",
@@ -1402,11 +1440,16 @@ numbers = {
     "long-victims": f"{last + 1}",
     "about-steps": about.replace(f"{steps} steps, ", ""),
     "about-later": about_later,
-    "about-short": f"{main}, {about}",
+    "about-found": about_found,
+    "about-short": f"{main}, "
+    + about.replace(
+        f"{seeds} seeds", f"{seeds} seeds, {size[fewest] * fewest} images each"
+    ),
     "about-seen": f"{main}, {dataset}, fresh weights of seed {seed}, {steps} steps, profile {profile}",
     "order-none": tables.quote(order_under, "effect", claim="none"),
     "order-noisy": tables.quote(order_under, "effect", claim=noisiest),
     "noisiest": f"{max(noise_levels, default=0):g}",
+    "faintest": f"{min(noise_levels, default=0):g}",
     "laplace": tables.quote(laplace, "effect"),
     **{
         f"lost-{a}": tables.quote(hint_table, a, hint=noisiest)
@@ -1427,9 +1470,12 @@ numbers = {
     "short-worst": ordered[0][1],
     "short-relu": tables.quote(judged, "effect", claim=claim),
     "short-gain": gain_effect["effect"].iloc[0],
+    "gain-beyond": beyond["effect"].iloc[0],
+    "gain-largest": f"{max(gains, default=1):g}",
     "gain-ends": f"{min(gains, default=1):g} to {usual:g}",
     "agreed": agreed,
     "probes": f"{probes}",
+    "rank-settings": f"{counted['all']}",
     "gain-flat": f"{flat.min():.0%} to {flat.max():.0%}" if gains else "–",
     "steps": f"{steps}",
     "verdict-all": f"{len(judged)}",
@@ -1472,7 +1518,7 @@ for key, text in numbers.items():
 #
 # ## Take-away
 #
-# How the weights were drawn decides how much this attack finds in a fresh network, and sigmoid leaks more than ReLU as long as the gradient is shared as it is; a little noise reverses that order. The loss of information in `max()` is not the reason: networks that lose the same information leak differently when only their scale differs, and the effective rank of a Jacobian tells more than the number of dead units. None of it is a protection; choose schemes for training, and protections from {doc}`09_what_stands`.
+# How the weights were drawn decides how much this attack finds in a fresh network, and sigmoid leaks more than ReLU as long as the gradient is shared as it is: noise of σ = {glue:text}`noisiest` reverses that order, noise of σ = {glue:text}`faintest` does not. The loss of information in `max()` does not explain it alone: networks that lose the same information leak differently when only their scale differs, and over all {glue:text}`rank-settings` settings, though not within Xavier's, the effective rank of a Jacobian tells more than the number of dead units. None of it is a protection; choose schemes for training, and protections from {doc}`09_what_stands`.
 #
 # ## Exercises
 #

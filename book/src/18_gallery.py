@@ -217,9 +217,9 @@ Markdown(
 
 # %% [markdown]
 # So the noise that IG shows behind PRECODE in the MLP is the attack's own: it compares gradients that contain noise which it does not know ({doc}`16_precode_supplement`). The closed form does not care about PRECODE, which stands behind the layer that it
-# divides. In the LeNet Ignore finds blurred images there, and `joint`, which searches for the noise, finds more ({doc}`16_precode_supplement`).
+# divides. In the LeNet Ignore finds blurred images there, and `joint`, which searches for the noise, about as much ({doc}`16_precode_supplement`).
 #
-# Changes of the gradient itself are another matter. Noise in every entry disturbs the division most: of {glue:text}`set-first` the closed form recognizes {glue:text}`gaussian-closed` under noise of 0.01, IG {glue:text}`gaussian-ig`. Compression, which leaves the largest
+# Changes of the gradient itself are another matter. Noise in every entry disturbs the division more than IG: of {glue:text}`set-first` the closed form recognizes {glue:text}`gaussian-closed` under noise of 0.01, IG {glue:text}`gaussian-ig` (under the stronger noise of DP {glue:text}`dp-closed` and {glue:text}`dp-ig`). Compression, which leaves the largest
 # entries as they are, is the other way round: at a hundredth the closed form recognizes {glue:text}`hundredth-closed`, IG {glue:text}`hundredth-ig`. Whether a network still trains on such gradients is the question of {doc}`17_training_under_defense`; what stronger
 # attacks find there, that of {doc}`09_what_stands`.
 #
@@ -249,7 +249,7 @@ tables.show(
 )
 
 # %% [markdown]
-# Behind PRECODE IG recognizes {glue:text}`many-precode-mlp` images of {glue:text}`set-many` in the MLP and Ignore {glue:text}`many-ignore-mlp`, so that what is said above is no accident of few pictures. The closed form recognizes {glue:text}`many-gaussian-closed` under
+# Behind PRECODE IG recognizes {glue:text}`many-precode-mlp` images of {glue:text}`set-many` in the MLP in {glue:text}`steps-many` steps and Ignore {glue:text}`many-ignore-mlp`, so that what is said above is no accident of few pictures, though all of it is of one model. The closed form recognizes {glue:text}`many-gaussian-closed` under
 # noise of 0.01 and {glue:text}`many-hundredth-closed` under compression to a hundredth, IG {glue:text}`many-gaussian-ig` and {glue:text}`many-hundredth-ig`. In the LeNet the attacks are slower, and fewer steps show: compare sets there only in the same number of steps.
 
 # %% tags=["hide-input"]
@@ -261,7 +261,11 @@ first, many, last = pages.values()
 answers = {"found": "none", "precode": "PRECODE"}
 ignored = scores[first, "LeNet", "PRECODE, Ignore"]
 divided = scores[many, "closed form", "PRECODE"]
-quoted = {"gaussian": "gaussian std=1e-2", "hundredth": "compression p=0.99"}
+quoted = {
+    "gaussian": "gaussian std=1e-2",
+    "dp": "DP σ=1e-2",
+    "hundredth": "compression p=0.99",
+}
 numbers = (
     {
         f"answer-{key}": f"{said[first, 'MLP', column]} of the MLP and {said[first, 'LeNet', column]} of the LeNet"

@@ -37,14 +37,14 @@ def series(*seeds):
     [
         (series(1.9, 2, 2.1), "more", "holds"),
         (series(-1.9, -2, -2.1), "more", "the opposite"),
-        (series(1, 2, 3), "more", "not decided"),  # t of 3.5 with two degrees of freedom: p of 0.07
+        (series(1, 2, 3), "more", "undecided"),  # t of 3.5 with two degrees of freedom: p of 0.07
         (series(2, 2, 2), "more", "holds"),
-        (series(0, 0, 0), "more", "not decided"),
+        (series(0, 0, 0), "more", "undecided"),
         (series(0.1, -0.1, 0.2), "same", "holds"),
         (series(2.9, 3, 2.8), "same", "does not hold"),
         (series(-2.9, -3, -2.8), "same", "does not hold"),
-        (series(0, 2, 0), "same", "not decided"),
-        (series(2), "more", "not decided"),  # one seed tells nothing of others
+        (series(0, 2, 0), "same", "undecided"),
+        (series(2), "more", "undecided"),  # one seed tells nothing of others
     ],
 )
 def test_verdicts(values, claimed, verdict):
@@ -66,10 +66,10 @@ def test_no_difference_is_claimed_by_two_one_sided_tests():
 def test_verdicts_of_one_table_hold_together():
     claim = series(1.4, 2, 2.6)  # p of 0.03 if it were alone
     alone, beside = (judge(dict.fromkeys(names, (claim, "more"))) for names in ("a", "ab"))
-    assert alone["verdict"].tolist() == ["holds"] and beside["verdict"].tolist() == ["not decided"] * 2
+    assert alone["verdict"].tolist() == ["holds"] and beside["verdict"].tolist() == ["undecided"] * 2
     apart = series(2, 2.4, 2.8)  # its interval, 1.4 to 3.4, is beyond the margin if it is alone
     alone, beside = (judge(dict.fromkeys(names, (apart, "same"))) for names in ("a", "ab"))
-    assert alone["verdict"].tolist() == ["does not hold"] and set(beside["verdict"]) == {"not decided"}
+    assert alone["verdict"].tolist() == ["does not hold"] and set(beside["verdict"]) == {"undecided"}
     with_none = judge({"a": (claim, "more"), "b": (series().iloc[:0], "more")})
     assert with_none["verdict"].tolist() == ["holds", "not measured"]
 
