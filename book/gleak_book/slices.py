@@ -139,6 +139,17 @@ def over_rounds(curves: "DataFrame", late: "DataFrame", theirs: "DataFrame") -> 
     return shown
 
 
+def with_chance(frame: "DataFrame") -> "DataFrame":
+    """Return trainings with those of the kind "none" once more, as the kind "chance": 100 / classes percent.
+
+    Args:
+        frame: kind, images, accuracy (percent), and whatever else tells trainings apart.
+    """
+    rows: Any = frame[frame["kind"] == "none"]
+    chances = [100 / datasets.load(name).num_classes for name in rows["images"]]
+    return require("pandas", "metrics").concat([frame, rows.assign(kind="chance", accuracy=chances)])
+
+
 def wide(ours: "DataFrame", theirs: "DataFrame", value: str, digits: int) -> "DataFrame":
     """Return a line a protection, and for each image set our `value` with its interval beside theirs.
 

@@ -60,6 +60,8 @@ pursued: list[str] = [
     "none",
     "slices",
     "slices, not compensated",
+    "GC",
+    "DP-G",
 ]  # which trainings go on there
 long_rounds: int = 4  # of these trainings
 long_seeds: int = 1  # of each of them
@@ -83,10 +85,7 @@ victims: int = 3  # attacked images
 lbfgs_steps: int = 2  # of DGA
 full_steps: int = 2  # of DGA, to see what more steps give
 steps: int = 8  # of GIA
-brief: list[str] = []  # of datasets: there GIA has brief_steps
-brief_steps: int = (
-    8  # of who knows the defense, in studies of slices, of networks
-)
+brief_steps: int = 4  # of GIA, to see what fewer steps give
 draws: int = 1  # of the noise, in the studies of slices
 probes: int = 2  # of the attacked PLD, 0 computes it exactly
 seeds: int = 2  # trainings of each kind
@@ -296,13 +295,6 @@ private = {
 # %% tags=["experiment", "hide-input"]
 from gleak_lib.experiments import AttackExperiment
 
-fewer = {"GIA": methods["GIA"].replace(max_steps=brief_steps)}
-attacks = {
-    (against, name): (methods | (fewer if name in brief else {}))[against]
-    for against, name in private
-}
-
-# %% tags=["experiment", "hide-input"]
 attacked_models = {"DGA": model, "GIA": gia_model}
 fresh = {
     (against, name): TrainingExperiment(
@@ -314,9 +306,9 @@ chosen = {"victims": victims, "victim_seed": victim_seed, "mode": "eval"}
 attacked = {
     (against, name, label): AttackExperiment(
         fresh[against, name],
-        attack=attacks[against, name].replace(exclude=("last",))
+        attack=methods[against].replace(exclude=("last",))
         if label == "PLD, muted"
-        else attacks[against, name],
+        else methods[against],
         defense=defense,
         seed=seed,
         **chosen,
@@ -338,7 +330,7 @@ origins |= {(main, "bias", str(b)): RootSet(main, root, bias=b) for b in biases}
 studied = {
     (*key, i): AttackExperiment(
         fresh["GIA", key[0]],
-        attack=fewer["GIA"],
+        attack=methods["GIA"],
         defense=SlicePerturbation(used["GIA"][0], variance, root=images, **cut),
         seed=seed + i,
         **chosen,
@@ -394,7 +386,7 @@ for name in adaptive:
                 cleaning = (together,)  # the best of independent noise
             known[name, label, strategy] = AttackExperiment(
                 fresh["GIA", name],
-                attack=attack.replace(max_steps=brief_steps),
+                attack=attack.replace(max_steps=steps),
                 defense=defense,
                 cleaning=cleaning,
                 updates=count,
@@ -414,7 +406,7 @@ networks = {
         TrainingExperiment(
             main, model, {"activation": form, "init": weights}, seed=seed
         ),
-        attack=(methods | fewer)[against],
+        attack=methods[against],
         defense=private[against, main][label],
         seed=seed,
         **chosen,
@@ -427,23 +419,26 @@ risks = {n: LeakageRiskExperiment(fresh["DGA", n], public[n]) for n in datasets}
 
 # %% tags=["experiment", "hide-input"]
 on, single, several = adaptive[0], "muted, layout known", "median"
-stopped = {("DGA", k): attacked["DGA", on, k] for k in ("none", "slices")}
-for label in ("none", "DP-G", "slices", "slices, clipped"):
-    stopped["GIA", label] = known[on, label, "GIA"]
+pursued_on = {("GIA", k): known[on, k, "GIA"] for k in tried}
 for strategy in (single, several, "muted, stronger prior"):
-    stopped[strategy, "slices"] = known[on, "slices", strategy]
-stopped["mean", "DP-G"] = known[on, "DP-G", "mean"]
-pursued_on = {
-    key: dataclasses.replace(
-        experiment,
-        attack=experiment.attack.replace(
-            max_steps=full_steps if key[0] == "DGA" else steps
-        ),
-    )
-    for key, experiment in stopped.items()
-}
+    pursued_on[strategy, "slices"] = known[on, "slices", strategy]
+pursued_on["mean", "DP-G"] = known[on, "DP-G", "mean"]
+spent = dict.fromkeys(pursued_on, (brief_steps, steps))
+for k in ("none", "slices"):
+    pursued_on["DGA", k] = attacked["DGA", on, k]
+    spent["DGA", k] = lbfgs_steps, full_steps
+stopped, pursued_on = (
+    {
+        key: dataclasses.replace(
+            experiment,
+            attack=experiment.attack.replace(max_steps=spent[key][end]),
+        )
+        for key, experiment in pursued_on.items()
+    }
+    for end in (0, 1)
+)
 groups = (attacked, risks, trainings, levels, known, studied, networks, longer)
-groups += (pursued_on,)
+groups += (stopped, pursued_on)
 cells = [experiment for group in groups for experiment in group.values()]
 experiments = list(dict.fromkeys(cells))
 
@@ -662,9 +657,7 @@ theirs = wang.table_ii()
 scale = "images as they are" if scaling == "none" else "min–max scaled"
 about = {
     "DGA": f"{lbfgs_steps:,} steps of L-BFGS on {model}",
-    "GIA": f"{steps:,} steps of Adam"
-    + f" ({brief_steps:,} on {', '.join(brief)})" * bool(brief)
-    + f" on {gia_model}",
+    "GIA": f"{steps:,} steps of Adam on {gia_model}",
 }
 shown, private_scores = {}, {}
 for against in methods:
@@ -734,7 +727,7 @@ glue("seen", plots.picture(figure, alt), display=False)
 # %% [markdown]
 # ## Attackers who know the defense
 #
-# All against GIA's setting ({glue:text}`about-share` % of the slices), with {glue:text}`about-brief` steps each; {ref}`slices-steps` gives some of them more.
+# All against GIA's setting ({glue:text}`about-share` % of the slices), with {glue:text}`about-steps` steps each; {ref}`slices-steps` shows what some of them find with fewer.
 
 # %% tags=["hide-input"]
 label = ["images", "protection", "strategy"]
@@ -749,7 +742,7 @@ by_strategy = {
 }
 table = by_strategy.pop(adaptive[0])
 rarer = table["strategy"].isin(["muted, told which", "muted, variance known"])
-said = f"{victims} images, {brief_steps:,} steps, {updates} updates of one image where several are combined, clipping at B = {clip:g}, profile {profile}. In brackets 95 % intervals over the images. {baseline}"
+said = f"{victims} images, {steps:,} steps, {updates} updates of one image where several are combined, clipping at B = {clip:g}, profile {profile}. In brackets 95 % intervals over the images. {baseline}"
 tables.show(
     table[~rarer],
     caption=f"PSNR of attackers who know the defense on {adaptive[0]}: {said}",
@@ -772,20 +765,20 @@ best = {
     for k in order
 }
 Markdown(
-    f"""In {brief_steps:,} steps on {adaptive[0]} the best attacker finds {best["none"][0]:.1f} dB without a defense, {best["slices"][0]:.1f} behind slices ("{best["slices"][1]}"), {best["slices, clipped"][0]:.1f} behind clipped slices ("{best["slices, clipped"][1]}") and {best["DP-G"][0]:.1f} behind DP-G ("{best["DP-G"][1]}"). With a single update:
+    f"""In {steps:,} steps on {adaptive[0]} the best attacker finds {best["none"][0]:.1f} dB without a defense, {best["slices"][0]:.1f} behind slices ("{best["slices"][1]}"), {best["slices, clipped"][0]:.1f} behind clipped slices ("{best["slices, clipped"][1]}") and {best["DP-G"][0]:.1f} behind DP-G ("{best["DP-G"][1]}"). With a single update:
 
 - *A stronger prior*, which knows nothing of slices, gives {met_by["slices", "stronger prior"]:.1f} dB, and {met_by["slices, clipped", "stronger prior"]:.1f} after clipping; with DP-G {met_by["DP-G", "stronger prior"]:.1f}.
 - *Leaving the noisy slices out* gives GIA {met_by["slices", "muted, told which"]:.1f} dB if one is told which they are, {met_by["slices", "muted, layout known"]:.1f} if one looks for them with the layout known, and {met_by["slices", "muted, variance known"]:.1f} with the variance alone; GIA on everything has {met_by["slices", "GIA"]:.1f}. After clipping it is {met_by["slices, clipped", "muted, told which"]:.1f}, {met_by["slices, clipped", "muted, layout known"]:.1f} and {met_by["slices, clipped", "muted, variance known"]:.1f}, against {met_by["slices, clipped", "GIA"]:.1f}: noise that is large beside the signal is easy to find. With the stronger prior and the layout known it is {met_by["slices", "muted, stronger prior"]:.1f}, and {met_by["slices, clipped", "muted, stronger prior"]:.1f} after clipping.
 - *Compensation* of one client's update, which the clipping is meant to prevent, gives {met_by["slices", "compensated"]:.1f} dB, and {met_by["slices, clipped", "compensated"]:.1f} after clipping; GIA without it has {met_by["slices", "GIA"]:.1f} and {met_by["slices, clipped", "GIA"]:.1f}.
 
-Of {updates} updates of the same image under the same weights, the mean gives GIA {met_by["slices", "mean"]:.1f} dB and the entry-wise median {met_by["slices", "median"]:.1f}; after clipping {met_by["slices, clipped", "mean"]:.1f} and {met_by["slices, clipped", "median"]:.1f}. An entry is noisy in {100 * used["GIA"][0]:.0f} % of the updates only, so that the median mostly is the entry itself. Noise on everything must be averaged: the mean of as many updates with DP-G gives {met_by["DP-G", "mean"]:.1f}. With the stronger prior these updates give {met_by["slices", "combined, stronger prior"]:.1f} dB behind slices, {met_by["slices, clipped", "combined, stronger prior"]:.1f} behind clipped ones and {met_by["DP-G", "combined, stronger prior"]:.1f} behind DP-G: against repetition neither kind of noise helps for long."""
+Of {updates} updates of the same image under the same weights, the mean gives GIA {met_by["slices", "mean"]:.1f} dB and the entry-wise median {met_by["slices", "median"]:.1f}; after clipping {met_by["slices, clipped", "mean"]:.1f} and {met_by["slices, clipped", "median"]:.1f}. An entry is noisy in {100 * used["GIA"][0]:.0f} % of the updates only, so that the median mostly is the entry itself. Noise on everything must be averaged: the mean of as many updates with DP-G gives {met_by["DP-G", "mean"]:.1f}. With the stronger prior these updates give {met_by["slices", "combined, stronger prior"]:.1f} dB behind slices, {met_by["slices, clipped", "combined, stronger prior"]:.1f} behind clipped ones and {met_by["DP-G", "combined, stronger prior"]:.1f} behind DP-G. Total variation is what the stronger prior adds: it helps against noise, and where the noise is left out or outvoted it is in the way. Repetition undoes slices, and a part of noise on everything."""
 )
 
 # %% [markdown]
 # (slices-steps)=
-# ### With more steps
+# ### With fewer and with more steps
 #
-# Some of the attacks, stopped early and pursued. What noise hides from an attack, more steps do not find; where nothing is hidden, or the noise is left out, they find nearly all:
+# Some of the attacks, GIA's stopped early, DGA's pursued. What noise hides from GIA or DGA, more steps hardly find; where nothing is hidden, or the noise is left out or outvoted, they find nearly all:
 
 # %% tags=["hide-input"]
 ends = {"fewer": stopped, "more": pursued_on}
@@ -839,7 +832,7 @@ columns = {
     "ssim_text": "SSIM",
     "ssim_theirs": "theirs ",
 }
-said = f"{victims} images under {draws} draw{'s' * (draws > 1)} of the noise each, {brief_steps:,} steps, profile {profile}. In brackets 95 % intervals. {baseline}"
+said = f"{victims} images under {draws} draw{'s' * (draws > 1)} of the noise each, {steps:,} steps, profile {profile}. In brackets 95 % intervals. {baseline}"
 by_size = cuts["study"] == "slicing"
 studies = {
     f"GIA on slices cut by size or by risk (root sets of {root} images)": by_size,
@@ -871,7 +864,7 @@ order = [f"{a}, {k}" for a in methods for k in ("none", "slices")]
 table = table[["activation", "weights", *order]]
 tables.show(
     table,
-    caption=f"PSNR in dB by activation and initial weights of {model}: {main}, {victims} images, {lbfgs_steps:,} steps of DGA, {brief_steps:,} of GIA, profile {profile}. In brackets 95 % intervals. {baseline}",
+    caption=f"PSNR in dB by activation and initial weights of {model}: {main}, {victims} images, {lbfgs_steps:,} steps of DGA, {steps:,} of GIA, profile {profile}. In brackets 95 % intervals. {baseline}",
 )
 
 # %% [markdown]
@@ -940,16 +933,16 @@ No single reading gives the paper's picture, in which DP is at chance *and* slic
 # %% [markdown]
 # ### Trainings that go on
 #
-# The same trainings over {glue:text}`about-long`, the noise on $\Delta\theta$. Only these figures may be compared with each other; what the table calls *late* is the mean over the evaluations in the last quarter of the rounds, because the accuracy goes up and down with who takes part.
+# Some of these trainings over {glue:text}`about-long`, the noise on $\Delta\theta$. Only these figures may be compared with each other; what the table calls *late* is the mean over the evaluations in the last quarter of the rounds, because the accuracy goes up and down with who takes part.
 
 # %% tags=["hide-input"]
 lasted = wang.curves(results, longer, ["images", "protection", "victim"])
-lasted["training"] = lasted["images"] + ", " + lasted["protection"]
 spanned = lasted["images"].map({name: span[0] for name, span in spans.items()})
 longest = lasted[spanned == spanned.max()]
-curves = tables.means(longest, ["accuracy"], ["training", "round"])
+curves = tables.means(longest, ["accuracy"], ["images", "protection", "round"])
+axes |= {"by": "protection", "panel": "images"}
 figure = figures.levels(curves, **axes)
-alt = "Test accuracy over many rounds without a defense and with slices, compensated or not."
+alt = "Test accuracy over many rounds, a panel per image set and a line per protection. No defense is on top, compensated slices and noise on everything are at the bottom."
 glue("lasts", plots.picture(figure, alt), display=False)
 
 # %% [markdown]
@@ -965,21 +958,36 @@ about_spans = "; ".join(
     for n, (rounds, count) in spans.items()
 )
 late = wang.late(lasted)
-table = wang.over_rounds(lasted, late, theirs[theirs["against"] == "DGA"])
-rounds_ = [c for c in table if c.startswith("round ")]
+source = theirs[theirs["against"] == "DGA"]
+ended = wang.scored(late, ["images", "protection"], ["accuracy"])
 tables.show(
-    table,
-    digits=dict.fromkeys(rounds_, 1),
-    caption=f"Test accuracy in percent, noise on Δθ, profile {profile} ({about_spans}); “late” with its 95 % interval over the seeds. Theirs: Table II A, 2,000 rounds.",
+    wang.wide(ended, source, "accuracy", 1),
+    caption=f"Late test accuracy in percent, noise on Δθ, profile {profile} ({about_spans}); in brackets 95 % intervals over the seeds. Theirs: Table II A, 2,000 rounds.",
 )
+
+# %% tags=["hide-cell"]
+for name in lasting:
+    table = wang.over_rounds(
+        *(f[f["images"] == name] for f in (lasted, late, source))
+    )
+    rounds_ = [c for c in table if c.startswith("round ")]
+    caption = f"Test accuracy on {name} over the rounds, percent; noise on Δθ, {spans[name][1]} seeds, profile {profile}."
+    display(
+        tables.show(table, digits=dict.fromkeys(rounds_, 1), caption=caption)
+    )
 
 # %% tags=["hide-input"]
 held = late.assign(kind=late["protection"], shown=late["images"])
+held = wang.with_chance(held)
 lasting_claims = wang.judged(wang.claims("lasting", held, "accuracy"))
 tables.show(
     lasting_claims,
     caption=f"The same trainings: differences in points of the late accuracy, training by training, each image set alone ({about_spans}), noise on Δθ, profile {profile}. In brackets 95 % intervals over the seeds, which a single pair has not.",
 )
+
+# %% [markdown]
+# In the published run MNIST and Fashion-MNIST are learned under every one of these protections, if badly: with noise on everything (DP-G) the late accuracy is {glue:text}`late-dp`, with compensated slices {glue:text}`late-slices`, with the same slices and no compensation {glue:text}`late-plain`. GC ends within {glue:text}`late-gc` points of no defense.
+# So over the paper's number of rounds, too, compensated slices are no better to learn from than noise on everything. PLD, which takes three times as long, and DP-L, which is as DP-G after {glue:text}`about-rounds` rounds, were not trained so long.
 
 # %% tags=["hide-input"]
 swept = results.frame(levels, label=["level", "protection"])
@@ -1099,7 +1107,7 @@ words |= {"most": biases[-1], "least": biases[0]}
 privacy = wang.judged(wang.claims("privacy", compared, "psnr", **words))
 tables.show(
     privacy,
-    caption=f"Claims about privacy, differences of PSNR in dB, image by image: {victims} images of each set, {about['DGA']}, {about['GIA']}, {brief_steps:,} in the studies of slices and of clipping, profile {profile}. In brackets 95 % intervals.",
+    caption=f"Claims about privacy, differences of PSNR in dB, image by image: {victims} images of each set, {about['DGA']}, {about['GIA']}, profile {profile}. In brackets 95 % intervals.",
 )
 
 # %% tags=["hide-cell"]
@@ -1110,12 +1118,7 @@ for against, rows in compared.groupby("shown"):
     display(tables.show(alone, caption=caption))
 
 # %% tags=["hide-input"]
-learned["kind"] = learned["protection"]
-chance = learned[learned["kind"] == "none"].assign(kind="chance")
-chance["accuracy"] = [
-    100 / image_sets.load(name).num_classes for name in chance["images"]
-]
-learned = pandas.concat([learned, chance])
+learned = wang.with_chance(learned.assign(kind=learned["protection"]))
 both = [learned[learned["reading"].isin([r, "–"])] for r in readings]
 both = [rows.assign(shown=r) for r, rows in zip(readings, both, strict=True)]
 utility = wang.claims(
@@ -1146,8 +1149,8 @@ Markdown(
 # - {glue:text}`about-scale` The paper's own setting (2,000 rounds of all protections, 500 steps of L-BFGS, 1,000 of Adam, a ConvNet of eight convolutions for GIA) is the profile `paper`, which was not run.
 # - Not said in the paper and chosen here: the number of slices, the blocks, the norm, the activation and the initial weights, the meaning of bias, whether noise is on $\Delta\theta$ or on $\Delta\theta/\eta$, the bound $B$, of which one value was tried (it clips nearly every update, and with compensation nothing is learned). Each moves the figures.
 # - The attacks see a single step on one image with fresh weights, the worst case. The update of a round of several steps was not attacked.
-# - After {glue:text}`about-long` only what {ref}`fig-slices-lasts` shows was measured; the other accuracies are those after {glue:text}`about-rounds`.
-# - With so few steps DGA has not converged for all images, which its wide intervals show; what more steps give was tried on one image set. In the studies of slices and of networks GIA had {glue:text}`about-brief` steps, and so had attackers who know the defense: {ref}`slices-steps` shows for some what more steps find.
+# - After {glue:text}`about-long` only what {numref}`fig-slices-lasts` shows was measured; the other accuracies are those after {glue:text}`about-rounds`.
+# - With so few steps DGA has not converged for all images, which its wide intervals show; what more steps give was tried on one image set ({ref}`slices-steps`).
 # - Only attacks by optimization were tried. The closed forms of {doc}`10_closed_form_inversion` need a first layer that is linear, which these networks lack.
 # - Intervals count images as independent; those over trainings stand on {glue:text}`about-seeds` seeds.
 # - Nobody accounts for $\varepsilon$ here: noise on random slices of an update that is not clipped guarantees nothing. For what is not broken by the strongest attacks of this book see {doc}`09_what_stands`.
@@ -1180,6 +1183,9 @@ Markdown(
 gain = [
     f"{utility.loc[1, r]} points with noise on {r}" for r in readings
 ]  # the claim about compensation
+of_both = ended.set_index(["images", "protection"])
+late_of = of_both["accuracy"].to_dict()
+late_text = of_both["accuracy_text"].to_dict()
 numbers = {
     "first-set": main,
     "first-trained": first,
@@ -1193,6 +1199,19 @@ numbers = {
     "short-lasting": ", ".join(
         f"{lasting_claims.loc[1, n]} points on {n}" for n in lasting
     ),
+    **{
+        f"late-{key}": ", ".join(
+            f"{late_text[n, name]} % on {n}"
+            for n in lasting
+            if (n, name) in late_text
+        )
+        for key, name in {
+            "dp": "DP-G",
+            "slices": "slices",
+            "plain": "slices, not compensated",
+        }.items()
+    },
+    "late-gc": f"{max((late_of[n, 'none'] - late_of[n, 'GC'] for n in lasting if (n, 'GC') in late_of), default=0):.1f}",
     "about-updates": f"{updates}",
     "about-share": f"{100 * used['GIA'][0]:.0f}",
     "about-samples": f"{samples}",
@@ -1207,7 +1226,7 @@ numbers = {
     "root-size": f"{root}",
     "about-spectra": f"{loudness:.0e}",
     "about-seen": f"{', '.join(datasets)}; {about['DGA']}, fresh weights, profile {profile}; below each its SSIM",
-    "about-brief": f"{brief_steps:,}",
+    "about-steps": f"{steps:,}",
     "about-scale": f"{training_rounds:,} rounds on {', '.join(trained)}, {victims} victims of each set, {about['DGA']}, {about['GIA']}, profile {profile}.",
 }
 for key, said in numbers.items():

@@ -1,6 +1,7 @@
 """The chapter "Slice perturbation": experiments, the source's figures, baselines, verdicts, its figure."""
 
 import math
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import numpy as np
@@ -174,7 +175,23 @@ def test_the_source_s_claims_have_their_ranges():
     chance = slices.claims("accuracy", learned, "accuracy", aspect=1)[2]
     assert chance.text == "DP-G is at most 5 points above chance" and chance.values["a"].tolist() == [-1, -1]
     lasting = slices.claims("lasting", learned, "accuracy")
-    assert [(claim.at_least, claim.at_most) for claim in lasting] == [(-math.inf, 2.6), (0, math.inf)]
+    ranges = [(-math.inf, 2.6), (0, math.inf), (-math.inf, 5), (20, math.inf)]
+    assert [(claim.at_least, claim.at_most) for claim in lasting] == ranges
+    assert lasting[2].values["a"].tolist() == [-1, -1] and lasting[3].values == {}
+
+
+def test_chance_is_one_class_of_those_that_an_image_set_has(monkeypatch):
+    sets = {"digits": SimpleNamespace(num_classes=10), "lungs": SimpleNamespace(num_classes=2)}
+    monkeypatch.setattr(slices.datasets, "load", sets.__getitem__)
+    kinds = {"kind": ["none", "DP-G", "none"], "images": ["digits", "digits", "lungs"]}
+    given = pd.DataFrame(kinds).assign(victim=[0, 0, 1], accuracy=[90.0, 11.0, 70.0])
+    found = slices.with_chance(given)
+    chance = found[found["kind"] == "chance"]
+    assert found[found["kind"] != "chance"].equals(given)
+    assert chance[["images", "victim", "accuracy"]].to_numpy().tolist() == [
+        ["digits", 0, 10],
+        ["lungs", 1, 50],
+    ]
 
 
 def test_claims_are_judged_column_by_column():
