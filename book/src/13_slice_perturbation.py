@@ -949,7 +949,7 @@ glue("lasts", plots.picture(figure, alt), display=False)
 # ```{glue:figure} lasts
 # :name: fig-slices-lasts
 #
-# Accuracy over rounds, noise of variance $10^{-2}$ on $\Delta\theta$; image sets that were trained longest.
+# Accuracy over rounds, noise of variance $10^{-2}$ on $\Delta\theta$; image sets that were trained longest; bars are deviations over the seeds.
 # ```
 
 # %% tags=["hide-input"]
@@ -970,8 +970,9 @@ for name in lasting:
     table = wang.over_rounds(
         *(f[f["images"] == name] for f in (lasted, late, source))
     )
+    table = table.drop(columns="images")
     rounds_ = [c for c in table if c.startswith("round ")]
-    caption = f"Test accuracy on {name} over the rounds, percent; noise on Δθ, {spans[name][1]} seeds, profile {profile}."
+    caption = f"Test accuracy on {name} over the rounds, percent; noise on Δθ, mean over {spans[name][1]} seed{'s' * (spans[name][1] > 1)}, profile {profile}."
     display(
         tables.show(table, digits=dict.fromkeys(rounds_, 1), caption=caption)
     )
