@@ -20,7 +20,7 @@
 # ```{glue:figure} seen
 # :name: fig-slices-seen
 #
-# As Table I of {cite:t}`wang2022protect`: originals, and what DGA finds without a defense, behind slice perturbation, behind a pruned layer (PLD), and when the attacker leaves that layer out. Ten steps are few: some images are missed even without a defense. {glue:text}`about-seen`.
+# As Table I of {cite:t}`wang2022protect`: originals, and what DGA finds without a defense, behind slice perturbation, behind a pruned layer (PLD), and when the attacker leaves that layer out. So few steps miss some images even without a defense. {glue:text}`about-seen`.
 # ```
 #
 # {cite:t}`wang2022protect` start from a weakness of defenses that protect one layer: an attacker leaves that layer out, and nothing is protected. Their own defense adds noise in places that change from update to update:
