@@ -82,6 +82,37 @@ def nested(values: np.ndarray, groups: np.ndarray, confidence: float = CONFIDENC
     )
 
 
+def share_of_groups(
+    hits: np.ndarray, groups: np.ndarray, confidence: float = CONFIDENCE
+) -> tuple[float, float]:
+    """Return an interval of a share where members of a group are hit together, as images of one batch are.
+
+    Student's interval of the groups' shares (see `nested`), cut at 0 and 1 and never narrower than Wilson's
+    over the victims (see `share`); Wilson's over the groups where none or all are hit, and over the victims
+    where each is a group of its own.
+
+    Args:
+        hits: whether a victim is hit, one a victim.
+        groups: to which group each belongs.
+        confidence: of the interval, in (0, 1).
+
+    Raises:
+        ParameterError: If there is no victim, numbers of hits and groups differ, or a confidence is out of
+            range.
+        MissingDependencyError: scipy is not installed.
+    """
+    hits, count = np.asarray(hits, dtype=bool), len(np.unique(groups))
+    _check(len(hits), confidence)
+    alone = share(int(hits.sum()), len(hits), confidence)
+    if count == len(hits):
+        return alone
+    if hits.all() or not hits.any():
+        return share(count * int(hits[0]), count, confidence)
+    bounds = nested(hits, groups, confidence), alone
+    low, high = zip(*bounds, strict=True)
+    return max(np.nanmin(low), 0.0), min(np.nanmax(high), 1.0)
+
+
 def said(value: float, low: float, high: float, digits: int = 0) -> str:
     """Return `42 (28–57)`, or `1 (−2 to 4)`; without an interval the value, without a value a dash."""
     if np.isnan(value):

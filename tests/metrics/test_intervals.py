@@ -1,5 +1,6 @@
 """Confidence intervals against closed forms, scipy and a simulation."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -92,6 +93,65 @@ def test_tables_have_them():
     assert unscaled["asr_low"].tolist() == pytest.approx([0, 0])
     with pytest.raises(UnknownNameError, match="scaling"):
         frame(groups, scaling="maxmin")
+
+
+def test_tables_count_images_of_a_batch_together():
+    ssims = [0.9, 0.8, 0.9, 0.7, 0.1, 0.2, 0.1, 0.6]
+    one = result(ssims)
+    figures = one.figures | {"loss": ssims[::2], "steps": ssims[::2]}
+    batched = Result(dataclasses.replace(one.experiment, victims=4, batch_size=2), figures, {})
+    row = tables.attack_table(frame({"batched": [batched]})).iloc[0]
+    means, shares = np.array(ssims).reshape(4, 2).mean(1), np.array([1, 1, 0, 0.5])
+    assert (row["ssim_low"], row["ssim_high"]) == pytest.approx(intervals.mean(means))
+    low, high = intervals.mean(shares)
+    assert (row["asr_low"], row["asr_high"]) == pytest.approx((100 * max(low, 0), 100 * min(high, 1)))
+
+
+class TestGroups:
+    def test_each_alone_is_the_plain_share(self):
+        hits = np.array([True, False, False, True, False])
+        assert intervals.share_of_groups(hits, np.arange(5)) == intervals.share(2, 5)
+
+    @pytest.mark.parametrize("hit", [False, True])
+    def test_none_or_all_counts_groups(self, hit):
+        found = intervals.share_of_groups(np.full(12, hit), np.repeat(np.arange(3), 4))
+        assert found == pytest.approx(wilson(3 * hit, 3))
+
+    def test_is_student_s_of_the_groups_and_never_narrower_than_wilson_s(self):
+        groups = np.repeat(np.arange(6), 4)
+        together = np.repeat([True, False, True, True, False, False], 4)
+        shares = together.reshape(6, 4).mean(1)
+        half = stats.t.ppf(0.95, 5) * stats.sem(shares)
+        assert intervals.share_of_groups(together, groups, 0.9) == pytest.approx((0.5 - half, 0.5 + half))
+        even = np.tile([True, False], 12)  # each group has half: no spread between groups
+        assert intervals.share_of_groups(even, groups) == pytest.approx(wilson(12, 24))
+        assert intervals.share_of_groups(even, np.zeros(24)) == pytest.approx(wilson(12, 24)), "one group"
+
+    def test_stays_within_zero_and_one(self):
+        hits = np.zeros(12, dtype=bool)
+        hits[:3] = True
+        low, high = intervals.share_of_groups(hits, np.repeat(np.arange(4), 3))
+        assert low == 0 and 0.25 < high <= 1
+
+    def test_covers_more_often_than_as_if_independent(self):
+        rng, groups = np.random.default_rng(3), np.repeat(np.arange(12), 4)
+        draws = [np.repeat(rng.random(12) < 0.4, 4) for _ in range(800)]
+        covers = [
+            np.mean([low <= 0.4 <= high for low, high in found])
+            for found in (
+                [intervals.share_of_groups(d, groups) for d in draws],
+                [intervals.share(int(d.sum()), 48) for d in draws],
+            )
+        ]
+        assert covers[0] > 0.92 and covers[1] < 0.75
+
+    def test_refuses_what_makes_no_interval(self):
+        with pytest.raises(ParameterError, match="a group for each of 3 values, got 2"):
+            intervals.share_of_groups(np.array([True, False, True]), np.array([0, 1]))
+        with pytest.raises(ParameterError, match="needs at least one value"):
+            intervals.share_of_groups(np.array([]), np.array([]))
+        with pytest.raises(ParameterError, match="confidence must be in"):
+            intervals.share_of_groups(np.array([True, False]), np.zeros(2), 1.0)
 
 
 def test_in_words():

@@ -42,8 +42,9 @@ RANGE = re.compile(r"(?<=\d)–(?=[\d−])")  # a narrow column may break a line
 def attack_table(frame: "DataFrame", by: str | Sequence[str] = "label") -> "DataFrame":
     """Return one row per value of `by`: scores as mean and deviation over all images, ASR in percent.
 
-    Images are pooled as if they were independent. Those of one batch are not, nor are the same images under
-    several seeds: there the 95 % intervals are too narrow.
+    The 95 % intervals count the images of one batch as found or missed together (`intervals.nested`,
+    `intervals.share_of_groups`), and all else as independent, which the same images under several seeds are
+    not: there they are too narrow.
 
     Args:
         frame: of attacks, see `experiments.frame`.
@@ -68,9 +69,10 @@ def attack_table(frame: "DataFrame", by: str | Sequence[str] = "label") -> "Data
         for name in ("ssim", "psnr", "mse", LPIPS):
             known = name in images and (name != LPIPS or images[name].notna().all())
             row[name], row[f"{name}_std"] = mean_std(images[name]) if known else (np.nan, np.nan)
-        row["ssim_low"], row["ssim_high"] = intervals.mean(images["ssim"].to_numpy(float))
-        hits, trials = int(images["success"].sum()), len(images)
-        bounds = (hits / trials, *intervals.share(hits, trials))
+        batch = images.groupby(["key", "victim"]).ngroup().to_numpy()
+        row["ssim_low"], row["ssim_high"] = intervals.nested(images["ssim"].to_numpy(float), batch)
+        found = images["success"].to_numpy(bool)
+        bounds = (found.mean(), *intervals.share_of_groups(found, batch))
         row |= {name: 100 * value for name, value in zip(("asr", "asr_low", "asr_high"), bounds, strict=True)}
         for name, middle in MIDDLES.items():
             row[name] = float(middle(victims[name].to_numpy(float))) if name in victims else np.nan
