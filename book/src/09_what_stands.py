@@ -250,7 +250,7 @@ for known in (ATTACKS["ig"].replace(drop_after=30), joint.replace(tv=0.03)):
 #
 # ## Protections and attackers
 #
-# On fresh weights. *ASR* is the share of images with an SSIM of at least 0.5, in brackets its 95 % interval; *SSIM* is a mean ± standard deviation over images.
+# On fresh weights. *ASR* is the share of images with an SSIM of at least 0.5, in parentheses its 95 % interval; *SSIM* is a mean ± standard deviation over images.
 
 # %% tags=["hide-input"]
 by = ["weights", "protection"]
@@ -293,7 +293,7 @@ about = {
 tables.show(
     fresh[short],
     columns=columns,
-    caption=f"Protections and attackers: {about['fresh']}. In brackets 95 % intervals over the images. Best is the highest mean SSIM, which may find fewer images.",
+    caption=f"Protections and attackers: {about['fresh']}. In parentheses 95 % intervals over the images. Best is the highest mean SSIM, which may find fewer images.",
 )
 
 # %% [markdown]
@@ -305,7 +305,7 @@ if not short.all():
         tables.show(
             fresh[~short],
             columns=columns,
-            caption=f"The other protections: {about['fresh']}. In brackets 95 % intervals over the images.",
+            caption=f"The other protections: {about['fresh']}. In parentheses 95 % intervals over the images.",
         )
     )
 
@@ -361,8 +361,8 @@ Markdown(
 # - **Nearly nothing** was found in batches of {glue:text}`batch-large` ({glue:text}`found-large` %), and behind the CVB together with batches of {glue:text}`batch-small`, weak DP or compression to a tenth: alone these leave {glue:text}`range-alone` % and the CVB {glue:text}`found-cvb` %; together {glue:text}`range-together` %.
 #   The CVB together with the average over draws is no such case, see above.
 #
-# "Not broken" means here that none of {glue:text}`tried` attacks of {glue:text}`about-steps` steps found one of {glue:text}`standing-images` images, with intervals that reach up to {glue:text}`high-dp` %. The best attack was chosen on the same images that it is scored on, which favors it a little; and
-# images of one batch are counted as if they were independent. Of batches of {glue:text}`batch-small`, IG finds a little more ({glue:text}`published-small` %) than the attack with the highest mean SSIM ({glue:text}`found-small` %).
+# "Not broken" means here that none of {glue:text}`tried` attacks of {glue:text}`about-steps` steps found one of {glue:text}`standing-images` images, with intervals that reach up to {glue:text}`high-dp` %. The best attack was chosen on the same images that it is scored on, which favors it a little. The
+# intervals count images of one batch as found or missed together. Of batches of {glue:text}`batch-small`, IG finds a little more ({glue:text}`published-small` %) than the attack with the highest mean SSIM ({glue:text}`found-small` %).
 #
 # The mean SSIM of every attack on every protection (folded):
 
@@ -453,7 +453,7 @@ for name, (rows, count) in drawn.items():
 tables.show(
     after,
     columns=columns | {"text_published": "ASR %, IG"},
-    caption=f"Protections and attackers after training: {about['trained']}. In brackets 95 % intervals over the images.",
+    caption=f"Protections and attackers after training: {about['trained']}. In parentheses 95 % intervals over the images.",
 )
 
 # %% [markdown]
@@ -698,7 +698,7 @@ tables.show(
         "ssim": "SSIM, best attack",
     },
     digits={"accuracy": 1},
-    caption=f"Cost and leak on one protocol: {about['one']}. In brackets 95 % intervals, of points over the models, of ASR over the images, as if these were independent: they come in {len(on_one) // len(one_attacked) * seeds // alike_batch} batches, and images of one batch are found or missed together, so the intervals of ASR are too narrow. Chosen on other images: for each model, the attack with the highest mean SSIM on the others'.",
+    caption=f"Cost and leak on one protocol: {about['one']}. In parentheses 95 % intervals, of points over the models, of ASR over the {len(on_one) // len(one_attacked) * seeds // alike_batch} batches. Chosen on other images: for each model, the attack with the highest mean SSIM on the others'.",
 )
 
 # %% tags=["hide-input"]

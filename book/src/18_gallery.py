@@ -13,7 +13,7 @@
 # :class: tip
 # **Question.** What does a reconstruction under each defense look like, class by class?
 #
-# **Answer.** Of one image of each class of {glue:text}`set-first` the source's attack, IG, recognizes {glue:text}`answer-found` (SSIM 0.5 or more; means in brackets), and behind PRECODE {glue:text}`answer-precode`. For the MLP that is the attack's failure: Ignore
+# **Answer.** Of one image of each class of {glue:text}`set-first` the source's attack, IG, recognizes {glue:text}`answer-found` (SSIM 0.5 or more; means in parentheses), and behind PRECODE {glue:text}`answer-precode`. For the MLP that is the attack's failure: Ignore
 # recognizes {glue:text}`ignore-mlp` there, and one division gives back every image exactly, of {glue:text}`set-many` {glue:text}`answer-many` too. In the LeNet Ignore raises the mean to {glue:text}`ignore-lenet`. A picture of noise shows what one attack did not find, and no more.
 # ```
 #
@@ -185,7 +185,7 @@ rows = [
 ]
 counted = pandas.DataFrame(rows)
 captions = {
-    images: f"Images recognized (SSIM 0.5 or more) and, in brackets, their mean SSIM: {images}, one image of each of {count} classes, {number:,} steps, profile {profile}. The closed form is of the MLP."
+    images: f"Images recognized (SSIM 0.5 or more) and, in parentheses, their mean SSIM: {images}, one image of each of {count} classes, {number:,} steps, profile {profile}. The closed form is of the MLP."
     for images, count, number in zip(datasets, classes, steps, strict=True)
 }
 shown = {
