@@ -15,7 +15,7 @@
 #
 # **Answer.** On fresh weights the gradients behind the sampling change with every draw; an attack that matches them settles on another image (SSIM
 # {glue:text}`ssim-ig`). Matched alone, the layers before the decoder reach similarities of {glue:text}`ignore-range`, where the *true* image under other noise has {glue:text}`truth-range`, and the
-# image shows (SSIM {glue:text}`ssim-ignore`). After {glue:text}`last-rounds` rounds both attacks end alike. ({glue:text}`network`; 95 % intervals in brackets.)
+# image shows (SSIM {glue:text}`ssim-ignore`). After {glue:text}`last-rounds` rounds both attacks end alike. ({glue:text}`network`; 95 % intervals in parentheses.)
 # ```
 #
 # ```{glue:figure} curves-fresh
@@ -181,7 +181,7 @@ for place, group in enumerate(groups):
     print(f"{group:20} last {path[-1].mean():5.2f}, step to step {jump:.2f}")
 
 # %% [markdown]
-# Behind the sampling (decoder and head) the similarities jump several times as far from step to step as before it, and no image is found. The stored experiments show the same in full.
+# Behind the sampling (the decoder and the classifier, here *head*) the similarities jump several times as far from step to step as before it, and no image is found. The stored experiments show the same in full.
 #
 # ## Layer by layer
 #
@@ -236,7 +236,7 @@ palette = dict(zip(ours, blues, strict=True))
 palette |= {"encoder": "#66bd63", "decoder": "#00562b"}
 alts = {
     "curves-fresh": "Three panels. Without a bottleneck all layers rise towards 1. Under IG on PRECODE the decoder and the classifier lie higher and flicker, the first layer stays near 0. Under Ignore the layers before the decoder climb.",
-    "images-fresh": "The same panels for single images, one row each. Decoder and classifier are broad bands of flicker under PRECODE; the other layers are smooth lines.",
+    "images-fresh": "The same panels for single images, one row each. Without a bottleneck the lines rise to 1. Under PRECODE decoder and classifier are broad bands of flicker; the other layers are steadier, low under IG, high and less steady under Ignore.",
     "curves-trained": "The three panels on trained weights: under IG and under Ignore alike, the layers before the decoder rise high, the first layer highest.",
 }
 single = [f"image {i + 1}" for i in range(images)]
@@ -282,7 +282,7 @@ for key, (r, curves) in drawn.items():
 # ```{glue:figure} images-fresh
 # :name: fig-analysis-images
 #
-# The same for single images, one row each: the first of {glue:text}`about-fresh`.
+# The same as {numref}`fig-analysis-curves` for single images, one row each: the first of {glue:text}`about-fresh`.
 # ```
 #
 # And the medians after some rounds of federated training:
@@ -293,10 +293,12 @@ for key, (r, curves) in drawn.items():
 # As {numref}`fig-analysis-curves`, on trained weights: {glue:text}`about-trained`.
 # ```
 #
+# In the published run most curves of these two attacks on PRECODE still rise when the steps end, so a longer search may come to other values.
+#
 # ## The same in numbers
 #
 # *Similarity* is the mean over the last {glue:text}`tail` steps and over the victims (± deviation between victims). The last column is the *true* image under other noise: an attacker who had found the image would
-# see this similarity.
+# see this similarity on average.
 
 # %% tags=["hide-input"]
 tails = pandas.concat(
@@ -396,7 +398,7 @@ tables.show(
 # ## Two numbers on their way
 #
 # A gradient has thousands of entries. Pick two of one layer (at random, among the larger half of the client's) and plot one against the other:
-# each step of the attack is a point, dark at the beginning and bright at the end. The cross marks where the client's
+# each recorded step of the attack is a point, dark at the beginning and bright at the end. The cross marks where the client's
 # gradient is. First the plain model under IG, then the model with the bottleneck, for the layers around the sampling; one row per image.
 
 # %% tags=["hide-input"]
@@ -454,7 +456,7 @@ for kind, alt in alts.items():
 # ```{glue:figure} tracks-0
 # :name: fig-analysis-tracks-plain
 #
-# Two entries of a layer's gradient, no bottleneck, IG: {glue:text}`about-fresh`. The cross: the client's own values.
+# Two entries of a layer's gradient under IG without a bottleneck, for the first of {glue:text}`about-fresh`. The cross: the client's own values.
 # ```
 #
 # The points start anywhere and close in on the cross: the dummy's gradient approaches the client's.
@@ -462,16 +464,16 @@ for kind, alt in alts.items():
 # ```{glue:figure} tracks-1
 # :name: fig-analysis-tracks-ig
 #
-# The same behind the bottleneck, IG: {glue:text}`about-fresh`.
+# The same under IG with the bottleneck: {glue:text}`about-fresh`.
 # ```
 #
-# In the published run (profile `cpu`) there is no path any more in the decoder and the classifier, only a cloud: early and late points lie mixed, and the steps between them are
-# as long as the cloud is wide. The encoder's entries stand before the sampling. They move along a path and settle in one place, but away from the cross.
+# In the published run (profile `cpu`) there is no path any more in the decoder and the classifier, only a cloud: early and late points lie mixed, and points that follow each other are
+# about as far apart as the cloud is wide. The encoder's entries stand before the sampling. They move along a path and settle in one place, but away from the cross.
 #
 # ## What the paper reads off its figures
 #
 # Each row is a statement of {cite:t}`scheliga2023cvb` (Section III-A and B) in a form that can be true or false for one
-# victim. The entries count the victims for which it holds; in brackets is what was measured, averaged over all victims.
+# victim, now and then stricter than the paper's words ("generally larger" is taken for each layer). The entries count the victims for which it holds; in parentheses is what was measured, averaged over all victims.
 
 # %% tags=["hide-input"]
 tails = tails.rename_axis("victim").reset_index()
@@ -580,8 +582,8 @@ tables.show(
 # %% [markdown]
 # The following was written for the published run (profile `cpu`, CIFAR-10, one seed of the weights); its numbers are those of the run shown.
 #
-# **Fresh weights: the pictures are right.** Without a bottleneck the similarities rise towards 1, the later layers first. With PRECODE
-# under IG, decoder and classifier fluctuate about four times as much as the layers before them ({glue:text}`stray`), for every victim; the earlier
+# **Fresh weights: the pictures are right for most victims.** Without a bottleneck the similarities rise towards 1, the later layers first. With PRECODE
+# under IG, decoder and classifier fluctuate about four times as much as the layers before them ({glue:text}`stray`), and more than each of these for every victim; the earlier
 # layers are steadier and lower, and the first stays near 0. The *change* from step to step is {glue:text}`jump` times the fluctuation in the decoder and the classifier: that is
 # what fresh noise at each step does. Under Ignore the layers before the decoder climb. Two readings need more words, though.
 #
@@ -630,7 +632,8 @@ tables.show(
 # and the dummy that it ends with has a signal of {glue:text}`signal-fresh-ig`: an image whose code is nearly as strong as the noise. The *length* column of the folded table
 # says the same. The encoder's gradient is a product with the features that enter it, and it is {glue:text}`length` times as long as the client's; the cosine does not see it.
 # In the pictures below these dummies look like colored noise. The paper explains IG's failure by dummy gradients in which the optimizer finds no consistent direction. Here
-# it does find one: IG settles on an image with a signal many times stronger, far from the original. Ignore does not match the gradients behind the noise, and its dummy's signal stays near that of
+# it seems to find one: IG ends at an image with a signal many times stronger, far from the original. (That the signal *makes* the similarity behind the noise is our reading; no experiment here holds one of them
+# fixed.) Ignore does not match the gradients behind the noise, and its dummy's signal stays near that of
 # the true image ({glue:text}`signal-fresh-ignore` against {glue:text}`signal-fresh-truth`).
 #
 # After training the true image has a signal of {glue:text}`signal-trained-truth`, and IG's dummy hardly more ({glue:text}`signal-trained-ig`, under Ignore {glue:text}`signal-trained-ignore`). Then both attacks end alike,
@@ -714,7 +717,7 @@ for key, text in numbers.items():
 #
 # - One architecture, one position of the bottleneck, one image set and one seed of the weights. Parameters of this chapter change each of them.
 # - The attacker draws the noise anew. What the gradients of an attack do that searches for it ({doc}`08_breaking_the_bottleneck`) was not watched.
-# - Two sets of weights, fresh and after {glue:text}`last-rounds` rounds; what lies between was not measured.
+# - Two sets of weights, fresh and after {glue:text}`last-rounds` rounds; what lies between was not measured. On the trained ones the curves had not come to rest.
 #
 # ## Take-away
 #
@@ -728,7 +731,7 @@ for key, text in numbers.items():
 #
 # ```{admonition} Solution
 # :class: dropdown
-# The layers before the decoder end higher, since only they are matched. The decoder ends near 0, where the true image would be, and still jumps. The SSIM is higher.
+# The layers before the decoder end higher, since only they are matched. Decoder and classifier end lower, the decoder near 0, where the true image would be, and both still jump. The SSIM is higher.
 # ```
 #
 # **2.** Watch the attacks on a convolutional bottleneck at the first position.

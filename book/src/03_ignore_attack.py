@@ -13,9 +13,9 @@
 # :class: tip
 # **Question.** A bottleneck puts noise into a network, and so into its gradients. Which gradients still show the image?
 #
-# **Answer.** Those of the layers before the noise. Behind {glue:text}`late`, matching all gradients (IG) finds {glue:text}`late-ig` % of
+# **Answer.** Those of the layers before the noise. On fresh weights, behind {glue:text}`late`, matching all gradients (IG) finds {glue:text}`late-ig` % of
 # the images, matching only these (*Ignore*) {glue:text}`late-ignore` %. Behind {glue:text}`early` Ignore finds {glue:text}`early-ignore` %. After {glue:text}`trained-rounds`
-# rounds of training both find {glue:text}`trained-range` %, wherever PRECODE stands (95 % intervals in brackets). An attacker who *searches* for the noise finds far more: {doc}`08_breaking_the_bottleneck`.
+# rounds of training both find {glue:text}`trained-range` %, wherever PRECODE stands (95 % intervals in parentheses). An attacker who *searches* for the noise finds most images behind PRECODE on fresh weights: {doc}`08_breaking_the_bottleneck`.
 # ```
 #
 # ```{glue:figure} seen
@@ -33,7 +33,7 @@
 #
 # ```{admonition} What this chapter measures has been broken since
 # :class: warning
-# IG and Ignore draw the noise anew at each step. An attacker who searches for the noise finds what they miss, behind PRECODE at every position that
+# IG and Ignore draw the noise anew at each step. On fresh weights an attacker who searches for the noise finds what they miss, behind PRECODE at every position that
 # was tried: {doc}`08_breaking_the_bottleneck`. A low success rate on this page is no protection.
 # ```
 #
@@ -313,7 +313,8 @@ tables.show(
 
 # %% [markdown]
 # Without a bottleneck every image is found. IG on PRECODE finds none. Leaving out only the decoder, or only one later layer, does not help; leaving out all of them does at
-# P=3, and hardly at P=2. The paper's table comes out row by row: the largest difference is {glue:text}`table-i-difference` points. (This and the other readings on this page are those of the published run, profile `cpu`.) The masks at
+# P=3, and hardly at P=2. Row by row our success rates are close to the paper's: the largest difference is {glue:text}`table-i-difference` points, where one image is {glue:text}`one-image`. ({doc}`11_ours_beside_theirs` has the rows that ran at
+# the paper's full protocol. This and the other readings on this page are those of the published run, profile `cpu`.) The masks at
 # the other positions are folded here:
 
 # %% tags=["hide-cell"]
@@ -375,7 +376,7 @@ tables.show(
 # %% [markdown]
 # After {glue:text}`trained-rounds` rounds the attacks find {glue:text}`trained-range` % of the images behind PRECODE at any
 # position (single models {glue:text}`trained-single` %), and neither the mask nor the position makes a difference that is larger than the one
-# between models. So "the earlier, the safer" held for untrained models only, and there from P=3 to P=2: the success rates at P=2 and P=1 differ by one image, and the mean SSIM is higher at P=1.
+# between models. (At P=1 IG finds more than Ignore on every model, which with so few models can be chance.) So "the earlier, the safer" held for untrained models only, and there from P=3 to P=2: the success rates at P=2 and P=1 differ by one image, and the mean SSIM is higher at P=1.
 #
 # ## What the attacks see
 #
@@ -414,8 +415,8 @@ for name, r in (("fresh", rounds[0]), ("trained", rounds[-1])):
             originals, few, columns=4, scaling=scaling
         )
         alt = (
-            "Rows of small images on fresh weights. Without a bottleneck IG finds the pictures; behind the last position IG finds noise, and Ignore finds the "
-            "pictures with some blur; behind the first position Ignore finds blotches."
+            "Rows of small images on fresh weights. Without a bottleneck IG finds the pictures; behind the last position IG finds noise, and Ignore finds most of "
+            "the pictures under speckle; behind the first position Ignore finds outlines in glaring colors."
         )
         glue("seen", plots.picture(figure, alt), display=False)
 
@@ -441,7 +442,7 @@ losses = {
     for n, m in masks
     if m in ("IG", "Ignore")
 }
-alt = "Loss over steps, one line per attack and network. Without a bottleneck the loss falls by more than ten times; with one it soon moves sideways and flickers."
+alt = "Loss over steps, one line per attack and network. Without a bottleneck the loss falls by more than ten times; with one it flickers and falls by less than half after the first steps."
 glue("losses", plots.picture(plots.traces(losses), alt), display=False)
 
 # %% [markdown]
@@ -451,14 +452,13 @@ glue("losses", plots.picture(plots.traces(losses), alt), display=False)
 # Loss of IG and Ignore, median and quartiles over the victims: {glue:text}`about-fresh`.
 # ```
 #
-# The loss without a bottleneck falls from {glue:text}`loss-early` after a sixth of the steps to {glue:text}`loss-end`, most of it once the learning rate has come down. With a bottleneck it soon
-# moves sideways and flickers: the dummy's noise is drawn anew at each step, so that what is to be matched moves. Of the median loss after a sixth of the
-# steps, this share is left at the end: {glue:text}`loss-left`.
+# The loss without a bottleneck falls from {glue:text}`loss-early` after a sixth of the steps to {glue:text}`loss-end`. With a bottleneck it flickers, since the dummy's noise is drawn anew at each
+# step and the same dummy has another loss each time, and it falls far less. Of the median loss after a sixth of the steps, this share is left at the end: {glue:text}`loss-left`.
 #
 # ## Moving PRECODE towards the input
 #
 # If only what stands before the decoder can be matched, then a bottleneck closer to the input leaves less to match. The price is
-# twofold. PRECODE is fully connected, so an early one sees a larger feature map and has more parameters; and it throws away where things are in the image.
+# twofold, as the paper says. PRECODE is fully connected, so an early one sees a larger feature map and has more parameters; and it loses where things are in the image, which may cost accuracy.
 # Table II of the paper sets leakage, parameters and accuracy side by side. The attack is IG without a bottleneck and Ignore with one, on fresh weights.
 
 # %% tags=["hide-input"]
@@ -516,12 +516,12 @@ glue("placement", plots.picture(figure, alt), display=False)
 # ```{glue:figure} placement
 # :name: fig-ignore-placement
 #
-# SSIM of the attack, ours beside the paper's (Table II); the dotted line marks the SSIM above which an attack counts as a success. Ours: {glue:text}`about-fresh`.
+# SSIM of the attack, ours beside the paper's (Table II), mean and standard deviation over images; the dotted line marks the SSIM from which on an attack counts as a success. Ours: {glue:text}`about-fresh`.
 # ```
 #
 # The accuracies are those of the best round by validation loss. The paper trains for up to 300 rounds with early stopping, so below the `paper` profile this table is no
 # reproduction: it shows how the four models compare after equally few rounds. The bottleneck costs {glue:text}`accuracy-cost` points then; in the paper, after longer
-# training, {glue:text}`accuracy-cost-paper`.
+# training, {glue:text}`accuracy-cost-paper`. The order is another as well: in the published run the position at the input costs least, in the paper it is the only one that costs anything.
 
 # %% tags=["hide-input"]
 tables.show(
@@ -576,11 +576,13 @@ numbers = {
         f"{low:.2f} to {high:.2f} at {network}"
         for network, low, high in kept.agg(["min", "max"]).itertuples()
     ),
+    "one-image": f"{100 / victims:.1f}",
     "table-i-difference": f"{differences.max():.1f}" if papers else "–",
     "loss-early": f"{sixths['IG, no bottleneck'][0]:.2f}",
     "loss-end": f"{sixths['IG, no bottleneck'][1]:.3f}",
     "loss-left": "; ".join(
-        f"{label} {end / early:.0%}" for label, (early, end) in sixths.items()
+        f"{label} {100 * end / early:.0f} %"
+        for label, (early, end) in sixths.items()
     ),
 }
 for key, text in numbers.items():
@@ -596,8 +598,8 @@ for key, text in numbers.items():
 #
 # ## Take-away
 #
-# A bottleneck's noise spoils the gradients behind it and, as it moves towards the input, those before it as well. Ignore uses what is left on fresh weights; after some
-# training plain IG does no worse, and the gradients depend less on the noise. None of this protects: an attacker who searches for the
+# On fresh weights a bottleneck's noise spoils the gradients behind it and, as it moves towards the input, those before it as well. Ignore uses what is left; after some
+# training plain IG finds about as many images, and the gradients depend less on the noise. None of this protects: on fresh weights an attacker who searches for the
 # noise finds most images behind the same bottlenecks ({doc}`08_breaking_the_bottleneck`), and what does stand is the question of {doc}`09_what_stands`.
 #
 # ## Exercises
@@ -606,8 +608,8 @@ for key, text in numbers.items():
 #
 # ```{admonition} Solution
 # :class: dropdown
-# Set `bottlenecks=PRECODE(1, k=8)`. The similarities of the first convolution and of the encoder fall far below those at $P=3$, and with them the SSIM of Ignore. IG found
-# nothing before and finds little more now. The only layer before the noise sees it through everything that is back-propagated.
+# Set `bottlenecks=PRECODE(1, k=8)`. The similarities change most: those of the first convolution and of the encoder fall to a fraction, since what is propagated back to them has
+# passed all the layers behind the noise, and that of the classifier, now far from the noise, rises. Ignore's SSIM falls, by less. IG found nothing before and finds little more now.
 # ```
 #
 # **2.** Replace PRECODE by a convolutional bottleneck at the first position.

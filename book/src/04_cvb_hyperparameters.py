@@ -13,19 +13,19 @@
 # :class: tip
 # **Question.** Which settings of a convolutional bottleneck decide what Ignore finds, and what do they cost?
 #
-# **Answer.** Position, kernel size and width: the SSIM goes from {glue:text}`ssim-least` to {glue:text}`ssim-most` (95 % intervals in brackets); $\beta$ hardly matters. After {glue:text}`training-rounds` rounds
-# every setting learns more slowly than the plain network (by {glue:text}`lost-least` to {glue:text}`lost-most` points). The KL term of the paper's public code takes the mean $\sigma$ from {glue:text}`first-paper-code`. An attacker who
-# *searches* for the noise finds most images: {doc}`08_breaking_the_bottleneck`.
+# **Answer.** Position, kernel size and scale: on fresh weights the SSIM goes from {glue:text}`ssim-least` to {glue:text}`ssim-most` (95 % intervals in parentheses); there $\beta$ hardly matters. After {glue:text}`training-rounds` rounds
+# every setting learns more slowly than the plain network (by {glue:text}`lost-least` to {glue:text}`lost-most` points, one seed). The KL term of the paper's public code takes the mean $\sigma$ from {glue:text}`first-paper-code`. An attacker who
+# *searches* for the noise finds most images behind the setting that the paper recommends, on fresh weights: {doc}`08_breaking_the_bottleneck`.
 # ```
 #
 # ```{glue:figure} sweep-ssim
 # :name: fig-cvb-sweep
 #
-# What Ignore finds behind a CVB when one of its settings changes, ours and the paper's (Fig. 9); mean and standard deviation over images. Dashed: IG without bottleneck. Ours: {glue:text}`about`.
+# What Ignore finds behind a CVB when one of its settings changes, ours and the paper's (Fig. 9); mean and standard deviation over images. 1+3: two bottlenecks, at P=1 and P=3; $\beta$ falls from left to right. Dashed: IG without bottleneck. Ours: {glue:text}`about`.
 # ```
 #
 # {doc}`The Ignore attack <03_ignore_attack>` leaves little to match when the bottleneck stands early in the network. But PRECODE is
-# fully connected: close to the input it is large, and it throws away where things are in the image. The *convolutional
+# fully connected: close to the input it is large, and it loses, as the paper says, where things are in the image. The *convolutional
 # variational bottleneck* (CVB, {cite:t}`scheliga2023cvb`) keeps the map. It has four settings, and this chapter varies each of them as the paper does:
 #
 # | setting | what it sets | what it could change |
@@ -88,7 +88,7 @@ settings = parameters.check("04_cvb_hyperparameters", globals())
 
 # %% [markdown]
 # Along each axis one setting changes, and the others keep their values: $P=1$, $k_E=5$, $s_E=\frac12$, $\beta=0.1$; but along the positions $k_E$ is 1. `1+3` means a bottleneck behind the first
-# stage and another behind the third. The last two lines run both forms of the KL term. Besides the network without bottleneck, these are the networks:
+# stage and another behind the third. The last line of `changes` runs both forms of the KL term (a section below). Besides the network without bottleneck, these are the networks:
 
 # %% tags=["experiment"]
 from fractions import Fraction
@@ -198,7 +198,8 @@ print(f"{count:,} parameters; mean σ {sigma.mean():.2f}, RMS μ {size:.2f}")
 # which is a function of $\mu$ and $\sigma$ and so free of noise.
 #
 # *SSIM* is a mean ± standard deviation over images, *ASR* the share of images with an SSIM of at least 0.5. The marks (*SSIM is*, *ASR is*) say whether ours lies within 0.05 (SSIM) or 10 points (ASR) of the paper's figure. Only the full protocol, 128 victims and up to 20,000
-# steps, can reproduce it; from 16 victims and 2,000 steps on, ours "agrees\*" or "differs\*" (\* at a reduced scale). The two axes on which most changes:
+# steps, can reproduce it; from 16 victims and 2,000 steps on, ours "agrees\*" or "differs\*" (\* at a reduced scale). One image is {glue:text}`one-image` points of ASR here, so a mark of the ASR hangs on
+# one or two images. {doc}`11_ours_beside_theirs` has the rows that ran at the full protocol. The two axes on which most changes:
 
 # %% tags=["hide-input"]
 scored = tables.attack_table(
@@ -295,8 +296,8 @@ Markdown(
 # %% [markdown]
 # In the published run (profile `cpu`) the SSIM follows the paper's along every axis: of single bottlenecks it rises with a later position, it rises with $k_E$
 # and with $s_E$, and hardly changes with $\beta$. Whatever differs lies *below* the paper's, success rates included: the bottleneck with kernels of $1 \times 1$ at $P=2$ (and at $P=3$ its success rate), and the
-# wide ones, $s_E \ge 1$, where there is most to find. Were there too few steps? Two stored runs with three times as many, which the page {doc}`Ours beside theirs <11_ours_beside_theirs>` takes up, leave
-# the first at {glue:text}`longer-2` (from {glue:text}`once-2`) and bring $s_E = 1$ from {glue:text}`once-wide` to {glue:text}`longer-wide`. So steps are a part of it at $s_E = 1$ and not at $P=2$; at $s_E = 2$ and $4$ more were not tried. Sixteen other images, or other weights, may matter, too.
+# wide ones, $s_E \ge 1$. Were there too few steps? Two stored runs with three times as many, which the page {doc}`Ours beside theirs <11_ours_beside_theirs>` takes up, leave
+# the first at {glue:text}`longer-2` (from {glue:text}`once-2`) and bring $s_E = 1$ from {glue:text}`once-wide` to {glue:text}`longer-wide`. So more steps do not help at $P=2$, and at $s_E = 1$ a little, unless that is chance (one run each); at $s_E = 2$ and $4$ more were not tried. That the images are few, and other ones than the paper's, may matter, too.
 #
 # The reconstructions along the axis on which the paper's scores change most:
 
@@ -315,7 +316,7 @@ figure = plots.reconstructions(
     columns=examples,
     scaling=scaling,
 )
-alt = "Rows of small images: the originals, found clearly without a bottleneck; behind the narrowest CVB blotches, and the wider it is, the more of the object and its colors can be made out."
+alt = "Rows of small images: the originals, found clearly without a bottleneck; behind the narrowest CVB colored noise, and the wider it is, the smoother the blotches, in brightness and color closer to the original; few objects can be made out."
 glue("pictures", plots.picture(figure, alt), display=False)
 
 # %% [markdown]
@@ -327,9 +328,9 @@ glue("pictures", plots.picture(figure, alt), display=False)
 #
 # ## Utility
 #
-# A bottleneck adds parameters and takes away precision. The paper reports that the wider and larger ones *gain* accuracy over
+# A bottleneck adds parameters and noise. The paper reports that the wider and larger ones *gain* accuracy over
 # the plain network, by up to {glue:text}`paper-gain` points at $s_E=4$, and that one with a single channel ($s_E = \frac{1}{16}$) loses {glue:text}`paper-lost`. Accuracies after a few rounds cannot be compared with
-# accuracies after hundreds, but what a setting gains or loses against the same network without bottleneck may be.
+# accuracies after hundreds. So each side is set against its own network without bottleneck, after as many rounds: ours says how fast a setting learns, the paper's how far it comes.
 
 # %% tags=["hide-input"]
 utility = {
@@ -400,7 +401,7 @@ for value, label in labels.items():
 # ```{glue:figure} sweep-gain
 # :name: fig-cvb-utility
 #
-# Accuracy against the network without bottleneck along the four settings: {glue:text}`trained-as`. The paper: at most 300 rounds, three seeds.
+# Accuracy against the network without bottleneck (zero: each side's own) along the four settings; $\beta$ falls from left to right: {glue:text}`trained-as`. The paper: at most 300 rounds, three seeds.
 # ```
 #
 # In the published run (profile `cpu`) no setting gains. The paper's settings gain up to {glue:text}`paper-gain` points, our single
@@ -409,8 +410,7 @@ for value, label in labels.items():
 # all other scales, and $k_E = 1$ more than all other windows. From $\beta = 0.001$ to $0.1$ the paper's accuracy changes by {glue:text}`beta-paper` points, ours
 # by {glue:text}`beta-ours`. With one seed and so few rounds that is no more than a hint that a larger $\beta$ slows the start.
 #
-# Below the profile `paper` these accuracies are no reproduction, so no row carries a mark. How settings compare after equally few
-# rounds says how fast they learn, and only maybe where they end.
+# Below the profile `paper` these accuracies are no reproduction, so no row carries a mark.
 #
 # ## Which KL term
 #
@@ -420,7 +420,7 @@ for value, label in labels.items():
 # $$ -\tfrac12 \sum \bigl(1 + \sigma - \mu^2 - e^{\sigma}\bigr), $$
 #
 # where $\sigma$, the positive number that multiplies the noise, stands as if it were a log-variance. This has its minimum at $\mu = 0$ and the *smallest* $\sigma$
-# that the clip allows, 0.007. One form pulls the noise up to 1, the other presses it towards nothing. Both are options here; the tables above use the one named by
+# that the clip allows, 0.007. One form pulls $\sigma$ towards 1, the other presses it towards nothing. Both are options here; the tables above use the one named by
 # the parameter `kl`, the public code's.
 
 # %% tags=["hide-input"]
@@ -493,6 +493,7 @@ small = {
 }
 numbers |= {
     "about": about,
+    "one-image": f"{100 / victims:.1f}",
     "trained-as": trained_as,
     "training-rounds": f"{training_rounds}",
     "lost-least": f"{-bottled['gain'].max():.0f}",
@@ -539,8 +540,8 @@ for key, text in numbers.items():
 #
 # ## Take-away
 #
-# Early, small and narrow bottlenecks leave Ignore least, and $\beta$ matters to the training alone. Every one of them slows the first rounds, several together most. None of the
-# settings is a protection by itself: the strongest attack on the recommended one stands in {doc}`08_breaking_the_bottleneck`, and {doc}`05_attacks_and_defenses` sets it beside other defenses.
+# On fresh weights, bottlenecks that stand early, with small kernels and few channels, leave Ignore least, and $\beta$ matters only through the training. Every one of them slows the first rounds, several together most. None of
+# this shows a protection: the strongest attack on the recommended setting stands in {doc}`08_breaking_the_bottleneck`, and {doc}`05_attacks_and_defenses` sets it beside other defenses.
 #
 # ## Exercises
 #
