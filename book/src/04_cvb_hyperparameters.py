@@ -38,7 +38,7 @@
 # ```{admonition} What this chapter measures has been broken since
 # :class: warning
 # The privacy figures below are those of Ignore, which draws the noise anew at each step. {doc}`08_breaking_the_bottleneck` searches for it, and finds most images behind
-# the CVB that is recommended here, on fresh weights. On trained weights the noise itself fades under the KL term of the paper's public code (last section).
+# the CVB that is recommended here, on fresh weights. On trained weights the noise itself fades under the KL term of the paper's public code (the section on that term).
 # ```
 #
 # ## The experiment
