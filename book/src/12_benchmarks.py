@@ -171,7 +171,7 @@ long = hours[hours["method"] == "loop"][[*by, "hours"]].merge(
     suffixes=("_loop", ""),
 )
 lines = [
-    f"- {row.machine}, {row.model}: {row.hours_loop:.3g} hours with the plain loop, one victim after the other; {row.hours:.2g} with our fastest way, measured with {row.victims:,} victims at once"
+    f"- {row.machine}, {row.model}: {row.hours_loop:.3g} hours with the plain loop, one victim after the other; {row.hours:.2g} with our fastest way, measured with {row.victims:,.0f} victims at once"
     for row in long.itertuples()
 ]
 Markdown(
