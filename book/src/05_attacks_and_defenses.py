@@ -689,7 +689,7 @@ for key, text in numbers.items():
 #
 # ## Take-away
 #
-# Against IG and Ignore, noise that costs little accuracy and the CVB both look safe; compression to a tenth does not, and PRECODE leaks more as $K$ grows. Only noise far stronger has a guarantee worth the name, at a price in accuracy that the table shows. Which of these defenses
+# Against IG and Ignore, noise that costs little accuracy and the CVB both look safe; compression to a tenth does not, and PRECODE leaks more with a large $K$. Only noise far stronger has a guarantee worth the name, at a price in accuracy that the table shows. Which of these defenses
 # holds against attackers who know it is another question, and the answers of {doc}`08_breaking_the_bottleneck` and {doc}`09_what_stands` are less kind.
 #
 # ## Exercises

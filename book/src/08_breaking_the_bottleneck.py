@@ -509,7 +509,7 @@ tables.show(
 # decoder are what pins the noise down.
 #
 # A client that sends several gradients of the same image under the same weights helps the attacker. Each brings unknown noise of its own, but the image is shared: with
-# two updates {glue:text}`variant-two` % are found ({glue:text}`variant-one` % with one; the intervals overlap), and with four the mean SSIM is {glue:text}`variant-four-ssim` ({glue:text}`variant-one-ssim` with one).
+# two updates {glue:text}`variant-two` % are found ({glue:text}`variant-one` % with one; the intervals overlap), and with four the mean SSIM is {glue:text}`variant-four-ssim`, against {glue:text}`variant-one-ssim` with one.
 #
 # ## Other image sets
 #
@@ -737,7 +737,7 @@ for name, texts in {"trained": trained, "compared": compared}.items():
 # {glue:text}`late-stuck` % of the victims. A failed optimizer is no privacy.
 #
 # **PRECODE keeps some of its noise, and loses it to the search:** {glue:text}`late-precode-ig` % with IG, and layer by layer {glue:text}`late-precode-redrawn` % with the noise drawn anew, {glue:text}`late-precode-joint` % with a search for it, {glue:text}`late-precode-known` % with the noise known, {glue:text}`late-precode-silent` % without noise.
-# From the second of these to the third the intervals overlap; those of the mean SSIM do not ({glue:text}`late-precode-redrawn-ssim` and {glue:text}`late-precode-joint-ssim`).
+# From the second of these to the third the intervals overlap; those of the mean SSIM, {glue:text}`late-precode-redrawn-ssim` and {glue:text}`late-precode-joint-ssim`, do not.
 #
 # **The exact KL term does protect against these attacks, at a price.** `joint` finds {glue:text}`late-exact-joint` %, with the noise known it is {glue:text}`late-exact-known` %, and without noise {glue:text}`late-exact-silent` %. So there are two effects. The trained
 # network itself takes the {glue:text}`late-none-ig` % of the one without bottleneck down to {glue:text}`late-exact-silent` %: its gradients tell less even when nothing is random. The noise takes these down to {glue:text}`late-exact-joint` %;
