@@ -11,11 +11,11 @@
 #
 # ```{admonition} In short
 # :class: tip
-# **Question.** Which defenses stop the attacks of the papers' tables, and what do they cost?
+# **Question.** Which defenses stop the attacks of the CVB paper's tables, and what do they cost?
 #
 # **Answer.** On {glue:text}`set`, IG finds {glue:text}`asr-none` % of the images without defense, {glue:text}`asr-tenth` % under compression to a tenth, and {glue:text}`asr-dp` % under DP with
 # $\sigma = 10^{-2}$, which costs {glue:text}`lost-dp` points of accuracy after {glue:text}`rounds` rounds. Ignore finds {glue:text}`asr-cvb` % behind the CVB, which costs {glue:text}`lost-cvb`. Attacks that know the defense find far more, though not
-# under this noise: {doc}`09_what_stands`. (95 % intervals in brackets.)
+# under this noise: {doc}`09_what_stands`. (95 % intervals in parentheses.)
 # ```
 #
 # ```{glue:figure} tradeoff
@@ -32,12 +32,12 @@
 # | defense | what it does | its setting |
 # |---|---|---|
 # | DP {cite:p}`abadi2016dpsgd` | clips each example's gradient to length $C = 20$ and adds Gaussian noise of deviation $C\sigma$ | $\sigma$ |
-# | compression | sets the share $p$ of smallest entries to zero, layer by layer | $p$ |
+# | compression | sets the share $p$ of smallest entries to zero, layer by layer ($p = 0.9$: to a tenth, $p = 0.99$: to a hundredth) | $p$ |
 # | PRECODE {cite:p}`scheliga2022precode` | a fully connected variational bottleneck behind the first convolution | $K$, $\beta = 0.01$ |
 # | CVB {cite:p}`scheliga2023cvb` | a convolutional one, with the values chosen {doc}`before <04_cvb_hyperparameters>` | $k_E$, $s_E$, $\beta$ |
 #
 # DP and compression act on the gradient: DP changes every entry that the attacker sees, compression drops most of them. A bottleneck acts before there is a gradient. What stands behind the sampling is
-# made from noise; what stands before it sees the noise through the signal that comes back. On fresh weights that is the more, the earlier it stands: the gradients of one image before the decoder, under two draws of noise, have a cosine similarity of
+# made from noise; what stands before it sees the noise through the signal that comes back. On fresh weights this effect is the larger, the earlier the bottleneck stands: the gradients of one image before the decoder, under two draws of noise, have a cosine similarity of
 # {glue:text}`03_ignore_attack.ipynb::kept-fresh:s` ({doc}`03_ignore_attack`, PRECODE).
 #
 # ```{admonition} What this chapter measures has been broken since
@@ -110,7 +110,7 @@ setups = {parse(text).label: parse(text) for text in texts}
 
 # %% [markdown]
 # A network is trained under each, and its fresh weights are attacked: by IG where there is no bottleneck, else by Ignore. The paper's tables report this one attack for each. Pixels are normalized as the paper's code
-# does (`statistics`). The bytes of one shared gradient are counted, too.
+# does (`statistics`). The bytes of one shared gradient are counted, too. (Privacy and cost are measured on two protocols: attacks see the gradient of one image, trainings take batches.)
 
 # %% tags=["experiment"]
 from gleak_lib.experiments import (
@@ -202,7 +202,7 @@ Markdown(tables.note(results, profile))
 # %% [markdown]
 # ## Two defenses by hand
 #
-# Two handwritten digits and the gradients that a fresh network has at them. DP scales a gradient that is longer than $C$ down to this length and adds noise; compression keeps the largest tenth of each
+# Two handwritten digits and the gradients that a fresh network has at them. DP scales a gradient that is longer than $C$ down to this length (here $C = 1$, and both gradients are longer) and adds noise; compression keeps the largest tenth of each
 # layer's entries. Both are a few lines, checked here against the library:
 
 # %% tags=["by-hand"]
@@ -218,7 +218,7 @@ net = models.build("cnn", input_shape=digits.input_shape, seed=0)
 pixels = {"mean": digits.mean, "std": digits.std}
 plain = observe(net, images, labels, **pixels).gradients
 
-C = 2.0
+C = 1.0
 flat = torch.cat([g.flatten(1) for g in plain.values()], 1)
 shrink = (C / (flat.norm(dim=1) + 1e-6)).clamp(max=1)  # Opacus' form
 clipped = DP(C, 0.0)(plain)
@@ -235,7 +235,7 @@ for name, g in plain.items():
 print("lengths", [round(x, 1) for x in flat.norm(dim=1).tolist()])
 
 # %% [markdown]
-# And what IG makes of each: the client observes its gradient under a defense, the server inverts what it got, and we score.
+# And what IG makes of each: the client observes its gradient under a defense, the server inverts what it got, and we score. (A setting prints only what differs from its defaults: `compression()` has $p = 0.9$.)
 
 # %%
 attack = ATTACKS["ig"].replace(max_steps=100, drop_after=20)
@@ -252,7 +252,7 @@ for defense in (NO_DEFENSE, DP(20, 1e-2), Compression(0.9)):
 # ## What the attacker finds
 #
 # *SSIM* is a mean ± standard deviation over images, *ASR* the share of images with an SSIM of at least 0.5. The marks (*SSIM is*, *ASR is*) say whether ours lies within 0.05 (SSIM) or 10 points (ASR) of the paper's figure. Only the full protocol, 128 victims and
-# up to 20,000 steps, can reproduce it; from 16 victims and 2,000 steps on, ours "agrees\*" or "differs\*" (\* at a reduced scale). The tables show the strongest and the weakest setting of each kind.
+# up to 20,000 steps, can reproduce it; from 16 victims and 2,000 steps on, ours "agrees\*" or "differs\*" (\* at a reduced scale). The tables show the first and the last setting of each kind: the largest and the smallest $\sigma$, the smaller and the larger $p$, the smallest and the largest $K$.
 
 # %% tags=["hide-input"]
 keys = ["dataset", "label"]
@@ -361,7 +361,7 @@ Markdown(
 # In the published run (profile `cpu`) CIFAR-10 is off at PRECODE with $K \ge 32$ only, where ours finds a little less. On MNIST ours finds less
 # wherever there is something to find. The page {doc}`Ours beside theirs <11_ours_beside_theirs>` says what is known of why.
 #
-# The order is roughly the paper's. It is not the same: in the paper every doubling of $K$ from 16 on makes PRECODE leak more, in ours only from 32 on; and on MNIST the weakest DP and
+# The order is roughly the paper's. It is not the same: in the paper every doubling of $K$ from 16 on raises PRECODE's mean SSIM, in ours only from 32 on; and on MNIST the weakest DP and
 # compression to a tenth leak more than any PRECODE up to $K=128$ in the paper, about as much as $K=128$ in ours. From $\sigma = 10^{-2}$ on this attack finds next to nothing behind DP; at $10^{-3}$ {glue:text}`weak-asr` % of its {glue:text}`victims` reconstructions on {glue:text}`set` are a success
 # ({glue:text}`weak-asr-paper` % in the paper). Behind compression to a tenth it finds {glue:text}`tenth-asr` % of the images of {glue:text}`set` ({glue:text}`tenth-asr-paper` % in the paper), behind compression to a hundredth {glue:text}`hundredth-asr` %. What stronger attacks find there stands in {doc}`09_what_stands`.
 #
@@ -402,14 +402,14 @@ figure = plots.tradeoff(
     threshold=0.5,
     linear=1.0,
 )
-alt = "Panels for each image set, ours above the paper's. No defense stands at the top; DP falls steeply and then moves left, compression falls and moves left, PRECODE and the CVB lie low, the CVB furthest right in the paper."
+alt = "Panels for each image set, ours above the paper's. No defense stands at the top; DP falls steeply and then moves left, compression falls and moves left, PRECODE climbs with K, past 0.5 in the paper, and the CVB lies low, furthest right in the paper."
 glue("tradeoff", plots.picture(figure, alt), display=False)
 
 # %% [markdown]
 # ```{glue:figure} pictures
 # :name: fig-defenses-pictures
 #
-# The first images, under no defense and under the strongest and the weakest setting of each kind, SSIM below each: {glue:text}`set`, {glue:text}`about`.
+# The first images, under no defense and under the first and the last setting of each kind (those of the tables), SSIM below each: {glue:text}`set`, {glue:text}`about`.
 # ```
 #
 # ## One channel, or three
@@ -476,7 +476,7 @@ tables.show(
     side_by_side,
     columns=["defense", *methods],
     digits=dict.fromkeys(methods, 2),
-    caption=f"SSIM of each attack on {dataset}: {about}; {lbfgs_steps} steps of iDLG and CPL, which use L-BFGS.",
+    caption=f"SSIM of each attack on {dataset}: {about}; {lbfgs_steps} steps of iDLG and CPL, which use L-BFGS. Behind bottlenecks all but the last column ignore the gradients behind the encoder.",
 )
 
 # %% tags=["hide-input"]
@@ -493,8 +493,8 @@ Markdown(
 )
 
 # %% [markdown]
-# In the published run IG is the strongest in every row, and iDLG and CPL, cut short after {glue:text}`lbfgs-steps` steps, are furthest behind on the CVB. (They draw the noise once per step here; drawn at every evaluation, as in the
-# paper's public code, they find next to nothing there: {doc}`01_how_gradients_leak`.) Without its mask IG loses a little on PRECODE and most of its score on the CVB.
+# In the published run IG has the highest mean SSIM in every row, and iDLG and CPL, cut short after {glue:text}`lbfgs-steps` steps, are furthest behind on the CVB. (They draw the noise once per step here; drawn at every evaluation, as in the
+# paper's public code, they find next to nothing behind it: {doc}`01_how_gradients_leak`.) Without its mask IG loses a little on PRECODE and most of its score on the CVB.
 #
 # ## What it costs in accuracy
 #
@@ -544,13 +544,13 @@ for d in datasets:
 # after {glue:text}`rounds`. Here Adam sees the compressed gradient of each local step, and dropped entries are simply gone. The paper, too, sets each layer's smallest values to zero; whether at each local step, or in an update of a whole round, is not known to us.
 #
 # $\varepsilon$ limits by what factor, $e^{\varepsilon}$, one image can
-# change the odds of anything that a client sends. In the published run it is below 2 at $\sigma = 1$, and in the thousands and beyond at every weaker setting, which guarantees nothing. So DP can stop this *attack* at a strength at which it no longer
+# change the odds of anything that a client sends, but for a probability of $\delta$. In the published run it is below 2 at $\sigma = 1$, and in the thousands and beyond at every weaker setting, which guarantees nothing. So DP can stop this *attack* at a strength at which it no longer
 # is a guarantee.
 #
 # ## The trade-off
 #
 # A good defense stands at the bottom right of {numref}`fig-defenses-tradeoff`: the attack finds nothing, and the accuracy is that of the plain network or better.
-# In the published run DP at $\sigma = 10^{-2}$ has both a lower SSIM and a higher accuracy than every bottleneck and every compression on CIFAR-10, under this attack and with one seed. On MNIST the CVB has
+# In the published run DP at $\sigma = 10^{-2}$ has both a lower SSIM and a higher accuracy than every bottleneck and every compression on CIFAR-10, under this attack, after {glue:text}`rounds` rounds and with one seed. On MNIST the CVB has
 # a lower SSIM ({glue:text}`mnist-cvb`) and a higher accuracy than DP at $10^{-3}$ ({glue:text}`mnist-weak`) and than every PRECODE; DP at $10^{-2}$ has a lower SSIM still ({glue:text}`mnist-dp`) and costs {glue:text}`mnist-lost` points. In the paper's panels it is the CVB that
 # stands furthest to the right, because it ends *above* the plain network, which {glue:text}`rounds` rounds cannot show. (After {glue:text}`06_other_architectures.ipynb::cnn-rounds:s` rounds ours changes the accuracy by {glue:text}`06_other_architectures.ipynb::cnn-gain:s` points, with one seed each:
 # {doc}`Other architectures <06_other_architectures>`.) Against attackers who know the defense the picture changes: {doc}`09_what_stands`.
@@ -684,12 +684,12 @@ for key, text in numbers.items():
 # ## Limits
 #
 # - One attack for each row, which does not know the defense. {doc}`08_breaking_the_bottleneck` and {doc}`09_what_stands` attack the same defenses with what is known of them.
-# - Attacks see the gradient of one image; accuracies are of training in batches of {glue:text}`local-batch`, over {glue:text}`rounds` rounds and one seed. No row is a protocol that both was measured on.
-# - One small network. What the defenses do on others is measured for the CVB alone ({doc}`06_other_architectures`).
+# - Attacks see the gradient of one image; accuracies are of training in batches of {glue:text}`local-batch`, over {glue:text}`rounds` rounds and one seed. No row measures both on one protocol; {doc}`09_what_stands` does so for a few protections.
+# - One small network. {doc}`06_other_architectures` attacks others, without a defense and with the CVB.
 #
 # ## Take-away
 #
-# Against IG and Ignore, noise that costs little accuracy and a bottleneck both look safe, and compression to a tenth does not. Only noise far stronger has a guarantee worth the name, at a price in accuracy that the table shows. Which of these defenses
+# Against IG and Ignore, noise that costs little accuracy and the CVB both look safe; compression to a tenth does not, and PRECODE leaks more with a large $K$. Only noise far stronger has a guarantee worth the name, at a price in accuracy that the table shows. Which of these defenses
 # holds against attackers who know it is another question, and the answers of {doc}`08_breaking_the_bottleneck` and {doc}`09_what_stands` are less kind.
 #
 # ## Exercises
@@ -710,4 +710,5 @@ for key, text in numbers.items():
 # gleak run 05_attacks_and_defenses --profile quick -p defenses "['dp', 'cvb']" --output tryout
 # gleak run 05_attacks_and_defenses --profile cpu -p precode_sizes "[8, 512]"
 # ```
+# The last replaces the chapter in your copy; without `--output` it finds the stored results.
 # ````

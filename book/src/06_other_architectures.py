@@ -14,7 +14,7 @@
 # **Question.** Does a convolutional bottleneck hide images in a ResNet and in a vision transformer, too?
 #
 # **Answer.** From IG and Ignore, yes: on {glue:text}`set` the SSIM falls from {glue:text}`fall-cnn` in the CNN, from {glue:text}`fall-resnet18` in ResNet-18 and from {glue:text}`fall-vit` in the ViT (few victims and steps on the
-# last two; 95 % intervals in brackets). No protection: {ref}`the ViT's images follow in closed form <vit-closed-form>`, and {doc}`a search for the noise <08_breaking_the_bottleneck>` finds images behind the others.
+# last two; 95 % intervals in parentheses). No protection: {ref}`the ViT's images follow in closed form <vit-closed-form>`, and {doc}`a search for the noise <08_breaking_the_bottleneck>` finds images behind the others.
 # ```
 #
 # ```{glue:figure} pictures-last
@@ -25,8 +25,8 @@
 #
 # The CVB was found on a small CNN. {cite:t}`scheliga2023cvb` put it into a ResNet-18 {cite:p}`he2016resnet` and into a small vision transformer
 # {cite:p}`dosovitskiy2021vit`, and attack all three on MNIST and CIFAR-10 (their §VI-D, Tables V and XI, Figs. 10 and 11a). This chapter repeats that.
-# Two things differ from model to model and decide what an attack finds: how the pixels enter the first layer, and how much of a
-# total variation prior the attack adds. Both are looked at below.
+# Two things differ from model to model that may decide what an attack finds: how the pixels enter the first layer, and how much of a
+# total variation prior the attack adds. The first is described below, the second is measured.
 #
 # ```{admonition} What this chapter measures has been broken since
 # :class: warning
@@ -42,7 +42,7 @@
 # **ResNet-18.** A 7×7 stem of stride 2 and a max-pool shrink 32×32 pixels to 8×8 before the first residual block begins; eight blocks follow. The network has {glue:text}`times-parameters`
 # times as many parameters as the CNN and so as many more equations, but the optimizer has to work its way back through eighteen layers. The
 # paper's code uses GroupNorm with two groups, and so does this chapter. (BatchNorm would make an image's gradient depend on the rest of its
-# batch, and says nothing sensible about a batch of one.)
+# batch, and with one image it would have a single value per channel to normalize in the last stage, whose maps are 1×1.)
 #
 # **ViT.** Patches of 4×4 pixels that do *not* overlap, 64 of them, each mapped to 256 features by the same matrix. Four blocks
 # of attention with 16 heads follow. Its linear layers have no biases, as in the paper's code, so that the quotient of weight and bias gradients, which the chapter
@@ -193,7 +193,7 @@ tables.show(
 # %% tags=["hide-input"]
 Markdown(
     f"It is between {matched['share'].min():.0f} and {matched['share'].max():.0f} % of the gradient in this run, and at the least "
-    f"{matched['matched'].min():,} entries, beside the 3,072 pixels of a color image that are sought."
+    f"{matched['matched'].min():,} entries, beside the 3,072 values of a color image (32×32 pixels, three colors) that are sought."
 )
 
 # %% [markdown]
@@ -242,7 +242,7 @@ tables.show(
         "loss": "median loss",
     },
     digits={"loss": 5},
-    caption=f"IG by the weight λ of its prior, no bottleneck: {last}, victims: {counts}, {weights} (seed {seed}), as many steps as in the tables below, {scaled}, profile {profile}.",
+    caption=f"IG by the weight λ of its prior, no bottleneck: {last}, victims: {counts}, {weights} (seed {seed}), as many steps as in the tables below, {scaled}, profile {profile}. The loss is the distance plus λ·TV. The paper has one figure for each model, which stands in all its rows.",
 )
 
 # %% tags=["hide-input"]
@@ -325,7 +325,7 @@ Markdown(
 # In the published run the CNN agrees with the paper on CIFAR-10, without and with the CVB. On MNIST ours finds less than the
 # paper. ResNet-18 stays far below the paper on CIFAR-10, after {glue:text}`steps-resnet18` of up to 20,000 steps. The ViT's scores, after {glue:text}`steps-vit` steps on {glue:text}`images-vit` images, are near the paper's, but for the CVB on MNIST
 # ({glue:text}`vit-mnist`).
-# Rows with few victims or few steps are no reproductions. An attack that was cut short finds less than it could, which makes a model look
+# Rows with few victims or few steps are no reproductions. An attack that was cut short may find less than it could, and so make a model look
 # *safer* than it is.
 #
 # ### Accuracy
@@ -438,7 +438,7 @@ points = pandas.concat(
         for panel, ending in (("ours", ""), ("paper", "_paper"))
     ]
 )
-alt = "Two panels, accuracy over one minus SSIM. In each, every model moves to the right when the CVB is put in, to where the mean SSIM is below 0.5; the accuracy changes little, most on CIFAR-10, and upwards."
+alt = "Two panels, accuracy over one minus SSIM. In each, every model moves to the right when the CVB is put in, to where the mean SSIM is below 0.5; the accuracy changes little, most on CIFAR-10, where it rises."
 glue("utility", plots.picture(plots.utility(points), alt), display=False)
 
 # %% [markdown]
@@ -533,7 +533,7 @@ for key, text in numbers.items():
 #
 # ## Take-away
 #
-# A CVB takes away most of what IG and Ignore find in all three models, and how much they find without it depends on the prior's weight and on the budget as much as on the model. An attack that was cut short makes a model look safer than it is.
+# A CVB takes away most of what IG and Ignore find in all three models, and how much they find without it depends on the prior's weight as much as on the model. An attack that was cut short can make a model look safer than it is.
 # None of it is protection: {ref}`the ViT's patches follow in closed form <vit-closed-form>`, and {doc}`08_breaking_the_bottleneck` finds images behind the CVB where the attacks of this page find none.
 #
 # ## Exercises

@@ -14,7 +14,7 @@
 # **Question.** If a network begins with a linear layer, must an attacker search at all? Does it help to remove the biases?
 #
 # **Answer.** No, and hardly. One division finds {glue:text}`found-all` % of {glue:text}`victims` images, wherever PRECODE stands. Without biases the weight gradient alone still gives {glue:text}`alone-none` %, and {glue:text}`alone-late` % with
-# PRECODE at the end, where the others come out too pale. Noise of $10^{-2}$ on the gradients hides all; of batches of {glue:text}`batch-more` {glue:text}`found-more` % are found. (95 % intervals.)
+# PRECODE at the end, where the others come out too pale. Noise of $10^{-2}$ on the gradients hides all from the division; of batches of {glue:text}`batch-more` {glue:text}`found-more` % are found. (95 % intervals.)
 # ```
 #
 # ```{glue:figure} seen
@@ -207,7 +207,7 @@ metrics.score(found, images, scaling="none")[["ssim", "psnr"]].round(2)
 # %% [markdown]
 # ### In the experiment
 #
-# Each line is this division, which uses all rows at once, by least squares. *Unexplained* is what the server
+# Each row of the table is this division, now with all rows of the gradient at once, by least squares. *Unexplained* is what the server
 # itself can see of its success: the share of the weight gradient's squared length that is not a multiple of the image it found. *ASR*, the attack success rate, is the
 # share of images whose reconstruction has an SSIM of at least 0.5. SSIM and PSNR are means ± standard deviations over images.
 #
@@ -337,7 +337,7 @@ tables.show(
     wide,
     columns={"noise": "noise", **{line: line for line in order}},
     digits=dict.fromkeys(order, 1),
-    caption=f"ASR % under noise of a standard deviation: {about}.",
+    caption=f"ASR % of the division, by the standard deviation of the gradient noise: {about}.",
 )
 
 # %% [markdown]
@@ -349,10 +349,10 @@ tables.show(
 #
 # In the published run (profile `cpu`) noise of $10^{-4}$ leaves every image nearly untouched ({glue:text}`noise-weak` dB and more in the mean), on fresh and on trained weights. At $10^{-3}$ most still count as
 # found, at $10^{-2}$ none. Least squares beats the single row while the noise is small. At $10^{-3}$ its PSNR falls
-# below that of the single row. A likely reason: the divisor is noisy too, which pulls the fit towards zero, so that the picture turns flat and gray though its
+# below that of the single row (on fresh weights it still finds more images, by SSIM). A likely reason: the divisor is noisy too, which pulls the fit towards zero, so that the picture turns flat and gray though its
 # structure is there.
 #
-# What such noise costs in accuracy is not measured here.
+# What such noise costs this network in accuracy is not measured.
 #
 # ### Compression
 #
@@ -377,14 +377,14 @@ tables.show(
     wide,
     columns={"level": "pruned", "weights": "weights", **names},
     digits={name: 1 if "asr" in name else 2 for name in names},
-    caption=f"The division under compression: {about}.",
+    caption=f"The division under compression; pruned is the share of entries set to zero: {about}.",
 )
 
 # %% tags=["hide-cell"]
 tables.show(
     compressed,
     columns={"level": "pruned", "weights": "weights", "rows": "rows", **scores},
-    caption=f"The division under compression, with deviations: {about}.",
+    caption=f"The division under compression, with deviations; pruned is the share of entries set to zero: {about}.",
 )
 
 # %% [markdown]
@@ -431,7 +431,7 @@ glue("batch-pictures", plots.picture(figure, alt), display=False)
 # ```
 #
 # In the published run ({glue:text}`batch-count` batches of each size) all images of the smallest batches come back exactly, and {glue:text}`found-some` % of those of {glue:text}`batch-some`. Of batches of {glue:text}`batch-more` {glue:text}`found-more` % are found, of {glue:text}`batch-most` {glue:text}`found-most` %:
-# there few rows seem to belong to one image alone, and what is returned looks like mixtures. So batches do protect against
+# there few rows seem to belong to one image alone, so that what is returned would be mixtures. So batches do protect against
 # this attack on these weights, but it takes more than a few images, and even {glue:text}`batch-most` do not hide all. What attacks by optimization find in batches stands in {doc}`09_what_stands`.
 #
 # ### Training mode
@@ -474,7 +474,7 @@ Markdown("\n".join(f"- {answer}" for answer in answers))
 # *one number*, the length of $x$ with its sign. The server knows the model, so it can try lengths out: scale the
 # row, compute the gradient that this candidate would cause at $z$, and compare its magnitudes with those of the observed one. Which neurons are silent
 # says much about the sign already. With PRECODE the server does not know the noise. It averages the magnitudes over four draws of its own. Candidates
-# with pixels outside [0, 1] are penalized. This takes the label, and about a hundred forward and backward passes.
+# with pixels outside [0, 1] are penalized. This takes the label, and about a hundred forward and backward passes (with PRECODE as many for each draw).
 
 # %% tags=["hide-input"]
 by = ["precode", "norm", "after", "route"]
@@ -546,14 +546,14 @@ glue("seen", plots.picture(figure, alt), display=False)
 #
 # In the published run ({glue:text}`victims` images) the shift gives every image back as exactly as the bias did, PRECODE or not.
 #
-# The weight gradient alone does nearly as well where the server can compute what follows the layer: every image is found without
-# PRECODE, and also with PRECODE at P=1. With PRECODE at P=4 and fresh weights the length is wrong for {glue:text}`pale` of {glue:text}`victims` images, and these
+# The weight gradient alone is less exact, but finds every image without
+# PRECODE, where the server can compute what follows the layer, and also with PRECODE at P=1. With PRECODE at P=4 and fresh weights the length is wrong for {glue:text}`pale` of {glue:text}`victims` images, and these
 # come out too pale. They count as failures when images are scored as they are. Stretched to [0, 1] first, as in the paper's evaluation,
 # every one of them is a success: this scoring ignores the very number that the removal hides. Neither the norm nor its
 # shift matters to this route, and after training it works better still.
 #
 # So removing the biases stops Eq. 5, as the paper says, but it does not hide the image from a server that looks at the weight
-# gradient in another way. Table VII measures accuracy only, so this does not contradict any figure of the paper.
+# gradient in another way. Table VII measures accuracy only, so this does not contradict any number in the paper.
 #
 # ### Which mode is the paper's?
 #
@@ -648,8 +648,8 @@ for key, text in numbers.items():
     glue(key, text, display=False)
 
 # %% [markdown]
-# In the published run, after {glue:text}`rounds` rounds on CIFAR-10, the models without biases are no worse than those with them, which is also what the paper's
-# table says after full training. One seed does not make their small lead a result.
+# In the published run, after {glue:text}`rounds` rounds on CIFAR-10, the models without biases are no worse than those with them; in the paper's
+# table, after full training, the two are about level. One seed does not make their small lead a result.
 #
 # All four accuracies lie well below the paper's, after {glue:text}`rounds` rounds instead of up to 300. At this early point the models with PRECODE are at least {glue:text}`behind` points
 # behind those without; in the paper they end up level.
@@ -657,13 +657,13 @@ for key, text in numbers.items():
 # ## Limits
 #
 # - The division needs a linear layer that is given the pixels. Behind a convolution there is none; a vision transformer's patch embedding has a closed form of its own ({ref}`vit-closed-form`).
-# - {glue:text}`victims` images, one model of each kind, {glue:text}`rounds` rounds. The noise is that of single images' gradients, and what it costs in accuracy is measured in {doc}`09_what_stands`.
+# - {glue:text}`victims` images, one model of each kind, {glue:text}`rounds` rounds. The noise is that of single images' gradients; what noise costs in accuracy is measured for the small CNN in {doc}`09_what_stands`.
 # - Of BatchNorm in training mode, batches of two were attacked, and no others. Single images have no gradient there.
 #
 # ## Take-away
 #
 # A linear layer at the input hands its image to the server, through any bottleneck behind it: the weight gradient is the image times a number, and the bias gradient is that number. Removing the biases takes away the number, not the
-# image: BatchNorm's shift replaces it, or it can be tried out. What did hide images here is noise of $10^{-2}$ and large batches, and what else can find them there is the question of {doc}`09_what_stands`.
+# image: BatchNorm's shift replaces it, or it can be tried out. Noise of $10^{-2}$ hid all images from these calculations, batches of {glue:text}`batch-more` and more hid most, and what else can find them there is the question of {doc}`09_what_stands`.
 #
 # ## Exercises
 #
