@@ -61,8 +61,8 @@ def ssim(pred: Tensor, target: Tensor, *, data_range: float = 1.0) -> Tensor:
 
     The mean over channels and over the pixels whose window lies inside the image, as scikit-image's
     `structural_similarity(gaussian_weights=True, sigma=1.5, use_sample_covariance=False)`, and as
-    torchmetrics 0.11, which the CVB paper used; torchmetrics 1 counts the border, too (see
-    `ssim_map`). Differentiable.
+    torchmetrics 0.11, which the CVB paper used; torchmetrics counts the border, too, since its pull request
+    2721 of 2024 (see `ssim_map`). Differentiable.
 
     Args:
         pred: V x C x H x W (or V x B x C x H x W) in [0, data_range], H and W at least 11.
@@ -83,7 +83,7 @@ def ssim_map(pred: Tensor, target: Tensor, *, data_range: float = 1.0) -> Tensor
     """SSIM pixel by pixel, also where the window is cut off by the border, the image reflected there.
 
     Without the outermost five pixels on each side the mean of the map is `ssim`, which is scikit-image's and
-    that of torchmetrics 0.11. The mean of the whole map is that of torchmetrics 1.
+    that of torchmetrics 0.11. The mean of the whole map is that of torchmetrics since 2024 (see `ssim`).
 
     Args:
         pred: V x C x H x W (or V x B x C x H x W) in [0, data_range], H and W at least 11.
