@@ -562,4 +562,5 @@ for key, text in numbers.items():
 # gleak run 04_cvb_hyperparameters --profile quick -p scale 2 -p betas "[1.0, 0.1]" -p kl_betas "[0.1]" --output tryout
 # gleak run 04_cvb_hyperparameters --profile cpu -p seeds 3 -p training_rounds 10
 # ```
+# The last replaces the chapter in your copy.
 # ````

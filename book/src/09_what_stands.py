@@ -940,5 +940,5 @@ for key, text in numbers.items():
 # gleak run 09_what_stands --profile quick -p protections "['none', 'quantize(bits=4)', 'cvb(1, kernel_size=3, scale=1, kl=\"exact\", sigma_floor=2) + batch(4)']" -p trained "[]" --output tryout
 # gleak run 09_what_stands --profile cpu -p dataset mnist
 # ```
-# The first runs in minutes on the embedded digits; the second repeats the published run on another image set.
+# The first runs in minutes on the embedded digits; the second repeats the published run on another image set, and replaces the chapter in your copy.
 # ````
