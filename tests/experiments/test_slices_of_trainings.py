@@ -29,3 +29,7 @@ def test_each_training_has_a_layout_of_its_own(store, monkeypatch):
     assert all(encoding.decode(encoding.encode(cell)) == cell for cell in cells)
     results = run(cells, store, device="cpu", progress=False)
     assert len(results) == 2 and len(seen) == 2 and seen[0] != seen[1] and None not in seen
+    for one in results:
+        figures = one.figures
+        assert len(figures["train_loss"]) == len(figures["test_accuracy"]) == 2
+        assert not {"val_loss", "val_accuracy"} & set(figures), "nothing was held out to validate on"
