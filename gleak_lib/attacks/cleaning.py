@@ -9,11 +9,13 @@ from typing import Literal, get_args
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from gleak_lib.attacks.check import alike
 from gleak_lib.defenses import Defense, Layout, SlicePerturbation
 from gleak_lib.defenses.spectrum import as_matrix, check_law, from_matrix, without_noise
 from gleak_lib.errors import ParameterError, unknown
+from gleak_lib.extras import require
 from gleak_lib.gradients.factored import by_row
 from gleak_lib.grammar import Noun
 from gleak_lib.typed import typed
@@ -54,12 +56,12 @@ class MuteSlices(Cleaning):
 
     Attributes:
         knows: `choice`: which slices each client drew, an oracle; `layout`: where the slices lie, those with
-            noise are found by their entries (`perturbed_slices`); `variance`: not even that, and runs of
-            `window` entries are judged on their own (`noisy_entries`).
+            noise are found by their entries (`perturbed_slices`); `variance`: not even that, and all runs of
+            `window` entries are judged (`noisy_entries`).
         window: entries.
 
     Raises:
-        ParameterError: If `window` is below 1.
+        ParameterError: If `window` is below 2.
     """
 
     knows: Knowledge = "layout"
@@ -68,8 +70,8 @@ class MuteSlices(Cleaning):
     def __post_init__(self) -> None:
         if self.knows not in get_args(Knowledge):
             raise unknown("knowledge", self.knows, get_args(Knowledge))
-        if self.window < 1:
-            raise ParameterError(f"window must be at least 1, got {self.window}.")
+        if self.window < 2:
+            raise ParameterError(f"window must be at least 2, got {self.window}.")
 
     def __call__(self, observation: Observation) -> Observation:
         """Return the muted observation.
@@ -194,15 +196,24 @@ def perturbed_slices(gradients: Grads, layout: Layout, count: int, deviation: fl
 
 
 def noisy_entries(gradients: Grads, window: int, deviation: float) -> Grads:
-    """Return which runs of `window` entries look like noise of this deviation, truth values V x shape.
+    """Return which entries lie in a run that looks like noise of this deviation, truth values V x shape.
 
-    Those whose `noise_ratio` is between 1/2 and 2.
+    Such is every run of `window` entries, wherever it begins, whose `noise_ratio` is between 1/2 and 2.
+
+    Raises:
+        MissingDependencyError: scipy is not installed.
     """
     sizes = {name: g[0].numel() for name, g in gradients.items()}
     total = sum(sizes.values())
-    runs = Layout(tuple(sizes), tuple(sizes.values()), (*range(0, total, window), total))
-    ratio = noise_ratio(gradients, runs, deviation)
-    return runs.gradients(runs.entries((ratio > 0.5) & (ratio < 2)), gradients)
+    layout, window = Layout(tuple(sizes), tuple(sizes.values()), (0, total)), min(window, total)
+    rows = layout.rows(gradients)
+    steps = rows.diff(dim=1).abs().cpu().numpy()
+    middles = require("scipy.ndimage", "metrics").median_filter(steps, (1, window - 1))
+    whole = middles[:, (window - 1) // 2 :][:, : total - window + 1]  # no run goes beyond an end
+    ratio = torch.from_numpy(whole).to(rows) / (NORMAL_MEDIAN * math.sqrt(2) * deviation)
+    begins = ((ratio > 0.5) & (ratio < 2)).to(rows)
+    held = F.max_pool1d(F.pad(begins, (window - 1, window - 1)), window, 1) > 0
+    return layout.gradients(held, gradients)
 
 
 def muted(gradients: Grads, noisy: Grads) -> Grads:
