@@ -13,14 +13,15 @@
 # :class: tip
 # **Question.** Can a client hide its image with noise on a few random slices of its update, and can the server then take the noise out of the average, so that nothing is lost?
 #
-# **Answer.** Hardly. Of one gradient on {glue:text}`first-set` with noise on $\Delta\theta/\eta$, an attack by the cosine (GIA) finds {glue:text}`short-slices` dB behind slices, {glue:text}`short-dp` behind noise on everything, {glue:text}`short-none` without a defense; the mean image scores {glue:text}`short-mean`. An attacker who knows the layout and the variance, and leaves
-# the noisy slices out, finds {glue:text}`short-single`; the median of {glue:text}`about-updates` updates of the same image under the same weights gives {glue:text}`short-median`. On {glue:text}`first-trained` compensation changes the accuracy after {glue:text}`about-rounds` rounds by {glue:text}`short-compensation`; late in {glue:text}`about-long` with noise on $\Delta\theta$ by {glue:text}`short-lasting` (95 % intervals). With noise on $\Delta\theta$ GIA finds {glue:text}`short-loud-plain` dB, but who leaves the noisy slices out finds {glue:text}`short-loud`, even without the layout ({glue:text}`short-loud-alone`), and training suffers.
+# **Answer.** No. The noise can be meant for the shared update $\Delta\theta$ or for the gradient $\Delta\theta/\eta$ that an attacker reads off it ($\eta$ is the clients' step length). Of one gradient on {glue:text}`first-set` with noise on $\Delta\theta/\eta$, an attack by the cosine (GIA) finds {glue:text}`short-slices` dB behind slices, {glue:text}`short-dp` behind noise on everything ({glue:text}`dp-once` by the best attack on one update), {glue:text}`short-none` without a defense; the mean image scores {glue:text}`short-mean`. An attacker who knows the layout and the variance, and leaves
+# the noisy slices out, finds {glue:text}`short-single`; the median of {glue:text}`about-updates` updates of the same image under the same weights gives {glue:text}`short-median`. Louder noise is easier to find: after clipping, and with noise on $\Delta\theta$, the variance alone is enough ({glue:text}`short-clipped-alone` and {glue:text}`short-loud-alone`; who ignores the defense finds {glue:text}`short-clipped-plain` and {glue:text}`short-loud-plain`). On {glue:text}`first-trained`
+# compensation changes the accuracy after {glue:text}`about-rounds` rounds by {glue:text}`short-compensation`; late in {glue:text}`about-long` with noise on $\Delta\theta$ by {glue:text}`short-lasting` (95 % intervals).
 # ```
 #
 # ```{glue:figure} seen
 # :name: fig-slices-seen
 #
-# As Table I of {cite:t}`wang2022protect`: originals, and what DGA finds without a defense, behind slice perturbation, behind a pruned layer (PLD), and when the attacker leaves that layer out. So few steps miss some images even without a defense. {glue:text}`about-seen`.
+# As Table I of {cite:t}`wang2022protect`: originals, and what DGA finds without a defense, behind slice perturbation, behind a pruned layer (PLD), and when the attacker leaves that layer out. {glue:text}`about-seen`. DGA has one start, and gets stuck on some images even without a defense.
 # ```
 #
 # {cite:t}`wang2022protect` start from a weakness of defenses that protect one layer: an attacker leaves that layer out, and nothing is protected. Their own defense adds noise in places that change from update to update:
@@ -428,8 +429,8 @@ risks = {n: LeakageRiskExperiment(fresh["DGA", n], public[n]) for n in datasets}
 
 # %% tags=["experiment", "hide-input"]
 on, single, several = adaptive[0], "muted, layout known", "median"
-quiet, loud = list(tried)[:4], list(tried)[4:]  # noise on Δθ/η, on Δθ
-pursued_on = {("GIA", k): known[on, k, "GIA"] for k in quiet}
+on_gradient, on_update = list(tried)[:4], list(tried)[4:]
+pursued_on = {("GIA", k): known[on, k, "GIA"] for k in on_gradient}
 for strategy in (single, several, "muted, stronger prior"):
     pursued_on[strategy, "slices"] = known[on, "slices", strategy]
 pursued_on["mean", "DP-G"] = known[on, "DP-G", "mean"]
@@ -551,14 +552,14 @@ panels = {
     for place, name in enumerate(("noise alone", "update with noise"))
 }
 figure = figures.spectra(panels, aspect=6)
-alt = "Four histograms of eigenvalues with the Marchenko-Pastur density over them, for the fewest and the most participants. With one participant the noise's eigenvalues are spread more widely than the density, with the most they follow it. With one participant an update with noise looks like the noise alone, with the most many of its eigenvalues lie beyond."
+alt = "Four histograms of eigenvalues with the Marchenko-Pastur density over them, for the fewest and the most participants. With one participant the noise's eigenvalues are spread more widely than the density, with the most they follow it. With one participant an update with noise looks like the noise alone, with the most many of its eigenvalues lie to the right of the axis."
 glue("spectra", plots.picture(figure, alt), display=False)
 
 # %% [markdown]
 # ```{glue:figure} spectra
 # :name: fig-slices-spectra
 #
-# Eigenvalues of an aggregated update in units of the noise's variance, and the density that independent noise would have (variance {glue:text}`about-spectra` on $\Delta\theta$, {glue:text}`first-trained`, $Q = 6$).
+# Eigenvalues of an aggregated update in units of the noise's variance, and the density that independent noise would have (variance {glue:text}`about-spectra` on $\Delta\theta$, {glue:text}`first-trained`, $Q = 6$). Beyond: to the right of the axis.
 # ```
 
 # %% tags=["remove-input"]
@@ -648,14 +649,14 @@ glue("risks", plots.picture(figure, alt), display=False)
 # ```{glue:figure} risks
 # :name: fig-slices-risks
 #
-# Leakage risk of each layer on fresh weights, with the 95 % interval of its estimate (eight random probes on {glue:text}`root-size` images), which the points hide.
+# Leakage risk of each layer on fresh weights, with the 95 % interval of its estimate (eight random probes on {glue:text}`root-size` images), which the points hide. The axis does not begin at zero; stage 1 is next to the image, head.1 the classifier.
 # ```
 
 # %% [markdown]
 # ## What the attacks find
 #
 # PSNR of images as they are, in dB; in parentheses the 95 % interval of the mean over the images. *Theirs* are the figures of {cite:t}`wang2022protect`, Table II. The last line needs no attack: it is what the mean of the training images scores as a guess for every victim.
-# By this measure a reconstruction that scores less, as those of nine to eleven dB in the paper's tables mostly do, tells no more than that guess.
+# By this measure a reconstruction that scores less, as all of the paper's do if it measured as is done here, tells no more than that guess; but a mean can hide single images that are found.
 
 # %% tags=["hide-input"]
 by = ["against", "images", "protection"]
@@ -680,7 +681,7 @@ for against in methods:
         table = wang.wide(private_scores[against], source, value, digits)
         shown[against, value] = tables.show(
             table,
-            caption=f"{value.upper()} against {against}, {about[against]} (fresh weights, {activation}), {victims} images of each set, {scale}, profile {profile}.",
+            caption=f"{value.upper()} against {against}, {about[against]} (fresh weights, {activation}), {victims} images of each set, {scale}, profile {profile}. Noise on {100 * used[against][0]:.0f} % of the slices; GC drops {100 * used[against][1]:.0f} % of the entries; PLD prunes {100 * used[against][2]:.0f} % of the last layer's.",
         )
 shown["DGA", "psnr"]
 
@@ -694,13 +695,23 @@ psnr = {
     for row in scores.to_dict("records")
 }
 low = [psnr[a, n, "slices, on Δθ"] for a in methods for n in datasets]
+by_dga = found[found["against"] == "DGA"]
+hits = by_dga.groupby(["protection", "images"], sort=False)["success"].sum()
+hit = {k: ", ".join(str(n) for n in v) for k, v in hits.groupby(level=0)}
+misses = by_dga[(by_dga["protection"] == "none") & ~by_dga["success"]]
+missed, at_truth = misses["loss"].min(), misses["loss_at_truth"].max()
+fits = by_dga[by_dga["protection"] == "slices"]
+fitted = int((fits["loss"] <= fits["loss_at_truth"]).sum())
 baseline = ", ".join(
     f"{psnr['GIA', n, wang.MEAN_IMAGE]:.1f} dB on {n}" for n in datasets
 )
 baseline = f"The mean image scores {baseline}."
 Markdown(
-    f"""Against GIA on {main}, no defense leaves {psnr["GIA", main, "none"]:.1f} dB, slices {psnr["GIA", main, "slices"]:.1f}, noise on everything (DP-G) {psnr["GIA", main, "DP-G"]:.1f}, and the mean image, which is no attack at all, {psnr["GIA", main, wang.MEAN_IMAGE]:.1f}. That is what one would expect of noise on {100 * used["GIA"][0]:.0f} % of the slices: the others are as they were.
+    f"""Against GIA on {main}, there are {psnr["GIA", main, "none"]:.1f} dB without a defense, behind slices {psnr["GIA", main, "slices"]:.1f}, noise on everything (DP-G) {psnr["GIA", main, "DP-G"]:.1f}, and the mean image, which is no attack at all, {psnr["GIA", main, wang.MEAN_IMAGE]:.1f}. This fits noise on {100 * used["GIA"][0]:.0f} % of the slices, since the others are as they were.
 Behind PLD, GIA finds {psnr["GIA", main, "PLD"]:.1f} dB and DGA {psnr["DGA", main, "PLD"]:.1f}; an attacker who leaves the pruned layer out finds {psnr["GIA", main, "PLD, muted"]:.1f} and {psnr["DGA", main, "PLD, muted"]:.1f}. DGA has no prior, and can end outside the range of pixels, *below* the mean image.
+
+DGA finds an image well or not at all. Of {victims} images each of {", ".join(datasets)} it finds (SSIM of 0.5 or more) {hit["none"]} without a defense, {hit["PLD, muted"]} with PLD's layer left out, and {hit["slices"]} behind slices, although the mean there is near that of the mean image. Without a defense this is no privacy: where DGA misses, its loss is at least {missed:.1g}, at the truth {at_truth:.1g}, so that the search got stuck. Behind slices it ends in {fitted} of {len(fits)} cases at or below the loss of the true image: it fits the noise. So DGA's means and intervals stand for shares of images more than for a quality.
+
 In the other reading, with noise of the same variance on Δθ and so a hundred times as strong on the gradient, both attacks end at {min(low):.1f} to {max(low):.1f} dB, below the mean image. That holds only as long as nobody looks for the noisy slices (see below)."""
 )
 
@@ -744,14 +755,14 @@ label = ["images", "protection", "strategy"]
 knowing = results.frame(known, scaling=scaling, label=label)
 strong = wang.scored(knowing, label)
 told = "muted, told which"
-once = [k for k, (*_, count) in strategies.items() if count == 1]
-often = [k for k in strategies if k not in once]
+one_update = [k for k, (*_, n) in strategies.items() if n == 1]
+more_updates = [k for k in strategies if k not in one_update]
 said = f"{victims} images, {steps:,} steps, clipping at B = {clip:g}, profile {profile}. In parentheses 95 % intervals over the images."
 by_number = {
-    "a single update": once,
-    f"{updates} updates of one image": often,
+    "a single update": one_update,
+    f"{updates} updates of one image": more_updates,
 }
-by_reading = {"noise on Δθ/η": quiet, "noise on Δθ": loud}
+by_reading = {"noise on Δθ/η": on_gradient, "noise on Δθ": on_update}
 strategy_tables = {}
 for name, rows in strong.groupby("images", sort=False):
     wide = rows.pivot(
@@ -778,8 +789,8 @@ leading = attackers.loc[
 leading = leading.assign(best=leading["psnr_text"] + ", " + leading["strategy"])
 leaders = leading.pivot(index="protection", columns="images", values="best")
 tables.show(
-    leaders.reindex([*quiet, *loud])[adaptive].reset_index(),
-    caption=f"The best of the attackers tried, who may see {updates} updates: PSNR and which it is, {said} Chosen by these images, so that the best are a little too good. {baseline}",
+    leaders.reindex([*on_gradient, *on_update])[adaptive].reset_index(),
+    caption=f"The best of the attackers tried, who may see {updates} updates: PSNR and which it is, {said} Chosen by these images, so that the best are a little too good; behind slices of {len(strategies) - 1} attackers, behind DP-G of {len(met['DP-G'])}, without a defense of {len(general)}. {baseline}",
 )
 
 # %% [markdown]
@@ -801,21 +812,25 @@ best = {
     for row in leading.to_dict("records")
     if row["images"] == adaptive[0]
 }
+over_sets = {
+    which: f"{scores.min():.1f} to {scores.max():.1f}"
+    for which, scores in strong.groupby(["protection", "strategy"])["psnr"]
+}
 Markdown(
-    f"""In {steps:,} steps on {adaptive[0]} the best of the attackers tried finds {best["none"]} without a defense, {best["slices"]} behind slices, {best["slices, clipped"]} behind clipped slices and {best["DP-G"]} behind DP-G. **With noise on Δθ**, which hides the image from who knows nothing of slices, it finds {best["slices, on Δθ"]} behind slices and {best["DP-G, on Δθ"]} behind DP-G. Who is told which slices are noisy is a yardstick, no attacker. With a single update:
+    f"""In {steps:,} steps on {adaptive[0]} the best of the attackers tried finds {best["none"]} without a defense, {best["slices"]} behind slices, {best["slices, clipped"]} behind clipped slices and {best["DP-G"]} behind DP-G. **With noise on Δθ** (folded above), of which GIA on its own makes {met_by["slices, on Δθ", "GIA"]:.1f} dB, the best finds {best["slices, on Δθ"]} behind slices and {best["DP-G, on Δθ"]} behind DP-G. Who is told which slices are noisy is a yardstick and no attacker (and no bound: the runs of entries that the others leave out are not exactly the slices). With a single update:
 
-- *A stronger prior*, which knows nothing of slices, gives {met_by["slices", "stronger prior"]:.1f} dB, and {met_by["slices, clipped", "stronger prior"]:.1f} after clipping; with DP-G {met_by["DP-G", "stronger prior"]:.1f}. *Layer by layer*, where each layer's cosine counts alike, it is {met_by["slices", "layer by layer"]:.1f}, {met_by["slices, clipped", "layer by layer"]:.1f} and {met_by["DP-G", "layer by layer"]:.1f}.
-- *Leaving the noisy slices out* gives GIA {met_by["slices", "muted, told which"]:.1f} dB if one is told which they are, {met_by["slices", "muted, layout known"]:.1f} if one looks for them with the layout, the number of noisy slices and the variance known, and {met_by["slices", "muted, variance known"]:.1f} with the variance alone; GIA on everything has {met_by["slices", "GIA"]:.1f}. After clipping it is {met_by["slices, clipped", "muted, told which"]:.1f}, {met_by["slices, clipped", "muted, layout known"]:.1f} and {met_by["slices, clipped", "muted, variance known"]:.1f}, against {met_by["slices, clipped", "GIA"]:.1f}; with noise on Δθ {met_by["slices, on Δθ", "muted, told which"]:.1f}, {met_by["slices, on Δθ", "muted, layout known"]:.1f} and {met_by["slices, on Δθ", "muted, variance known"]:.1f}, against {met_by["slices, on Δθ", "GIA"]:.1f}. The louder the noise is beside the signal, the easier it is to find: where the two are alike, much of the signal passes for noise. With the stronger prior and the layout known it is {met_by["slices", "muted, stronger prior"]:.1f}, and {met_by["slices, clipped", "muted, stronger prior"]:.1f} after clipping.
-- *Compensation* of one client's update, which the clipping is meant to prevent, gives {met_by["slices", "compensated"]:.1f} dB, and {met_by["slices, clipped", "compensated"]:.1f} after clipping; GIA without it has {met_by["slices", "GIA"]:.1f} and {met_by["slices, clipped", "GIA"]:.1f}.
+- *A stronger prior*, which knows nothing of slices, gives {met_by["slices", "stronger prior"]:.1f} dB, and {met_by["slices, clipped", "stronger prior"]:.1f} after clipping; with DP-G {met_by["DP-G", "stronger prior"]:.1f}. *Layer by layer*, with the same prior and each tensor's cosine counting alike, it is {met_by["slices", "layer by layer"]:.1f}, {met_by["slices, clipped", "layer by layer"]:.1f} and {met_by["DP-G", "layer by layer"]:.1f}.
+- *Leaving the noisy slices out* gives GIA {met_by["slices", "muted, told which"]:.1f} dB if one is told which they are, {met_by["slices", "muted, layout known"]:.1f} if one looks for them with the layout, the number of noisy slices and the variance known, and {met_by["slices", "muted, variance known"]:.1f} with the variance alone; GIA on everything has {met_by["slices", "GIA"]:.1f}. After clipping it is {met_by["slices, clipped", "muted, told which"]:.1f}, {met_by["slices, clipped", "muted, layout known"]:.1f} and {met_by["slices, clipped", "muted, variance known"]:.1f}, against {met_by["slices, clipped", "GIA"]:.1f}; with noise on Δθ {met_by["slices, on Δθ", "muted, told which"]:.1f}, {met_by["slices, on Δθ", "muted, layout known"]:.1f} and {met_by["slices, on Δθ", "muted, variance known"]:.1f}, against {met_by["slices, on Δθ", "GIA"]:.1f}. So the louder noise was easier to find. With noise on Δθ/η the variance alone is not enough: what is left out gives no more than GIA on everything, probably because much of the signal is taken for noise. Over all sets here the layout known gives {over_sets["slices", "muted, layout known"]} dB behind slices, and the variance alone {over_sets["slices, clipped", "muted, variance known"]} after clipping and {over_sets["slices, on Δθ", "muted, variance known"]} with noise on Δθ; without a defense GIA finds {over_sets["none", "GIA"]}. With the stronger prior and the layout known it is {met_by["slices", "muted, stronger prior"]:.1f}, and {met_by["slices, clipped", "muted, stronger prior"]:.1f} after clipping.
+- *Compensation* of one client's update, which the clipping is meant to prevent, gives {met_by["slices", "compensated"]:.1f} dB, and {met_by["slices, clipped", "compensated"]:.1f} after clipping; GIA without it has {met_by["slices", "GIA"]:.1f} and {met_by["slices, clipped", "GIA"]:.1f}: compensating hurts the attacker here, so that what the clipping is meant to prevent does not occur, and that clipping takes something from this attacker (see the verdicts) says no more than that the noise is louder. To who leaves slices out with the variance alone it *gives* {met_by["slices, clipped", "muted, variance known"] - met_by["slices", "muted, variance known"]:.1f} dB.
 
-Of {updates} updates of the same image under the same weights, the mean gives GIA {met_by["slices", "mean"]:.1f} dB and the entry-wise median {met_by["slices", "median"]:.1f}; after clipping {met_by["slices, clipped", "mean"]:.1f} and {met_by["slices, clipped", "median"]:.1f}. An entry is noisy in {100 * used["GIA"][0]:.0f} % of the updates only, so that the median mostly is the entry itself. Noise on everything must be averaged: the mean of as many updates with DP-G gives {met_by["DP-G", "mean"]:.1f}. With the stronger prior these updates give {met_by["slices", "combined, stronger prior"]:.1f} dB behind slices, {met_by["slices, clipped", "combined, stronger prior"]:.1f} behind clipped ones and {met_by["DP-G", "combined, stronger prior"]:.1f} behind DP-G. The stronger prior weighs total variation {smooth.priors[0].weight / gia.priors[0].weight:.0f} times as much as GIA does: it helps against noise on everything and after clipping, and where noise is left out or outvoted it is, with so many steps, in the way. Repetition undoes most of what slices hide, less after clipping, and a part of noise on everything."""
+Of {updates} updates of the same image under the same weights, the mean gives GIA {met_by["slices", "mean"]:.1f} dB and the entry-wise median {met_by["slices", "median"]:.1f}; after clipping {met_by["slices, clipped", "mean"]:.1f} and {met_by["slices, clipped", "median"]:.1f}. An entry is noisy in {100 * used["GIA"][0]:.0f} % of the updates only, so that the median mostly is the entry itself; but the entries of a slice fail together, and where a slice is noisy in most updates, loud noise stays in. Noise on everything must be averaged: the mean of as many updates with DP-G gives {met_by["DP-G", "mean"]:.1f}, and {met_by["DP-G, on Δθ", "mean"]:.1f} with noise on Δθ. With the stronger prior these updates give {met_by["slices", "combined, stronger prior"]:.1f} dB behind slices, {met_by["slices, clipped", "combined, stronger prior"]:.1f} behind clipped ones and {met_by["DP-G", "combined, stronger prior"]:.1f} behind DP-G. The stronger prior weighs total variation {smooth.priors[0].weight / gia.priors[0].weight:.0f} times as much as GIA does: on {adaptive[0]} it helps where noise is in what is matched, and where noise is left out or outvoted it is, with so many steps, in the way; the other sets are less clear. With noise on Δθ/η repetition undoes most of what slices hide, less after clipping, and a part of noise on everything; with noise on Δθ the median gives {over_sets["slices, on Δθ", "median"]} dB over the sets, and behind DP-G nothing found is above the mean image."""
 )
 
 # %% [markdown]
 # (slices-steps)=
 # ### With fewer and with more steps
 #
-# Some of the attacks with fewer steps (GIA with a shorter schedule) and with those used here. Behind noise more steps add little; where nothing is hidden, or GIA leaves the noise out or outvotes it, they find far more. With the stronger prior they add little, too, because the prior is the limit:
+# Some of the attacks with fewer steps (GIA with a shorter schedule) and with those used here. Behind noise that stays in what is matched, more steps add little to GIA and nothing that can be shown to DGA; the mean of several updates with DP-G gains more. Where nothing is hidden, or GIA leaves the noise out or outvotes it, they find far more. With the stronger prior they add little, which suggests that the prior is the limit:
 
 # %% tags=["hide-input"]
 ends = {"fewer": stopped, "more": pursued_on}
@@ -882,18 +897,19 @@ for title, rows in studies.items():
     display(tables.show(cuts[rows], **form))
 
 # %% [markdown]
-# These intervals are those of single settings; differences image by image stand with the verdicts below. In the published run no effect of cutting by risk, or of the root set, can be shown. The risks of the layers differ little ({numref}`fig-slices-risks`), which may be why.
+# These intervals are those of single settings; differences image by image stand with the verdicts below. In the published run none of the paper's comparisons shows an effect of cutting by risk, or of the root set. The two root sets with a bias of 0.1 and of 1 leak less than the plain one of the same size, but alike, so that it is not the bias: each root set gives one layout, whose luck all images share, and intervals over images do not cover that. The risks of the layers differ little ({numref}`fig-slices-risks`).
 
 # %% [markdown]
 # ## The network decides, too
 #
-# "LeNet with four convolutions" leaves the activation open, and both attacks depend on it: with ReLU or a sigmoid they come at best near the mean image even without a defense. Activation and initial weights change together here:
+# "LeNet with four convolutions" leaves the activation open, and both attacks depend on it. Without a defense GIA finds {glue:text}`net-gia-sigmoid` dB with a sigmoid and {glue:text}`net-gia-relu` with ReLU, little more than the mean image or less, DGA {glue:text}`net-dga-sigmoid` and {glue:text}`net-dga-relu`. Activation and initial weights change together here:
 
 # %% tags=["hide-input"]
 label = ["activation", "against", "protection"]
 nets = results.frame(networks, scaling=scaling, label=label)
 nets = wang.scored(nets, label)
 nets["column"] = nets["against"] + ", " + nets["protection"]
+net_psnr = nets.set_index(["activation", "column"])["psnr"].to_dict()
 table = nets.pivot(index="activation", columns="column", values="psnr_text")
 table = table.reindex(list(forms)).reset_index()
 table["weights"] = [forms[name] for name in table["activation"]]
@@ -952,7 +968,7 @@ glue("rises", plots.picture(figure, alt), display=False)
 # ```{glue:figure} rises
 # :name: fig-slices-rises
 #
-# As Fig. 2 of {cite:t}`wang2022protect`: accuracy over rounds on {glue:text}`first-trained`, with and without compensation; bars are deviations over {glue:text}`about-seeds` seeds.
+# As Fig. 2 of {cite:t}`wang2022protect`: accuracy over rounds on {glue:text}`first-trained`, with and without compensation; bars are standard deviations over {glue:text}`about-seeds` seeds. Curves that coincide hide each other.
 # ```
 
 # %% tags=["remove-input"]
@@ -963,8 +979,8 @@ printed = theirs.pivot(
 )
 apart = printed["none"] - printed["GC"]
 Markdown(
-    f"""On {first} no defense reaches {nothing:.1f} % after {training_rounds:,} rounds. **With noise on Δθ** noise on everything leaves {acc["Δθ", "DP-G"]:.1f} % and slices without compensation {acc["Δθ", "slices, not compensated"]:.1f} %; compensated slices reach {acc["Δθ", "slices"]:.1f} %. **With noise on Δθ/η** all of them are close to no defense: DP-G {acc["Δθ/η", "DP-G"]:.1f} %, slices {acc["Δθ/η", "slices, not compensated"]:.1f} % without and {acc["Δθ/η", "slices"]:.1f} % with compensation.
-No single reading gives the paper's picture, in which DP is at chance *and* slices cost two points *and* images are hidden no worse than by DP. GC with the largest fifth of the entries costs {nothing - acc["–", "GC"]:.1f} points here, and {min(apart):.0f} to {max(apart):.0f} on the paper's sets."""
+    f"""On {first} the accuracy without a defense is {nothing:.1f} % after {training_rounds:,} rounds. **With noise on Δθ** noise on everything leaves {acc["Δθ", "DP-G"]:.1f} % and slices without compensation {acc["Δθ", "slices, not compensated"]:.1f} %; compensated slices reach {acc["Δθ", "slices"]:.1f} %. **With noise on Δθ/η** all but clipped slices, which learn hardly anything ({acc["Δθ/η", "slices, clipped"]:.1f} %), are close to no defense: DP-G {acc["Δθ/η", "DP-G"]:.1f} %, slices {acc["Δθ/η", "slices, not compensated"]:.1f} % without and {acc["Δθ/η", "slices"]:.1f} % with compensation.
+No single reading gives the paper's picture, in which DP is at chance *and* slices cost two points *and* images are hidden about as well as by DP. GC with the largest fifth of the entries costs {nothing - acc["–", "GC"]:.1f} points here, and {min(apart):.0f} to {max(apart):.0f} on the paper's sets."""
 )
 
 # %% [markdown]
@@ -986,7 +1002,7 @@ glue("lasts", plots.picture(figure, alt), display=False)
 # ```{glue:figure} lasts
 # :name: fig-slices-lasts
 #
-# Accuracy over rounds, noise of variance $10^{-2}$ on $\Delta\theta$; image sets that were trained longest; bars are deviations over the seeds.
+# Accuracy over rounds, noise of variance $10^{-2}$ on $\Delta\theta$; image sets that were trained longest; bars are standard deviations over the seeds.
 # ```
 
 # %% tags=["hide-input"]
@@ -1018,14 +1034,20 @@ for name in lasting:
 held = late.assign(kind=late["protection"], shown=late["images"])
 held = wang.with_chance(held)
 lasting_claims = wang.judged(wang.claims("lasting", held, "accuracy"))
+joined = lasting_claims[["claim", "theirs"]].assign(
+    **{
+        n: lasting_claims[n] + ": " + lasting_claims[f"{n}: verdict"]
+        for n in lasting
+    }
+)
 tables.show(
-    lasting_claims,
+    joined,
     caption=f"The same trainings: differences in points of the late accuracy, training by training, each image set alone ({about_spans}), noise on Δθ, profile {profile}. In parentheses 95 % intervals over the seeds, which a single pair has not.",
 )
 
 # %% [markdown]
-# In the published run noise on everything (DP-G) has a late accuracy of {glue:text}`late-dp`, compensated slices {glue:text}`late-slices`, the same slices without compensation {glue:text}`late-plain`. Whether compensated slices are better to learn from than noise on everything stays undecided ({glue:text}`late-over-dp`); slices without compensation are
-# ({glue:text}`plain-over-dp`). GC is on average at most {glue:text}`late-gc` points below no defense. On CIFAR-10, with fewer rounds, compensated slices end at {glue:text}`few-slices` % and noise on everything at {glue:text}`few-dp` %. DP-L ends at {glue:text}`late-laplace`, PLD at {glue:text}`late-pld`; on CIFAR-10 PLD, which takes four times as long as the others, was not trained.
+# In the published run noise on everything (DP-G) has a late accuracy of {glue:text}`late-dp`, compensated slices {glue:text}`late-slices`, the same slices without compensation {glue:text}`late-plain`. Whether compensated slices are better to learn from than noise on everything stays undecided there ({glue:text}`late-over-dp`); slices without compensation are
+# ({glue:text}`plain-over-dp`). GC is on average at most {glue:text}`late-gc` points below no defense. On CIFAR-10, with fewer rounds, compensated slices learn next to nothing ({glue:text}`few-slices` %), while noise on everything ends at {glue:text}`few-dp` % and slices without compensation at {glue:text}`few-plain` %. DP-L ends at {glue:text}`late-laplace`, PLD at {glue:text}`late-pld`; on CIFAR-10 PLD, which takes four times as long as the others, was not trained.
 
 # %% tags=["hide-input"]
 swept = results.frame(levels, label=["level", "protection"])
@@ -1045,7 +1067,7 @@ figure = figures.levels(
     xlabel="variance of the noise on Δθ",
     ylabel="test accuracy %",
 )
-alt = "Test accuracy against the variance of the noise. Slices without compensation fall only at the right end, DP-G one step earlier, compensated slices from the left on."
+alt = "Test accuracy against the variance of the noise. Slices without compensation fall little before the right end, DP-G one step earlier, compensated slices from the left on; at the right end DP-G and compensated slices meet."
 glue("levels", plots.picture(figure, alt), display=False)
 
 # %% [markdown]
@@ -1054,6 +1076,8 @@ glue("levels", plots.picture(figure, alt), display=False)
 #
 # Accuracy after {glue:text}`about-rounds` rounds against the variance of the noise on $\Delta\theta$, {glue:text}`first-trained`, one seed. The left end is the reading $\Delta\theta/\eta$, the right end $\Delta\theta$.
 # ```
+#
+# Between the two readings, too, compensated slices stay below the same slices without compensation.
 
 # %% tags=["hide-input"]
 kinds_of = {
@@ -1092,7 +1116,7 @@ tables.show(
         "theirs": "theirs",
     },
     digits={"milliseconds": 0},
-    caption=f"A round of {clients_per_round} tiny clients without evaluation ({' and '.join(small['machine'].unique()) or 'not measured'}): processor time, 95 % intervals over interleaved rounds. Theirs: range over Table II.",
+    caption=f"A round of {clients_per_round} tiny clients without evaluation ({' and '.join(small['machine'].unique()) or 'not measured'}): processor time, means, and ratios to the interleaved rounds without a defense with their 95 % intervals. Theirs: range over Table II.",
 )
 
 # %% tags=["remove-input"]
@@ -1107,7 +1131,7 @@ lines = [
 Markdown(
     "Can many tiny clients be trained at once? On one core:\n\n"
     + ("\n".join(lines) or "- not measured")
-    + "\n\nThe last figure bounds what torch's convolutions leave to gain on a processor: ten times is out of reach, and stacking loses, because clients with weights of their own share no convolution. So the loop stays the choice there; on a GPU, where a stacked step is one recorded graph, it was not measured."
+    + "\n\nThe last figure bounds what torch's convolutions leave to gain on one core of this processor: ten times is out of reach. Stacking loses, probably because clients with weights of their own share no convolution. So the loop stays the choice there; on a GPU, where a stacked step is one recorded graph, it was not measured."
 )
 
 # %% tags=["remove-input"]
@@ -1148,7 +1172,7 @@ words |= {"most": biases[-1], "least": biases[0]}
 privacy = wang.judged(wang.claims("privacy", compared, "psnr", **words))
 tables.show(
     privacy,
-    caption=f"Claims about privacy, differences of PSNR in dB, image by image: {victims} images of each set, {about['DGA']}, {about['GIA']}, profile {profile}. In parentheses 95 % intervals.",
+    caption=f"Claims about privacy, differences of PSNR in dB, image by image: {victims} images of each set (root sets and bias: of {main} only), {about['DGA']}, {about['GIA']}, profile {profile}. In parentheses 95 % intervals.",
 )
 
 # %% tags=["hide-cell"]
@@ -1181,26 +1205,26 @@ decided = {
     k: int(counted.get(k, 0)) for k in ("holds", "does not", "undecided")
 }
 Markdown(
-    f"Of the {sum(decided.values())} statements (a claim in one column each) {decided['holds']} hold, {decided['does not']} do not, and {decided['undecided']} stay undecided at this scale; some comparisons stand in more than one table. "
+    f"Of the {sum(decided.values())} statements (a claim in one column each) {decided['holds']} hold, {decided['does not']} do not, and {decided['undecided']} stay undecided at this scale; some comparisons stand in more than one table, and those of accuracy in both readings of the noise, of which the paper's is at most one. "
 )
 
 # %% [markdown]
 # ## Limits
 #
-# - {glue:text}`about-scale` What is missing of the paper's setting (2,000 rounds of CIFAR-10 and in the reading $\Delta\theta/\eta$, a ConvNet of eight convolutions for GIA) is in the profile `paper`, which was not run.
+# - {glue:text}`about-scale` One set of fresh weights, one layout of the slices and one draw of the noise (two in the studies of slices), which all images share. What is missing of the paper's setting (2,000 rounds of CIFAR-10 and in the reading $\Delta\theta/\eta$, a ConvNet of eight convolutions for GIA) is in the profile `paper`, which was not run.
 # - Not said in the paper and chosen here: the number of slices, the blocks, the norm, the activation and the initial weights, the meaning of bias, whether noise is on $\Delta\theta$ or on $\Delta\theta/\eta$, the bound $B$, of which one value was tried (with it and compensation nothing is learned; which of the two is the reason was not tried). Each may move the figures.
 # - The attacks see a single step on one image with fresh weights, the worst case. The update of a round of several steps was not attacked.
 # - Over {glue:text}`about-long` trainings have noise on $\Delta\theta$; accuracies with noise on $\Delta\theta/\eta$, with clipping and with other $Q$ are those of {glue:text}`first-trained` after {glue:text}`about-rounds` rounds.
-# - Leaving slices out was not joined with several updates. These come from the *same* weights, which is the worst case: weights change from round to round. The stronger prior has one weight, not tuned.
-# - All leakage here is that of a network with tanh: with other activations GIA and DGA find far less even without a defense.
+# - Leaving slices out was not joined with several updates, nor the attack layer by layer, the strongest against a single update with noise on everything. These come from the *same* weights, which is the worst case: weights change from round to round. The stronger prior has one weight, not tuned.
+# - All leakage here is that of a network with tanh and its initial weights: with the others GIA and DGA find far less even without a defense.
 # - Only attacks by optimization were tried. The closed forms of {doc}`10_closed_form_inversion` need a first layer that is linear, which these networks lack.
 # - Intervals count images as independent; those over trainings stand on {glue:text}`about-seeds` seeds.
-# - Nobody accounts for the privacy budget $\varepsilon$ here: noise on random slices of an update that is not clipped guarantees nothing. For what is not broken by the strongest attacks of this book see {doc}`09_what_stands`.
+# - Nobody accounts for the privacy budget $\varepsilon$ here: noise on random slices guarantees nothing, clipped or not, since most entries carry none. For what is not broken by the strongest attacks of this book see {doc}`09_what_stands`.
 #
 # ## Take-away
 #
-# Noise on {glue:text}`about-share` % of the slices leaves the others as they were: of a single update it hides less than the same noise on everything, and nearly nothing from an attacker who finds the noisy slices, or who has several updates of one image under the same weights. Compensation removes signal together with noise; it
-# changed the accuracy (with a fifth of the slices noisy) by {glue:text}`short-compensation`. Where noise is weak enough for training, noise on all entries costs as little and hides more, and if it is clipped and accounted for ({doc}`05_attacks_and_defenses`) it comes with a guarantee: prefer it to slices, and see {doc}`09_what_stands` for what else was not broken.
+# Noise on {glue:text}`about-share` % of the slices leaves the others as they were: of a single update it hides less than the same noise on everything, and little from an attacker who finds the noisy slices, or, with noise on $\Delta\theta/\eta$, from one who has several updates of one image under the same weights. Clipping and louder noise make the slices easier to find: no reading of the paper was found in which they hide an image from all attackers tried here. Compensation removes signal together with noise; it
+# changed the accuracy on {glue:text}`first-trained` (with a fifth of the slices noisy) by {glue:text}`short-compensation`, and late in {glue:text}`about-long` by {glue:text}`short-lasting`. With noise on $\Delta\theta/\eta$ noise on all entries costs as little on {glue:text}`first-trained` and hides more, though not everything: the best attackers find {glue:text}`dp-once` dB of one update and {glue:text}`dp-often` of {glue:text}`about-updates`. A guarantee needs clipping and accounting, too ({doc}`05_attacks_and_defenses`), whose price was not measured here. Prefer noise on all entries to slices, and see {doc}`09_what_stands` for what else was not broken.
 #
 # ## Exercises
 #
@@ -1237,9 +1261,17 @@ numbers = {
     "short-none": f"{psnr['GIA', main, 'none']:.1f}",
     "short-mean": f"{psnr['GIA', main, wang.MEAN_IMAGE]:.1f}",
     "short-single": f"{patient[single, 'slices']:.1f}",
+    **{
+        f"net-{against.lower()}-{form}": f"{net_psnr[form, f'{against}, none']:.1f}"
+        for against in methods
+        for form in ("sigmoid", "relu")
+    },
     "short-median": f"{patient[several, 'slices']:.1f}",
     "short-loud-plain": f"{met_by['slices, on Δθ', 'GIA']:.1f}",
-    "short-loud": f"{met_by['slices, on Δθ', single]:.1f}",
+    "dp-once": f"{max(met_by['DP-G', k] for k in general):.1f}",
+    "dp-often": f"{max(met_by['DP-G', k] for k in several_updates):.1f}",
+    "short-clipped-plain": f"{met_by['slices, clipped', 'GIA']:.1f}",
+    "short-clipped-alone": f"{met_by['slices, clipped', 'muted, variance known']:.1f}",
     "short-loud-alone": f"{met_by['slices, on Δθ', 'muted, variance known']:.1f}",
     "short-compensation": " and by ".join(gain),
     "short-lasting": ", ".join(
@@ -1282,13 +1314,14 @@ numbers = {
         protection=wang.MEAN_IMAGE,
     ),
     "few-slices": late_text.get(("cifar10", "slices"), "–"),
+    "few-plain": late_text.get(("cifar10", "slices, not compensated"), "–"),
     "few-dp": late_text.get(("cifar10", "DP-G"), "–"),
     "late-gc": f"{max((late_of[n, 'none'] - late_of[n, 'GC'] for n in as_long if (n, 'GC') in late_of), default=0):.1f}",
     "about-updates": f"{updates}",
     "about-share": f"{100 * used['GIA'][0]:.0f}",
     "about-samples": f"{samples}",
     "about-clients": f"{clients_per_round} of {clients} clients"
-    + " (of CIFAR-10 twenty times as many of ten times as many)"
+    + f" (of CIFAR-10 {20 * clients_per_round} of {10 * clients:,})"
     * ("cifar10" in learning),
     "about-slices": f"{slices}",
     "about-seeds": f"{seeds}",
@@ -1299,7 +1332,7 @@ numbers = {
     "about-spectra": f"{loudness:.0e}",
     "about-seen": f"{', '.join(datasets)}; {about['DGA']}, fresh weights, profile {profile}; below each its SSIM",
     "about-steps": f"{steps:,}",
-    "about-scale": f"{training_rounds:,} rounds on {', '.join(trained)}, {victims} victims of each set, {about['DGA']}, {about['GIA']}, profile {profile}.",
+    "about-scale": f"{training_rounds:,} rounds on {', '.join(trained)} in both readings of the noise, {'; '.join(f'{rounds:,} on {n}' for n, (rounds, _) in spans.items())} with noise on Δθ; {victims} victims of each set, {about['DGA']}, {about['GIA']}, profile {profile}.",
 }
 for key, said in numbers.items():
     glue(key, said, display=False)
