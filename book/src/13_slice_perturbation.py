@@ -995,7 +995,7 @@ longest = lasted[spanned == spanned.max()]
 curves = tables.means(longest, ["accuracy"], ["images", "protection", "round"])
 axes |= {"by": "protection", "panel": "images"}
 figure = figures.levels(curves, **axes)
-alt = "Test accuracy over many rounds, a panel per image set and a line per protection. No defense and GC are on top, slices without compensation below them, compensated slices and noise on everything at the bottom."
+alt = "Test accuracy over many rounds, a panel per image set and a line per protection. No defense, GC and PLD are on top, slices without compensation below them, compensated slices and noise on everything, Gaussian or Laplace, at the bottom."
 glue("lasts", plots.picture(figure, alt), display=False)
 
 # %% [markdown]
@@ -1034,11 +1034,15 @@ for name in lasting:
 held = late.assign(kind=late["protection"], shown=late["images"])
 held = wang.with_chance(held)
 lasting_claims = wang.judged(wang.claims("lasting", held, "accuracy"))
-joined = lasting_claims[["claim", "theirs"]].assign(
-    **{
-        n: lasting_claims[n] + ": " + lasting_claims[f"{n}: verdict"]
-        for n in lasting
-    }
+joined = (
+    lasting_claims[["claim", "theirs"]]
+    .assign(
+        **{
+            n: lasting_claims[n] + ": " + lasting_claims[f"{n}: verdict"]
+            for n in lasting
+        }
+    )
+    .replace("–: –", "–")
 )
 tables.show(
     joined,
