@@ -78,6 +78,7 @@ class MuteSlices(Cleaning):
 
         Raises:
             ParameterError: If the observation's defense is another, or it lacks what is to be known.
+            MissingDependencyError: scipy is not installed, where it knows the variance.
         """
         later = tuple(self(one) for one in observation.later)
         given, defense = observation.gradients, slices_of(observation)
