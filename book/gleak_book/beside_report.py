@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from gleak_lib.experiments import AttackExperiment, TrainingExperiment, frame, tables
+from gleak_lib.experiments import AttackExperiment, Result, TrainingExperiment, frame, tables
 from gleak_lib.extras import require
 
 from gleak_book import beside, paper_rows
@@ -90,6 +90,48 @@ def one_channel(rows: Sequence[PaperRow], best: BestResults, *, scaling: str = "
             lines.setdefault(line["row"], line | fates)
     columns = ["row", *(f"{v}_{of}" for v in ("ssim", "asr") for of in ("paper", "three", "one"))]
     return require("pandas", "metrics").DataFrame(list(lines.values()), columns=[*columns, "three", "one"])
+
+
+def core_hours(rows: Sequence[PaperRow], best: BestResults) -> dict[str, float]:
+    """Return the core hours of `attacks` and `trainings` that ran at the full protocol, each counted once.
+
+    Hours are seconds by threads, as provenances have them: a core that had other work counts in full.
+    """
+    attacks = {row.attacked: best.attacks.get(row.attacked) for row in rows if row.attacked}
+    trainings = {row.trained: best.trainings.get(row.trained, ()) for row in rows if row.trained}
+    found: dict[str, list[Result]] = {"attacks": [], "trainings": []}
+    for result in filter(None, attacks.values()):
+        assert isinstance(result.experiment, AttackExperiment)
+        if attack_extent(result.experiment) == "full":
+            found["attacks"].append(result)
+    for seeds in filter(None, trainings.values()):
+        experiment = seeds[0].experiment
+        assert isinstance(experiment, TrainingExperiment)
+        if training_extent(experiment.protocol.rounds, len(seeds)) == "full":
+            found["trainings"] += seeds
+    return {
+        name: sum(one.provenance["seconds"] * one.provenance["threads"] for one in results) / 3600
+        for name, results in found.items()
+    }
+
+
+def full_trainings(frame: "DataFrame") -> "DataFrame":
+    """Return a line an accuracy of the full protocol; a training that stands in several tables comes once.
+
+    Args:
+        frame: of `table`.
+
+    Returns:
+        Columns row, accuracy, accuracy_std, accuracy_paper, accuracy_difference, accuracy_mark.
+    """
+    lines = {
+        row_name(line | {"attack": ""}): line
+        for line in frame.to_dict("records")
+        if line["accuracy_mark"] in (REPRODUCED, DIFFERS)
+    }
+    columns = [f"accuracy{of}" for of in ("", "_std", "_paper", "_difference", "_mark")]
+    found = [{"row": name} | {column: line[column] for column in columns} for name, line in lines.items()]
+    return require("pandas", "metrics").DataFrame(found, columns=["row", *columns])
 
 
 def counts(frame: "DataFrame") -> "DataFrame":

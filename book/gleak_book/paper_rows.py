@@ -92,7 +92,8 @@ class Row:
     def bottlenecks(self) -> tuple[Bottleneck, ...]:
         """Return the bottlenecks, one a position, each with its default form of the KL term.
 
-        That is the public code's for the CVB, and the exact one for PRECODE, which has no public code.
+        That is the public code's for the CVB, and the exact one for PRECODE, which that code lacks;
+        PRECODE's own release divides it by ln 2.
         """
         if self.defense not in ("precode", "cvb"):
             return ()

@@ -20,7 +20,7 @@ from gleak_lib.errors import UnknownNameError
 from gleak_lib.experiments import AttackExperiment, DamagedResultWarning, TrainingExperiment
 from gleak_lib.federated import Protocol
 
-PROVENANCE = {"device": "none", "date": "2026-01-01"}
+PROVENANCE = {"device": "none", "date": "2026-01-01", "seconds": 1800.0, "threads": 2}
 CIFAR = TrainingExperiment("cifar10")
 
 
@@ -143,6 +143,38 @@ def test_accuracies_are_those_of_most_rounds(store):
     assert frame["accuracy"].tolist()[:2] == pytest.approx([63, 55])
     assert frame["seeds"].tolist()[:2] == [3, 1] and frame["rounds"].tolist()[:2] == [300, 20]
     assert frame["accuracy_mark"].tolist() == ["reproduced", "too small to compare", "not run", "not run"]
+
+
+def test_accuracies_of_the_full_protocol_come_once_each(store):
+    for seed, accuracy in enumerate((0.62, 0.63, 0.64)):
+        trained(store, accuracy, rounds=300, seed=seed)  # in Tables II, VIII, X, XI: 62.53
+    for seed in range(3):
+        trained(store, 0.5, rounds=300, seed=seed, bottlenecks=PRECODE(2, k=16, beta=0.01))  # 62.80
+    trained(store, 0.6, rounds=300, bottlenecks=PRECODE(3, k=32, beta=0.01))  # one seed is not the protocol
+    found = beside_report.full_trainings(report(store)).to_dict("records")
+    plain, bottleneck = found
+    assert plain["row"] == "cifar10, CNN, none"
+    assert plain["accuracy"] == pytest.approx(63)
+    assert plain["accuracy_std"] == pytest.approx((2 / 3) ** 0.5)
+    assert plain["accuracy_difference"] == pytest.approx(63 - 62.53)
+    assert bottleneck["row"] == "cifar10, CNN, PRECODE, P=2, K=16"
+    assert [line["accuracy_mark"] for line in found] == ["reproduced", "differs"]
+
+
+def test_core_hours_count_each_run_of_the_full_protocol_once(store):
+    rows = beside.printed_rows()
+    assert beside_report.core_hours(rows, beside.best_results(store)) == {"attacks": 0, "trainings": 0}
+    attacked(store, 0.9, victims=128, steps=20_000)  # a row of six tables
+    attacked(store, 0.9, victims=64, steps=20_000, training=TrainingExperiment("mnist"))
+    for seed in range(3):
+        trained(store, 0.62, rounds=300, seed=seed)
+    trained(store, 0.6, rounds=300, bottlenecks=PRECODE(3, k=32, beta=0.01))
+    assert beside_report.core_hours(rows, beside.best_results(store)) == {"attacks": 1, "trainings": 3}
+
+
+def test_no_accuracy_of_the_full_protocol(store):
+    trained(store, 0.62, rounds=20)
+    assert beside_report.full_trainings(report(store)).empty
 
 
 def test_every_table_finds_the_cells_of_its_chapter(store):
