@@ -13,9 +13,10 @@
 # :class: tip
 # **Question.** Does it matter for privacy how the weights of a fresh network were drawn, and which activation it has?
 #
-# **Answer.** Yes: single images come back at {glue:text}`short-best` dB from the best combination, and at {glue:text}`short-worst` dB from the worst ({glue:text}`about-short`).
+# **Answer.** Yes: single images come back at {glue:text}`short-best` dB from {glue:text}`short-best-name`, and at {glue:text}`short-worst` dB from {glue:text}`short-worst-name`; noise scores {glue:text}`noise-one` dB ({glue:text}`about-short`).
 # Sigmoid leaks more than ReLU (by {glue:text}`short-relu` dB over all batch sizes); on single images under Xavier, noise of σ = {glue:text}`noisiest` turns this around ({glue:text}`order-noisy` dB, {glue:text}`hint-victims` images per seed). That ReLU loses information does not explain it alone: scaling a ReLU network's weights,
-# which loses nothing more, moves its PSNR by {glue:text}`short-gain` dB. {glue:text}`agreed` verdicts on the source's claims are the same on other seeds.
+# which loses nothing more, moves its PSNR by {glue:text}`short-gain` dB. Of the source's {glue:text}`verdict-all` claims {glue:text}`verdict-holds` hold after {glue:text}`steps` steps, and {glue:text}`verdict-opposite` comes out the other way round: under ReLU the difference Kaiming − Xavier is {glue:text}`relu-order` dB.
+# On other seeds {glue:text}`agreed` verdicts are the same; after the source's {glue:text}`long-steps` steps, tried on few images, {glue:text}`late-decided` of {glue:text}`late-all` claims on the order are decided.
 # ```
 #
 # ```{glue:figure} seen
@@ -24,7 +25,7 @@
 # Originals, and what the attack finds from each combination of scheme and activation; single images, the first ones, none picked out; {glue:text}`about-seen`.
 # ```
 #
-# A federated training begins with fresh weights, and fresh weights leak most. {cite:t}`li2024attacking` asks whether the way in which they are drawn makes a difference: McMahan's CNN {cite:p}`mcmahan2017fedavg`
+# A federated training begins with fresh weights, which without a protection mostly leak more than trained ones ({doc}`09_what_stands`). {cite:t}`li2024attacking` asks whether the way in which they are drawn makes a difference: McMahan's CNN {cite:p}`mcmahan2017fedavg`
 # and ResNet-18 {cite:p}`he2016resnet`, four schemes, two activations, gradients with and without pruning, batches of one to sixteen, 960 runs in all. The presentation reports figures without intervals. This chapter repeats
 # the study at a smaller scale, puts an interval beside each claim, and looks for the reason.
 #
@@ -770,7 +771,7 @@ shown
 # Pruning {glue:text}`cut` of the entries does *nothing* to a ReLU network: {glue:text}`off` of its units are off, so that more of the gradient's entries are zero already, and only these are "pruned". What pruning costs is due to sigmoid: {glue:text}`pruned-xavier` dB under Xavier and {glue:text}`pruned-kaiming` dB under Kaiming. A pruning by magnitude has to be compared at equal numbers of
 # entries that are really lost. That Xavier–sigmoid leaks most is decided after {glue:text}`steps` steps, not after {glue:text}`long-steps` ({numref}`fig-init-longer`).
 #
-# {glue:text}`later` could only be attacked in {glue:text}`reduced-steps` steps, and is compared with the CNN after as many on the same images ({numref}`fig-init-later`). With ReLU the difference is {glue:text}`later-relu` dB: it is found less well, not better. After so few steps neither attack has converged, so this says which network is found sooner. The difference with sigmoid units ({glue:text}`later-sigmoid` dB) says nothing about the network: there the last layer's
+# {glue:text}`later` could only be attacked in {glue:text}`reduced-steps` steps, and is compared with the CNN after as many on the same images ({numref}`fig-init-later`). With ReLU the difference is {glue:text}`later-relu` dB. After so few steps ResNet-18 with ReLU is hardly above noise ({glue:text}`noise-one` dB), so that the verdicts of its table say which network is found sooner, and nothing about where the attacks end. (The source states its claim on the networks for ReLU with Xavier; here both schemes count.) The difference with sigmoid units ({glue:text}`later-sigmoid` dB) says nothing about the network: there the last layer's
 # gradient is nearly all of the gradient, the cosine distance is computed as {glue:text}`later-loss` (median), which is rounding in single precision, and the attack does not move at all. So rows that rest on such runs have no verdict, and do not count in the level of the others.
 #
 # ## Larger batches, and their labels
@@ -900,7 +901,7 @@ if len(judged_sets):
 shown
 
 # %% [markdown]
-# In the published run the order is the same on MNIST: under ReLU Xavier leaks more there, too. The squared error finds less than the cosine distance under ReLU ({glue:text}`l2-relu` dB); under sigmoid they are not told apart ({glue:text}`l2-sigmoid` dB). Signed steps with clipping and smoothing have about the same means but for Xavier–sigmoid, where they find much less; the three changes
+# In the published run the order is the same on MNIST: under ReLU Xavier leaks more there, too. The squared error finds less than the cosine distance under ReLU ({glue:text}`l2-relu` dB); under sigmoid they are not told apart ({glue:text}`l2-sigmoid` dB). Signed steps with pixels clipped to their range and a smoothing prior ("signed, clipped, smooth") have about the same means but for Xavier–sigmoid, where they find much less; the three changes
 # were not tried one by one. Where the table of other attacks decides it, labels that are read are as good as known ones. In the largest batches, where it does not, this was tried under Kaiming and ReLU only, where some labels are missed, and where the attack finds next to nothing even when it is told them.
 #
 # ## More steps
@@ -952,7 +953,7 @@ tables.show(
 # PSNR of the same images by the number of steps, mean and 95 % interval over seeds: {glue:text}`main`, {glue:text}`about-steps`.
 # ```
 #
-# In the published run the means rise in every setting. Under ReLU Xavier still leads in every seed, and under Kaiming sigmoid leads ReLU by more than before; under Xavier by less. Under sigmoid, Xavier's lead over Kaiming is {glue:text}`lead-few` dB after {glue:text}`steps` steps and {glue:text}`lead-many` dB after
+# In the published run the means rise in every setting. Under ReLU Xavier still leads in every seed, and under Kaiming sigmoid leads ReLU by more than before in every seed. Under sigmoid, Xavier's lead over Kaiming is {glue:text}`lead-few` dB after {glue:text}`steps` steps and {glue:text}`lead-many` dB after
 # {glue:text}`long-steps` ({glue:text}`lead-seeds` by seed): undecided. There the cosine distance of Xavier–sigmoid, which is never negative, is computed as {glue:text}`lead-loss` (median), and so is nothing but rounding. So that Xavier–sigmoid leaks most is shown for {glue:text}`steps` steps only; after more of them, single precision may limit it.
 # Two images per seed decide less than the whole grid does, which is why this table says "undecided" where the first one does not.
 #
@@ -1041,7 +1042,7 @@ display(
 
 # %% [markdown]
 # In the published run to lose nothing is not enough: under Kaiming softplus is found at {glue:text}`softplus-kaiming` dB, ReLU at {glue:text}`relu-kaiming` dB, and leaky ReLU (slope 0.01) is found as ReLU is under both schemes. Nor is it needed: GELU is found at {glue:text}`gelu-xavier` dB under Xavier, where ReLU is at
-# {glue:text}`relu-xavier` dB; but it has few flat units. Sigmoid and tanh, which lose nothing, are found better than ReLU under both schemes. So the loss of information alone does not order the settings; scale matters, and perhaps smoothness.
+# {glue:text}`relu-xavier` dB; but it has few flat units. Sigmoid and tanh, which lose nothing, are found better than ReLU under both schemes. So the loss of information alone does not order the settings; scale matters, and perhaps smoothness, for which {cite:t}`zhu2019dlg` replaced ReLU by sigmoid: their search takes second derivatives.
 #
 # *Flat units* have a slope below 0.01: they hand nothing on. The last two columns are about the Jacobian of the gradient's direction with respect to the image. Near the truth, an error $d$ of the image changes the cosine distance by $|Jd|^2/2$; singular values $s_i$ that are small belong to errors that the attack does not
 # see. Their root mean square says how much of an error shows, the effective rank $(\sum s_i^2)^2 / \sum s_i^4$ in how many directions it does. Both are estimated by {glue:text}`probes` random probes per image (`attacks.conditioning`). Where the image is small, all singular values can be computed. On 8 × 8 pixels, exact and by as many probes:
@@ -1201,7 +1202,7 @@ tables.show(
 # %% [markdown]
 # In the published run what protects depends on the activation. The attack follows a sigmoid network's gradient down to tiny distances, so that there is much to lose: noise of deviation {glue:text}`noisiest` costs {glue:text}`lost-sigmoid` dB there, and {glue:text}`lost-relu` dB with ReLU. Under that noise sigmoid − ReLU is
 # {glue:text}`order-noisy` dB, where it is {glue:text}`order-none` dB without: "sigmoid leaks more" is a statement about gradients as they are. Half of the entries cost sigmoid about as much, and ReLU nothing, for the reason given above. Laplace noise is no other protection than Gaussian noise of the same deviation (difference {glue:text}`laplace` dB over both activations, σ = {glue:text}`noisiest`).
-# At the same number of steps larger images are found less well where the attack nearly converges, and smaller ones better (under ReLU in every seed, though three seeds do not decide it).
+# At the same number of steps larger images are found less well where the attack nearly converges, and smaller ones better (under ReLU in every seed, though three seeds do not decide it). They are the same images, shrunk or enlarged: this is no test of images with more detail.
 #
 # Do not read this as "ReLU needs no protection, and noise does not help it": its attacks had not converged, and what the search does not use yet cannot be missed. {doc}`09_what_stands` has noise under stronger attacks.
 #
@@ -1320,7 +1321,7 @@ else:
 shown
 
 # %% [markdown]
-# In the published run the attack finds more in evaluation mode: {glue:text}`norm-effect` dB. In training mode nothing is found beyond what noise scores (in dB {glue:text}`norm-noise`). Both values are those of an attack that has hardly begun, and an attacker who is sent the batch statistics, as many federated protocols do, knows more than this one ({glue:text}`norm-steps` steps, nothing but the gradient).
+# In the published run the attack finds more in evaluation mode: {glue:text}`norm-effect` dB. But it is close to what noise scores in either mode (in dB {glue:text}`norm-noise`). Both values are those of an attack that has hardly begun, and an attacker who is sent the batch statistics, as many federated protocols do, knows more than this one ({glue:text}`norm-steps` steps, nothing but the gradient).
 #
 # ## Your own model
 #
@@ -1342,7 +1343,7 @@ shown
 # PYTHONPATH=. papermill book/chapters/14_weight_initialization.ipynb own.ipynb -f own.yaml
 # ```
 #
-# What to do with the result: a fresh network leaks most, and neither scheme nor activation is a protection. If you are free to choose, take what trains best, and protect the gradient by what {doc}`09_what_stands` finds.
+# What to do with the result: neither scheme nor activation is a protection. If you are free to choose, take what trains best, and protect the gradient by what {doc}`09_what_stands` finds.
 
 # %% tags=["hide-input"]
 single = scored.query(f"{mine} and {intact} and batch_size == {fewest}")
@@ -1353,7 +1354,10 @@ for label, part in single.groupby("label"):
     )
     mean = part.groupby("seed")["psnr"].mean().mean()
     ends[label] = (mean, intervals.said(mean, low, high, 1))
-ordered = sorted(ends.values())
+ordered = sorted((end, label) for label, end in ends.items())
+late = judged_steps[
+    judged_steps["claim"].str.endswith(f"after {long_steps} steps")
+]
 first = {
     f"{title.get(a, a)}, {i.replace('_', ' ')}": grid[
         main, i, a, fewest, pruning[0], seed
@@ -1466,8 +1470,18 @@ numbers = {
     "first-seed": f"{seed}",
     "about-movie": f"{main}, {two[0].replace('_', ' ')}, {title.get(activations[-1], activations[-1])}, {dataset}, {steps} steps, profile {profile}",
     "about-kernels": f"{dataset}, the first two images, fresh weights of seed {seed}, {inits[0].replace('_', ' ')}",
-    "short-best": ordered[-1][1],
-    "short-worst": ordered[0][1],
+    "short-best": ordered[-1][0][1],
+    "short-worst": ordered[0][0][1],
+    "short-best-name": ordered[-1][1],
+    "short-worst-name": ordered[0][1],
+    "noise-one": noise[fewest, size[fewest]],
+    "relu-order": tables.quote(
+        judged,
+        "effect",
+        claim="Xavier–ReLU is below Kaiming–ReLU (Kaiming − Xavier)",
+    ),
+    "late-decided": f"{late['verdict'].isin(['holds', 'the opposite']).sum()}",
+    "late-all": f"{len(late)}",
     "short-relu": tables.quote(judged, "effect", claim=claim),
     "short-gain": gain_effect["effect"].iloc[0],
     "gain-beyond": beyond["effect"].iloc[0],
@@ -1511,14 +1525,15 @@ for key, text in numbers.items():
 #
 # - {glue:text}`seeds` seeds, as many again for the claims on {glue:text}`main`, and {glue:text}`steps` steps (the source: six and 500). Intervals over so few seeds are wide, and rest on means that are roughly normal. Attacks on ReLU networks had not converged after {glue:text}`steps` steps; {numref}`fig-init-longer` shows what {glue:text}`long-steps` change, for four of the settings.
 # - Reduced at profile `cpu`: ResNet-18 was attacked in {glue:text}`reduced-steps` steps, not pruned, {glue:text}`reduced-victims` single images or one batch per seed. BatchNorm's modes were compared on one batch per seed and size, after {glue:text}`norm-steps` steps. The 960 runs are those of profile `paper` (`gleak run 14_weight_initialization --profile paper`; a run that is stopped goes on where it was).
-# - The source does not say how pixels are scaled, whether they are clipped, what "small" prunes, or what starts the dummies. Here pixels are normalized per channel, not clipped, {glue:text}`cut` of the entries are pruned, and dummies are drawn from N(0, 1).
+# - The source's text counts six seeds, its sweep file lists ten. Its batches are of 1, 2, 4, 8 and 16 images, here of 1, 4 and 16.
+# - The source does not say how pixels are scaled, whether they are clipped, what "small" prunes, or which distribution the noise has that starts the dummies. Here pixels are normalized per channel, not clipped, {glue:text}`cut` of the entries are pruned, and dummies are drawn from N(0, 1).
 # - Where the cosine distance is rounding in single precision (ResNet-18 with sigmoid units; Xavier–sigmoid after many steps), a PSNR is one of this distance. One that weighs layers alike (`layerwise`), or double precision, should be tried before anything is concluded.
 # - Singular values are those at the true image. An attack begins far away from it.
 # - Noise, sparsity and resolution were tried one at a time, with one scheme, {glue:text}`hint-victims` images per seed and the same attack. An attacker who knows of a defense can adapt to it ({doc}`05_attacks_and_defenses`).
 #
 # ## Take-away
 #
-# How the weights were drawn decides how much this attack finds in a fresh network, and sigmoid leaks more than ReLU as long as the gradient is shared as it is: noise of σ = {glue:text}`noisiest` reverses that order, noise of σ = {glue:text}`faintest` does not. The loss of information in `max()` does not explain it alone: networks that lose the same information leak differently when only their scale differs, and over all {glue:text}`rank-settings` settings, though not within Xavier's, the effective rank of a Jacobian tells more than the number of dead units. None of it is a protection; choose schemes for training, and protections from {doc}`09_what_stands`.
+# How the weights were drawn decides how much this attack finds in a fresh network, and sigmoid leaks more than ReLU as long as the gradient is shared as it is: on single images under Xavier, against this attack, noise of σ = {glue:text}`noisiest` or pruning half of the entries reverses that order, noise of σ = {glue:text}`faintest` does not. The loss of information in `max()` does not explain it alone: networks that lose the same information leak differently when only their scale differs, and over all {glue:text}`rank-settings` settings, though not within Xavier's, the effective rank of a Jacobian tells more than the number of flat units. None of it is a protection; choose schemes for training, and protections from {doc}`09_what_stands`.
 #
 # ## Exercises
 #
