@@ -60,6 +60,17 @@ def test_notebook_has_the_cells_of_its_source(source):
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=names(SOURCES))
+def test_the_box_on_top_is_short(source):
+    """At most 80 words; a figure from the store counts as one, however it is written."""
+    (box,) = re.findall(
+        r"\{admonition\} In short\n# :class: tip\n(.*?)\n# ```\n", source.read_text(), re.DOTALL
+    )
+    words = re.sub(r"\{glue:text\}`[^`]+`|\{doc\}`[^`]+`|\$[^$]+\$", "figure", box.replace("\n#", " "))
+    assert words.startswith("# **Question.**") and "**Answer.**" in words
+    assert len(words.split()) <= 80 + len(["#", "**Question.**", "**Answer.**"])
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=names(SOURCES))
 def test_notebook_has_the_text_of_its_source(source):
     def prose(notebook):
         return [cell.source.strip() for cell in notebook.cells if cell.cell_type == "markdown"]

@@ -146,6 +146,11 @@ def counts(frame: "DataFrame") -> "DataFrame":
     return require("pandas", "metrics").DataFrame(lines)
 
 
+def reproduced(frame: "DataFrame") -> "DataFrame":
+    """Return the lines of `table` whose attacks are reproduced, see `attack_counts`."""
+    return frame.loc[[_fate(line) == REPRODUCED for line in frame.to_dict("records")]]
+
+
 def differences(frame: "DataFrame") -> "DataFrame":
     """Return a line a figure that differs, at full or reduced scale, with what is known of why.
 

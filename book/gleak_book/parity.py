@@ -63,10 +63,20 @@ def shown(frame: "DataFrame") -> "DataFrame":
     """Return `table` as it is read, of the rows with enough victims.
 
     Returns:
-        Columns images, model, attack, ssim, ssim_theirs, ssim_paper, difference (with its interval, then p),
-        ms (ours and theirs, a star where the machine was busy).
+        Columns images, model, attack, victims, ssim, ssim_theirs, ssim_paper, difference (with its interval,
+        then p), ms (ours and theirs, a star where the machine was busy).
     """
-    columns = ["images", "model", "attack", "ssim", "ssim_theirs", "ssim_paper", "difference", "ms"]
+    columns = [
+        "images",
+        "model",
+        "attack",
+        "victims",
+        "ssim",
+        "ssim_theirs",
+        "ssim_paper",
+        "difference",
+        "ms",
+    ]
     lines = []
     for line in frame.loc[frame["victims"] >= FEWEST].to_dict("records"):
         interval = f"({_signed(line['low'])} to {_signed(line['high'])})"

@@ -13,10 +13,9 @@
 # :class: tip
 # **Question.** A client computes one gradient from one image and sends it. Can the server see the image?
 #
-# **Answer.** Yes, on fresh weights. The gradient gives the label away at once. Inverting Gradients (IG) finds {glue:text}`ig-asr` % of {glue:text}`ladder-images` images, at a mean SSIM of
-# {glue:text}`ig-ssim`. Its predecessors DLG (with and without the rule for the label), iDLG and CPL find {glue:text}`older-asr` %, with speckle; what helps most is a prior for smooth
-# images. Larger batches make it harder: of {glue:text}`batch-images` images IG finds {glue:text}`batch-one` % one by one and {glue:text}`batch-asr` % in {glue:text}`batch-count` batches of
-# {glue:text}`batch-largest`; {glue:text}`batch-lower` have a lower SSIM there. (95 % intervals in parentheses.)
+# **Answer.** Yes, on fresh weights. The gradient gives the label away at once. Inverting Gradients (IG) finds {glue:text}`ig-asr` % of {glue:text}`ladder-images` images (95 % intervals), its
+# predecessors DLG, iDLG and CPL {glue:text}`older-asr` %; what helps most is a prior for smooth images. Of {glue:text}`batch-images` images IG finds {glue:text}`batch-one` % one by one, and {glue:text}`batch-asr` %
+# in {glue:text}`batch-count` batches of {glue:text}`batch-largest`.
 # ```
 #
 # ```{glue:figure} movie

@@ -14,8 +14,8 @@
 # **Question.** A bottleneck puts noise into a network, and so into its gradients. Which gradients still show the image?
 #
 # **Answer.** Those of the layers before the noise. On fresh weights, behind {glue:text}`late`, matching all gradients (IG) finds {glue:text}`late-ig` % of
-# the images, matching only these (*Ignore*) {glue:text}`late-ignore` %. Behind {glue:text}`early` Ignore finds {glue:text}`early-ignore` %. After {glue:text}`trained-rounds`
-# rounds of training both find {glue:text}`trained-range` %, wherever PRECODE stands (95 % intervals in parentheses). An attacker who *searches* for the noise finds most images behind PRECODE on fresh weights: {doc}`08_breaking_the_bottleneck`.
+# the images, matching only these (*Ignore*) {glue:text}`late-ignore` %; behind {glue:text}`early` Ignore finds {glue:text}`early-ignore` %. After {glue:text}`trained-rounds`
+# rounds both find {glue:text}`trained-range` %, wherever PRECODE stands (95 % intervals). A *search* for the noise finds most images on fresh weights: {doc}`08_breaking_the_bottleneck`.
 # ```
 #
 # ```{glue:figure} seen

@@ -13,9 +13,8 @@
 # :class: tip
 # **Question.** Which settings of a convolutional bottleneck decide what Ignore finds, and what do they cost?
 #
-# **Answer.** Position, kernel size and scale: on fresh weights the SSIM goes from {glue:text}`ssim-least` to {glue:text}`ssim-most` (95 % intervals in parentheses); there $\beta$ hardly matters. After {glue:text}`training-rounds` rounds
-# every setting learns more slowly than the plain network (by {glue:text}`lost-least` to {glue:text}`lost-most` points, one seed). The KL term of the paper's public code takes the mean $\sigma$ from {glue:text}`first-paper-code`. An attacker who
-# *searches* for the noise finds most images behind the setting that the paper recommends, on fresh weights: {doc}`08_breaking_the_bottleneck`.
+# **Answer.** Position, kernel size and scale: on fresh weights the SSIM goes from {glue:text}`ssim-least` to {glue:text}`ssim-most` (95 % intervals); there $\beta$ hardly matters. After {glue:text}`training-rounds` rounds
+# every setting learns more slowly than the plain network (by {glue:text}`lost-least` to {glue:text}`lost-most` points, one seed). The public code's KL term takes the mean $\sigma$ from {glue:text}`first-paper-code`. A *search* for the noise finds most images, on fresh weights: {doc}`08_breaking_the_bottleneck`.
 # ```
 #
 # ```{glue:figure} sweep-ssim

@@ -13,8 +13,8 @@
 # :class: tip
 # **Question.** Hospitals keep their images and share gradients. What do these show of a patient, and does the CVB change that?
 #
-# **Answer.** On fresh weights without a bottleneck {glue:text}`found-none` % of the images of a set are found, and each of {glue:text}`linked` X-rays that were tried points to its original among {glue:text}`candidates`.
-# Behind the paper's CVBs these attacks find {glue:text}`found-cvb` %, a search for the noise {glue:text}`08_breaking_the_bottleneck.ipynb::sets-retina:s` % of the retinas to {glue:text}`08_breaking_the_bottleneck.ipynb::sets-xray:s` % of the X-rays ({doc}`08_breaking_the_bottleneck`; 95 % intervals). What "fails" by SSIM can still point to its original.
+# **Answer.** On fresh weights without a bottleneck {glue:text}`found-none` % of the images of a set are found, and each of {glue:text}`linked` X-rays points to its original among {glue:text}`candidates`.
+# Behind the paper's CVBs these attacks find {glue:text}`found-cvb` %, a search for the noise {glue:text}`08_breaking_the_bottleneck.ipynb::sets-retina:s` % (retinas) to {glue:text}`08_breaking_the_bottleneck.ipynb::sets-xray:s` % (X-rays; 95 % intervals).
 # ```
 #
 # ```{glue:figure} seen

@@ -11,11 +11,11 @@
 #
 # ```{admonition} In short
 # :class: tip
-# **Question.** Can a client hide its image with noise on a few random slices of its update, and can the server then take the noise out of the average, so that nothing is lost?
+# **Question.** Can noise on random slices of an update hide an image, and can the server take it out again?
 #
-# **Answer.** No. The noise can be meant for the shared update $\Delta\theta$ or for the gradient $\Delta\theta/\eta$ that an attacker reads off it ($\eta$ is the clients' step length). Of one gradient on {glue:text}`first-set` with noise on $\Delta\theta/\eta$, an attack by the cosine (GIA) finds {glue:text}`short-slices` dB behind slices, {glue:text}`short-dp` behind noise on everything ({glue:text}`dp-once` by the best attack on one update), {glue:text}`short-none` without a defense; the mean image scores {glue:text}`short-mean`. An attacker who knows the layout and the variance, and leaves
-# the noisy slices out, finds {glue:text}`short-single`; the median of {glue:text}`about-updates` updates of the same image under the same weights gives {glue:text}`short-median`. Louder noise is easier to find: after clipping, and with noise on $\Delta\theta$, the variance alone is enough ({glue:text}`short-clipped-alone` and {glue:text}`short-loud-alone`; who ignores the defense finds {glue:text}`short-clipped-plain` and {glue:text}`short-loud-plain`). On {glue:text}`first-trained`
-# compensation changes the accuracy after {glue:text}`about-rounds` rounds by {glue:text}`short-compensation`; late in {glue:text}`about-long` with noise on $\Delta\theta$ by {glue:text}`short-lasting` (95 % intervals).
+# **Answer.** No. Of one gradient ({glue:text}`first-set`, noise on it) the cosine attack finds {glue:text}`short-none` dB without a defense, {glue:text}`short-dp` behind noise on everything, {glue:text}`short-slices` behind slices.
+# Who leaves the noisy slices out finds {glue:text}`short-single`; of clipped slices the noise's variance alone gives {glue:text}`short-clipped-alone`. The mean image scores {glue:text}`short-mean`.
+# Compensation changes the accuracy after {glue:text}`about-rounds` rounds by {glue:text}`short-compensation` ({glue:text}`first-trained`, 95 % intervals).
 # ```
 #
 # ```{glue:figure} seen

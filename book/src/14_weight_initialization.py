@@ -13,10 +13,8 @@
 # :class: tip
 # **Question.** Does it matter for privacy how the weights of a fresh network were drawn, and which activation it has?
 #
-# **Answer.** Yes: single images come back at {glue:text}`short-best` dB from {glue:text}`short-best-name`, and at {glue:text}`short-worst` dB from {glue:text}`short-worst-name`; noise scores {glue:text}`noise-one` dB ({glue:text}`about-short`).
-# Sigmoid leaks more than ReLU (by {glue:text}`short-relu` dB over all batch sizes); on single images under Xavier, noise of σ = {glue:text}`noisiest` turns this around ({glue:text}`order-noisy` dB, {glue:text}`hint-victims` images per seed). That ReLU loses information does not explain it alone: scaling a ReLU network's weights,
-# which loses nothing more, moves its PSNR by {glue:text}`short-gain` dB. Of the source's {glue:text}`verdict-all` claims {glue:text}`verdict-holds` hold after {glue:text}`steps` steps, and {glue:text}`verdict-opposite` comes out the other way round: under ReLU the difference Kaiming − Xavier is {glue:text}`relu-order` dB.
-# On other seeds {glue:text}`agreed` verdicts are the same; after the source's {glue:text}`long-steps` steps, tried on few images, {glue:text}`late-decided` of {glue:text}`late-all` claims on the order are decided.
+# **Answer.** Yes: single images come back at {glue:text}`short-best` dB from {glue:text}`short-best-name`, at {glue:text}`short-worst` dB from {glue:text}`short-worst-name`; noise scores {glue:text}`noise-one` dB. Sigmoid leaks more than ReLU (by {glue:text}`short-relu` dB); noise of σ = {glue:text}`noisiest` turns that around.
+# Of the source's {glue:text}`verdict-all` claims {glue:text}`verdict-holds` hold after {glue:text}`steps` steps, {glue:text}`verdict-opposite` is reversed (Kaiming − Xavier under ReLU: {glue:text}`relu-order` dB).
 # ```
 #
 # ```{glue:figure} seen

@@ -11,11 +11,10 @@
 #
 # ```{admonition} In short
 # :class: tip
-# **Question.** An attacker who owns images like the victims' can train a generator on them, and search its latents instead of pixels. What does the gradient add to what the generator gives anyway?
+# **Question.** Whoever owns images like the victims' can train a generator on them and search its latents. What does the gradient add?
 #
-# **Answer.** On MNIST, {glue:text}`images` victims on {glue:text}`models` fresh models, {glue:text}`steps` steps: without a defense the attack finds images at {glue:text}`psnr-clear` dB. What needs no gradient scores less: the same attack on noise {glue:text}`psnr-control` dB, the mean of the generator's images of the class {glue:text}`psnr-mean` dB (difference {glue:text}`added-mean` dB, 95 % interval over the models). {glue:text}`first` % of the reconstructions point to their original among
-# {glue:text}`candidates` other images ({glue:text}`first-control` % on noise). With noise on the gradient, over that mean image: {glue:text}`added-noisy-mean`. Without noise, after {glue:text}`late-rounds` rounds of training: {glue:text}`late-clear-mean` dB over it ({glue:text}`late-images` victims on {glue:text}`late-models` models, interval over the victims).
-# A picture that looks like the class is no leak by itself: look at what needs no gradient.
+# **Answer.** On MNIST, without a defense, {glue:text}`psnr-clear` dB. What needs no gradient scores less: the attack on noise {glue:text}`psnr-control` dB, the mean image of the class {glue:text}`psnr-mean` dB (difference {glue:text}`added-mean`, 95 % interval). {glue:text}`first` % of the reconstructions point to their original among
+# {glue:text}`candidates` others. With noise, over the mean image: {glue:text}`added-noisy-mean`; on trained weights {glue:text}`late-clear-mean` dB.
 # ```
 #
 # ```{glue:figure} seen

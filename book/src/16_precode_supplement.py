@@ -13,9 +13,9 @@
 # :class: tip
 # **Question.** How wide should PRECODE be, how heavy its KL term, where should it stand, and do several modules help?
 #
-# **Answer.** In an MLP with fresh weights ({glue:text}`about-images`), under IG {glue:text}`late-ig` % of the images are found behind the last hidden layer at every width, behind the first {glue:text}`early-ig` %. Under Ignore it is {glue:text}`late-ignore` %
-# against {glue:text}`early-ignore` %. So two papers that contradict each other are both right about the direction under their attack. One that searches for the noise finds {glue:text}`early-joint` % behind the first layer, and one division finds every image.
-# After {glue:text}`about-rounds` the widest instead of the narrowest module changes the accuracy by {glue:text}`k-accuracy` percentage points (interval over the KL weights of one seed), the heaviest KL term by {glue:text}`beta-accuracy` (over the widths of one seed), and several modules instead of one by {glue:text}`number-accuracy` (over the seeds).
+# **Answer.** In an MLP with fresh weights IG finds {glue:text}`late-ig` % of the images behind the last hidden layer, {glue:text}`early-ig` % behind the first; Ignore {glue:text}`late-ignore` %
+# and {glue:text}`early-ignore` %: two papers that disagree are both right, under their attack. A search for the noise finds {glue:text}`early-joint` % behind the first, one division all.
+# The heaviest KL term costs accuracy: {glue:text}`beta-accuracy` points.
 # ```
 #
 # ```{glue:figure} seen

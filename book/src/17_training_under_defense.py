@@ -11,11 +11,10 @@
 #
 # ```{admonition} In short
 # :class: tip
-# **Question.** What does each defense do to the training itself: how fast does it learn, how far does it get, and what does a round cost?
+# **Question.** What does each defense do to the training: how fast does it learn, how far does it get, what does it send?
 #
-# **Answer.** After {glue:text}`rounds-first` rounds on {glue:text}`set-first` the MLP is at {glue:text}`mlp-none` %, the LeNet at {glue:text}`lenet-none` %. PRECODE changes that by {glue:text}`mlp-precode` and {glue:text}`lenet-precode` points (mean and range of the seeds), noise of 0.01 in the
-# gradient by {glue:text}`mlp-gaussian` and {glue:text}`lenet-gaussian`, compression to a hundredth by {glue:text}`mlp-hundredth` and {glue:text}`lenet-hundredth`. On the easier {glue:text}`set-last` no defense costs more than {glue:text}`worst-last` points on average
-# {glue:text}`lenet-stuck`. PRECODE makes a round of the MLP {glue:text}`mlp-growth` times and one of the LeNet {glue:text}`lenet-growth` times as many bytes.
+# **Answer.** After {glue:text}`rounds-first` rounds on {glue:text}`set-first` the MLP is at {glue:text}`mlp-none` %, the LeNet at {glue:text}`lenet-none` %. PRECODE changes that by {glue:text}`mlp-precode` and {glue:text}`lenet-precode` points (range of the seeds), noise of 0.01 by {glue:text}`mlp-gaussian` and {glue:text}`lenet-gaussian`. On the easier {glue:text}`set-last` no defense costs more than {glue:text}`worst-last` points
+# {glue:text}`lenet-stuck`. PRECODE sends {glue:text}`mlp-growth` and {glue:text}`lenet-growth` times as many bytes.
 # ```
 #
 # ```{glue:figure} curves-first
@@ -487,7 +486,7 @@ for key, text in numbers.items():
 #
 # - {glue:text}`about-rounds`: who learns slower, not where it ends. The source trains until nothing improves.
 # - Three seeds give a range, no interval, and a source of chance that is shared: the same seeds have the same clients.
-# - Defenses act on each local step. A client that defends the update of a round instead sends the same bytes once a round, and learns differently: compressing whole updates is a likely cause of the collapse that {doc}`05_attacks_and_defenses` discusses.
+# - Defenses act on each local step. A client that defends the update of a round instead sends the same bytes once a round, and learns differently: {doc}`05_attacks_and_defenses` compresses both.
 # - The file of {glue:text}`set-middle` at hand has {glue:text}`images-middle` training images, so that a round there is {glue:text}`steps-middle` steps of each client and {glue:text}`rounds-middle` rounds are few.
 # - Two small networks. Strengths are those of the other chapters, not tuned for these networks.
 #

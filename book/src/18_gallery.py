@@ -14,7 +14,7 @@
 # **Question.** What does a reconstruction under each defense look like, class by class?
 #
 # **Answer.** Of one image of each class of {glue:text}`set-first` the source's attack, IG, finds {glue:text}`answer-found` (SSIM 0.5 or more; means in parentheses), and behind PRECODE {glue:text}`answer-precode`. For the MLP that is the attack's failure: Ignore
-# finds {glue:text}`ignore-mlp` there, and one division gives back every image exactly, of {glue:text}`set-many` {glue:text}`answer-many` too. In the LeNet Ignore raises the mean to {glue:text}`ignore-lenet`. A picture of noise shows what one attack did not find, and no more.
+# finds {glue:text}`ignore-mlp` there, and one division gives back every image exactly. In the LeNet Ignore raises the mean to {glue:text}`ignore-lenet`. A picture of noise shows what one attack did not find.
 # ```
 #
 # ```{glue:figure} gallery-first-mlp

@@ -237,6 +237,8 @@ def test_a_row_is_reproduced_if_all_its_privacy_figures_are(store):
     assert rows.loc["X", ["rows", "full", "reproduced", "differs", "smaller"]].tolist() == [30, 2, 1, 1, 0]
     assert rows.loc["XII", ["rows", "full", "smaller", "missing"]].tolist() == [8, 0, 1, 7]
     assert rows.loc["all", "rows"] == 38
+    alike = beside_report.reproduced(report(store, "X", "XII"))
+    assert list(alike["dataset"]) == ["cifar10"] and alike["ssim"].item() == pytest.approx(0.86)
     assert beside_report.attack_counts(report(store, "VII")).iloc[-1]["rows"] == 0  # accuracies only
 
 

@@ -67,7 +67,8 @@ def test_the_papers_figure_is_that_of_the_same_row():
 
 def test_rows_with_too_few_victims_are_not_shown():
     frame = parity.table([end(), end(theirs=OURS[:15], images="cifar10")])
-    assert list(parity.shown(frame)["images"]) == ["MNIST"]
+    shown = parity.shown(frame)
+    assert list(shown["images"]) == ["MNIST"] and list(shown["victims"]) == [16]
     begun = end(theirs=[])
     del begun.figures["ssim_ours"], begun.figures["steps_ours"]
     only = parity.table([begun])

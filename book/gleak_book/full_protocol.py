@@ -1,0 +1,92 @@
+"""Attacks and trainings of 001's tables at the full protocol, images prepared as the paper's code does it.
+
+    python -m gleak_book.full_protocol --list
+    python -m gleak_book.full_protocol --only "X: cifar10" --time-limit 60
+
+What is stored is left alone, so that the same command goes on where the last one stopped. The chapter "Ours
+beside theirs" shows what there is.
+"""
+
+import argparse
+import dataclasses
+from collections.abc import Sequence
+
+from gleak_lib.chapters import open_store
+from gleak_lib.datasets import GRAY
+from gleak_lib.experiments import AttackExperiment, Experiment, TrainingExperiment, run
+
+from gleak_book import beside, source_form
+from gleak_book.beside import FULL, PaperRow
+
+KINDS = ("attacks", "trainings")
+
+
+def attack(row: PaperRow) -> AttackExperiment | None:
+    """Return a row's attack, on the paper's own victims where these can be had; None where it has none."""
+    if row.attacked is None:
+        return None
+    training = row.attacked.training
+    gray = GRAY if training.dataset.endswith(GRAY) else ""
+    name = training.dataset.removesuffix(GRAY)
+    images = name + source_form.VICTIMS if name in source_form.RELEASED else name
+    training = dataclasses.replace(training, dataset=images + gray, statistics=source_form.statistics(images))
+    return dataclasses.replace(row.attacked, training=training, client=source_form.client(name))
+
+
+def trainings(row: PaperRow) -> list[TrainingExperiment]:
+    """Return the trainings behind a row's accuracy, one a seed; none where it has no accuracy."""
+    if row.trained is None:
+        return []
+    name = row.trained.dataset
+    protocol = row.trained.protocol.replace(validation=source_form.validation(name))
+    form = dataclasses.replace(row.trained, protocol=protocol, statistics=source_form.statistics(name))
+    return [dataclasses.replace(form, seed=seed) for seed in range(FULL.seeds)]
+
+
+def experiments(only: str = "", kinds: Sequence[str] = KINDS, *, gray: bool = False) -> dict[Experiment, str]:
+    """Return what the full protocol asks for, each once, with the name of the first row that it belongs to.
+
+    Args:
+        only: a part of the row's name, which is table, images, network, defense, setting, attack.
+        kinds: `attacks`, `trainings` or both.
+        gray: gray sets on one channel instead of all rows; the paper's code has three equal ones.
+    """
+    found: dict[Experiment, str] = {}
+    for printed in beside.printed_rows():
+        row = beside.one_channel(printed) if gray else printed
+        name = f"{printed.table}: " + ", ".join(
+            filter(None, (printed.dataset, printed.model, printed.defense, printed.setting, printed.attack))
+        )
+        if row is None or only not in name:
+            continue
+        one = attack(row)
+        wanted: list[Experiment] = [one] if one and "attacks" in kinds else []
+        wanted += trainings(row) if "trainings" in kinds and not gray else []
+        for experiment in wanted:
+            found.setdefault(experiment, name)
+    return found
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """List what there is, or compute what is missing."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--only", default="", help="a part of the row's name, as --list shows it")
+    parser.add_argument("--kind", choices=KINDS, help="attacks or trainings; both without it")
+    parser.add_argument("--gray", action="store_true", help="attacks on gray images of one channel instead")
+    parser.add_argument("--list", action="store_true", help="what is stored and what is missing")
+    parser.add_argument("--time-limit", type=float, metavar="MINUTES", help="begin nothing after that")
+    parser.add_argument("--compile", action="store_true", help="compile the steps of attacks")
+    options = parser.parse_args(arguments)
+    store = open_store("cpu")
+    found = experiments(options.only, (options.kind,) if options.kind else KINDS, gray=options.gray)
+    if options.list:
+        for experiment, name in found.items():
+            mark = "stored " if store.get(experiment) else "missing"
+            print(f"{mark} {experiment.kind:8} {experiment.key}  {name}")
+        return
+    limit = None if options.time_limit is None else 60 * options.time_limit
+    run(list(found), store, time_limit=limit, compile=options.compile)
+
+
+if __name__ == "__main__":
+    main()
