@@ -435,7 +435,8 @@ else:
 
 # %% tags=["hide-input"]
 fates = beside_report.attack_counts(frame).iloc[-1]
-once = frame.drop_duplicates(["label", "defense", "attack", "setting"])
+repeated = pandas.Series([row.attacked for row in printed]).duplicated()
+once = frame[~repeated.to_numpy()]
 distinct = beside_report.attack_counts(once).iloc[-1]
 same = beside_report.reproduced(once)
 differing = beside_report.differences(frame)

@@ -27,7 +27,7 @@ ANALYSIS, CVBS, DEFENSES, ARCHITECTURES = NAMES = (
     "05_attacks_and_defenses",
     "06_other_architectures",
 )
-NUMBERS = {ANALYSIS: (8, 8, 8), CVBS: (30, 56, 100), DEFENSES: (50, 93, 163), ARCHITECTURES: (11, 22, 54)}
+NUMBERS = {ANALYSIS: (8, 8, 8), CVBS: (30, 56, 100), DEFENSES: (52, 97, 165), ARCHITECTURES: (11, 22, 54)}
 
 
 def declared(name: str, kind: type = AttackExperiment, profile: str = "cpu", **changes) -> list[Any]:
@@ -103,7 +103,9 @@ def test_defenses_are_attacked_trained_and_counted():
     channels = [cell.training.dataset for cell in kept if cell not in of_table]
     assert len(channels) == 16 == 2 * channels.count("mnist_victims@gray")
     trained = declared(DEFENSES, TrainingExperiment, defenses=["dp"], **alone)
-    assert [cell.defense for cell in trained] == [NO_DEFENSE, *(DP(20, s) for s in (1, 0.1, 0.01, 0.001))]
+    compressed = [Compression(0.99, on=on) for on in ("step", "update")]
+    noise = [DP(20, s) for s in (1, 0.1, 0.01, 0.001)]
+    assert [cell.defense for cell in trained] == [NO_DEFENSE, *noise, *compressed]
     assert len(declared(DEFENSES, CommunicationCostExperiment)) == 13
 
 

@@ -23,6 +23,7 @@ CHAPTER = {
 BUDGET = {"max_steps": 30}
 IG, IGNORE = (ATTACKS[name].replace(drop_after=5, **BUDGET) for name in ("ig", "ignore"))
 JOINT, LAYERWISE = (ATTACKS[name].replace(**BUDGET) for name in ("joint", "layerwise"))
+LONGER = LAYERWISE.replace(max_steps=60)  # twice the steps at the defaults
 SMOOTHER, SENT = JOINT.replace(tv=0.03), LAYERWISE.replace(estimate="sparsity")
 
 
@@ -49,7 +50,7 @@ def test_the_experiments_of_every_profile(profile):
     [
         ("none", False, [IG, LAYERWISE, JOINT]),
         ("none", True, [IG, LAYERWISE]),
-        ("batch(4)", False, [IG, LAYERWISE, JOINT]),
+        ("batch(4)", False, [IG, LAYERWISE, JOINT, LONGER]),
         (CHOSEN, False, [IGNORE, LAYERWISE, JOINT]),
         (CHOSEN, True, [IG, LAYERWISE, LAYERWISE.replace(noise=Resample())]),
         ("dp(noise_multiplier=1)", False, [IG, LAYERWISE, JOINT, SMOOTHER]),
@@ -92,7 +93,8 @@ def test_experiments_are_attacks_trainings_and_bytes_without_repetition():
         sum(isinstance(c, kind) for c in cells)
         for kind in (AttackExperiment, TrainingExperiment, CommunicationCostExperiment)
     ]
-    assert kinds == [2 * (5 * 3 + 1 + 3), 2 * 3, 3]  # without protection, too; batches change no training
+    # without protection, too; batches meet one more attack, and change no training
+    assert kinds == [2 * (5 * 3 + 1 + 3 + 2), 2 * 3, 3]
     late = [c for c in cells if isinstance(c, AttackExperiment) and c.rounds]
     assert [(c.seed, c.training.seed, c.victim_seed) for c in late] == [(0, 0, 1), (1, 1, 2)] * 3
     assert {c.defense == c.training.defense for c in late} == {True}
@@ -113,7 +115,7 @@ def test_cost_and_leak_are_measured_on_one_protocol():
     assert {(c.rounds, c.batch_size, c.victims) for c in attacked} == {(7, 2, 2)}
     assert {(c.training.protocol.rounds, c.training.protocol.batch_size) for c in attacked} == {(7, 2)}
     behind = [c.attack for c in attacked if c.training.bottlenecks and c.seed == c.training.seed == 1]
-    assert behind == [IG, LAYERWISE, JOINT, LAYERWISE.replace(noise=Resample())]
+    assert behind == [IG, LAYERWISE, JOINT, LAYERWISE.replace(noise=Resample()), LONGER]
 
 
 def test_what_is_not_trained_is_attacked_all_the_same():
