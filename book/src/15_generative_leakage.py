@@ -14,7 +14,7 @@
 # **Question.** Whoever owns images like the victims' can train a generator on them and search its latents. What does the gradient add?
 #
 # **Answer.** On MNIST, without a defense, {glue:text}`psnr-clear` dB. What needs no gradient scores less: the attack on noise {glue:text}`psnr-control` dB, the mean image of the class {glue:text}`psnr-mean` dB (difference {glue:text}`added-mean`, 95 % interval). {glue:text}`first` % of the reconstructions point to their original among
-# {glue:text}`candidates` others. With noise, over the mean image: {glue:text}`added-noisy-mean`; on trained weights {glue:text}`late-clear-mean` dB.
+# {glue:text}`candidates` others. With noise, over the mean image: {glue:text}`added-noisy-mean`. Without noise, on trained weights: {glue:text}`late-clear-mean` dB.
 # ```
 #
 # ```{glue:figure} seen
