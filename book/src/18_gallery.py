@@ -327,8 +327,7 @@ for key, text in numbers.items():
 #
 # ```{admonition} Solution
 # :class: dropdown
-# In the published run dog, automobile and horse come first, deer and bird last. Only one entry in a hundred of the gradient is left, the largest. Contrast alone does not give the order: over these ten images the deviation of the pixels hardly correlates with the SSIM. What
-# decides was not found out.
+# In the published run dog, automobile and horse come first, deer and bird last. Only one entry in a hundred of the gradient is left, the largest. What decides which images it shows was not found out.
 # ```
 #
 # **2.** Make a gallery of your own defense.
