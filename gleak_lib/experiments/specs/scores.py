@@ -20,7 +20,7 @@ SCORES = ("mse", "psnr", "ssim")
 LPIPS = "lpips"
 MSE_R = "mse_r"
 OF_VICTIMS = ("loss", "steps", "loss_at_truth", "noise_correlation", "gradient_distance")
-TRACE_POINTS = 80
+TRACE_POINTS = 40
 EXAMPLES = 8
 QUANTILES = {"min": 0.0, "q25": 0.25, "median": 0.5, "q75": 0.75, "max": 1.0}
 
@@ -128,7 +128,7 @@ def _features(observation: Observation, found: Reconstruction, truth: Tensor) ->
 
 
 def trace(found: Reconstruction) -> dict[str, list[float]]:
-    """Return five numbers of the loss over the victims, at no more than 80 steps.
+    """Return five numbers of the loss over the victims, at no more than 40 steps.
 
     A victim that has stopped keeps its last loss, as in `plots.traces`.
     """
