@@ -1,28 +1,38 @@
 """Distances between dummy gradients and observed ones, over all given layers at once, a value per victim."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from gleak_lib.gradients.factored import FactoredGrads, Outer, by_row, dense, scaled
+from gleak_lib.gradients.factored import FactoredGrads, Outer, RankOne, by_row, dense, rank_one, scaled
 from gleak_lib.registry import Registry
 from gleak_lib.types import Grads
+
+Observed = Mapping[str, Tensor | RankOne]
+"""Observed gradients by parameter name, some of them as one outer product."""
 
 
 @dataclass(frozen=True)
 class Distance:
-    """A distance that takes gradients in factors, too (`outer.Outer`); a plain function need not."""
+    """A distance that takes gradients in factors, too (`factored.Outer`); a plain function need not."""
 
-    function: Callable[[FactoredGrads, Grads, Tensor | None], Tensor]
+    function: Callable[[FactoredGrads, Any, Tensor | None], Tensor]
     """(dummy gradients, observed ones, squared norm of the observed ones, V, or None) -> V values."""
     scale_free: bool = False
     """Whether no positive factor changes it."""
+    by_products: bool = False
+    """Whether it needs no more of the observed gradients than inner products, and takes `Observed`."""
 
-    def __call__(self, dummy: FactoredGrads, observed: Grads, square: Tensor | None = None) -> Tensor:
+    def __call__(self, dummy: FactoredGrads, observed: Observed, square: Tensor | None = None) -> Tensor:
         return self.function(dummy, observed, square)
+
+    def prepared(self, observed: Grads) -> Observed:
+        """Return observed gradients in the form in which a step reads least of them."""
+        return {name: rank_one(g) for name, g in observed.items()} if self.by_products else observed
 
 
 class _DotAndSquare(torch.autograd.Function):
@@ -39,19 +49,26 @@ class _DotAndSquare(torch.autograd.Function):
         return (a * (2 * square)[:, None]).addcmul_(b, dot[:, None]), None
 
 
-def _dot_and_square(a: Tensor | Outer, b: Tensor) -> tuple[Tensor, Tensor]:
+def _dot_and_square(a: Tensor | Outer, b: Tensor | RankOne) -> tuple[Tensor, Tensor]:
     if isinstance(a, Outer):
         return a.dot(b), a.square()
+    if isinstance(b, RankOne):
+        return b.dot(a), by_row(a).square().sum(1)
     return _DotAndSquare.apply(by_row(a), by_row(b))  # type: ignore[return-value]
 
 
-def squared_norm(gradients: Grads) -> Tensor:
+def squared_norm(gradients: Observed) -> Tensor:
     """Return each victim's squared norm over all given layers, V values."""
-    norms = [torch.linalg.vector_norm(by_row(g), dim=1) for g in gradients.values()]
-    return torch.stack(norms).square().sum(0)
+    return torch.stack([_square(g) for g in gradients.values()]).sum(0)
 
 
-def cosine(dummy: FactoredGrads, observed: Grads, square_of_observed: Tensor | None = None) -> Tensor:
+def _square(gradient: Tensor | RankOne) -> Tensor:
+    if isinstance(gradient, RankOne):
+        return gradient.square()
+    return torch.linalg.vector_norm(by_row(gradient), dim=1).square()
+
+
+def cosine(dummy: FactoredGrads, observed: Observed, square_of_observed: Tensor | None = None) -> Tensor:
     """1 - cosine similarity of the concatenated gradients, V values in [0, 2] (000 Eq. 2).
 
     It is 1 where the observed or the dummy gradient is zero everywhere. `square_of_observed`, V, spares
@@ -64,7 +81,7 @@ def cosine(dummy: FactoredGrads, observed: Grads, square_of_observed: Tensor | N
     return 1 - dot * torch.rsqrt((square * square_of_observed).clamp_min(torch.finfo(dot.dtype).tiny))
 
 
-def layerwise(dummy: FactoredGrads, observed: Grads, _square: Tensor | None = None) -> Tensor:
+def layerwise(dummy: FactoredGrads, observed: Observed, _square: Tensor | None = None) -> Tensor:
     """Mean over the parameter tensors of 1 - their own cosine similarity, V values in [0, 2].
 
     Every tensor counts alike, however large its gradient is, and so `Match.weighting` changes nothing. A
@@ -113,8 +130,8 @@ def mean_squared_l2(dummy: FactoredGrads, observed: Grads, square: Tensor | None
 DISTANCES: dict[str, Distance] = Registry(
     "distance",
     {
-        "cosine": Distance(cosine, scale_free=True),
-        "layerwise": Distance(layerwise, scale_free=True),
+        "cosine": Distance(cosine, scale_free=True, by_products=True),
+        "layerwise": Distance(layerwise, scale_free=True, by_products=True),
         "l2": Distance(squared_l2),
         "mean-l2": Distance(mean_squared_l2),
     },

@@ -3,13 +3,13 @@
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor
 
 from gleak_lib import gradients as engine
-from gleak_lib.attacks.distances import DISTANCES, Distance, near_one
+from gleak_lib.attacks.distances import DISTANCES, Distance, Observed, near_one
 from gleak_lib.attacks.estimates import ESTIMATES
 from gleak_lib.attacks.part import Part, among, of_victims
 from gleak_lib.bottlenecks import sample_noise
@@ -134,18 +134,21 @@ class Match(Part):
             return DISTANCES[self.distance]
         return Distance(functools.partial(_by_function, self.distance))
 
-    def target(self, observation: Observation, names: Sequence[str]) -> tuple[Grads, dict[str, Tensor]]:
+    def target(self, observation: Observation, names: Sequence[str]) -> tuple[Observed, dict[str, Tensor]]:
         """Return the observed gradients as they are matched, and what the dummies' are multiplied with."""
         weigh = WEIGHTINGS.get(self.weighting) if isinstance(self.weighting, str) else self.weighting
         factors = weigh(observation, tuple(names)) if weigh else {}
         target = {name: scaled(observation.gradients[name], factors.get(name)) for name in names}
         free = self.measure.scale_free and self.estimate in ("none", "sparsity")
-        return near_one(target) if free else target, factors
+        target = near_one(target) if free else target
+        return target if self.estimate != "none" else self.measure.prepared(target), factors
 
-    def apart(self, dummy: FactoredGrads, target: Grads, square: Tensor) -> Tensor:
+    def apart(self, dummy: FactoredGrads, target: Observed, square: Tensor) -> Tensor:
         """Return how far dummy gradients are from the target, whose squared norms (V) are known; V values."""
         estimate = ESTIMATES.get(self.estimate) if isinstance(self.estimate, str) else self.estimate
-        return self.measure(estimate(_written_out(dummy), target) if estimate else dummy, target, square)
+        if estimate:  # then `target` left the observed gradients as they are
+            dummy = estimate(_written_out(dummy), cast(Grads, target))
+        return self.measure(dummy, target, square)
 
 
 def select(

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from gleak_lib import gradients as per_victim
-from gleak_lib.attacks.distances import squared_norm
+from gleak_lib.attacks.distances import Observed, squared_norm
 from gleak_lib.attacks.match import Match
 from gleak_lib.attacks.noise import copies
 from gleak_lib.attacks.part import of_victims
@@ -18,13 +18,13 @@ from gleak_lib.attacks.priors import Forward, Term
 from gleak_lib.attacks.statistics import use_running
 from gleak_lib.attacks.unknowns import Unknowns
 from gleak_lib.gradients.factored import scaled
-from gleak_lib.types import Grads, Observation, VariationalModel
+from gleak_lib.types import Observation, VariationalModel
 
 
 class Problem(NamedTuple):
     """What the objective needs besides the unknowns, one row per victim."""
 
-    target: Grads
+    target: Observed
     square: Tensor  # V, squared norm of the target
     labels: Tensor  # V x B class indices; unused where labels are optimized
     statistics: dict[str, Tensor]  # layer -> V x 2 x C, the clients' means and variances

@@ -3,7 +3,9 @@
 The gradient of a linear layer's weight is sum_p delta_p x_p^T over its P inputs (of a convolution's, over
 the pixels of its output). With few of them, inner products follow from the factors: <G, T> = sum_p
 delta_p^T T x_p and |G|^2 = sum_pq (delta_p . delta_q)(x_p . x_q). A matching attack needs no more than these,
-and so reads the observed gradient twice a step instead of writing a dummy one of the same size as well.
+and so reads the observed gradient twice a step instead of writing a dummy one of the same size as well. The
+observed gradient of a single image is one such product, too, as long as no defense changed its entries. Then
+its two factors are all that a step reads of it (`rank_one`).
 """
 
 from collections.abc import Mapping
@@ -11,6 +13,27 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+
+
+class RankOne(NamedTuple):
+    """V constant weight gradients, each one outer product.
+
+    Attributes:
+        left: V x O.
+        right: V x I, where the weight's shape is O x ... with O * I entries.
+    """
+
+    left: Tensor
+    right: Tensor
+
+    def square(self) -> Tensor:
+        """Return the squared norms, V values."""
+        return self.left.square().sum(1) * self.right.square().sum(1)
+
+    def dot(self, other: Tensor) -> Tensor:
+        """Return the inner products with gradients V x O x ..., V values."""
+        matrix = other.reshape(len(other), self.left.shape[1], self.right.shape[1])
+        return ((matrix @ self.right[:, :, None]).squeeze(2) * self.left).sum(1)
 
 
 class Outer(NamedTuple):
@@ -39,8 +62,11 @@ class Outer(NamedTuple):
         """Write the gradients out, V x `shape`."""
         return (self.left.transpose(1, 2) @ self.right).reshape(-1, *self.shape)
 
-    def dot(self, target: Tensor) -> Tensor:
+    def dot(self, target: Tensor | RankOne) -> Tensor:
         """Return the inner products with gradients V x `shape`, V values."""
+        if isinstance(target, RankOne):
+            by_left = self.left @ target.left[:, :, None]
+            return (by_left * (self.right @ target.right[:, :, None])).sum((1, 2))
         matrix = target.reshape(len(target), self.left.shape[2], self.right.shape[2])
         return (self.left * (self.right @ matrix.transpose(1, 2))).sum((1, 2))
 
@@ -64,6 +90,36 @@ def factors_pay(products: int, outputs: int, inputs: int) -> bool:
     matrices with their derivatives 3 P^2 (O + I).
     """
     return 3 * products * (outputs + inputs) <= outputs * inputs
+
+
+ROUNDING = 32  # in units of a float's epsilon: how far a gradient may be from its factors
+FEW = 16  # victims whose gradients are held against their factors at a time
+
+
+def rank_one(gradient: Tensor) -> Tensor | RankOne:
+    """Return gradients V x O x ... as outer products, where all are that and it pays; else as they are.
+
+    The factors are a victim's longest row, and what multiples of it the rows are.
+    """
+    if gradient.dim() < 3 or not gradient.numel():
+        return gradient
+    matrix = gradient.detach().flatten(2)
+    if not factors_pay(1, *matrix.shape[1:]):
+        return gradient
+    found = RankOne(*map(torch.cat, zip(*map(_longest_row, matrix.split(FEW)), strict=True)))
+    most = ROUNDING * torch.finfo(gradient.dtype).eps
+    parts = zip(matrix.split(FEW), found.left.split(FEW), found.right.split(FEW), strict=True)
+    for part, left, right in parts:
+        off = torch.linalg.matrix_norm(part - left[:, :, None] * right[:, None])
+        if not bool((off <= most * torch.linalg.matrix_norm(part)).all()):
+            return gradient
+    return found
+
+
+def _longest_row(matrix: Tensor) -> RankOne:
+    longest = torch.linalg.vector_norm(matrix, dim=2).argmax(1)
+    right = torch.nn.functional.normalize(matrix[torch.arange(len(matrix)), longest], dim=1)
+    return RankOne((matrix @ right[:, :, None]).squeeze(2), right)
 
 
 def dense(gradient: Tensor | Outer) -> Tensor:

@@ -7,7 +7,7 @@ from torch.nn import functional as F
 from gleak_lib import gradients
 from gleak_lib.attacks.distances import DISTANCES, squared_norm
 from gleak_lib.bottlenecks import CVB, PRECODE
-from gleak_lib.gradients.factored import Outer, dense, factors_pay, scaled
+from gleak_lib.gradients.factored import Outer, RankOne, dense, factors_pay, rank_one, scaled
 from gleak_lib.gradients.unfolding import fold, patches_of
 
 
@@ -29,6 +29,42 @@ def test_inner_products_are_those_of_the_gradient_written_out(products):
     assert dense(one).equal(one.dense())
     assert dense(target) is target
     assert one.to(torch.float32).dense().dtype == torch.float32
+
+
+def products_of(shape=(3, 8, 9), dtype=torch.double, seed=0):
+    """Gradients that are one outer product each."""
+    g = torch.Generator().manual_seed(seed)
+    left = torch.randn(shape[:2], dtype=torch.double, generator=g)
+    return torch.einsum("vo,vi->voi", left, torch.randn(shape[0], shape[2], generator=g).double()).to(dtype)
+
+
+@pytest.mark.parametrize("dtype", [torch.double, torch.float32])
+def test_rank_one_finds_the_factors_of_outer_products(dtype):
+    whole = products_of(dtype=dtype)
+    whole[1] = 0  # a gradient that vanishes is an outer product, too
+    found = rank_one(whole)
+    assert isinstance(found, RankOne)
+    torch.testing.assert_close(found.left[:, :, None] * found.right[:, None], whole)
+    torch.testing.assert_close(found.square(), whole.square().sum((1, 2)))
+    other = torch.randn(3, 8, 9, dtype=dtype)
+    torch.testing.assert_close(found.dot(other), (whole * other).sum((1, 2)))
+    dummy = Outer(torch.randn(3, 2, 8, dtype=dtype), torch.randn(3, 2, 9, dtype=dtype), (8, 9))
+    torch.testing.assert_close(dummy.dot(found), dummy.dot(whole))
+
+
+def test_rank_one_takes_the_weight_of_a_convolution_with_one_output_pixel():
+    found = rank_one(products_of((20, 8, 12)).reshape(20, 8, 3, 2, 2))  # more victims than are tried at once
+    assert isinstance(found, RankOne) and found.right.shape == (20, 12)
+
+
+def test_rank_one_leaves_all_others_as_they_are():
+    mixed = products_of()
+    mixed[2] += products_of(seed=1)[2] * 1e-4  # one victim is enough
+    nan = products_of()
+    nan[0, 0, 0] = torch.nan
+    masked = products_of() * (torch.arange(9) % 4 != torch.arange(8)[:, None] % 4)
+    for whole in (mixed, nan, masked, products_of((3, 2, 2)), torch.randn(3, 5), torch.zeros(0, 8, 9)):
+        assert rank_one(whole) is whole
 
 
 def test_scaled_multiplies_each_victims_gradient_in_either_form():
@@ -60,6 +96,28 @@ def test_distances_of_gradients_in_factors(name, products):
     torch.testing.assert_close(*values)
     torch.testing.assert_close(*slopes)
     torch.testing.assert_close(DISTANCES[name](dummy, observed), values[0])
+
+
+@pytest.mark.parametrize("name", [name for name, one in DISTANCES.items() if one.by_products])
+@pytest.mark.parametrize("in_factors", [True, False])
+def test_distances_from_outer_products(name, in_factors):
+    observed = {"a": products_of(), "b": torch.randn(3, 5, dtype=torch.double)}
+    prepared = DISTANCES[name].prepared(observed)
+    assert isinstance(prepared["a"], RankOne) and prepared["b"] is observed["b"]
+    left = torch.randn(3, 2, 8, dtype=torch.double, requires_grad=True)
+    outer = Outer(left, torch.randn(3, 2, 9, dtype=torch.double), (8, 9))
+    dummy = {"a": outer if in_factors else outer.dense(), "b": torch.randn(3, 5, dtype=torch.double)}
+    values = [DISTANCES[name](dummy, one, squared_norm(one)) for one in (prepared, observed)]
+    torch.testing.assert_close(*values)
+    slopes = [torch.autograd.grad(value.sum(), left, retain_graph=True) for value in values]
+    torch.testing.assert_close(*slopes)
+    torch.testing.assert_close(DISTANCES[name](dummy, prepared), values[1])
+
+
+def test_distances_that_need_more_than_products_get_gradients_as_they_are():
+    observed = {"a": products_of()}
+    for name, one in DISTANCES.items():
+        assert one.by_products or one.prepared(observed) is observed, name
 
 
 @pytest.mark.parametrize(
