@@ -13,8 +13,8 @@
 # :class: tip
 # **Question.** How does a bottleneck's noise stop a gradient inversion attack?
 #
-# **Answer.** On fresh weights the gradients behind the sampling change with every draw; an attack that matches them settles on another image (SSIM
-# {glue:text}`ssim-ig`). Matched alone, the layers before the decoder reach similarities of {glue:text}`ignore-range`, where the *true* image under other noise has {glue:text}`truth-range`, and the
+# **Answer.** On fresh weights the gradients behind the sampling change with every draw; an attack that matches them (IG) settles on another image (SSIM
+# {glue:text}`ssim-ig`). Matched alone (*Ignore*), the layers before the decoder reach similarities of {glue:text}`ignore-range`, where the *true* image under other noise has {glue:text}`truth-range`, and the
 # image shows (SSIM {glue:text}`ssim-ignore`). After {glue:text}`last-rounds` rounds both attacks end alike. ({glue:text}`network`; 95 % intervals in parentheses.)
 # ```
 #
@@ -26,12 +26,12 @@
 # ```
 #
 # A gradient inversion attack changes a dummy image until its gradient looks like the one that the client sent. This chapter watches it
-# at work: not the image, but the gradients, layer by layer and step by step. {cite:t}`scheliga2023cvb` did this
-# for one image (their Section III-A, Figs. 5 and 6) to find out how PRECODE {cite:p}`scheliga2022precode` hides an image,
+# at work: not the image, but the gradients, layer by layer and step by step. {cite:t}`scheliga2023cvb` show this
+# for one image (their Section III-A, Figs. 5 and 6; of others they report the same) to find out how PRECODE {cite:p}`scheliga2022precode` hides an image,
 # and what they saw gave them the idea for an attack that gets around it. We repeat it on several images, and check
 # each thing that they read off the pictures by counting.
 #
-# ```{admonition} What this chapter measures has been broken since
+# ```{admonition} A stronger attack than those of this chapter exists
 # :class: warning
 # The attacks below draw the noise anew at each step. One that *searches* for the noise finds most images behind PRECODE on fresh weights: {doc}`08_breaking_the_bottleneck`.
 # ```
@@ -80,7 +80,7 @@ settings = parameters.check("02_gradient_analysis", globals())
 # 3. *Ignore* on the model with PRECODE: IG that matches only the layers before the decoder.
 #
 # The attacker's noise $\varepsilon$ is drawn anew at each step; the client's is unknown. Each attack runs through all of its steps, and `GradientTracksExperiment` keeps what its
-# gradients do; nothing of the attack is changed by it. `NoiseSensitivityExperiment` says what could be reached at all: it takes the *true* image and compares two of its gradients
+# gradients do; nothing of the attack is changed by it. `NoiseSensitivityExperiment` says what an attacker who had found the image would see: it takes the *true* image and compares two of its gradients
 # under different noise ({doc}`03_ignore_attack`).
 
 # %% tags=["experiment"]
@@ -282,7 +282,7 @@ for key, (r, curves) in drawn.items():
 # ```{glue:figure} images-fresh
 # :name: fig-analysis-images
 #
-# The same as {numref}`fig-analysis-curves` for single images, one row each: the first of {glue:text}`about-fresh`.
+# The same as {numref}`fig-analysis-curves` for single images, one row each: the first two of {glue:text}`about-fresh`.
 # ```
 #
 # And the medians after some rounds of federated training:
@@ -399,7 +399,7 @@ tables.show(
 #
 # A gradient has thousands of entries. Pick two of one layer (at random, among the larger half of the client's) and plot one against the other:
 # each recorded step of the attack is a point, dark at the beginning and bright at the end. The cross marks where the client's
-# gradient is. First the plain model under IG, then the model with the bottleneck, for the layers around the sampling; one row per image.
+# gradient is. First the plain model under IG (conv 3 and the classifier), then the model with the bottleneck, for the layers around the sampling; one row per image.
 
 # %% tags=["hide-input"]
 alts = {
@@ -456,7 +456,7 @@ for kind, alt in alts.items():
 # ```{glue:figure} tracks-0
 # :name: fig-analysis-tracks-plain
 #
-# Two entries of a layer's gradient under IG without a bottleneck, for the first of {glue:text}`about-fresh`. The cross: the client's own values.
+# Two entries of a layer's gradient under IG without a bottleneck, for the first two of {glue:text}`about-fresh`. The cross: the client's own values.
 # ```
 #
 # The points start anywhere and close in on the cross: the dummy's gradient approaches the client's.
@@ -467,7 +467,7 @@ for kind, alt in alts.items():
 # The same under IG with the bottleneck: {glue:text}`about-fresh`.
 # ```
 #
-# In the published run (profile `cpu`) there is no path any more in the decoder and the classifier, only a cloud: early and late points lie mixed, and points that follow each other are
+# In the published run (profile `cpu`) there is no path anymore in the decoder and the classifier, only a cloud: early and late points lie mixed, and points that follow each other are
 # about as far apart as the cloud is wide. The encoder's entries stand before the sampling. They move along a path and settle in one place, but away from the cross.
 #
 # ## What the paper reads off its figures
@@ -582,26 +582,26 @@ tables.show(
 # %% [markdown]
 # The following was written for the published run (profile `cpu`, CIFAR-10, one seed of the weights); its numbers are those of the run shown.
 #
-# **Fresh weights: the pictures are right for most victims.** Without a bottleneck the similarities rise towards 1, the later layers first. With PRECODE
+# **Fresh weights: the pictures are right for most victims.** Without a bottleneck the similarities rise toward 1, the later layers first. With PRECODE
 # under IG, decoder and classifier fluctuate about four times as much as the layers before them ({glue:text}`stray`), and more than each of these for every victim; the earlier
-# layers are steadier and lower, and the first stays near 0. The *change* from step to step is {glue:text}`jump` times the fluctuation in the decoder and the classifier: that is
-# what fresh noise at each step does. Under Ignore the layers before the decoder climb. Two readings need more words, though.
+# layers are steadier and lower, and the first stays near 0. The *change* from step to step is {glue:text}`jump` times the fluctuation in the decoder and the classifier, and nearly as much
+# in the layers before them, as it is with fresh noise at each step; without a bottleneck it is less. What sets decoder and classifier apart is how large the fluctuation is. Under Ignore the layers before the decoder climb. Two readings need more words, though.
 #
-# *0.7 to 0.8 is about what the true image would give.* The paper finds that Ignore reaches similarities between 0.7 and 0.8, and so do we on average over the
+# *0.7 to 0.8 is about what the true image would give.* The paper finds that Ignore reaches similarities between 0.7 and 0.8, and so, nearly, do we on average over the
 # victims: {glue:text}`ignore-range`, layer by layer (single victims scatter more widely). But the *true* image under other noise gets no more than {glue:text}`truth-range`. So most of
-# what is missing to 1 is the noise's doing. Conv 1 and the encoder are where the true image would be, conv 2 and conv 3 somewhat below.
+# what is missing to 1 is the noise's doing. Conv 1 and the encoder are where the true image would be, conv 2 and conv 3 somewhat below, though the curves still rise when the steps end.
 #
 # *Decoder and classifier do not stay as low as under IG.* In our runs they are higher under IG ({glue:text}`behind-ig`) than under Ignore ({glue:text}`behind-ignore`), for
 # {glue:text}`behind-victims` victims. And Ignore's values are those of the true image. It is IG's that are too high, and the next section asks how.
 #
 # **Trained weights: most of these readings fail.** After {glue:text}`last-rounds` federated rounds, IG gets the layers before the decoder up to {glue:text}`trained-range`, which is
 # about what the true image has in the first layer and the encoder. The first layer is not near 0 but the highest of the four. Ignore ends no higher than IG. The paper does not say in this section which weights it
-# used; its description fits the fresh ones.
+# used; its description fits the fresh ones better, but for decoder and classifier, which stay as low as under IG for most victims on the trained weights only.
 #
 # ## A signal against the noise
 #
 # How can IG reach a similarity in the decoder and the classifier that the true image itself does not have? Call $\lVert\mu\rVert / \lVert\sigma\rVert$ the *signal*:
-# how large the part of the code that comes from the image is, compared with the noise. The table gives its median over the victims.
+# how large the part of $b$ that comes from the image is, compared with the noise. The table gives its median over the victims.
 
 # %% tags=["hide-input"]
 outcome = tables.attack_table(
@@ -628,8 +628,8 @@ tables.show(
 )
 
 # %% [markdown]
-# On fresh weights the true image has a signal of {glue:text}`signal-fresh-truth`. Its code is almost pure noise, and so are the gradients behind it. IG must match these gradients too,
-# and the dummy that it ends with has a signal of {glue:text}`signal-fresh-ig`: an image whose code is nearly as strong as the noise. The *length* column of the folded table
+# On fresh weights the true image has a signal of {glue:text}`signal-fresh-truth`. Its $b$ is almost pure noise, and so are the gradients behind it. IG must match these gradients too,
+# and the dummy that it ends with has a signal of {glue:text}`signal-fresh-ig`: an image whose $\mu$ is nearly as long as $\sigma$. The *length* column of the folded table
 # says the same. The encoder's gradient is a product with the features that enter it, and it is {glue:text}`length` times as long as the client's; the cosine does not see it.
 # In the pictures below these dummies look like colored noise. The paper explains IG's failure by dummy gradients in which the optimizer finds no consistent direction. Here
 # it seems to find one: IG ends at an image with a signal many times stronger, far from the original. (That the signal *makes* the similarity behind the noise is our reading; no experiment here holds one of them
@@ -648,7 +648,7 @@ for end, r in (("fresh", rounds[0]), ("trained", rounds[-1])):
         columns=6,
         scaling=scaling,
     )
-    alt = f"Rows of small images, {weights[r]}: the originals, and what {', '.join(kinds)} made of them."
+    alt = f"Rows of small images, {weights[r]}: the originals, and what the attacks made of them: {'; '.join(kinds)}."
     glue(f"pictures-{end}", plots.picture(figure, alt), display=False)
 rows = {(row.rounds, row.attack, row.layer): row for row in ends.itertuples()}
 found = {(row.rounds, row.attack): row for row in outcome.itertuples()}
@@ -717,7 +717,7 @@ for key, text in numbers.items():
 #
 # - One architecture, one position of the bottleneck, one image set and one seed of the weights. Parameters of this chapter change each of them.
 # - The attacker draws the noise anew. What the gradients of an attack do that searches for it ({doc}`08_breaking_the_bottleneck`) was not watched.
-# - Two sets of weights, fresh and after {glue:text}`last-rounds` rounds; what lies between was not measured. On the trained ones the curves had not come to rest.
+# - Two sets of weights, fresh and after {glue:text}`last-rounds` rounds; what lies between was not measured. On the trained ones the curves had not come to rest, and Ignore's not on the fresh ones either.
 #
 # ## Take-away
 #

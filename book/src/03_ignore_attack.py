@@ -15,7 +15,7 @@
 #
 # **Answer.** Those of the layers before the noise. On fresh weights, behind {glue:text}`late`, matching all gradients (IG) finds {glue:text}`late-ig` % of
 # the images, matching only these (*Ignore*) {glue:text}`late-ignore` %; behind {glue:text}`early` Ignore finds {glue:text}`early-ignore` %. After {glue:text}`trained-rounds`
-# rounds both find {glue:text}`trained-range` %, wherever PRECODE stands (95 % intervals). A *search* for the noise finds most images on fresh weights: {doc}`08_breaking_the_bottleneck`.
+# rounds both find {glue:text}`trained-range` %, wherever PRECODE stands. (In parentheses 95 % intervals.) A *search* for the noise finds most images on fresh weights: {doc}`08_breaking_the_bottleneck`.
 # ```
 #
 # ```{glue:figure} seen
@@ -26,12 +26,12 @@
 # ```
 #
 # PRECODE {cite:p}`scheliga2022precode` is a variational bottleneck: its features, and with them the gradients, depend on noise that the server
-# never sees. Inverting Gradients (IG, {cite:t}`geiping2020inverting`) then finds next to nothing on fresh weights. {cite:t}`scheliga2023cvb` ask *which*
+# never sees. Inverting Gradients (IG, {cite:t}`geiping2020inverting`) then finds no image on fresh weights. {cite:t}`scheliga2023cvb` ask *which*
 # gradients the noise spoils, and match only the others. (The same authors had left out stochastic gradients in {cite:t}`scheliga2022ppp`.) This chapter
 # measures which gradients survive the noise, attacks with every set of gradients of their Table I, and moves PRECODE from the end of the network to its
 # beginning (their Table II and Fig. 7): on fresh weights, and on weights after some rounds of federated training.
 #
-# ```{admonition} What this chapter measures has been broken since
+# ```{admonition} A stronger attack than those of this chapter exists
 # :class: warning
 # IG and Ignore draw the noise anew at each step. On fresh weights an attacker who searches for the noise finds what they miss, behind PRECODE at every position that
 # was tried: {doc}`08_breaking_the_bottleneck`. A low success rate on this page is no protection.
@@ -74,7 +74,7 @@ from gleak_book import figures, paper, table_i
 settings = parameters.check("03_ignore_attack", globals())
 
 # %% [markdown]
-# Four networks: one without a bottleneck, and one for each position $P$, where $P=1$ stands for "after the first convolution". All of them are trained, with several seeds.
+# Four networks: one without a bottleneck, and one for each position $P$, where $P=1$ stands for "after the first convolution". As in the paper, PRECODE's size $K$ falls with the position (32 at P=3, 16 at P=2, 8 at P=1 at the published profile), so that who compares positions compares sizes, too. All of them are trained, with several seeds.
 # On the first model of each, fresh and trained, we measure how much the noise changes the gradients of the true images.
 
 # %% tags=["experiment"]
@@ -179,7 +179,7 @@ for group, names in models.parameter_groups(network).items():
 # %% [markdown]
 # A cosine similarity of 1 means that the noise does not matter; near 0 the two gradients have nothing in common, even though the image is the same. An
 # attack that draws noise of its own matches them no better than that with the true image. (A dummy far from the image can: {doc}`02_gradient_analysis`
-# shows one whose signal is nearly as strong as the noise.) The stored experiments say the same of other images, at three positions, before and after training:
+# shows one whose signal is nearly as strong as the noise.) The stored experiments measure it on other images, at three positions, before and after training:
 
 # %% tags=["hide-input"]
 similar = results.frame(noise, label=("network", "rounds"))
@@ -217,7 +217,7 @@ glue("similarity", plots.picture(figure, alt), display=False)
 # depends on the position: {glue:text}`kept-fresh`.
 #
 # Training raises every similarity. The table shows what goes with it: the means $\mu$ grow many times over, and at the two earlier positions $\sigma$ falls: the
-# signal grows against the noise (*RMS* is the root of the mean square over images and entries). A KL term pulls $\mu$ towards 0, but its weight $\beta$ is small; towards which $\sigma$
+# signal grows against the noise (*RMS* is the root of the mean square over images and entries). A KL term pulls $\mu$ toward 0, but its weight $\beta$ is small (0.01 in this chapter); toward which $\sigma$
 # it pulls depends on its form ({doc}`04_cvb_hyperparameters`).
 
 # %% tags=["hide-input"]
@@ -313,9 +313,9 @@ tables.show(
 
 # %% [markdown]
 # Without a bottleneck every image is found. IG on PRECODE finds none. Leaving out only the decoder, or only one later layer, does not help; leaving out all of them does at
-# P=3, and hardly at P=2. Row by row our success rates are close to the paper's: the largest difference is {glue:text}`table-i-difference` points, where one image is {glue:text}`one-image`. ({doc}`11_ours_beside_theirs` has the rows that ran at
-# the paper's full protocol. This and the other readings on this page are those of the published run, profile `cpu`.) The masks at
-# the other positions are folded here:
+# P=3, hardly at P=2, and not at P=1. Row by row our success rates are close to the paper's: the largest difference is {glue:text}`table-i-difference` points, where one image is {glue:text}`one-image`. ({doc}`11_ours_beside_theirs` has the rows that ran at
+# the paper's full protocol. This and the other readings on this page are those of the published run, profile `cpu`.) The masks
+# in between at P=2 are folded here, on fresh and on trained weights:
 
 # %% tags=["hide-cell"]
 tables.show(
@@ -343,7 +343,7 @@ tables.show(
 # %% [markdown]
 # Two things are different. Where an attack had found most images, without a bottleneck and with Ignore at P=3, it
 # finds *fewer*. Where it had found none, it now finds *some*: plain IG, which matches
-# every stochastic gradient, succeeds on a part of the images at every position, P=1 included, and the mask makes little difference any more.
+# every stochastic gradient, succeeds on a part of the images at every position, P=1 included, and on this model no mask is the better one at all positions.
 # That agrees with the similarities above.
 #
 # One model may be an accident. So here are IG and Ignore on several, trained from other seeds and attacked with the same images; SSIM and ASR are over all of these attacks together.
@@ -376,7 +376,7 @@ tables.show(
 # %% [markdown]
 # After {glue:text}`trained-rounds` rounds the attacks find {glue:text}`trained-range` % of the images behind PRECODE at any
 # position (single models {glue:text}`trained-single` %), and neither the mask nor the position makes a difference that is larger than the one
-# between models. (At P=1 IG finds more than Ignore on every model, which with so few models can be chance.) So "the earlier, the safer" held for untrained models only, and there from P=3 to P=2: the success rates at P=2 and P=1 differ by one image, and the mean SSIM is higher at P=1.
+# between models. (At P=1 IG finds more than Ignore on every model, which with so few models can be chance.) So that an earlier bottleneck protects better held for untrained models only, and there from P=3 to P=2: the success rates at P=2 and P=1 differ by one image, and the mean SSIM is higher at P=1.
 #
 # ## What the attacks see
 #
@@ -433,7 +433,7 @@ for name, r in (("fresh", rounds[0]), ("trained", rounds[-1])):
 # The same on trained weights: {glue:text}`about-trained`.
 # ```
 #
-# The attacker cannot see these pictures, only the loss. Heights under different masks cannot be compared, since a mask changes what is
+# The attacker has no original beside a reconstruction; what can be watched is the loss. Heights under different masks cannot be compared, since a mask changes what is
 # measured, but shapes can.
 
 # %% tags=["hide-input"]
@@ -455,9 +455,9 @@ glue("losses", plots.picture(plots.traces(losses), alt), display=False)
 # The loss without a bottleneck falls from {glue:text}`loss-early` after a sixth of the steps to {glue:text}`loss-end`. With a bottleneck it flickers, since the dummy's noise is drawn anew at each
 # step and the same dummy has another loss each time, and it falls far less. Of the median loss after a sixth of the steps, this share is left at the end: {glue:text}`loss-left`.
 #
-# ## Moving PRECODE towards the input
+# ## Moving PRECODE toward the input
 #
-# If only what stands before the decoder can be matched, then a bottleneck closer to the input leaves less to match. The price is
+# If only what stands before the decoder can be matched, then a bottleneck closer to the input leaves fewer layers to match (not always fewer entries: at P=1, where the encoder sees a larger map, more than at P=2). The price is
 # twofold, as the paper says. PRECODE is fully connected, so an early one sees a larger feature map and has more parameters; and it loses where things are in the image, which may cost accuracy.
 # Table II of the paper sets leakage, parameters and accuracy side by side. The attack is IG without a bottleneck and Ignore with one, on fresh weights.
 
@@ -594,11 +594,12 @@ for key, text in numbers.items():
 # - Attacks that draw the noise anew are no bound on what leaks. {doc}`08_breaking_the_bottleneck` searches for the noise and finds most images behind PRECODE on fresh weights.
 # - One image set, one small network, {glue:text}`trained-rounds` rounds of training. How the success rates go on with more rounds was not measured.
 # - The same images are attacked on each of the models. The intervals count images as independent and leave out the spread between models.
+# - PRECODE's size falls with the position, as in the paper: which of the two the differences between positions are due to was not measured here.
 # - Fewer steps than the paper's 20,000 may understate an attack.
 #
 # ## Take-away
 #
-# On fresh weights a bottleneck's noise spoils the gradients behind it and, as it moves towards the input, those before it as well. Ignore uses what is left; after some
+# On fresh weights a bottleneck's noise spoils the gradients behind it and, as it moves toward the input, those before it as well. Ignore uses what is left; after some
 # training plain IG finds about as many images, and the gradients depend less on the noise. None of this protects: on fresh weights an attacker who searches for the
 # noise finds most images behind the same bottlenecks ({doc}`08_breaking_the_bottleneck`), and what does stand is the question of {doc}`09_what_stands`.
 #

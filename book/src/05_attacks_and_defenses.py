@@ -224,7 +224,7 @@ Markdown(tables.note(results, profile))
 # ## Two defenses by hand
 #
 # Two handwritten digits and the gradients that a fresh network has at them. DP scales a gradient that is longer than $C$ down to this length (here $C = 1$, and both gradients are longer) and adds noise; compression keeps the largest tenth of each
-# layer's entries. Both are a few lines, checked here against the library:
+# layer's entries. The clipping and the compression are a few lines, checked here against the library:
 
 # %% tags=["by-hand"]
 import torch
@@ -383,7 +383,7 @@ Markdown(
 # wherever there is something to find. The page {doc}`Ours beside theirs <11_ours_beside_theirs>` says what is known of why.
 #
 # The order is roughly the paper's. It is not the same: in the paper every doubling of $K$ from 16 on raises PRECODE's mean SSIM, in ours only from 32 on; and on MNIST the weakest DP and
-# compression to a tenth leak more than any PRECODE up to $K=128$ in the paper, about as much as $K=128$ in ours. From $\sigma = 10^{-2}$ on this attack finds next to nothing behind DP; at $10^{-3}$ {glue:text}`weak-asr` % of its {glue:text}`victims` reconstructions on {glue:text}`set` are a success
+# compression to a tenth leak more than any PRECODE up to $K=128$ in the paper, about as much as $K=128$ in ours (by SSIM). From $\sigma = 10^{-2}$ on this attack finds next to nothing behind DP; at $10^{-3}$ {glue:text}`weak-asr` % of its {glue:text}`victims` reconstructions on {glue:text}`set` are a success
 # ({glue:text}`weak-asr-paper` % in the paper). Behind compression to a tenth it finds {glue:text}`tenth-asr` % of the images of {glue:text}`set` ({glue:text}`tenth-asr-paper` % in the paper), behind compression to a hundredth {glue:text}`hundredth-asr` %. What stronger attacks find there stands in {doc}`09_what_stands`.
 #
 # DP's noise has the same expected length, however long the gradient is. The network has {glue:text}`parameters` parameters, so that noise of deviation $C\sigma = 20 \cdot 10^{-2}$ in each of
@@ -745,7 +745,7 @@ for key, text in numbers.items():
 #
 # ## Take-away
 #
-# Against IG and Ignore, noise that costs little accuracy and the CVB both look safe; compression to a tenth does not, and PRECODE leaks more with a large $K$. Only noise far stronger has a guarantee worth the name, at a price in accuracy that the table shows. Which of these defenses
+# Against IG and Ignore, noise of $\sigma = 10^{-2}$ and the CVB look safe, each for some points of accuracy; weaker noise and compression to a tenth, which cost less, do not on every set, and PRECODE leaks more with a large $K$. Only noise far stronger has a guarantee worth the name, at a price in accuracy that the table shows. Which of these defenses
 # holds against attackers who know it is another question, and the answers of {doc}`08_breaking_the_bottleneck` and {doc}`09_what_stands` are less kind.
 #
 # ## Exercises
