@@ -9,7 +9,7 @@ import papermill
 import pytest
 
 from gleak_lib.chapters import PROFILES, experiments, parameters, profiles
-from gleak_lib.chapters.execute import execute
+from gleak_lib.chapters.execute import execute, shared_kernel
 from gleak_lib.chapters.sources import sources
 from gleak_lib.errors import StoreError
 from gleak_lib.experiments import Store
@@ -129,6 +129,9 @@ TINY = {
         "lbfgs_steps": 1,
         "training_rounds": 1,
         "long_rounds": 1,
+        "pursued": ["none", "slices", "slices, not compensated"],
+        "participants": [1, 10],
+        "seeds": 1,
     },
     "14_weight_initialization": {
         "models": ["lenet"],
@@ -139,6 +142,7 @@ TINY = {
         "reduced": ["cnn"],
         "norm_models": ["convnet8"],
         "sets": ["digits"],
+        "seeds": 1,
         "rechecked": [1],
         "examples": 2,
     },
@@ -196,20 +200,28 @@ def test_parameter_files_fit_the_notebook(name, profile):
     assert bool(experiments(name, values)) == (name not in COLLECTING)
 
 
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    """One kernel for all chapters, as `gleak run` has one, and the folder with its results and weights."""
+    with shared_kernel() as kernel:
+        yield kernel, tmp_path_factory.mktemp("chapters")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(sources()))
-def test_chapter_runs_at_a_tiny_size(name, tmp_path, monkeypatch):
+def test_chapter_runs_at_a_tiny_size(name, tmp_path, shared):
+    kernel, folder = shared
     settings = {"profile": "quick", **TINY[name]}
-    places = {"GLEAK_RESULTS": str(tmp_path / "results"), "GLEAK_CACHE": str(tmp_path / "weights")}
+    places = {"GLEAK_RESULTS": str(folder / "results"), "GLEAK_CACHE": str(folder / "weights")}
     target = tmp_path / f"{name}.ipynb"
-    execute(sources()[name], target, settings, environment=places)
+    execute(sources()[name], target, settings, environment=places, kernel=kernel)
     notebook = nbformat.read(target, as_version=4)
     kinds = [set(o.get("data", {})) for c in notebook.cells for o in c.get("outputs", [])]
     figures = {"image/png", "application/papermill.record/text/html"}  # the second glued, for a caption
     assert any(figures & kind for kind in kinds), "figures"
     assert any("text/html" in kind for kind in kinds), "tables"
     assert not [o for c in notebook.cells for o in c.get("outputs", []) if o.output_type == "error"]
-    status = Store(tmp_path / "results").status(experiments(name, settings))
+    status = Store(folder / "results").status(experiments(name, settings))
     assert not status.missing
     assert not status.failed
 

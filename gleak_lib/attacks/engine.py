@@ -81,7 +81,7 @@ def _once(
     )
     problem = unknowns.join(
         [Problem.of(o, of.to(device, torch.long), step.objective.names, attack.match) for o, of, _ in parts]
-    )
+    ).prepared(attack.match)
     labels = torch.cat([of for _, of, _ in parts]).to(device, torch.long)
     draw_noise = noises.drawing(observation, attack.noise.samples * step.draws, parts[0][-1])
     state = step.start(step.objective.with_noise(start, labels, draw_noise))

@@ -134,19 +134,22 @@ class Match(Part):
             return DISTANCES[self.distance]
         return Distance(functools.partial(_by_function, self.distance))
 
-    def target(self, observation: Observation, names: Sequence[str]) -> tuple[Observed, dict[str, Tensor]]:
+    def target(self, observation: Observation, names: Sequence[str]) -> tuple[Grads, dict[str, Tensor]]:
         """Return the observed gradients as they are matched, and what the dummies' are multiplied with."""
         weigh = WEIGHTINGS.get(self.weighting) if isinstance(self.weighting, str) else self.weighting
         factors = weigh(observation, tuple(names)) if weigh else {}
         target = {name: scaled(observation.gradients[name], factors.get(name)) for name in names}
         free = self.measure.scale_free and self.estimate in ("none", "sparsity")
-        target = near_one(target) if free else target
-        return target if self.estimate != "none" else self.measure.prepared(target), factors
+        return near_one(target) if free else target, factors
+
+    def prepared(self, target: Grads) -> Observed:
+        """Return the target in the form in which `apart` reads least of it."""
+        return self.measure.prepared(target) if self.estimate == "none" else target
 
     def apart(self, dummy: FactoredGrads, target: Observed, square: Tensor) -> Tensor:
         """Return how far dummy gradients are from the target, whose squared norms (V) are known; V values."""
         estimate = ESTIMATES.get(self.estimate) if isinstance(self.estimate, str) else self.estimate
-        if estimate:  # then `target` left the observed gradients as they are
+        if estimate:  # then `prepared` left the target as it is
             dummy = estimate(_written_out(dummy), cast(Grads, target))
         return self.measure(dummy, target, square)
 

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +18,7 @@ from gleak_lib.attacks.priors import Forward, Term
 from gleak_lib.attacks.statistics import use_running
 from gleak_lib.attacks.unknowns import Unknowns
 from gleak_lib.gradients.factored import scaled
-from gleak_lib.types import Observation, VariationalModel
+from gleak_lib.types import Grads, Observation, VariationalModel
 
 
 class Problem(NamedTuple):
@@ -44,6 +44,11 @@ class Problem(NamedTuple):
         target, factors = (match or Match("l2")).target(observation, names)
         later = tuple(cls.of(one, labels, names, match) for one in observation.later)
         return cls(target, squared_norm(target), labels, observation.statistics or {}, factors, later)
+
+    def prepared(self, match: Match) -> "Problem":
+        """Return the same in the form in which steps read least of it, once all victims are in it."""
+        later = tuple(one.prepared(match) for one in self.later)
+        return self._replace(target=match.prepared(cast(Grads, self.target)), later=later)
 
 
 class Objective:

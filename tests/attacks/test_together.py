@@ -75,6 +75,15 @@ def test_finds_what_single_runs_find(options, batch, attack):
         assert_equal(found, attacks.invert(one, attack, generator=own))
 
 
+def test_gradients_that_are_outer_products_stand_beside_some_that_are_not():
+    seen = [observe(network(seed), seed) for seed in SEEDS]
+    noisy = {name: g + 0.01 * torch.randn_like(g) for name, g in seen[1].gradients.items()}
+    seen[1] = dataclasses.replace(seen[1], gradients=noisy)
+    together = attacks.invert_together(seen, IG, generators=generators())
+    for one, own, found in zip(seen, generators(), together, strict=True):
+        assert_equal(found, attacks.invert(one, IG, generator=own))
+
+
 @pytest.mark.slow  # the compiler takes most of a minute
 def test_a_compiled_step_serves_several_models():
     seen, attack = [observe(network(seed), seed) for seed in SEEDS], IG.replace(max_steps=3)

@@ -5,7 +5,9 @@ import torch
 from torch.nn import functional as F
 
 from gleak_lib import gradients
+from gleak_lib.attacks import ATTACKS, Match, observe
 from gleak_lib.attacks.distances import DISTANCES, squared_norm
+from gleak_lib.attacks.objective import Problem
 from gleak_lib.bottlenecks import CVB, PRECODE
 from gleak_lib.gradients.factored import Outer, RankOne, dense, factors_pay, rank_one, scaled
 from gleak_lib.gradients.unfolding import fold, patches_of
@@ -112,6 +114,24 @@ def test_distances_from_outer_products(name, in_factors):
     slopes = [torch.autograd.grad(value.sum(), left, retain_graph=True) for value in values]
     torch.testing.assert_close(*slopes)
     torch.testing.assert_close(DISTANCES[name](dummy, prepared), values[1])
+
+
+@pytest.mark.parametrize(("attack", "found"), [("ig", True), ("muted", True), ("idlg", False)])
+def test_steps_read_a_single_images_gradient_as_vectors(small, attack, found):
+    model = small("mlp", width=16).eval()
+    images, labels = torch.rand(3, *model.input_shape), torch.arange(3)
+    seen, match = observe(model, images, labels), ATTACKS[attack].match
+    problem = Problem.of(seen, seen.labels, match=match)
+    prepared = problem.prepared(match)
+    assert any(isinstance(target, RankOne) for target in prepared.target.values()) == found
+    values = [match.apart(dict(problem.target), one.target, one.square + 1) for one in (problem, prepared)]
+    torch.testing.assert_close(*values)
+
+
+def test_estimates_of_a_defense_see_the_gradient_as_it_is():
+    match, target = Match(estimate="sparsity"), {"a": products_of()}
+    assert match.prepared(target) is target
+    assert isinstance(Match().prepared(target)["a"], RankOne)
 
 
 def test_distances_that_need_more_than_products_get_gradients_as_they_are():
