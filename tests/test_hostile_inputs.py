@@ -64,6 +64,7 @@ REFUSED = [
     ("09_what_stands", {"seeds": "-1"}, "seeds must be 1 to 1,000"),
     ("10_closed_form_inversion", {"positions": "[]"}, "positions must not be empty"),
     ("10_closed_form_inversion", {"size": HUGE}, "size must be 1 to 4,096"),
+    ("16_precode_supplement", {"betas": "[1e-3]"}, "betas must have at least 2 entries"),
     *[
         (name, {"seeds": HUGE}, "seeds must be 1 to 1,000, got 1000000000000")
         for name in sources.sources()

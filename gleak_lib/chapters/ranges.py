@@ -23,6 +23,7 @@ class Range:
     Attributes:
         least, most: smallest and largest number.
         empty: whether a list may be empty.
+        fewest: entries that a list has at least, where one is not enough.
         ascending: whether a list must ascend: its last entry is the last round.
         options: the only texts there are.
         dataset: whether it names an image set.
@@ -35,6 +36,7 @@ class Range:
     least: float = -math.inf
     most: float = math.inf
     empty: bool = False
+    fewest: int = 0
     ascending: bool = False
     options: tuple[str, ...] = ()
     dataset: bool = False
@@ -48,6 +50,8 @@ class Range:
         if isinstance(value, (list, tuple)):
             if not value and not self.empty:
                 return f"{name} must not be empty."
+            if len(value) < self.fewest:
+                return f"{name} must have at least {self.fewest} entries, got {shown(value)}."
             if self.ascending and any(a >= b for a, b in itertools.pairwise(value)):
                 return f"{name} must ascend, got {shown(value)}."
             return next((problem for part in value if (problem := self.misfit(name, part))), None)

@@ -59,3 +59,16 @@ def test_the_command_lists_what_is_missing(tmp_path, monkeypatch, capsys):
     assert len(lines) == 2 and all(line.startswith("missing attack") for line in lines)
     with pytest.raises(SystemExit):
         full_protocol.main(["--kind", "pictures"])
+
+
+def test_the_command_computes_what_it_lists_and_passes_on_how(tmp_path, monkeypatch):
+    monkeypatch.setenv("GLEAK_RESULTS", str(tmp_path))
+    calls = []
+    monkeypatch.setattr(full_protocol, "run", lambda *args, **options: calls.append((*args, options)))
+    full_protocol.main(["--only", "XII: retina", "--time-limit", "2", "--compile"])
+    full_protocol.main(["--only", "XII: retina", "--kind", "trainings"])
+    (asked, store, options), (trained, _, plain) = calls
+    assert asked == list(full_protocol.experiments("XII: retina")) and store.folder == tmp_path
+    assert trained == of(TrainingExperiment, asked)
+    assert options == {"time_limit": 120.0, "compile": True}
+    assert plain == {"time_limit": None, "compile": False}
