@@ -14,7 +14,7 @@
 # **Question.** If a network begins with a linear layer, must an attacker search at all? Does it help to remove the biases?
 #
 # **Answer.** No, and hardly. With BatchNorm in evaluation mode one division finds {glue:text}`found-all` % of {glue:text}`victims` images, wherever PRECODE stands. Without biases the weight gradient alone still gives {glue:text}`alone-none` %, and {glue:text}`alone-late` % with
-# PRECODE at the end, where the others come out too pale. Noise of $10^{-2}$ hides all from the division; of batches of {glue:text}`batch-more` {glue:text}`found-more` % are found, as mixtures. (95 % intervals, of batches over batches.)
+# PRECODE at the end, where the others come out too pale. Noise of $10^{-2}$ hides all from the division; in batches of {glue:text}`batch-more`, {glue:text}`found-more` % are found, as mixtures. (95 % intervals, of batches over batches.)
 # ```
 #
 # ```{glue:figure} seen

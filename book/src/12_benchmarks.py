@@ -13,7 +13,7 @@
 # :class: tip
 # **Question.** How long does an attack take, and what makes it fast?
 #
-# **Answer.** On {glue:text}`machines`, {glue:text}`victims` victims at once, a step of Inverting Gradients on the small CNN takes {glue:text}`best-ms` ms per victim where it is compiled ({glue:text}`fast-ms` otherwise), {glue:text}`best-times` times less than a plain loop. A row of the paper's tables takes
+# **Answer.** On {glue:text}`machines`, {glue:text}`victims` victims at once, a step of Inverting Gradients on the small CNN takes {glue:text}`best-ms` ms per victim when compiled, {glue:text}`best-times` times less than a plain loop (uncompiled {glue:text}`fast-ms`). A row of the paper's tables takes
 # {glue:text}`best-hours` hours instead of {glue:text}`loop-hours`, of larger networks many more. One forward pass for all victims brings most of that. {glue:text}`gpu`
 # ```
 #

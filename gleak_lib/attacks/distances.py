@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gleak_lib.gradients.factored import FactoredGrads, Outer, RankOne, by_row, dense, rank_one, scaled
+from gleak_lib.gradients.factored import Dyads, FactoredGrads, Outer, by_row, dense, dyads, scaled
 from gleak_lib.registry import Registry
 from gleak_lib.types import Grads
 
-Observed = Mapping[str, Tensor | RankOne]
+Observed = Mapping[str, Tensor | Dyads]
 """Observed gradients by parameter name, some of them as one outer product."""
 
 
@@ -32,7 +32,7 @@ class Distance:
 
     def prepared(self, observed: Grads) -> Observed:
         """Return observed gradients in the form in which a step reads least of them."""
-        return {name: rank_one(g) for name, g in observed.items()} if self.by_products else observed
+        return {name: dyads(g) for name, g in observed.items()} if self.by_products else observed
 
 
 class _DotAndSquare(torch.autograd.Function):
@@ -49,10 +49,10 @@ class _DotAndSquare(torch.autograd.Function):
         return (a * (2 * square)[:, None]).addcmul_(b, dot[:, None]), None
 
 
-def _dot_and_square(a: Tensor | Outer, b: Tensor | RankOne) -> tuple[Tensor, Tensor]:
+def _dot_and_square(a: Tensor | Outer, b: Tensor | Dyads) -> tuple[Tensor, Tensor]:
     if isinstance(a, Outer):
         return a.dot(b), a.square()
-    if isinstance(b, RankOne):
+    if isinstance(b, Dyads):
         return b.dot(a), by_row(a).square().sum(1)
     return _DotAndSquare.apply(by_row(a), by_row(b))  # type: ignore[return-value]
 
@@ -62,8 +62,8 @@ def squared_norm(gradients: Observed) -> Tensor:
     return torch.stack([_square(g) for g in gradients.values()]).sum(0)
 
 
-def _square(gradient: Tensor | RankOne) -> Tensor:
-    if isinstance(gradient, RankOne):
+def _square(gradient: Tensor | Dyads) -> Tensor:
+    if isinstance(gradient, Dyads):
         return gradient.square()
     return torch.linalg.vector_norm(by_row(gradient), dim=1).square()
 

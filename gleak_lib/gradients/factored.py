@@ -5,7 +5,7 @@ the pixels of its output). With few of them, inner products follow from the fact
 delta_p^T T x_p and |G|^2 = sum_pq (delta_p . delta_q)(x_p . x_q). A matching attack needs no more than these,
 and so reads the observed gradient twice a step instead of writing a dummy one of the same size as well. The
 observed gradient of a single image is one such product, too, as long as no defense changed its entries. Then
-its two factors are all that a step reads of it (`rank_one`).
+its two factors are all that a step reads of it (`dyads`).
 """
 
 from collections.abc import Mapping
@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 
-class RankOne(NamedTuple):
-    """V constant weight gradients, each one outer product.
+class Dyads(NamedTuple):
+    """V constant weight gradients, each one outer product of two vectors (a dyad).
 
     Attributes:
         left: V x O.
@@ -62,9 +62,9 @@ class Outer(NamedTuple):
         """Write the gradients out, V x `shape`."""
         return (self.left.transpose(1, 2) @ self.right).reshape(-1, *self.shape)
 
-    def dot(self, target: Tensor | RankOne) -> Tensor:
+    def dot(self, target: Tensor | Dyads) -> Tensor:
         """Return the inner products with gradients V x `shape`, V values."""
-        if isinstance(target, RankOne):
+        if isinstance(target, Dyads):
             by_left = self.left @ target.left[:, :, None]
             return (by_left * (self.right @ target.right[:, :, None])).sum((1, 2))
         matrix = target.reshape(len(target), self.left.shape[2], self.right.shape[2])
@@ -96,7 +96,7 @@ ROUNDING = 32  # in units of a float's epsilon: how far a gradient may be from i
 FEW = 16  # victims whose gradients are held against their factors at a time
 
 
-def rank_one(gradient: Tensor) -> Tensor | RankOne:
+def dyads(gradient: Tensor) -> Tensor | Dyads:
     """Return gradients V x O x ... as outer products, where all are that and it pays; else as they are.
 
     The factors are a victim's longest row, and what multiples of it the rows are.
@@ -106,7 +106,7 @@ def rank_one(gradient: Tensor) -> Tensor | RankOne:
     matrix = gradient.detach().flatten(2)
     if not factors_pay(1, *matrix.shape[1:]):
         return gradient
-    found = RankOne(*map(torch.cat, zip(*map(_longest_row, matrix.split(FEW)), strict=True)))
+    found = Dyads(*map(torch.cat, zip(*map(_longest_row, matrix.split(FEW)), strict=True)))
     most = ROUNDING * torch.finfo(gradient.dtype).eps
     parts = zip(matrix.split(FEW), found.left.split(FEW), found.right.split(FEW), strict=True)
     for part, left, right in parts:
@@ -116,10 +116,10 @@ def rank_one(gradient: Tensor) -> Tensor | RankOne:
     return found
 
 
-def _longest_row(matrix: Tensor) -> RankOne:
+def _longest_row(matrix: Tensor) -> Dyads:
     longest = torch.linalg.vector_norm(matrix, dim=2).argmax(1)
     right = torch.nn.functional.normalize(matrix[torch.arange(len(matrix)), longest], dim=1)
-    return RankOne((matrix @ right[:, :, None]).squeeze(2), right)
+    return Dyads((matrix @ right[:, :, None]).squeeze(2), right)
 
 
 def dense(gradient: Tensor | Outer) -> Tensor:

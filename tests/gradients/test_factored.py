@@ -9,7 +9,7 @@ from gleak_lib.attacks import ATTACKS, Match, observe
 from gleak_lib.attacks.distances import DISTANCES, squared_norm
 from gleak_lib.attacks.objective import Problem
 from gleak_lib.bottlenecks import CVB, PRECODE
-from gleak_lib.gradients.factored import Outer, RankOne, dense, factors_pay, rank_one, scaled
+from gleak_lib.gradients.factored import Dyads, Outer, dense, dyads, factors_pay, scaled
 from gleak_lib.gradients.unfolding import fold, patches_of
 
 
@@ -41,11 +41,11 @@ def products_of(shape=(3, 8, 9), dtype=torch.double, seed=0):
 
 
 @pytest.mark.parametrize("dtype", [torch.double, torch.float32])
-def test_rank_one_finds_the_factors_of_outer_products(dtype):
+def test_dyads_finds_the_factors_of_outer_products(dtype):
     whole = products_of(dtype=dtype)
     whole[1] = 0  # a gradient that vanishes is an outer product, too
-    found = rank_one(whole)
-    assert isinstance(found, RankOne)
+    found = dyads(whole)
+    assert isinstance(found, Dyads)
     torch.testing.assert_close(found.left[:, :, None] * found.right[:, None], whole)
     torch.testing.assert_close(found.square(), whole.square().sum((1, 2)))
     other = torch.randn(3, 8, 9, dtype=dtype)
@@ -54,19 +54,19 @@ def test_rank_one_finds_the_factors_of_outer_products(dtype):
     torch.testing.assert_close(dummy.dot(found), dummy.dot(whole))
 
 
-def test_rank_one_takes_the_weight_of_a_convolution_with_one_output_pixel():
-    found = rank_one(products_of((20, 8, 12)).reshape(20, 8, 3, 2, 2))  # more victims than are tried at once
-    assert isinstance(found, RankOne) and found.right.shape == (20, 12)
+def test_dyads_takes_the_weight_of_a_convolution_with_one_output_pixel():
+    found = dyads(products_of((20, 8, 12)).reshape(20, 8, 3, 2, 2))  # more victims than are tried at once
+    assert isinstance(found, Dyads) and found.right.shape == (20, 12)
 
 
-def test_rank_one_leaves_all_others_as_they_are():
+def test_dyads_leaves_all_others_as_they_are():
     mixed = products_of()
     mixed[2] += products_of(seed=1)[2] * 1e-4  # one victim is enough
     nan = products_of()
     nan[0, 0, 0] = torch.nan
     masked = products_of() * (torch.arange(9) % 4 != torch.arange(8)[:, None] % 4)
     for whole in (mixed, nan, masked, products_of((3, 2, 2)), torch.randn(3, 5), torch.zeros(0, 8, 9)):
-        assert rank_one(whole) is whole
+        assert dyads(whole) is whole
 
 
 def test_scaled_multiplies_each_victims_gradient_in_either_form():
@@ -105,7 +105,7 @@ def test_distances_of_gradients_in_factors(name, products):
 def test_distances_from_outer_products(name, in_factors):
     observed = {"a": products_of(), "b": torch.randn(3, 5, dtype=torch.double)}
     prepared = DISTANCES[name].prepared(observed)
-    assert isinstance(prepared["a"], RankOne) and prepared["b"] is observed["b"]
+    assert isinstance(prepared["a"], Dyads) and prepared["b"] is observed["b"]
     left = torch.randn(3, 2, 8, dtype=torch.double, requires_grad=True)
     outer = Outer(left, torch.randn(3, 2, 9, dtype=torch.double), (8, 9))
     dummy = {"a": outer if in_factors else outer.dense(), "b": torch.randn(3, 5, dtype=torch.double)}
@@ -123,7 +123,7 @@ def test_steps_read_a_single_images_gradient_as_vectors(small, attack, found):
     seen, match = observe(model, images, labels), ATTACKS[attack].match
     problem = Problem.of(seen, seen.labels, match=match)
     prepared = problem.prepared(match)
-    assert any(isinstance(target, RankOne) for target in prepared.target.values()) == found
+    assert any(isinstance(target, Dyads) for target in prepared.target.values()) == found
     values = [match.apart(dict(problem.target), one.target, one.square + 1) for one in (problem, prepared)]
     torch.testing.assert_close(*values)
 
@@ -131,7 +131,7 @@ def test_steps_read_a_single_images_gradient_as_vectors(small, attack, found):
 def test_estimates_of_a_defense_see_the_gradient_as_it_is():
     match, target = Match(estimate="sparsity"), {"a": products_of()}
     assert match.prepared(target) is target
-    assert isinstance(Match().prepared(target)["a"], RankOne)
+    assert isinstance(Match().prepared(target)["a"], Dyads)
 
 
 def test_distances_that_need_more_than_products_get_gradients_as_they_are():
