@@ -19,10 +19,14 @@ from gleak_book import beside, source_form
 from gleak_book.beside import FULL, PaperRow
 
 KINDS = ("attacks", "trainings")
+SMALL = ("retinamnist",)  # a client trains on 97 of its images, fewer than are attacked
 
 
 def attack(row: PaperRow) -> AttackExperiment | None:
-    """Return a row's attack, on the paper's own victims where these can be had; None where it has none."""
+    """Return a row's attack, on the paper's own victims where these can be had; None where it has none.
+
+    Where they cannot, victims are images of one client, as in the paper's code, if it has enough.
+    """
     if row.attacked is None:
         return None
     training = row.attacked.training
@@ -30,7 +34,8 @@ def attack(row: PaperRow) -> AttackExperiment | None:
     name = training.dataset.removesuffix(GRAY)
     images = name + source_form.VICTIMS if name in source_form.RELEASED else name
     training = dataclasses.replace(training, dataset=images + gray, statistics=source_form.statistics(images))
-    return dataclasses.replace(row.attacked, training=training, client=source_form.client(name))
+    client = None if name in SMALL else source_form.client(name)
+    return dataclasses.replace(row.attacked, training=training, client=client)
 
 
 def trainings(row: PaperRow) -> list[TrainingExperiment]:

@@ -363,7 +363,7 @@ if len(both) > done.sum():
 Markdown("\n\n".join(lines))
 
 # %% [markdown]
-# Where theirs is the paper's figure in Table X, give or take {glue:text}`within-ssim`, the released code gives the table. Where ours is as near to theirs and the table is not, it is the authors' own code that differs from their table. In the published run the first holds for IG on CIFAR-10, the second for IG on MNIST, on three equal channels.
+# Where theirs is the paper's figure in Table X, give or take {glue:text}`within-ssim`, the released code gives the table. Where ours is as near to theirs and the table is not, it is the authors' own code that differs from their table. In the published run the first holds for IG on CIFAR-10, the second for IG on MNIST, on three equal channels. Table X has all 128 images, these rows 16 of them, so that small differences from it are chance; PRECODE's module is that of its own release, with biases, and need not be the one behind the table.
 
 # %% tags=["hide-input"]
 Markdown(parity.hardware(released) if released else "")

@@ -15,7 +15,8 @@ def of(kind, found=FOUND):
 def test_all_is_of_the_full_protocol_in_the_form_of_the_papers_code():
     for experiment in of(AttackExperiment):
         assert paper_experiments.attack_extent(experiment) == "full"
-        assert source_form.attack_remarks(experiment) == ()
+        small = experiment.training.dataset in full_protocol.SMALL
+        assert source_form.attack_remarks(experiment) == (source_form.ANYBODYS,) * small
     for experiment in of(TrainingExperiment):
         assert experiment.protocol.rounds == 300
         assert source_form.training_remarks(experiment) == ()
@@ -35,7 +36,9 @@ def test_the_papers_victims_are_taken_where_they_can_be_had():
     (experiment,) = of(AttackExperiment, full_protocol.experiments("X: mnist, cnn, none"))[:1]
     assert experiment.training.dataset == "mnist_victims" and experiment.client is None
     (experiment,) = of(AttackExperiment, full_protocol.experiments("XII: retinamnist, cnn, none"))
-    assert experiment.training.dataset == "retinamnist" and experiment.client == 0
+    assert experiment.training.dataset == "retinamnist" and experiment.client is None  # a client has too few
+    (experiment,) = of(AttackExperiment, full_protocol.experiments("XII: pneumoniamnist, cnn, none"))
+    assert experiment.training.dataset == "pneumoniamnist" and experiment.client == 0
 
 
 def test_one_channel_is_for_attacks_on_gray_sets():
