@@ -125,6 +125,16 @@ def one_channel(row: PaperRow) -> PaperRow | None:
     return dataclasses.replace(row, attacked=dataclasses.replace(row.attacked, training=training))
 
 
+def in_bits(row: PaperRow) -> PaperRow | None:
+    """Return a row behind PRECODE with its KL term over ln 2, as PRECODE's release has it; else None."""
+    if row.attacked is None or row.defense != "precode":
+        return None
+    training = row.attacked.training
+    bottlenecks = tuple(dataclasses.replace(one, kl="bits") for one in training.bottlenecks)
+    training = dataclasses.replace(training, bottlenecks=bottlenecks)
+    return dataclasses.replace(row, attacked=dataclasses.replace(row.attacked, training=training))
+
+
 def whole_training(experiment: TrainingExperiment) -> TrainingExperiment:
     """Return the same training at full scale, of the first seed, however the images were prepared."""
     protocol = experiment.protocol.replace(rounds=FULL.training_rounds, validation="clients")

@@ -1,14 +1,14 @@
 """Tables and figures of the chapter "Ours beside theirs": every row, its mark, and why ours differs."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from gleak_lib.experiments import AttackExperiment, Result, TrainingExperiment, frame, tables
 from gleak_lib.extras import require
 
-from gleak_book import beside, paper_rows
+from gleak_book import paper_rows
 from gleak_book.beside import FIGURES, BestResults, PaperRow
 from gleak_book.beside_reasons import REASONS
 from gleak_book.paper_experiments import (
@@ -65,31 +65,42 @@ def table(rows: Sequence[PaperRow], best: BestResults, *, scaling: str = "minmax
     return require("pandas", "metrics").DataFrame(lines)
 
 
-def one_channel(rows: Sequence[PaperRow], best: BestResults, *, scaling: str = "minmax") -> "DataFrame":
-    """Return a line a gray setting that was attacked on one channel, beside three and the paper.
+def two_forms(
+    rows: Sequence[PaperRow],
+    best: BestResults,
+    other: Callable[[PaperRow], PaperRow | None],
+    names: tuple[str, str],
+    *,
+    scaling: str = "minmax",
+) -> "DataFrame":
+    """Return a line a setting that was attacked in two forms at the full protocol, beside the paper.
 
-    Both are of the full protocol. A setting that stands in several tables comes once.
+    A setting that stands in several tables comes once.
+
+    Args:
+        rows, best, scaling: as for `table`.
+        other: gives a row's other form, None where it has none (`beside.one_channel`, `beside.in_bits`).
+        names: of the rows' own form and of the other.
 
     Returns:
-        Columns row; for each v of ssim and asr: v_paper, v_three, v_one; three and one, `reproduced` or
+        Columns row; for each v of ssim and asr: v_paper and v with each name; each name, `reproduced` or
         `differs` for SSIM and ASR together.
     """
-    pairs = [(row, gray) for row in rows if (gray := beside.one_channel(row))]
-    sides = {
-        name: table([pair[place] for pair in pairs], best, scaling=scaling).to_dict("records")
-        for place, name in enumerate(("three", "one"))
-    }
+    pairs = [(row, changed) for row in rows if (changed := other(row))]
+    sides = [
+        table([pair[place] for pair in pairs], best, scaling=scaling).to_dict("records") for place in (0, 1)
+    ]
     lines: dict[str, dict[str, Any]] = {}
-    for three, one in zip(*sides.values(), strict=True):
-        fates = {name: _fate(line) for name, line in (("three", three), ("one", one))}
+    for both in zip(*sides, strict=True):
+        fates = dict(zip(names, map(_fate, both), strict=True))
         if set(fates.values()) <= {REPRODUCED, DIFFERS}:
-            line: dict[str, Any] = {"row": row_name(three)}
+            line: dict[str, Any] = {"row": row_name(both[0])}
             for value in ("ssim", "asr"):
-                line[f"{value}_paper"] = three[f"{value}_paper"]
-                line |= {f"{value}_three": three[value], f"{value}_one": one[value]}
+                line[f"{value}_paper"] = both[0][f"{value}_paper"]
+                line |= {f"{value}_{name}": one[value] for name, one in zip(names, both, strict=True)}
             lines.setdefault(line["row"], line | fates)
-    columns = ["row", *(f"{v}_{of}" for v in ("ssim", "asr") for of in ("paper", "three", "one"))]
-    return require("pandas", "metrics").DataFrame(list(lines.values()), columns=[*columns, "three", "one"])
+    columns = ["row", *(f"{value}_{of}" for value in ("ssim", "asr") for of in ("paper", *names))]
+    return require("pandas", "metrics").DataFrame(list(lines.values()), columns=[*columns, *names])
 
 
 def core_hours(rows: Sequence[PaperRow], best: BestResults) -> dict[str, float]:

@@ -19,6 +19,7 @@ from gleak_book import beside, source_form
 from gleak_book.beside import FULL, PaperRow
 
 KINDS = ("attacks", "trainings")
+FORMS = {"gray": beside.one_channel, "bits": beside.in_bits}  # beside the rows, never in their place
 SMALL = ("retinamnist",)  # a client trains on 97 of its images, fewer than are attacked
 
 
@@ -48,17 +49,18 @@ def trainings(row: PaperRow) -> list[TrainingExperiment]:
     return [dataclasses.replace(form, seed=seed) for seed in range(FULL.seeds)]
 
 
-def experiments(only: str = "", kinds: Sequence[str] = KINDS, *, gray: bool = False) -> dict[Experiment, str]:
+def experiments(only: str = "", kinds: Sequence[str] = KINDS, *, form: str = "") -> dict[Experiment, str]:
     """Return what the full protocol asks for, each once, with the name of the first row that it belongs to.
 
     Args:
         only: a part of the row's name, which is table, images, network, defense, setting, attack.
         kinds: `attacks`, `trainings` or both.
-        gray: gray sets on one channel instead of all rows; the paper's code has three equal ones.
+        form: `gray` for attacks on gray sets on one channel (the paper's code has three equal ones), `bits`
+            for those behind PRECODE with the KL term over ln 2 (as PRECODE's release has it); else all rows.
     """
     found: dict[Experiment, str] = {}
     for printed in beside.printed_rows():
-        row = beside.one_channel(printed) if gray else printed
+        row = FORMS[form](printed) if form else printed
         name = f"{printed.table}: " + ", ".join(
             filter(None, (printed.dataset, printed.model, printed.defense, printed.setting, printed.attack))
         )
@@ -66,7 +68,7 @@ def experiments(only: str = "", kinds: Sequence[str] = KINDS, *, gray: bool = Fa
             continue
         one = attack(row)
         wanted: list[Experiment] = [one] if one and "attacks" in kinds else []
-        wanted += trainings(row) if "trainings" in kinds and not gray else []
+        wanted += trainings(row) if "trainings" in kinds and not form else []
         for experiment in wanted:
             found.setdefault(experiment, name)
     return found
@@ -77,13 +79,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--only", default="", help="a part of the row's name, as --list shows it")
     parser.add_argument("--kind", choices=KINDS, help="attacks or trainings; both without it")
-    parser.add_argument("--gray", action="store_true", help="attacks on gray images of one channel instead")
+    other = (
+        "attacks of another form: on gray images of one channel, behind PRECODE with the KL term over ln 2"
+    )
+    parser.add_argument("--form", choices=FORMS, default="", help=other)
     parser.add_argument("--list", action="store_true", help="what is stored and what is missing")
     parser.add_argument("--time-limit", type=float, metavar="MINUTES", help="begin nothing after that")
     parser.add_argument("--compile", action="store_true", help="compile the steps of attacks")
     options = parser.parse_args(arguments)
     store = open_store("cpu")
-    found = experiments(options.only, (options.kind,) if options.kind else KINDS, gray=options.gray)
+    found = experiments(options.only, (options.kind,) if options.kind else KINDS, form=options.form)
     if options.list:
         for experiment, name in found.items():
             mark = "stored " if store.get(experiment) else "missing"

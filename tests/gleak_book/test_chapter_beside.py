@@ -255,11 +255,12 @@ def test_gray_rows_on_one_channel_stand_beside_those_on_three_and_never_in_their
     three, one = (TrainingExperiment(f"mnist_victims{look}") for look in ("", "@gray"))
     attacked(store, 0.85, three, **full)
     best = beside.best_results(store)
-    assert beside_report.one_channel(beside.printed_rows(), best).empty  # only what was run in both ways
+    gray = beside.one_channel, ("three", "one")
+    assert beside_report.two_forms(beside.printed_rows(), best, *gray).empty  # only what was run in both ways
     attacked(store, 0.94, one, **full)
     attacked(store, 0.2, dataclasses.replace(one, bottlenecks=(CVB(1),)), **full)
     printed, best = beside.printed_rows(), beside.best_results(store)
-    (line,) = beside_report.one_channel(printed, best).to_dict("records")
+    (line,) = beside_report.two_forms(printed, best, *gray).to_dict("records")
     assert line["row"] == "mnist, CNN, none, ig"
     assert [line[f"ssim_{of}"] for of in ("paper", "three", "one")] == pytest.approx([0.95, 0.85, 0.94])
     assert (line["asr_paper"], line["asr_three"], line["asr_one"]) == (100, 100, 100)
@@ -268,6 +269,16 @@ def test_gray_rows_on_one_channel_stand_beside_those_on_three_and_never_in_their
     assert row.loc[row["attack"] == "ig", "ssim"].tolist() == pytest.approx(
         [0.85] * len(row[row["attack"] == "ig"])
     )
+
+
+def test_the_kl_term_in_bits_is_for_attacks_behind_precode():
+    rows = {row: beside.in_bits(row) for row in beside.printed_rows() if row.attacked}
+    assert {row.defense for row, other in rows.items() if other} == {"precode"}
+    for row, other in rows.items():
+        if other:
+            (own,), (changed,) = (one.attacked.training.bottlenecks for one in (row, other))
+            assert changed == dataclasses.replace(own, kl="bits") != own
+    assert beside.in_bits(beside.printed_rows(["VII"])[0]) is None  # no attack
 
 
 def test_one_channel_is_for_attacks_on_gray_sets():

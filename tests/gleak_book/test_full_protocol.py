@@ -42,9 +42,16 @@ def test_the_papers_victims_are_taken_where_they_can_be_had():
 
 
 def test_one_channel_is_for_attacks_on_gray_sets():
-    found = full_protocol.experiments(gray=True)
+    found = full_protocol.experiments(form="gray")
     assert found and all(e.training.dataset.endswith("@gray") for e in of(AttackExperiment, found))
     assert not of(TrainingExperiment, found)
+
+
+def test_bits_are_for_attacks_behind_precode():
+    found = full_protocol.experiments("X: cifar10", form="bits")
+    bottlenecks = [e.training.bottlenecks[0] for e in of(AttackExperiment, found)]
+    assert [one.k for one in bottlenecks] == [8, 16, 32, 64, 128, 256, 512]
+    assert {one.kl for one in bottlenecks} == {"bits"}
 
 
 def test_parts_by_name_and_kind():
