@@ -448,7 +448,7 @@ else:
 # A figure that differs did not come out as the paper's, although it was computed at the full protocol or not far from it. Sometimes the reason is known; "not known" is an answer,
 # too. In the published run these differ at the full protocol:
 #
-# - **On color images** {glue:text}`differ-color`. There both means of the SSIM lie just below 0.5, the threshold of a success, so that a small difference decides about many images.
+# - **On color images** {glue:text}`differ-color`. Under compression both means of the SSIM lie just below 0.5, the threshold of a success, so that a small difference decides about many images. Behind PRECODE the form of the KL term matters (above).
 # - **On gray images** {glue:text}`differ-gray`. They were run on three equal channels, as the paper's public code has it. Of {glue:text}`gray` gray settings that were run on one channel as well, {glue:text}`gray-one` come out.
 #
 # Of {glue:text}`apart-all` figures that differ, at full or reduced scale, {glue:text}`apart-below` lie below the paper's. Chance alone would put about half of them above, so that a common cause is likely; of the gray ones one channel explains a part.
