@@ -43,8 +43,8 @@ REASONS = (
         (),
         ("precode",),
         "The public code of the CVB holds no PRECODE. PRECODE's own release does, with biases, a softplus "
-        "without clipping and the KL term divided by ln 2; ours follows the text of the CVB paper. The section "
-        "on the KL term has the settings that were run with both forms of it.",
+        "without clipping and the KL term divided by ln 2; ours follows the text of the CVB paper. See the "
+        "section on the KL term for the settings that were run with both forms of it.",
     ),
     Reason(
         ("ssim", "asr"),
