@@ -11,10 +11,10 @@
 #
 # ```{admonition} In short
 # :class: tip
-# **Question.** If a network begins with a linear layer, must an attacker search at all? Does it help to remove the biases?
+# **Question.** If a network begins with a linear layer, must an attacker search? Does removing the biases help?
 #
-# **Answer.** No, and hardly. With BatchNorm in evaluation mode one division finds {glue:text}`found-all` % of {glue:text}`victims` images, wherever PRECODE stands. Without biases the weight gradient alone still gives {glue:text}`alone-none` %, and {glue:text}`alone-late` % with
-# PRECODE at the end, where the others come out too pale. Noise of $10^{-2}$ hides all from the division; in batches of {glue:text}`batch-more`, {glue:text}`found-more` % are found, as mixtures. (95 % intervals, of batches over batches.)
+# **Answer.** No, and hardly. In evaluation mode one division finds {glue:text}`found-all` % of {glue:text}`victims` images, wherever PRECODE stands. Without biases the weight gradient alone gives {glue:text}`alone-none` %, and {glue:text}`alone-late` % with
+# PRECODE at the end, where others come out too pale. Noise of $10^{-2}$ hides all from the division; in batches of {glue:text}`batch-more`, {glue:text}`found-more` % are found, as mixtures. (95 % intervals.)
 # ```
 #
 # ```{glue:figure} seen

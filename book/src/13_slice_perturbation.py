@@ -11,11 +11,11 @@
 #
 # ```{admonition} In short
 # :class: tip
-# **Question.** Can noise on random slices of an update hide an image, and can the server take it out again?
+# **Question.** Can noise on random slices of an update hide an image, and can the server remove it?
 #
 # **Answer.** No. Of one gradient ({glue:text}`first-set`, noise on it) the cosine attack finds {glue:text}`short-none` dB without a defense, {glue:text}`short-dp` behind noise on everything, {glue:text}`short-slices` behind slices.
-# Who knows the layout and leaves the noisy slices out finds {glue:text}`short-single`; of clipped slices the noise's variance alone gives {glue:text}`short-clipped-alone`. The mean image scores {glue:text}`short-mean`.
-# Compensation changes the accuracy after {glue:text}`about-rounds` rounds by {glue:text}`short-compensation` ({glue:text}`first-trained`, 95 % intervals).
+# Leaving the noisy slices out, the layout known, finds {glue:text}`short-single`; of clipped slices the noise's variance alone gives {glue:text}`short-clipped-alone`. The mean image scores {glue:text}`short-mean`.
+# Compensation changes the accuracy after {glue:text}`about-rounds` rounds by {glue:text}`short-compensation` ({glue:text}`first-trained`; 95 % intervals).
 # ```
 #
 # ```{glue:figure} seen

@@ -144,8 +144,8 @@ def test_long_traces_are_thinned_and_keep_stopped_victims():
     trace[10:, 1] = torch.nan  # a victim that stopped after 10 steps, and keeps its loss
     found = _reconstruction(trace)
     figures = scores.trace(found)
-    assert len(figures["step"]) == 80 and figures["step"][0] == 1 and figures["step"][-1] == count
-    assert figures["min"] == [1.0] * 80 and figures["max"][0] == count
+    assert len(figures["step"]) == 40 and figures["step"][0] == 1 and figures["step"][-1] == count
+    assert figures["min"] == [1.0] * 40 and figures["max"][0] == count
     assert figures["median"][-1] == 1.0
 
 

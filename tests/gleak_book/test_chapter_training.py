@@ -51,7 +51,7 @@ def test_bytes_are_counted_of_every_set_network_and_defense():
 
 
 def test_trainings_under_defense_are_those_of_the_chapter_before_where_they_agree():
-    before = {"training_rounds": 2, "precode_sizes": [16], "betas": [1e-3], "seeds": 2, **ALIKE}
+    before = {"training_rounds": 2, "precode_sizes": [16], "betas": [1e-1, 1e-3], "seeds": 2, **ALIKE}
     shared = set(declared(TrainingExperiment, TRAINING, ROUNDS)) & set(
         declared(TrainingExperiment, "16_precode_supplement", before)
     )
