@@ -13,7 +13,7 @@
 # :class: tip
 # **Question.** Which settings of a CVB decide what Ignore finds, and what do they cost?
 #
-# **Answer.** Position, kernel size and scale: on fresh weights the SSIM goes from {glue:text}`ssim-least` to {glue:text}`ssim-most` (95 % intervals); $\beta$ hardly matters. After {glue:text}`training-rounds` rounds
+# **Answer.** Position, kernel size and scale: on fresh weights the SSIM goes from {glue:text}`ssim-least` to {glue:text}`ssim-most` (95 % intervals). After {glue:text}`training-rounds` rounds
 # every setting costs {glue:text}`lost-least` to {glue:text}`lost-most` points of accuracy (one seed). The public code's KL term ($\beta=0.1$) takes the mean $\sigma$ from {glue:text}`first-paper-code`. On fresh weights a *search* for the noise finds most images behind the paper's choice, none behind the narrowest: {doc}`08_breaking_the_bottleneck`.
 # ```
 #
