@@ -295,7 +295,7 @@ Markdown(
 # - CPL does no better than iDLG on these images. It has the label term but not the box, so this is no judgment of the term alone.
 # - Adam, the cosine distance and the sign: small differences among the three, and against DLG with its long steps.
 # - Total variation is the step that counts. Every one of the {glue:text}`ladder-images` images gains, and all are above 0.5. The
-#   row before it ends at no higher a loss, though IG's has the prior in it, and scores little better than DLG. Our reading, which no table here tests: many images have nearly this gradient, and
+#   row before it ends at no higher a loss (IG's has the prior in it) and scores little better than DLG. Our reading, which no table here tests: many images have nearly this gradient, and
 #   the prior picks a smooth one.
 #
 # The last gain is larger than the spread between images in either row; the differences that are called small are at most half of that spread.

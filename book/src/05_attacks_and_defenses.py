@@ -40,7 +40,7 @@
 # made from noise; what stands before it sees the noise through the signal that comes back. On fresh weights this effect is the larger, the earlier the bottleneck stands: the gradients of one image before the decoder, under two draws of noise, have a cosine similarity of
 # {glue:text}`03_ignore_attack.ipynb::kept-fresh:s` ({doc}`03_ignore_attack`, PRECODE).
 #
-# ```{admonition} What this chapter measures has been broken since
+# ```{admonition} Stronger attacks than those of this chapter exist
 # :class: warning
 # The tables below show the attacks of the paper. Attackers who search for the noise ({doc}`08_breaking_the_bottleneck`), or who know the defense ({doc}`09_what_stands`: a stronger prior against noise,
 # only the entries sent against compression), find far more behind PRECODE, the CVB, weak DP and compression to a tenth.
