@@ -10,7 +10,8 @@ A row is an image set, a network and an attack:
 
 Ours takes all victims at once. Theirs takes one after the other, and each is stored as soon as it is there,
 so that the same command goes on where the last one stopped. A row that is complete is left alone, whatever
-has become of our code since: it says which commit made it, and `--again` makes it anew.
+has become of our code since: it says which commit made it, and `--again` makes it anew. `--seed` takes other
+weights, victims, dummies and noise; its rows stand beside those of seed 0.
 """
 
 import argparse
@@ -25,7 +26,7 @@ import torch
 from common import add_options, describe, put, slug, stored, write
 from gleak_book.benchmark_rows import Row
 from release import Release
-from sides import SEED, SPECS, Case, Setting
+from sides import SPECS, Case, Setting
 from torch import Tensor
 
 from gleak_lib import metrics
@@ -50,9 +51,9 @@ CASES = (
 )
 
 
-def start(case: Case, release: Release, victims: int) -> dict[str, Any]:
+def start(case: Case, release: Release, victims: int, seed: int = 0) -> dict[str, Any]:
     """Return how far the losses of the first steps are apart, in double precision and with the same noise."""
-    setting = Setting(case, release, victims, START, torch.float64, scored=False)
+    setting = Setting(case, release, victims, START, torch.float64, seed=seed, scored=False)
     dummies, noise = setting.dummies(START)
     ours = setting.run_ours().trace.cpu()  # steps x victims
     losses = [setting.run_theirs(v, dummies, noise, trace=True).losses for v in range(victims)]
@@ -67,9 +68,11 @@ def start(case: Case, release: Release, victims: int) -> dict[str, Any]:
     }
 
 
-def finish(case: Case, release: Release, victims: int, steps: int, figures: dict[str, Any]) -> Iterator[None]:
+def finish(
+    case: Case, release: Release, victims: int, steps: int, figures: dict[str, Any], seed: int = 0
+) -> Iterator[None]:
     """Run both sides to their end; `figures` grows, and is worth storing at each yield."""
-    setting = Setting(case, release, victims, steps)
+    setting = Setting(case, release, victims, steps, seed=seed)
     dummies, noise = setting.dummies()
     assert len(noise) == 1
     if "ssim_ours" not in figures:
@@ -99,9 +102,9 @@ def scores(images: Tensor, truth: Tensor) -> list[float]:
     return [round(x, 6) for x in metrics.score(images, truth, scaling="minmax")["ssim"].tolist()]
 
 
-def timed(case: Case, release: Release, victims: int) -> dict[str, Any]:
+def timed(case: Case, release: Release, victims: int, seed: int = 0) -> dict[str, Any]:
     """Return milliseconds of a victim's step of both, in turns: the medians and all rounds."""
-    setting = Setting(case, release, victims, TIMED, scored=False)
+    setting = Setting(case, release, victims, TIMED, seed=seed, scored=False)
     dummies, _ = setting.dummies()
     busy = [os.getloadavg()[0]]
     ours, theirs = [], []
@@ -134,10 +137,11 @@ def main(arguments: list[str] | None = None) -> None:
     left = 0
     for case in CASES:
         name = f"parity: {case.images}, {case.model}, {case.attack}, tv {case.tv:g}"
+        name += f", seed {options.seed}" if options.seed else ""
         if options.only not in name or (case.model in NEEDS_PRECODE and options.precode is None):
             continue
         what = "time" if options.time_only else "end"
-        settings = {**case._asdict(), "what": what, "victims": victims, "steps": steps, "seed": SEED}
+        settings = {**case._asdict(), "what": what, "victims": victims, "steps": steps, "seed": options.seed}
         before = None if options.again else known(path, settings, machine)
         figures = {} if before is None else dict(before.figures)
         here = machine
@@ -149,7 +153,7 @@ def main(arguments: list[str] | None = None) -> None:
             left += 1
             continue
 
-        parts = part_by_part(case, release, victims, steps, figures, time_only=options.time_only)
+        parts = part_by_part(case, release, settings, figures)
         for _ in parts:
             date = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
             write(path, put(stored(path), Row("parity", settings, figures, here | {"date": date})))
@@ -180,17 +184,18 @@ def is_complete(figures: dict[str, Any], settings: dict[str, Any]) -> bool:
 
 
 def part_by_part(
-    case: Case, release: Release, victims: int, steps: int, figures: dict[str, Any], *, time_only: bool
+    case: Case, release: Release, settings: dict[str, Any], figures: dict[str, Any]
 ) -> Iterator[None]:
     """Fill a row's figures; they are worth storing at each yield."""
-    if time_only:
-        figures |= timed(case, release, victims)
+    victims, seed = settings["victims"], settings["seed"]
+    if settings["what"] == "time":
+        figures |= timed(case, release, victims, seed)
         yield
         return
     if "apart" not in figures:
-        figures |= start(case, release, victims)
+        figures |= start(case, release, victims, seed)
         yield
-    yield from finish(case, release, victims, steps, figures)
+    yield from finish(case, release, victims, settings["steps"], figures, seed)
 
 
 def progress(figures: dict[str, Any]) -> str:
@@ -213,6 +218,7 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("--cvb", type=Path, required=True, help="checkout of the CVB paper's release")
     found.add_argument("--precode", type=Path, help="checkout of PRECODE's release, for the rows with it")
     found.add_argument("--victims", type=int, default=VICTIMS, help="of each row, at least 16 to be shown")
+    found.add_argument("--seed", type=int, default=0, help="of weights, victims, dummies and noise")
     found.add_argument("--start-only", action="store_true", help="the first losses of each row, in a minute")
     found.add_argument("--time-only", action="store_true", help="milliseconds a step, on a quiet machine")
     add_options(found)

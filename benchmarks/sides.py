@@ -13,7 +13,6 @@ from gleak_lib.models.base import StagedModel
 from gleak_lib.pixels import normalize
 from gleak_lib.types import Observation, Reconstruction
 
-SEED = 0
 SPECS = {
     "cnn": None,
     "cnn + CVB(1, 5)": CVB(1, 5, 0.5, beta=0.1),
@@ -40,6 +39,7 @@ class Setting:
         victims: how many.
         steps: at most.
         precision: of weights, victims and dummies.
+        seed: of the weights, the draw of victims, the dummies and the noise.
         scored: whether theirs scores its results, too.
     """
 
@@ -51,11 +51,12 @@ class Setting:
         steps: int,
         precision: torch.dtype = torch.float32,
         *,
+        seed: int = 0,
         scored: bool = True,
     ) -> None:
         data = datasets.load(f"{case.images}_victims")
-        self.case, self.release, self.kind = case, release, release.kind
-        self.images, self.labels = (t.to(self.kind) for t in datasets.victims(data, victims, SEED))
+        self.case, self.release, self.kind, self.seed = case, release, release.kind, seed
+        self.images, self.labels = (t.to(self.kind) for t in datasets.victims(data, victims, seed))
         self.mean, self.std, self.precision = data.mean, data.std, precision
         spec = SPECS[case.model]
         ours = models.build(
@@ -63,12 +64,12 @@ class Setting:
             input_shape=data.input_shape,
             num_classes=data.num_classes,
             bottlenecks=() if spec is None else spec,
-            seed=SEED,
+            seed=seed,
         ).to(self.kind, precision)
         assert isinstance(ours, StagedModel)
         self.config = release.config(case.images, case.attack, spec, tv=case.tv, steps=steps, scored=scored)
         self.theirs = release.model(self.config, spec, ours)
-        g = torch.Generator().manual_seed(SEED)
+        g = torch.Generator().manual_seed(seed)
         self.seen: Observation = attacks.observe(
             ours,
             self.images,
@@ -84,7 +85,7 @@ class Setting:
     def run_ours(self, watch: Any = None, steps: int | None = None) -> Reconstruction:
         """Attack all victims with our engine; the dummies are the same at each call."""
         attack = self.attack if steps is None else self.attack.replace(max_steps=steps)
-        g = torch.Generator().manual_seed(SEED)
+        g = torch.Generator().manual_seed(self.seed)
         return attacks.invert(self.seen, attack, generator=g, callback=watch)
 
     def dummies(self, steps: int = 1) -> tuple[Tensor, list[tuple[Tensor, ...]]]:
@@ -112,7 +113,7 @@ class Setting:
         row = slice(victim, victim + 1)
         draws = [] if self.seen.noise is None else [self.seen.noise, *noise]
         image = normalize(self.images[row].to(self.precision), self.mean, self.std)
-        torch.manual_seed(1_000 + victim)  # theirs draws from the global generator
+        torch.manual_seed(1_000 * (self.seed + 1) + victim)  # theirs draws from the global generator
         return self.release.attack(
             self.config,
             self.theirs,

@@ -28,7 +28,7 @@ PRINTED = {  # network -> defense and settings as in the paper's Table X
 }
 NAMES = {"ig": "IG", "ignore": "Ignore"}
 SETS = {"cifar10": "CIFAR-10", "mnist": "MNIST"}
-COLUMNS = ("images", "model", "attack", "victims", "ssim", "ssim_theirs", "ssim_paper")
+COLUMNS = ("images", "model", "attack", "seeds", "victims", "ssim", "ssim_theirs", "ssim_paper")
 COLUMNS += ("difference", "low", "high", "p", "apart", "ms", "ms_theirs", "busy")
 
 
@@ -41,21 +41,25 @@ def table(rows: Sequence[Row]) -> "DataFrame":
     """Return a line a row that has begun, in the order in which they are run.
 
     Args:
-        rows: of one machine or several; of the same case the one with most victims counts.
+        rows: of one machine or several; of the same case and seed the one with most victims counts, and the
+            pairs of all seeds (of weights and victims) are taken together.
 
     Returns:
-        Columns images, model, attack (with its weight of the total variation), victims (that both sides have
-        finished), ssim and ssim_theirs (means over these), ssim_paper (Table X, NaN where it has none),
-        difference with the ends low and high of its paired 95 % interval, p (Wilcoxon's signed ranks, two
-        sides), apart (the largest difference of the first losses), ms and ms_theirs (a victim's step), busy
-        (whether the machine had more to do at the time).
+        Columns images, model, attack (with its weight of the total variation), seeds (that have begun),
+        victims (that both sides have finished), ssim and ssim_theirs (means over these), ssim_paper (Table X,
+        NaN where it has none), difference with the ends low and high of its paired 95 % interval, p
+        (Wilcoxon's signed ranks, two sides), apart (the largest difference of the first losses), ms and
+        ms_theirs (a victim's step), busy (whether the machine had more to do at the time).
     """
-    best: dict[tuple[Any, ...], Row] = {}
+    best: dict[tuple[Any, ...], dict[int, Row]] = {}
     for row in rows:
-        case = tuple(row.settings.get(name) for name in CASE)
-        if row.settings.get("what") == "end" and (case not in best or _pairs(row) > _pairs(best[case])):
-            best[case] = row
-    lines = [_line(row, _time(row, rows)) for row in best.values()]
+        if row.settings.get("what") != "end":
+            continue
+        seeds = best.setdefault(tuple(row.settings.get(name) for name in CASE), {})
+        seed = row.settings["seed"]
+        if seed not in seeds or _pairs(row) > _pairs(seeds[seed]):
+            seeds[seed] = row
+    lines = [_line(list(seeds.values()), _time(list(seeds.values()), rows)) for seeds in best.values()]
     return require("pandas", "metrics").DataFrame(lines, columns=list(COLUMNS))
 
 
@@ -105,16 +109,17 @@ def machine(row: Row) -> str:
     return f"{row.machine['device']}, {cores}" if row.machine["kind"] == "cpu" else row.machine["device"]
 
 
-def _line(row: Row, time: tuple[float, float, bool]) -> dict[str, Any]:
-    figures, settings = row.figures, row.settings
-    theirs = np.array(figures.get("ssim_theirs", []), dtype=float)
-    ours = np.array(figures.get("ssim_ours", []), dtype=float)[: len(theirs)]
+def _line(seeds: Sequence[Row], time: tuple[float, float, bool]) -> dict[str, Any]:
+    settings = seeds[0].settings
+    theirs = np.concatenate([np.array(row.figures.get("ssim_theirs", []), dtype=float) for row in seeds])
+    ours = np.concatenate([row.figures.get("ssim_ours", [])[: _pairs(row)] for row in seeds])
     difference = ours - theirs
     low, high = intervals.mean(difference) if len(difference) else (np.nan, np.nan)
     return {
         "images": SETS.get(settings["images"], settings["images"]),
         "model": settings["model"],
         "attack": f"{NAMES.get(settings['attack'], settings['attack'])}, λ {settings['tv']:g}",
+        "seeds": len(seeds),
         "victims": len(theirs),
         "ssim": ours.mean() if len(ours) else np.nan,
         "ssim_theirs": theirs.mean() if len(theirs) else np.nan,
@@ -123,7 +128,7 @@ def _line(row: Row, time: tuple[float, float, bool]) -> dict[str, Any]:
         "low": low,
         "high": high,
         "p": wilcoxon(difference),
-        "apart": figures.get("apart", np.nan),
+        "apart": max(row.figures.get("apart", np.nan) for row in seeds),
         **dict(zip(("ms", "ms_theirs", "busy"), time, strict=True)),
     }
 
@@ -141,8 +146,9 @@ def _pairs(row: Row) -> int:
     return len(row.figures.get("ssim_theirs", []))
 
 
-def _time(row: Row, rows: Sequence[Row]) -> tuple[float, float, bool]:
-    """Milliseconds of both: of a run that only timed, else those of the attacks themselves."""
+def _time(seeds: Sequence[Row], rows: Sequence[Row]) -> tuple[float, float, bool]:
+    """Milliseconds of both: of a run that only timed, else those of the first seed's attacks themselves."""
+    row = seeds[0]
     case = [row.settings.get(name) for name in CASE]
     for other in rows:
         timed = other.settings.get("what") == "time" and row.machine["device"] == other.machine["device"]

@@ -132,6 +132,24 @@ def test_a_row_goes_on_where_it_stopped(scripts, checkout, tmp_path, capsys):
     assert capsys.readouterr().out == ""  # nothing is left to do
 
 
+def test_another_seed_is_a_row_of_its_own_with_other_weights_and_dummies(scripts, checkout, tmp_path, capsys):
+    out = tmp_path / "rows"
+    run(scripts, out, checkout)
+    first, other = run(scripts, out, checkout, "--seed", "1")
+    assert [row.settings["seed"] for row in (first, other)] == [0, 1]
+    assert "tv 0.01, seed 1: " in capsys.readouterr().out
+    assert other.figures["apart"] < 1e-6
+    assert other.figures["loss_ours"] != first.figures["loss_ours"]
+    release = scripts.release.Release(checkout)
+    a, b = (
+        scripts.sides.Setting(scripts.parity.CASES[0], release, 1, 5, seed=seed, scored=False)
+        for seed in (0, 1)
+    )
+    assert not torch.equal(a.dummies()[0], b.dummies()[0])
+    assert not torch.equal(*(next(side.seen.model.parameters()) for side in (a, b)))
+    assert not torch.equal(a.images, b.images)
+
+
 def test_the_start_alone_comes_first_and_the_rest_later(scripts, checkout, tmp_path, capsys):
     (row,) = run(scripts, tmp_path / "rows", checkout, "--start-only")
     assert set(row.figures) == {"apart", "apart_relative", "apart_by_step"}
