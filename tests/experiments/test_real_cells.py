@@ -59,6 +59,13 @@ def test_training_figures(shared):
     assert figures["train_loss"][0] is None
 
 
+def test_a_learning_rate_is_stored_where_it_changed(shared):
+    assert "lr" not in shared[1][0].figures  # it is the protocol's
+    history = _history()
+    halved = dataclasses.replace(history, lr=[1e-3, 1e-3, 5e-4])
+    assert scores.training(halved, history.model)["lr"] == [1e-3, 1e-3, 5e-4]
+
+
 def test_seeds_side_by_side_are_the_seeds_alone(tmp_path):
     pair = [dataclasses.replace(TRAINING, seed=s, keep=(s,)) for s in (1, 2)]
     together, alone = (Context(tmp_path / name) for name in ("together", "alone"))

@@ -28,7 +28,8 @@ QUANTILES = {"min": 0.0, "q25": 0.25, "median": 0.5, "q75": 0.75, "max": 1.0}
 def training(history: History, model: nn.Module) -> dict[str, Any]:
     """Return a training's curves (one value a round, round 0 first), best round and accuracies (shares).
 
-    A curve without any value, as those of a training without validation images, is left out.
+    A curve without any value, as those of a training without validation images, is left out, and so is a
+    learning rate that never changed, which is the protocol's.
 
     Balanced accuracy and AUC (see `metrics.classification`) are those of the best round's model, as the
     accuracy is; they are left out where scikit-learn is not installed. Where the clients' gradients were
@@ -37,6 +38,8 @@ def training(history: History, model: nn.Module) -> dict[str, Any]:
     curves = history.to_dict()
     kept = ["train_loss", "train_accuracy", "val_loss", "val_accuracy", "test_accuracy", "lr", "client_sizes"]
     kept = [name for name in kept if any(value is not None for value in curves[name])]
+    if len(set(history.lr)) == 1:
+        kept.remove("lr")
     kept += ["epsilon", "delta"] if history.epsilon is not None else []
     return {
         "parameters": models.count_parameters(model),
