@@ -1,8 +1,9 @@
 """Fast rules: each victim's weight gradient from a layer's input and the gradient of its output.
 
 A rule maps (module, input N x ..., gradient of the output N x ..., V) to the gradients of the module's own
-parameters, V x their shape or in factors (see `factored`): unfold + bmm for convolutions, outer products for
-linear layers, closed forms for norms. A module of yours joins by having a method `victim_gradients`.
+parameters, V x their shape or in factors (see `factored`): products with patches for convolutions, outer
+products for linear layers, closed forms for norms. A module of yours joins by having a method
+`victim_gradients`.
 """
 
 from collections.abc import Callable
@@ -10,8 +11,8 @@ from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from gleak_lib.gradients import kernel_rows
 from gleak_lib.gradients.factored import FactoredGrads, Outer, factors_pay
 from gleak_lib.gradients.norm_layers import VictimBatchNorm, normalized, takes_batch_statistics
 from gleak_lib.gradients.unfolding import patches_of
@@ -35,7 +36,7 @@ def _linear(module: Any, x: Tensor, grad: Tensor, victims: int) -> FactoredGrads
     return grads
 
 
-LARGE_MAP = 32  # output pixels from which a grouped convolution can beat unfold + bmm on a CPU
+LARGE_MAP = 32  # output pixels from which products by kernel rows beat unfolding on a CPU
 
 
 def _conv2d(module: Any, x: Tensor, grad: Tensor, victims: int) -> FactoredGrads:
@@ -45,9 +46,9 @@ def _conv2d(module: Any, x: Tensor, grad: Tensor, victims: int) -> FactoredGrads
         grads["weight"] = _conv_weight_in_factors(module, x, grad, victims)
     else:
         # without a stride each pixel lies in k * k patches, and unfolding moves that much more memory
-        dense = module.stride in (1, (1, 1)) and module.groups == 1 and pixels > LARGE_MAP
+        dense = module.stride in (1, (1, 1)) and pixels > LARGE_MAP
         if dense and x.device.type == "cpu":
-            weight = _conv_weight_by_correlation(module, x, grad)
+            weight = kernel_rows.weight_gradients(module, x, grad)
         else:
             weight = _conv_weight_by_unfolding(module, x, grad)
         weight = weight.reshape(victims, rows, *module.weight.shape)
@@ -86,18 +87,6 @@ class _Product(torch.autograd.Function):
         a, b = ctx.saved_tensors
         by_a, by_b = grad.to(b.dtype) @ b, grad.to(a.dtype).transpose(1, 2) @ a  # under autocast they differ
         return by_a.to(a.dtype), by_b.to(b.dtype)
-
-
-def _conv_weight_by_correlation(module: Any, x: Tensor, grad: Tensor) -> Tensor:
-    """The same as a correlation of the input with the output's gradient: one grouped convolution."""
-    images, out = x.shape[0], module.out_channels
-    kernels = grad.reshape(images * out, 1, *grad.shape[2:])
-    weight = F.conv2d(
-        x.transpose(0, 1), kernels, None, module.dilation, module.padding, module.stride, groups=images
-    )
-    height, width = module.kernel_size
-    weight = weight[..., :height, :width].reshape(x.shape[1], images, out, height, width)
-    return weight.permute(1, 2, 0, 3, 4)
 
 
 def _norm(module: Any, x: Tensor, grad: Tensor, victims: int) -> FactoredGrads:
