@@ -2,8 +2,8 @@
 
 V victims share the weights, so one batched forward and backward pass serves all; only the weight
 gradients are per victim. The fast path takes the gradient with respect to every layer's output once and
-forms each victim's weight gradient from the layer's input and that: unfold + bmm for convolutions, outer
-products for linear layers, closed forms for norms. `torch.func.vmap` serves modules that have no rule.
+forms each victim's weight gradient from the layer's input and that: products with patches for convolutions,
+outer products for linear layers, closed forms for norms. `torch.func.vmap` serves modules that have no rule.
 All three are differentiable with respect to the images, as attacks need. Before a model's first use the
 path is tried against plain autograd (`verify`).
 """
