@@ -230,7 +230,7 @@ squared = {label: traces[label] for label in list(traces)[:4]}
 cosine = {label: traces[label] for label in list(traces)[5:]}
 alt = "Loss over steps of DLG with and without label inference, iDLG and CPL; the last two climb again after their lowest point."
 glue("squared", plots.picture(plots.traces(squared), alt), display=False)
-alt = "Loss over steps of the attacks with the cosine distance: all fall, with a drop where the step size shrinks."
+alt = "Loss over steps of the attacks with the cosine distance: all fall steeply, stay level, and fall once more."
 glue("cosine", plots.picture(plots.traces(cosine), alt), display=False)
 
 # %% [markdown]

@@ -716,7 +716,7 @@ In the other reading, with noise of the same variance on Δθ and so a hundred t
 )
 
 # %% [markdown]
-# The SSIM of the same images (folded). By this measure what GIA finds behind noise on everything is clearly more than the mean image ({glue:text}`ssim-dp` against {glue:text}`ssim-mean` on {glue:text}`first-set`): noise of this strength does not hide everything.
+# The SSIM of the same images (folded; the intervals are symmetric about means of few images, so that some reach beyond 1). By this measure what GIA finds behind noise on everything is clearly more than the mean image ({glue:text}`ssim-dp` against {glue:text}`ssim-mean` on {glue:text}`first-set`): noise of this strength does not hide everything.
 
 # %% tags=["hide-cell"]
 from IPython.display import display
@@ -1106,6 +1106,8 @@ tables.show(
 
 # %% [markdown]
 # ### Time
+#
+# The percentages are means over pairs of rounds, one with and one without the protection, and not quotients of the milliseconds, which are rounded.
 
 # %% tags=["hide-input"]
 folder = paths.results_folder("cpu") / BENCHMARKS
