@@ -11,10 +11,10 @@
 #
 # ```{admonition} In short
 # :class: tip
-# **Question.** Which defenses stop the attacks of the CVB paper's tables, and what do they cost?
+# **Question.** Which defenses stop the CVB paper's attacks, and at what cost?
 #
 # **Answer.** On {glue:text}`set`, IG finds {glue:text}`asr-none` % of the images without defense, {glue:text}`asr-tenth` % under compression to a tenth, and {glue:text}`asr-dp` % under DP with
-# $\sigma = 10^{-2}$, which costs {glue:text}`lost-dp` points of accuracy after {glue:text}`rounds` rounds. Ignore, which matches only the layers before the noise, finds {glue:text}`asr-cvb` % behind the CVB, which costs {glue:text}`lost-cvb`. Attacks that know the defense find far more, though not
+# $\sigma = 10^{-2}$, which costs {glue:text}`lost-dp` points of accuracy after {glue:text}`rounds` rounds. Ignore (only the layers before the noise) finds {glue:text}`asr-cvb` % behind the CVB, which costs {glue:text}`lost-cvb`. Attacks that know the defense find far more, though not
 # under this noise: {doc}`09_what_stands`. (95 % intervals in parentheses.)
 # ```
 #
