@@ -73,6 +73,28 @@ def beside(
     return merged.loc[:, columns]
 
 
+def lpips_columns(frame: "DataFrame") -> dict[str, str]:
+    """Return the columns of LPIPS as `tables.show` takes them: ours where any result has it, and the paper's.
+
+    Args:
+        frame: from `beside`, with `lpips` and `lpips_paper`.
+    """
+    return ({"lpips": "LPIPS"} if frame["lpips"].notna().any() else {}) | {"lpips_paper": "paper's LPIPS"}
+
+
+def lpips_note(frame: "DataFrame") -> str:
+    """Return what a page says of our LPIPS: why it is missing, or of what it is."""
+    if frame["lpips"].notna().any():
+        return (
+            "LPIPS is computed of images in [0, 1], as the paper's code passes them; a dash is a result from "
+            "before its weights were at hand."
+        )
+    return (
+        "Our LPIPS is missing, and so is its column: the weights of its backbone were not at hand when the "
+        "attacks were run."
+    )
+
+
 def sides(frame: "DataFrame", value: str, *, ours: str = "ours", theirs: str = "paper") -> "DataFrame":
     """Return both figures of each row as `plots.intervals` takes them, their deviations as intervals.
 

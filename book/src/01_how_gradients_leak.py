@@ -765,7 +765,7 @@ Markdown(f"All experiments of this page: {tables.note(results, profile)}.")
 #
 # ````{admonition} Solution
 # :class: dropdown
-# ```console
+# ```bash
 # gleak run 01_how_gradients_leak --profile quick -p victim_seed 1 --output tryout
 # gleak run 01_how_gradients_leak --profile quick -p model lenet --output tryout
 # gleak run 01_how_gradients_leak --profile cpu -p lbfgs_steps 500 --output tryout

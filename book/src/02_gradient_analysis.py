@@ -738,7 +738,7 @@ for key, text in numbers.items():
 #
 # ````{admonition} Solution
 # :class: dropdown
-# ```console
+# ```bash
 # gleak run 02_gradient_analysis --profile quick -p network "cvb(1)" --output tryout
 # ```
 # Only the first convolution and the encoder stand before the decoder. {doc}`04_cvb_hyperparameters` measures what Ignore makes of them.

@@ -617,7 +617,7 @@ for key, text in numbers.items():
 #
 # ````{admonition} Solution
 # :class: dropdown
-# ```console
+# ```bash
 # gleak run 03_ignore_attack --profile quick -p bottleneck cvb -p positions "[1]" -p sizes "[5]" -p partial "[]" --output tryout
 # ```
 # {doc}`04_cvb_hyperparameters` measures it in full.

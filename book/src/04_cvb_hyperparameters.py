@@ -270,12 +270,12 @@ tables.show(
 )
 
 # %% [markdown]
-# All settings (folded). The paper's LPIPS has no column of ours beside it: the weights of that metric were not at hand when the attacks were run.
+# All settings (folded). {glue:text}`lpips-note`
 
 # %% tags=["hide-cell"]
 tables.show(
     each,
-    columns={"label": "defense"} | privacy | {"lpips_paper": "paper's LPIPS"},
+    columns={"label": "defense"} | privacy | paper.lpips_columns(each),
     caption=f"All settings under Ignore, and IG without bottleneck: {about}. The paper: 128 victims, at most 20,000 steps.",
 )
 
@@ -447,7 +447,7 @@ tables.show(
 
 # %% tags=["hide-input"]
 once = {"2": ("position P", "2"), "wide": ("bottleneck scale s", "1")}
-numbers = {}
+numbers = {"lpips-note": paper.lpips_note(each)}
 for name, key in once.items():
     more = (
         attacked[key].attack.replace(max_steps=3 * steps)
@@ -554,7 +554,7 @@ for key, text in numbers.items():
 #
 # ````{admonition} Solution
 # :class: dropdown
-# ```console
+# ```bash
 # gleak run 04_cvb_hyperparameters --profile quick -p kl exact --output tryout
 # gleak run 04_cvb_hyperparameters --profile quick -p scale 2 -p betas "[1.0, 0.1]" -p kl_betas "[0.1]" --output tryout
 # gleak run 04_cvb_hyperparameters --profile cpu -p seeds 3 -p training_rounds 10

@@ -305,10 +305,10 @@ values = ["ssim", "asr", "lpips", "accuracy"]
 table = paper.beside(table, theirs, on=keys, values=values)
 extent = paper_experiments.attack_extent(next(iter(attacked.values())))
 for score in ("ssim", "asr"):
-    table[f"{score}_mark"] = [
-        paper_experiments.mark(score, *pair, extent)
-        for pair in zip(table[score], table[f"{score}_paper"], strict=True)
-    ]
+    pairs = table[[score, f"{score}_paper"]].itertuples(index=False, name=None)
+    marks = [paper_experiments.mark(score, *pair, extent) for pair in pairs]
+    table[f"{score}_mark"] = marks
+    table.loc[table[score].isna(), f"{score}_mark"] = "–"
 for name, column in {
     "gain": "accuracy",
     "gain_paper": "accuracy_paper",
@@ -349,7 +349,7 @@ for d in datasets:
     display(tables.show(chosen_rows, columns=privacy, caption=caption))
 
 # %% [markdown]
-# All settings (folded); a dash is one that this profile does not compute. The paper's LPIPS has no column of ours beside it: the weights of that metric were not at hand when the attacks were run.
+# All settings (folded); a dash is one that this profile does not compute; {doc}`11_ours_beside_theirs` may have it. {glue:text}`lpips-note`
 
 # %% tags=["hide-cell"]
 for d in datasets:
@@ -357,7 +357,7 @@ for d in datasets:
     display(
         tables.show(
             table[table["dataset"] == d],
-            columns=privacy | {"lpips_paper": "paper's LPIPS"},
+            columns=privacy | paper.lpips_columns(table),
             caption=caption,
         )
     )
@@ -745,7 +745,7 @@ for key, text in numbers.items():
 #
 # ## Take-away
 #
-# Against IG and Ignore, noise of $\sigma = 10^{-2}$ and the CVB look safe, each for some points of accuracy; weaker noise and compression to a tenth, which cost less, do not on every set, and PRECODE leaks more with a large $K$. Only noise far stronger has a guarantee worth the name, at a price in accuracy that the table shows. Which of these defenses
+# Against IG and Ignore, noise of $\sigma = 10^{-2}$ and the CVB look safe, each for some points of accuracy; weaker noise, which costs less, and compression to a tenth, which costs more than either here, do not on every set, and PRECODE leaks more with a large $K$. Only noise far stronger has a guarantee worth the name, at a price in accuracy that the table shows. Which of these defenses
 # holds against attackers who know it is another question, and the answers of {doc}`08_breaking_the_bottleneck` and {doc}`09_what_stands` are less kind.
 #
 # ## Exercises
@@ -761,7 +761,7 @@ for key, text in numbers.items():
 #
 # ````{admonition} Solution
 # :class: dropdown
-# ```console
+# ```bash
 # gleak run 05_attacks_and_defenses --profile quick -p more "['compression(0.5)']" --output tryout
 # gleak run 05_attacks_and_defenses --profile quick -p defenses "['dp', 'cvb']" --output tryout
 # gleak run 05_attacks_and_defenses --profile cpu -p precode_sizes "[8, 512]"

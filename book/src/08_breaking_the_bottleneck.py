@@ -14,7 +14,7 @@
 # **Question.** Do PRECODE and the CVB still hide images if the server searches for their noise?
 #
 # **Answer.** Not on fresh weights: behind {glue:text}`recovered-network` the published attack finds {glue:text}`recovered-published` % of {glue:text}`recovered-images` images, a search for image *and* noise
-# {glue:text}`recovered-joint` %. After {glue:text}`rounds-last` rounds of training that noise is nearly gone, and an attack layer by layer finds {glue:text}`late-joint` %, searching for it or not. Some settings resist. A low success rate under attacks
+# {glue:text}`recovered-joint` %. After {glue:text}`rounds-last` rounds of training that noise is nearly gone, and an attack layer by layer finds {glue:text}`late-joint` %, searching for it or not. Some settings resist that search. A low success rate under attacks
 # that redraw the noise protects nobody. (95 % intervals.)
 # ```
 #
@@ -1133,7 +1133,7 @@ Markdown(f"All experiments of this page: {tables.note(results, profile)}.")
 #
 # ````{admonition} Solution
 # :class: dropdown
-# ```console
+# ```bash
 # gleak run 08_breaking_the_bottleneck --profile quick -p networks "['none', 'precode(2, k=16)']" --output tryout
 # gleak run 08_breaking_the_bottleneck --profile quick -p grid "['cvb(1, kernel_size=3, scale=1, beta=1e-2, kl=\"exact\")', 'cvb(1) + cvb(2)']" --output tryout
 # gleak run 08_breaking_the_bottleneck --profile cpu -p dataset fashionmnist -p sets "[]"

@@ -406,7 +406,7 @@ Markdown(
 
 # %% [markdown]
 # In the published run no attack is best everywhere, and nearly every one that was made for a protection wins there (not the one for entries sent on pruning, nor `joint, smoother` under DP with $\sigma = 10^{-1}$). An attacker who cannot try them out beforehand, and believes the nearest gradient, loses in several
-# cases, under Gaussian noise and compression to a tenth most, but also under weak DP, in batches, behind PRECODE and with a floor of 4 under the bottleneck's $\sigma$. Under noise and compression this may be because the weakest prior comes nearest, which fits the disturbance and not the image. Where `joint` or the search for all draws
+# cases, in batches of four, under compression to a tenth and under Gaussian noise most, but also under weak DP, behind PRECODE and with a floor of 4 under the bottleneck's $\sigma$. Under noise and compression this may be because the weakest prior comes nearest, which fits the disturbance and not the image. Where `joint` or the search for all draws
 # is the best attack, behind the CVB as published, with a floor of 1 and with averaged noise, the choice costs nothing.
 #
 # What the best attack finds, under the protections of the first table that act on single images:
@@ -723,7 +723,7 @@ figure = plots.tradeoff(
     threshold=0.5,
     linear=None,
 )
-alt = "One point per protection. PRECODE, DP at 0.1 and the CVB lie far to the left. PRECODE and DP at 0.001 are highest, near 0.4; DP at 0.01, near 0.1, and Gaussian noise, near 0.3, lie to the right of no protection; compression lies near no protection and lower."
+alt = "One point per protection. PRECODE, DP at 0.1 and the CVB lie far to the left. PRECODE is highest, near 0.5, then DP at 0.001, near 0.4; DP at 0.01, near 0.1, and Gaussian noise, near 0.3, lie to the right of no protection; compression lies near no protection and lower."
 glue("on-one", plots.picture(figure, alt), display=False)
 
 # %% [markdown]
@@ -738,7 +738,7 @@ glue("on-one", plots.picture(figure, alt), display=False)
 # - **Without a protection** {glue:text}`one-none` % of the images in these batches are found. On fresh weights it was {glue:text}`small-text` % of those in batches of {glue:text}`batch-small`: {glue:text}`alike-rounds` of training hides much of a batch from these attacks, more than {glue:text}`longer-steps` steps make up for.
 # - **DP with $\sigma = 10^{-2}$ has the lowest mean SSIM of those that cost nothing that three models show**: {glue:text}`one-ssim-dp`, without protection {glue:text}`one-ssim-none`. Of shares so few batches tell little ({glue:text}`one-dp` % are found), and the accuracy changes by {glue:text}`one-gain-dp` points, so that a cost of some points is not excluded. With $10^{-3}$ about as many are found as without ({glue:text}`one-dp-weak` %). With $10^{-1}$ none is found either, but the accuracy changes by
 #   {glue:text}`one-gain-dp-strong` points. Gaussian noise of deviation 0.01, between the two weaker DPs (in such a batch {glue:text}`noise-alike-weak` and {glue:text}`noise-alike`), and compression to a tenth and to a hundredth leave {glue:text}`one-gaussian`, {glue:text}`one-tenth` and {glue:text}`one-hundredth` %, which their intervals do not tell apart from no protection. The intervals of what these cost contain 0.
-# - **The bottlenecks learn slowly at first.** The CVB changes the accuracy by {glue:text}`one-gain-cvb` points and leaves {glue:text}`one-cvb` %; PRECODE by {glue:text}`one-gain-precode` points, and leaves {glue:text}`one-precode` %: neither share is told apart from that without protection. The CVB with weak DP leaves {glue:text}`one-cvb-dp` %; its cost ({glue:text}`one-gain-cvb-dp` points) is not told apart from none. In batches of {glue:text}`local-batch`, after {glue:text}`about-rounds` rounds, they cost {glue:text}`lost-precode` and {glue:text}`lost-cvb` points above; where long trainings end stands in {doc}`11_ours_beside_theirs`.
+# - **The bottlenecks learn slowly at first.** The CVB changes the accuracy by {glue:text}`one-gain-cvb` points and leaves {glue:text}`one-cvb` %; PRECODE by {glue:text}`one-gain-precode` points, and leaves {glue:text}`one-precode` %: neither share is told apart from that without protection. The CVB with weak DP leaves {glue:text}`one-cvb-dp` %; its cost ({glue:text}`one-gain-cvb-dp` points) is not told apart from none. In batches of {glue:text}`local-batch`, after {glue:text}`about-rounds` rounds, they cost {glue:text}`lost-cvb` (CVB) and {glue:text}`lost-precode` (PRECODE) points above; where long trainings end stands in {doc}`11_ours_beside_theirs`.
 #
 # Three models tell only large differences of accuracy apart: the intervals are {glue:text}`one-narrowest` to {glue:text}`one-widest` points wide to each side, so that a cost of several points may hide in them. That the means lie above 0 for the weaker noises may be chance, or noise steadies a training in such small batches. Of the best attack's searches {glue:text}`one-stuck-none` % are stuck without protection and {glue:text}`one-stuck-cvb` % behind the CVB, so that more may be found there; under noise none is. An attack chosen on the other models' images finds as many in every row, so that
 # the column "best attack" flatters nobody here. After {glue:text}`alike-rounds` the accuracies are those of the beginning of a training.
@@ -1007,7 +1007,7 @@ for key, text in numbers.items():
 #
 # ````{admonition} Solution
 # :class: dropdown
-# ```console
+# ```bash
 # gleak run 09_what_stands --profile quick -p protections "['none', 'quantize(bits=4)', 'cvb(1, kernel_size=3, scale=1, kl=\"exact\", sigma_floor=2) + batch(4)']" -p trained "[]" --output tryout
 # gleak run 09_what_stands --profile cpu -p dataset mnist
 # ```

@@ -612,7 +612,7 @@ for key, text in numbers.items():
 #
 # ````{admonition} Solution
 # :class: dropdown
-# ```console
+# ```bash
 # python benchmarks/run.py
 # gleak run 12_benchmarks
 # ```

@@ -1245,7 +1245,7 @@ Markdown(
 #
 # ````{admonition} Solution
 # :class: dropdown
-# ```console
+# ```bash
 # gleak run 13_slice_perturbation --profile quick -p slices 100 --output tryout
 # ```
 # As much of the gradient carries noise as before, so plain attacks should hardly notice. But noise on many short slices is closer to independent noise, and more of its eigenvalues lie inside the interval.

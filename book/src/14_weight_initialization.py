@@ -1337,7 +1337,7 @@ shown
 # batch_sizes: [1, 4]
 # ```
 #
-# ```console
+# ```bash
 # PYTHONPATH=. papermill book/chapters/14_weight_initialization.ipynb own.ipynb -f own.yaml
 # ```
 #
@@ -1546,7 +1546,7 @@ for key, text in numbers.items():
 #
 # ````{admonition} Solution
 # :class: dropdown
-# ```console
+# ```bash
 # gleak run 14_weight_initialization --profile quick -p models "['hospital.nets:small']" -p activations "['own']" -p between "[]" -p gains "[]" --output tryout
 # ```
 # ````

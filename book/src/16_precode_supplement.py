@@ -483,7 +483,9 @@ new = table[table["rounds"] == 0]
 scaled = (
     "each image min–max scaled" if scaling == "minmax" else "images as they are"
 )
-about = f"{victims * repeated} images from {dataset} on {repeated} models (LeNet: {victims} on one), {steps:,} steps, {scaled}, profile {profile}"
+lenet_apart = f" (LeNet: {victims} on one)"
+about = f"{victims * repeated} images from {dataset} on {repeated} models{lenet_apart}, {steps:,} steps, {scaled}, profile {profile}"
+about_dmlp = about.replace(lenet_apart, "")
 gridded = new[new["name"].isin(grid) & (new["method"] == "IG")].copy()
 gridded["k"] = [grid[name][0] for name in gridded["name"]]
 gridded["beta"] = [f"β = {grid[name][1]:g}" for name in gridded["name"]]
@@ -493,7 +495,7 @@ shown = gridded.pivot_table(
 tables.show(
     shown,
     columns=list(shown),
-    caption=f"SSIM of IG by width and weight, mean and 95 % interval: DMLP, fresh weights, {about}.",
+    caption=f"SSIM of IG by width and weight, mean and 95 % interval: DMLP, fresh weights, {about_dmlp}.",
 )
 
 # %% [markdown]
@@ -597,7 +599,7 @@ tables.show(
     | {m: m for m in fresh[:3]}
     | {"kept": "gradients kept", "accuracy": "accuracy %"},
     digits={"kept": 2},
-    caption=f"SSIM by number of modules, and test accuracy after {training_rounds} rounds ({seeds} seeds), means and 95 % intervals: DMLP, fresh weights, {about}. β=0: without KL terms, not trained. Gradients kept: cosine similarity under two draws of noise before the first decoder, mean over {victims} images and the groups.",
+    caption=f"SSIM by number of modules, and test accuracy after {training_rounds} rounds ({seeds} seeds), means and 95 % intervals: DMLP, fresh weights, {about_dmlp}. β=0: without KL terms, not trained. Gradients kept: cosine similarity under two draws of noise before the first decoder, mean over {victims} images and the groups.",
 )
 
 # %% [markdown]
@@ -627,7 +629,7 @@ shown = (
 tables.show(
     shown,
     columns={"name": "modules"} | {m: m for m in late},
-    caption=f"SSIM on weights after {training_rounds} rounds, mean and 95 % interval: DMLP, {about}.",
+    caption=f"SSIM on weights after {training_rounds} rounds, mean and 95 % interval: DMLP, {about_dmlp}.",
 )
 
 # %% [markdown]
@@ -787,7 +789,10 @@ changed = [
     for m in [column.split(",")[0]]
     if line[column].word != line[m].word
 ]
-Markdown(f"What changes on a model alone: {'; '.join(changed) or 'nothing'}.")
+Markdown(
+    "What changes on a model alone:\n\n"
+    + "\n".join(f"- {one}" for one in changed or ["nothing"])
+)
 
 # %% [markdown]
 # ## Other seeds and other image sets
@@ -894,7 +899,7 @@ for images, s, r, aim in zip(
 shown = pandas.DataFrame(
     {"claim": claim, "above": before.word}
     | {
-        title: f"{intervals.said(*column[row][:3], digits)}{unit} {column[row].word}"
+        title: f"{intervals.said(*column[row][:3], digits)}{unit}: {column[row].word}"
         for title, column in columns_again.items()
     }
     for row, (claim, (unit, digits, _, before)) in enumerate(
@@ -1081,7 +1086,7 @@ for key, text in numbers.items():
 #
 # ````{admonition} Solution
 # :class: dropdown
-# ```console
+# ```bash
 # gleak run 16_precode_supplement --profile quick -p positions "[2, 3]" -p several "['23']" --output tryout
 # ```
 # The second needs the attributes of `PRECODE` in the experiment that declares the networks: `PRECODE(4, k=k, beta=b, kl="bits", bias=True, sigma="softplus")`.

@@ -20,7 +20,7 @@
 # ```{glue:figure} curves-first
 # :name: fig-training-first
 #
-# Accuracy over rounds on {glue:text}`set-first`: on the clients' own batches (left) and on the test images (right), mean and range over {glue:text}`about-seeds`; {glue:text}`about-rounds`.
+# Accuracy over rounds on {glue:text}`set-first`: on the clients' own batches (left) and on the test images (right), mean and range over {glue:text}`about-seeds`; {glue:text}`about-first`.
 # ```
 #
 # The supplement of {cite:t}`scheliga2022precode` shows the accuracy over rounds for its two networks and several defenses on three image sets (its Figures 1 to 3, the first of test images only). The paper concludes that PRECODE trains about as well as
@@ -302,13 +302,13 @@ tables.show(
 # ```{glue:figure} curves-middle
 # :name: fig-training-middle
 #
-# The same on {glue:text}`set-middle`.
+# The same on {glue:text}`set-middle`; {glue:text}`about-middle`.
 # ```
 #
 # ```{glue:figure} curves-last
 # :name: fig-training-last
 #
-# The same on {glue:text}`set-last`: accuracy on the clients' own batches (left) and on the test images (right), mean and range over {glue:text}`about-seeds`.
+# The same on {glue:text}`set-last`: accuracy on the clients' own batches (left) and on the test images (right), mean and range over {glue:text}`about-seeds`; {glue:text}`about-last`.
 # ```
 #
 # The tables of the further sets, folded:
@@ -371,11 +371,12 @@ told = {
 sentences = []
 for images, network in dict.fromkeys((i, n) for i, n, _ in lowest.index):
     said = [
-        f"{word}: {', '.join(which) or 'none'}"
+        f"{word}: {', '.join(which)}"
         for word, where in told.items()
         for which in [
             list(where[images, network][where[images, network]].index)
         ]
+        if which
     ]
     sentences.append(f"- {network} on {images}: {'; '.join(said)}.")
 constant = [
@@ -454,6 +455,14 @@ numbers = {
         "nan", intervals.MISSING
     ),
     "about-seeds": f"{seeds} seeds",
+    **{
+        f"about-{place}": f"{training_rounds[datasets.index(images)]} rounds, {clients_per_round} of 10 clients in each, profile {profile}"
+        for place, images in {
+            "first": start,
+            "middle": middle,
+            "last": datasets[-1],
+        }.items()
+    },
     "about-rounds": ", ".join(
         f"{r} rounds on {images}"
         for images, r in zip(datasets, training_rounds, strict=True)
@@ -508,7 +517,7 @@ for key, text in numbers.items():
 #
 # ````{admonition} Solution
 # :class: dropdown
-# ```console
+# ```bash
 # GLEAK_DATA=my_images gleak run 17_training_under_defense --profile quick -p datasets "[scans]" --output tryout
 # ```
 # with one folder per class in `my_images/scans` and about 170 images in all: a fifth of them are test images, and the bytes of a step are counted on two batches of 64 ({doc}`../reproduce`).

@@ -20,7 +20,7 @@
 # ```{glue:figure} gallery-first-mlp
 # :name: fig-gallery-first-mlp
 #
-# {glue:text}`set-first`, MLP: one image of each class, and what IG finds of it under each defense (behind PRECODE also what Ignore finds); SSIM below each picture. ✓: the closed form gives back every image of the column exactly. {glue:text}`about-first`. With
+# {glue:text}`set-first`, MLP: one image of each class, and what IG finds of it under each defense (behind PRECODE also what Ignore finds); SSIM below each picture. ✓: the closed form gives back every image of the column exactly. The MLP has hidden layers of {glue:text}`width`; {glue:text}`about-first`. With
 # JavaScript, a click on a heading sorts the rows by it.
 # ```
 #
@@ -292,6 +292,7 @@ numbers = (
         else f"{sum(value > 0.99 for value in divided)} of {len(divided)}",
         "ignore-mlp": said[first, "MLP", "PRECODE, Ignore"],
         "ignore-lenet": f"{sum(ignored) / len(ignored):.2f}",
+        "width": f"{width}",
     }
 )
 for page, images in pages.items():
@@ -301,7 +302,7 @@ for page, images in pages.items():
         f"classes-{page}": f"{classes[place]}",
         f"steps-{page}": f"{steps[place]:,}",
         f"exact-{page}": lines[images],
-        f"about-{page}": f"Fresh weights, first model, {steps[place]:,} steps, k = {size}, β = {beta:g}, hidden layers of {width}, profile {profile}",
+        f"about-{page}": f"fresh weights, first model, {steps[place]:,} steps, k = {size}, β = {beta:g}, profile {profile}",
     }
     glue(f"found-{page}", found_in[images], display=False)
 for key, text in numbers.items():
@@ -312,7 +313,7 @@ for key, text in numbers.items():
 #
 # - One image of each class and one model of each network: pictures to look at, no rates. Intervals are in {doc}`05_attacks_and_defenses` and {doc}`09_what_stands`.
 # - Fresh weights, known labels, gradients of one image. In training a gradient is the mean over a batch of 64, on which the noise of `dp` is 64 times smaller.
-# - {glue:text}`about-first`. The source has wider layers; which weights it attacked it does not say.
+# - Settings: {glue:text}`about-first`; hidden layers of {glue:text}`width`. The source has wider ones; which weights it attacked it does not say.
 # - CIFAR-100 is here a file of 10,000 training images, a fifth of the set.
 # - The images of {glue:text}`set-many` are attacked in {glue:text}`steps-many` steps, those of {glue:text}`set-first` in {glue:text}`steps-first`.
 #
@@ -334,7 +335,7 @@ for key, text in numbers.items():
 #
 # ````{admonition} Solution
 # :class: dropdown
-# ```console
+# ```bash
 # gleak run 18_gallery --profile quick -p defenses "['quantize(bits=4)', 'clip(1) + gaussian(std=1e-3)']" --output tryout
 # ```
 # ````

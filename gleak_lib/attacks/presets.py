@@ -74,7 +74,7 @@ ATTACKS: dict[str, Any] = Registry(
         # the patches of a vision transformer by least squares, from the gradients of patch and position
         # embedding; ours, after Lu et al. (CVPR 2022)
         "patches": PatchEmbedding(),
-        # ours: image and bottleneck noise together, on the whole gradient
+        # image and bottleneck noise together, on the whole gradient (against PRECODE: ChellyFan 2022)
         "joint": _NOISE.replace(name="joint", noise=Optimize(), tv=1e-3),
         # the same with every parameter tensor counting alike and a stronger prior, for trained weights, whose
         # layers' gradients differ much in length; without a bottleneck it is an IG of that kind

@@ -115,7 +115,8 @@ def validate(found: Declared, values: Mapping[str, Any], chapter: str = "this ch
 def check(chapter: str, namespace: Mapping[str, Any]) -> dict[str, Any]:
     """Check the parameters of a running notebook, and return them.
 
-    It shows a note where nobody chose a profile and the published chapter had another one.
+    It shows a note where nobody chose a profile and the published chapter had another one, or somebody named
+    a profile and did not pass its parameters.
 
     Args:
         chapter: its name, for messages, and to find the source where no notebook runs it.
@@ -131,7 +132,7 @@ def check(chapter: str, namespace: Mapping[str, Any]) -> dict[str, Any]:
     current = {name: namespace[name] for name in found if name in namespace}
     given = {name: namespace.get(name) for name in injected}
     settings = validate(found, current | given, chapter)
-    if "In" in namespace and "profile" not in injected and (text := profiles.notice(chapter, settings)):
+    if "In" in namespace and (text := profiles.notice(chapter, settings, injected)):
         from IPython.display import Markdown, display  # a notebook calls: it is there
 
         display(Markdown(f"> {text}"))

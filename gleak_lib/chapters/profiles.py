@@ -1,7 +1,7 @@
 """Profiles: `params/<chapter>/{quick,cpu,paper}.yaml`, one file of parameters for each scale."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +29,8 @@ def published(chapter: str) -> str | None:
         return None
 
 
-def notice(chapter: str, values: Mapping[str, Any]) -> str | None:
-    """Return what to say of a run whose profile nobody chose, where the published chapter had another one.
+def notice(chapter: str, values: Mapping[str, Any], given: Collection[str] = ()) -> str | None:
+    """Return what to say of a run that has not the parameters of its profile, or a profile that nobody chose.
 
     Papermill replaces all parameters of a stored notebook by those that it is given: without a file of
     parameters the defaults run.
@@ -38,14 +38,32 @@ def notice(chapter: str, values: Mapping[str, Any]) -> str | None:
     Args:
         chapter: its name.
         values: the parameters that run.
+        given: names of those that somebody passed.
     """
     here, there = values.get("profile"), published(chapter)
+    if "profile" in given:
+        return _named_only(chapter, str(here), given)
     if here is None or there in (None, here):
         return None
     images = f" ({values['dataset']})" if "dataset" in values else ""
     return (
         f"**This run uses the profile `{here}`{images}, the published chapter was run with `{there}`.** "
         f"To repeat that one, pass its parameters: `-f params/{chapter}/{there}.yaml`; any `-p` goes behind."
+    )
+
+
+def _named_only(chapter: str, profile: str, given: Collection[str]) -> str | None:
+    try:
+        lacking = [name for name in load(chapter, profile) if name not in given]
+    except GleakError:  # no such file: then there is nothing to pass
+        return None
+    if not lacking:
+        return None
+    some = ", ".join(lacking[:3]) + (", …" if len(lacking) > 3 else "")
+    return (
+        f"**This run is called `{profile}`, but {len(lacking)} parameters of that profile were not passed "
+        f"and have their defaults ({some}).** Pass them: `-f params/{chapter}/{profile}.yaml`; any `-p` goes "
+        "behind."
     )
 
 

@@ -125,7 +125,7 @@ def _announce(jobs: Sequence[Job], store: "Store", options: argparse.Namespace) 
     together = list(dict.fromkeys(experiment for missing in lacking.values() for experiment in missing))
     found = ahead(together)
     if any(experiment.kind == "attack" for experiment in together) and (reason := metrics.lpips_missing()):
-        print(f"gleak: {reason} Tables show it as missing.", file=sys.stderr)
+        print(f"gleak: {reason} Chapters say so and show the paper's alone.", file=sys.stderr)
     if len(lacking) > 1:
         print(f"together: {found}")
     sys.stdout.flush()

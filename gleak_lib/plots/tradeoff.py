@@ -62,6 +62,7 @@ def tradeoff(
                 named.append((axes, _draw(axes, panel, families)))
                 if linear is not None:
                     axes.set_xscale("symlog", linthresh=linear)
+                    axes.xaxis.set_major_formatter(lambda x, _: f"{x:g}".replace("-", "−"))
                 if threshold is not None:
                     axes.axhline(threshold, color="0.4", linestyle=":", linewidth=1)
                 axes.set_title(f"{column}, {row}")

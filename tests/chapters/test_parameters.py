@@ -252,15 +252,26 @@ def test_a_notice_where_profiles_differ(checkout):
     assert profiles.notice("none", {"profile": "quick"}) is None
 
 
+def test_a_notice_where_a_profile_is_named_and_not_passed(checkout):
+    folder = checkout.parents[2] / "params" / "tiny"
+    folder.mkdir(parents=True)
+    (folder / "cpu.yaml").write_text("profile: cpu\nseed: 3\nbeta: 0.5\nsteps: 2\nvictims: 4\n")
+    text = profiles.notice("tiny", {"profile": "cpu"}, ["profile", "seed"])
+    assert text is not None and "called `cpu`, but 3 parameters" in text
+    assert "(beta, steps, victims)" in text and "`-f params/tiny/cpu.yaml`" in text
+    assert "(seed, beta, steps, …)" in str(profiles.notice("tiny", {"profile": "cpu"}, ["profile"]))
+    assert (
+        profiles.notice("tiny", {"profile": "cpu"}, ["profile", "seed", "beta", "steps", "victims"]) is None
+    )
+    assert profiles.notice("tiny", {"profile": "paper"}, ["profile"]) is None  # there is no such file
+
+
 @pytest.mark.parametrize(("injected", "said"), [("seed = 1", 1), ('profile = "quick"', 0), ("", 1)])
 def test_a_profile_that_somebody_chose_needs_no_notice(checkout, monkeypatch, injected, said):
     shown = []
     monkeypatch.setattr("IPython.display.display", lambda thing: shown.append(thing.data))
     parameters.check("tiny", _after(CELL, *([f"# Parameters\n{injected}\n"] if injected else [])))
     assert len(shown) == said
-    parameters.check(
-        "tiny", {"profile": "quick", "seed": 1} | {name: p.default for name, p in FOUND.items()}
-    ) if False else None
 
 
 def test_papermill_reads_the_same_parameters(notebook):

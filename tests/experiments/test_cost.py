@@ -115,6 +115,17 @@ def test_those_nearest_in_size_decide_by_their_median():
     assert known.seconds(attack(victims=1, steps=2)) == pytest.approx(18.0)  # the large ones are too far
 
 
+def test_a_group_of_far_smaller_sizes_is_asked_last():
+    other = TrainingExperiment("digits", bottlenecks=(PRECODE(2, 8),))
+    tiny = measured(attack(victims=1, steps=10, training=PRECODED), 60)  # compiled in most of that time
+    large = measured(attack(victims=100, steps=10, training=other), 100)
+    wanted = attack(victims=100, steps=10, training=PRECODED)
+    groups, wider = wanted.work(IMAGES).groups, large.work.groups
+    assert set(groups) & set(wider) and groups[0] not in wider
+    assert costs(tiny, large).seconds(wanted) == pytest.approx(100)
+    assert costs(tiny).seconds(wanted) == pytest.approx(6000)  # better than nothing
+
+
 def test_only_this_device_and_the_same_threads_first():
     cell = attack()
     other, one = Machine("other", 2), Machine("this", 1)

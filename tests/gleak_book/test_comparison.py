@@ -31,3 +31,12 @@ def test_both_sides_are_drawn_with_their_deviations():
     np.testing.assert_allclose(table["high"], [0.8, *[math.nan] * 3])
     (axes,) = plots.intervals(table, xlabel="SSIM", threshold=0.5).axes
     assert [text.get_text() for text in axes.get_yticklabels()] == ["a", "b"]
+
+
+def test_lpips_has_a_column_of_ours_once_a_result_has_it():
+    lacking = pd.DataFrame({"lpips": [math.nan, math.nan], "lpips_paper": [0.1, 0.2]})
+    assert paper.lpips_columns(lacking) == {"lpips_paper": "paper's LPIPS"}
+    assert "weights of its backbone were not at hand" in paper.lpips_note(lacking)
+    partly = lacking.assign(lpips=[0.3, math.nan])
+    assert paper.lpips_columns(partly) == {"lpips": "LPIPS", "lpips_paper": "paper's LPIPS"}
+    assert "a dash is a result from before" in paper.lpips_note(partly)

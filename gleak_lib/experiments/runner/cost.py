@@ -2,9 +2,10 @@
 
 An experiment says how much it computes (`Experiment.work`): a *size*, how often one unit of its work is done,
 and *groups* of experiments whose units cost alike, the narrowest first. Its cost is its size times the
-seconds per unit of the measured experiments in its narrowest group that has any: of the few that are nearest
-in size, the median. Where nothing like it was measured on this device, it is roughly what it costs on the
-device of which most is stored, times how much slower one known attack's step is here (`probe`).
+seconds per unit of the measured experiments in its narrowest group that has any of about its size (a small
+run pays for compilation as a large one does): of the few that are nearest in size, the median. Where nothing
+like it was measured on this device, it is roughly what it costs on the device of which most is stored, times
+how much slower one known attack's step is here (`probe`).
 """
 
 import contextlib
@@ -28,6 +29,7 @@ from gleak_lib.experiments.specs.training import TrainingExperiment
 
 NEAREST = 5  # so many measured experiments decide at most, those whose size is closest,
 ALIKE = 4  # and none whose size differs by more than this factor beyond the closest
+FAR = 16  # a group whose sizes all differ by more than this factor is asked after all others
 REFERENCE = AttackExperiment(
     TrainingExperiment("cifar10"), attack=ATTACKS["ig"].replace(max_steps=3000), victims=32
 )  # how fast it is compares devices; of this size are most of the stored ones
@@ -107,19 +109,22 @@ class Costs:
     def _on(self, device: str | None, experiment: Experiment) -> float | None:
         """How long it takes on a device.
 
-        Experiments that were compiled, or not, as asked go before others, whatever their group; and within a
-        group those with the same number of threads.
+        Sizes that are not far go before all others; then experiments that were compiled, or not, as asked,
+        whatever their group; and within a group those with the same number of threads.
         """
         groups, size = experiment.work(self.images)
         if not size or size < 0:
             return None
-        for compiled in (self.machine.compile, not self.machine.compile):
-            for group in groups:
+        kinds = (self.machine.compile, not self.machine.compile)
+        asked = [(compiled, group) for compiled in kinds for group in groups]
+        for limit in (math.log(FAR), math.inf):
+            for compiled, group in asked:
                 if found := self._found.get((device, compiled, group)):
                     best = max(same_threads for same_threads, _, _ in found)
                     near = sorted((abs(math.log(size / s)), rate) for same, s, rate in found if same == best)
-                    farthest = near[0][0] + math.log(ALIKE)
-                    return size * median(rate for far, rate in near[:NEAREST] if far <= farthest)
+                    if (closest := near[0][0]) <= limit:
+                        farthest = closest + math.log(ALIKE)
+                        return size * median(rate for far, rate in near[:NEAREST] if far <= farthest)
         return None
 
 
