@@ -14,7 +14,7 @@
 # **Question.** Do PRECODE and the CVB still hide images if the server searches for their noise?
 #
 # **Answer.** Not on fresh weights: behind {glue:text}`recovered-network` the published attack finds {glue:text}`recovered-published` % of {glue:text}`recovered-images` images, a search for image *and* noise
-# {glue:text}`recovered-joint` %. After {glue:text}`rounds-last` rounds of training that noise is nearly gone, and an attack layer by layer finds {glue:text}`late-joint` %, searching for it or not. Some settings resist that search. A low success rate under attacks
+# {glue:text}`recovered-joint` %. After {glue:text}`rounds-last` rounds of training that noise is nearly gone, and an attack layer by layer finds {glue:text}`late-joint` %, searching or not. Some settings resist that search. A low success rate under attacks
 # that redraw the noise protects nobody. (95 % intervals.)
 # ```
 #
