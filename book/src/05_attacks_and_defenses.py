@@ -672,6 +672,7 @@ weak, dp, strong = ("DP σ=1e-3", "DP σ=1e-2", "DP σ=1")
 tenth, hundredth = "compression p=0.9", "compression p=0.99"
 cvb = "CVB P=1, k=5, s=1/2, β=1e-1"
 numbers = {
+    "lpips-note": paper.lpips_note(table),
     "set": dataset,
     "about": about,
     "trained-as": trained_as,
