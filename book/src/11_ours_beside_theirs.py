@@ -456,7 +456,7 @@ else:
 #
 # Of {glue:text}`apart-all` figures that differ, at full or reduced scale, {glue:text}`apart-below` lie below the paper's. Chance alone would put about half of them above, so that a common cause is likely; of the gray ones one channel explains a part.
 #
-# At a reduced scale, figures of more rows differ, many of them of gray images behind PRECODE (folded, figure by figure):
+# At a reduced scale, figures of more rows differ (folded, all of them figure by figure):
 
 # %% tags=["hide-cell"]
 apart = beside_report.differences(frame)
