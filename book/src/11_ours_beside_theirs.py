@@ -452,7 +452,7 @@ else:
 # too. In the published run these differ at the full protocol:
 #
 # - **On color images** {glue:text}`differ-color`. Under compression both means of the SSIM lie just below 0.5, the threshold of a success, so that a small difference decides about many images. Behind PRECODE the form of the KL term matters (above). For Derma behind the CVB no reason is known.
-# - **On gray images** {glue:text}`differ-gray`. They were run on three equal channels, as the paper's public code has it. Of {glue:text}`gray` gray settings that were run on one channel as well, {glue:text}`gray-one` come out.
+# - **On gray images** {glue:text}`differ-gray`. They were run on three equal channels, as the paper's public code has it. Of {glue:text}`gray` gray settings that were run on one channel as well, {glue:text}`gray-one` come out; PRECODE on MNIST is not among them, and there the form of the KL term may matter, too.
 #
 # Of {glue:text}`apart-all` figures that differ, at full or reduced scale, {glue:text}`apart-below` lie below the paper's. Chance alone would put about half of them above, so that a common cause is likely; of the gray ones one channel explains a part.
 #
@@ -482,11 +482,12 @@ apart = {True: [], False: []}
 for row in frame.drop_duplicates(
     ["label", "defense", "attack", "setting"]
 ).to_dict("records"):
-    for value in ("ssim", "asr"):
-        if row[f"{value}_mark"] == "differs":
-            what = [row["label"], row["defense"], row["setting"]]
-            text = f"{', '.join(filter(None, what))} ({value.upper()})"
-            apart[row["label"].startswith(on_gray)].append(text)
+    scores = ("ssim", "asr")
+    off = [s.upper() for s in scores if row[f"{s}_mark"] == "differs"]
+    if off:
+        what = [row["label"], row["defense"], row["setting"]]
+        text = f"{', '.join(filter(None, what))} ({', '.join(off)})"
+        apart[row["label"].startswith(on_gray)].append(text)
 numbers = {
     "lpips-note": paper.lpips_note(frame),
     "rows": fates["rows"],
