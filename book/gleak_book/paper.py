@@ -86,8 +86,8 @@ def lpips_note(frame: "DataFrame") -> str:
     """Return what a page says of our LPIPS: why it is missing, or of what it is."""
     if frame["lpips"].notna().any():
         return (
-            "LPIPS is computed of images in [0, 1], as the paper's code passes them; a dash is a result from "
-            "before its weights were at hand."
+            "LPIPS is computed of images in [0, 1], as the paper's code passes them; a dash is a row without "
+            "it, computed before its weights were at hand or not at all."
         )
     return (
         "Our LPIPS is missing, and so is its column: the weights of its backbone were not at hand when the "

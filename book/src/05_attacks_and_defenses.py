@@ -746,7 +746,7 @@ for key, text in numbers.items():
 #
 # ## Take-away
 #
-# Against IG and Ignore, noise of $\sigma = 10^{-2}$ and the CVB look safe, each for some points of accuracy; weaker noise, which costs less, and compression to a tenth, which costs more than either here, do not on every set, and PRECODE leaks more with a large $K$. Only noise far stronger has a guarantee worth the name, at a price in accuracy that the table shows. Which of these defenses
+# Against IG and Ignore, noise of $\sigma = 10^{-2}$ and the CVB look safe, for a fraction of a point to some points of accuracy in the published run; weaker noise, which costs next to nothing there, and compression to a tenth, which costs more than either, do not on every set, and PRECODE leaks more with a large $K$. Only noise far stronger has a guarantee worth the name, at a price in accuracy that the table shows. Which of these defenses
 # holds against attackers who know it is another question, and the answers of {doc}`08_breaking_the_bottleneck` and {doc}`09_what_stands` are less kind.
 #
 # ## Exercises

@@ -13,7 +13,7 @@
 # :class: tip
 # **Question.** {cite:t}`scheliga2023cvb` print twelve tables. Which of their figures come out?
 #
-# **Answer.** Of {glue:text}`rows` rows that report an attack {glue:text}`full` ran at the full protocol: {glue:text}`reproduced` are reproduced, {glue:text}`differ` differ, on gray images mostly; {glue:text}`smaller` ran at a smaller scale, {glue:text}`missing` not.
+# **Answer.** Of {glue:text}`rows` rows that report an attack {glue:text}`full` ran at the full protocol: {glue:text}`reproduced` are reproduced, {glue:text}`differ` differ, on gray images mostly; {glue:text}`smaller` ran at a smaller scale, {glue:text}`missing` were left out.
 # Of {glue:text}`trained` trainings at the full protocol {glue:text}`trained-again` reproduce the accuracy. The gray figures were probably computed on one channel, on which {glue:text}`gray-one` of {glue:text}`gray` settings are reproduced. A row that is reproduced need not protect.
 # ```
 #

@@ -39,4 +39,4 @@ def test_lpips_has_a_column_of_ours_once_a_result_has_it():
     assert "weights of its backbone were not at hand" in paper.lpips_note(lacking)
     partly = lacking.assign(lpips=[0.3, math.nan])
     assert paper.lpips_columns(partly) == {"lpips": "LPIPS", "lpips_paper": "paper's LPIPS"}
-    assert "a dash is a result from before" in paper.lpips_note(partly)
+    assert "a dash is a row without it" in paper.lpips_note(partly)
