@@ -49,7 +49,9 @@ def trainings(row: PaperRow) -> list[TrainingExperiment]:
     return [dataclasses.replace(form, seed=seed) for seed in range(FULL.seeds)]
 
 
-def experiments(only: str = "", kinds: Sequence[str] = KINDS, *, form: str = "") -> dict[Experiment, str]:
+def experiments(
+    only: str = "", kinds: Sequence[str] = KINDS, *, form: str = "", victims: int = FULL.victims
+) -> dict[Experiment, str]:
     """Return what the full protocol asks for, each once, with the name of the first row that it belongs to.
 
     Args:
@@ -57,6 +59,8 @@ def experiments(only: str = "", kinds: Sequence[str] = KINDS, *, form: str = "")
         kinds: `attacks`, `trainings` or both.
         form: `gray` for attacks on gray sets on one channel (the paper's code has three equal ones), `bits`
             for those behind PRECODE with the KL term over ln 2 (as PRECODE's release has it); else all rows.
+        victims: of each attack. With fewer than the paper's 128 an attack keeps its steps and its stop rule,
+            and its figures are marked as of a reduced scale: for networks that are too slow for all.
     """
     found: dict[Experiment, str] = {}
     for printed in beside.printed_rows():
@@ -66,8 +70,8 @@ def experiments(only: str = "", kinds: Sequence[str] = KINDS, *, form: str = "")
         )
         if row is None or only not in name:
             continue
-        one = attack(row)
-        wanted: list[Experiment] = [one] if one and "attacks" in kinds else []
+        one = attack(row) if "attacks" in kinds else None
+        wanted: list[Experiment] = [dataclasses.replace(one, victims=victims)] if one else []
         wanted += trainings(row) if "trainings" in kinds and not form else []
         for experiment in wanted:
             found.setdefault(experiment, name)
@@ -83,12 +87,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "attacks of another form: on gray images of one channel, behind PRECODE with the KL term over ln 2"
     )
     parser.add_argument("--form", choices=FORMS, default="", help=other)
+    parser.add_argument("--victims", type=int, default=FULL.victims, metavar="N", help="of each attack")
     parser.add_argument("--list", action="store_true", help="what is stored and what is missing")
     parser.add_argument("--time-limit", type=float, metavar="MINUTES", help="begin nothing after that")
     parser.add_argument("--compile", action="store_true", help="compile the steps of attacks")
     options = parser.parse_args(arguments)
     store = open_store("cpu")
-    found = experiments(options.only, (options.kind,) if options.kind else KINDS, form=options.form)
+    kinds = (options.kind,) if options.kind else KINDS
+    found = experiments(options.only, kinds, form=options.form, victims=options.victims)
     if options.list:
         for experiment, name in found.items():
             mark = "stored " if store.get(experiment) else "missing"

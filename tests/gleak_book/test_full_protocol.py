@@ -54,6 +54,14 @@ def test_bits_are_for_attacks_behind_precode():
     assert {one.kl for one in bottlenecks} == {"bits"}
 
 
+def test_fewer_victims_keep_steps_and_stop_rule_and_are_no_full_protocol():
+    (whole,) = of(AttackExperiment, full_protocol.experiments("XI: cifar10, vit, none"))
+    (few,) = of(AttackExperiment, full_protocol.experiments("XI: cifar10, vit, none", victims=16))
+    assert few.attack == whole.attack and (few.victims, whole.victims) == (16, 128)
+    assert paper_experiments.attack_extent(few) == "reduced"
+    assert beside.whole_attack(few) == beside.whole_attack(whole)
+
+
 def test_parts_by_name_and_kind():
     assert set(full_protocol.experiments("XII: retina", ["trainings"]).values()) == {
         "XII: retinamnist, cnn, none, ig",
@@ -77,7 +85,9 @@ def test_the_command_computes_what_it_lists_and_passes_on_how(tmp_path, monkeypa
     monkeypatch.setattr(full_protocol, "run", lambda *args, **options: calls.append((*args, options)))
     full_protocol.main(["--only", "XII: retina", "--time-limit", "2", "--compile"])
     full_protocol.main(["--only", "XII: retina", "--kind", "trainings"])
-    (asked, store, options), (trained, _, plain) = calls
+    full_protocol.main(["--only", "XII: retina", "--kind", "attacks", "--victims", "16"])
+    (asked, store, options), (trained, _, plain), (few, _, _) = calls
+    assert few == list(full_protocol.experiments("XII: retina", ["attacks"], victims=16))
     assert asked == list(full_protocol.experiments("XII: retina")) and store.folder == tmp_path
     assert trained == of(TrainingExperiment, asked)
     assert options == {"time_limit": 120.0, "compile": True}
