@@ -90,8 +90,8 @@ def lpips_note(frame: "DataFrame") -> str:
             "it, computed before its weights were at hand or not at all."
         )
     return (
-        "Our LPIPS is missing, and so is its column: the weights of its backbone were not at hand when the "
-        "attacks were run."
+        "Our LPIPS is missing, and so is its column: the package `lpips`, or the weights of its backbone, "
+        "were not at hand when the attacks were run."
     )
 
 

@@ -374,7 +374,7 @@ table = paper.beside(
     table,
     theirs,
     on=["images", "defense", "name"],
-    values=["ssim", "psnr", "asr"],
+    values=["ssim", "psnr", "asr", "lpips"],
 )
 columns = {
     "defense": "defense",
@@ -383,6 +383,7 @@ columns = {
     "ssim_paper": "paper's SSIM",
     "asr": "ASR %",
     "asr_paper": "paper's ASR %",
+    **paper.lpips_columns(table),
 }
 for d in datasets:
     caption = f"Attacks without defense and against the CVB on {d}: {about.replace(dataset, d)}. The paper: 128 victims."
@@ -391,8 +392,11 @@ for d in datasets:
             table[table["images"] == d], columns=columns, caption=caption
         )
     )
+glue("lpips-note", paper.lpips_note(table), display=False)
 
 # %% [markdown]
+# LPIPS {cite:p}`zhang2018lpips` is a distance of what a trained network sees in two images, lower is nearer. {glue:text}`lpips-note`
+#
 # The paper has 128 victims, up to 2,000 steps of L-BFGS and up to 20,000 of IG. Below the `paper` profile our rows are therefore
 # no reproduction: they can agree with the paper or not, and where they do not, several reasons are left. Rows that were run at the paper's full protocol stand in
 # {doc}`11_ours_beside_theirs`.

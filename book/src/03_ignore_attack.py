@@ -596,6 +596,7 @@ for key, text in numbers.items():
 # - The same images are attacked on each of the models. The intervals count images as independent and leave out the spread between models.
 # - PRECODE's size falls with the position, as in the paper: which of the two the differences between positions are due to was not measured here.
 # - Fewer steps than the paper's 20,000 may understate an attack.
+# - Victims are drawn from all training images, so that some are of the tenth that each client keeps for validation and does not train on.
 #
 # ## Take-away
 #

@@ -1112,7 +1112,7 @@ Markdown(f"All experiments of this page: {tables.note(results, profile)}.")
 # - Three settings resisted `joint` on fresh weights: kernels of one pixel, a single kernel, and bottlenecks at all three positions. In the first it is the noise that protects, in the others
 #   the gradient seems to say little besides; and at all three positions Ignore finds {glue:text}`grid-all-ignore` %, so that "resist" is about one attack. A bottleneck *can* hide an image from our search, if the search cannot solve for it; we know of no proof of
 #   which bottlenecks those are, and a better search may have more luck.
-# - The intervals count images as independent; those of one model share its weights.
+# - The intervals count images as independent; those of one model share its weights. Victims are drawn from all training images, so that some are of the tenth that each client keeps for validation.
 #
 # ## Take-away
 #

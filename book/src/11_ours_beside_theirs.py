@@ -454,7 +454,7 @@ else:
 # - **On color images** {glue:text}`differ-color`. Under compression both means of the SSIM lie just below 0.5, the threshold of a success, so that a small difference decides about many images. Behind PRECODE the form of the KL term matters (above). For Derma behind the CVB no reason is known.
 # - **On gray images** {glue:text}`differ-gray`. They were run on three equal channels, as the paper's public code has it. Of {glue:text}`gray` gray settings that were run on one channel as well, {glue:text}`gray-one` come out; PRECODE on MNIST is not among them, and there the form of the KL term may matter, too.
 #
-# Of {glue:text}`apart-all` figures that differ, at full or reduced scale, {glue:text}`apart-below` lie below the paper's. Chance alone would put about half of them above, so that a common cause is likely; of the gray ones one channel explains a part.
+# Of {glue:text}`apart-all` figures that differ, at full or reduced scale (what stands in several tables counted once), {glue:text}`apart-below` lie below the paper's. Chance alone would put about half of them above, so that a common cause is likely; of the gray ones one channel explains a part.
 #
 # At a reduced scale, figures of more rows differ (folded, all of them figure by figure):
 
@@ -477,6 +477,14 @@ once = frame[~repeated.to_numpy()]
 distinct = beside_report.attack_counts(once).iloc[-1]
 same = beside_report.reproduced(once)
 differing = beside_report.differences(frame)
+differing = differing.drop_duplicates(["row", "figure"])
+long_run = {
+    name: trainings.loc[
+        trainings["row"].str.startswith(f"retinamnist, CNN, {defense}"),
+        "accuracy",
+    ]
+    for name, defense in {"none": "none", "cvb": "CVB"}.items()
+}
 on_gray = ("mnist", "pneumoniamnist")
 apart = {True: [], False: []}
 for row in frame.drop_duplicates(
@@ -501,6 +509,10 @@ numbers = {
     "apart-all": len(differing),
     "apart-below": (differing["ours"] < differing["paper"]).sum(),
     "missing": fates["missing"],
+    **{
+        f"retina-{name}": f"{found.iloc[0]:.1f}" if len(found) else "–"
+        for name, found in long_run.items()
+    },
     "agree-so-far": figures["agrees*"],
     "differ-so-far": figures["differs*"],
     "trained": len(trained) or "none",

@@ -105,10 +105,10 @@ def test_a_row_says_its_intervals_and_how_many_searches_are_stuck():
     (row,) = tables.attack_table(frame({"a": [first, second]})).to_dict("records")
     assert row["asr_text"] == "88 (53–98)"  # Wilson: (7.92 ± 2.52) / 11.84
     assert row["ssim_text"] == "0.84 (0.69–0.99)"  # 0.8375 ± 2.365 · 0.1768 / √8
-    assert row["stuck"] == pytest.approx(75)
+    assert row["stuck"] == pytest.approx(75) and row["above_truth"] == pytest.approx(87.5)
     del second.figures["loss_at_truth"]
-    assert np.isnan(tables.attack_table(frame({"a": [first, second]})).iloc[0]["stuck"])
-    assert np.isnan(tables.attack_table(frame({"a": second})).iloc[0]["stuck"])
+    for both in ([first, second], second):
+        assert tables.attack_table(frame({"a": both})).iloc[0][["stuck", "above_truth"]].isna().all()
 
 
 PAPER = pandas.DataFrame(

@@ -30,7 +30,8 @@ SMOOTHER, SENT = JOINT.replace(tv=0.03), LAYERWISE.replace(estimate="sparsity")
 def declared(kind: type = AttackExperiment, on_one: bool = False, **changes) -> list[Any]:
     """What the chapter declares for the section "On one protocol" (seven rounds), or without it."""
     alike = {"alike": changes.get("protections", [])[:1] or ["none"]}
-    cells = [cell for cell in experiments(NAME, CHAPTER | alike | changes) if isinstance(cell, kind)]
+    values = CHAPTER | {"long_searches": []} | alike | changes
+    cells = [cell for cell in experiments(NAME, values) if isinstance(cell, kind)]
     return [cell for cell in cells if (getattr(cell, "training", cell).protocol.rounds == 7) is on_one]
 
 
@@ -50,7 +51,7 @@ def test_the_experiments_of_every_profile(profile):
     [
         ("none", False, [IG, LAYERWISE, JOINT]),
         ("none", True, [IG, LAYERWISE]),
-        ("batch(4)", False, [IG, LAYERWISE, JOINT, LONGER]),
+        ("batch(4)", False, [IG, LAYERWISE, JOINT]),
         (CHOSEN, False, [IGNORE, LAYERWISE, JOINT]),
         (CHOSEN, True, [IG, LAYERWISE, LAYERWISE.replace(noise=Resample())]),
         ("dp(noise_multiplier=1)", False, [IG, LAYERWISE, JOINT, SMOOTHER]),
@@ -86,15 +87,33 @@ def test_every_protection_meets_the_attacks_made_for_it(text, trained, attacks):
     assert {cell.victims * cell.batch_size for cell in cells} == {4}
 
 
+@pytest.mark.parametrize(
+    ("text", "attacks"),
+    [
+        ("batch(4)", [LAYERWISE]),
+        (CHOSEN, [LAYERWISE]),
+        ("dp(noise_multiplier=1)", [SMOOTHER]),
+        (f"{CHOSEN} + compression(p=0.9)", [LAYERWISE, SENT]),
+        ("clip(bound=1)", []),
+    ],
+)
+def test_some_attacks_on_fresh_weights_get_more_steps(text, attacks):
+    short, long = (declared(protections=[text], trained=[text], long_searches=more) for more in ([], [text]))
+    new = [cell for cell in long if cell not in short]
+    assert set(short) < set(long) or not attacks
+    assert [cell.attack for cell in new] == [attack.replace(max_steps=60) for attack in attacks]
+    assert {cell.rounds for cell in new} <= {0}
+
+
 def test_experiments_are_attacks_trainings_and_bytes_without_repetition():
     texts = ["dp(noise_multiplier=1e-3)", "batch(2)", CHOSEN, f"{CHOSEN} + batch(2)"]
-    cells = declared(object, protections=texts, trained=[CHOSEN], seeds=2)
+    cells = declared(object, protections=texts, trained=[CHOSEN], long_searches=texts[1:2], seeds=2)
     kinds = [
         sum(isinstance(c, kind) for c in cells)
         for kind in (AttackExperiment, TrainingExperiment, CommunicationCostExperiment)
     ]
-    # without protection, too; batches meet one more attack, and change no training
-    assert kinds == [2 * (5 * 3 + 1 + 3 + 2), 2 * 3, 3]
+    # without protection, too; noise meets one more attack, one batch a longer one; batches change no training
+    assert kinds == [2 * (5 * 3 + 1 + 3 + 1), 2 * 3, 3]
     late = [c for c in cells if isinstance(c, AttackExperiment) and c.rounds]
     assert [(c.seed, c.training.seed, c.victim_seed) for c in late] == [(0, 0, 1), (1, 1, 2)] * 3
     assert {c.defense == c.training.defense for c in late} == {True}
@@ -131,9 +150,9 @@ def test_a_protection_that_is_misspelled_is_refused():
         declared(protections=[], trained=[])
 
 
-@pytest.mark.parametrize("name", ["trained", "untrained", "alike"])
+@pytest.mark.parametrize("name", ["trained", "untrained", "long_searches", "alike"])
 def test_what_is_no_protection_of_the_list_is_said(name):
-    values = {"protections": ["none"], "trained": [], "untrained": []}
+    values = {"protections": ["none"], "trained": [], "untrained": [], "long_searches": []}
     with pytest.warns(UserWarning, match=rf"^{name}: \['batch\(8\)'\] stand nowhere in protections"):
         found = declared(object, **values | {name: ["batch(8)"]})
     assert found == declared(object, **values)

@@ -36,7 +36,7 @@ def test_both_sides_are_drawn_with_their_deviations():
 def test_lpips_has_a_column_of_ours_once_a_result_has_it():
     lacking = pd.DataFrame({"lpips": [math.nan, math.nan], "lpips_paper": [0.1, 0.2]})
     assert paper.lpips_columns(lacking) == {"lpips_paper": "paper's LPIPS"}
-    assert "weights of its backbone were not at hand" in paper.lpips_note(lacking)
+    assert "weights of its backbone, " in paper.lpips_note(lacking)
     partly = lacking.assign(lpips=[0.3, math.nan])
     assert paper.lpips_columns(partly) == {"lpips": "LPIPS", "lpips_paper": "paper's LPIPS"}
     assert "a dash is a row without it" in paper.lpips_note(partly)

@@ -11,7 +11,7 @@ from gleak_book.paper_experiments import Scale
 from gleak_lib import datasets, federated
 from gleak_lib.attacks import ATTACKS
 from gleak_lib.errors import DataError, ParameterError, UnknownNameError
-from gleak_lib.experiments import AttackExperiment, Context, TrainingExperiment, run
+from gleak_lib.experiments import AttackExperiment, Context, Store, TrainingExperiment, paths, run
 from gleak_lib.federated import Protocol
 
 DIGITS = datasets.load("digits")
@@ -227,3 +227,21 @@ def test_trainings_of_two_forms_are_never_averaged(store):
         put_training(store, 0.8, SOURCE, 300, seed)
     line = row_of(store, "XII", "pneumoniamnist")
     assert (line["accuracy"], line["training_remark"]) == (pytest.approx(80), "")
+
+
+@pytest.mark.parametrize(
+    ("name", "mean", "std"),
+    [  # the configurations of the CVB paper's public code (SPEC §13)
+        ("mnist", (0.1307,) * 3, (0.3081,) * 3),
+        ("pneumoniamnist", (0.5719,) * 3, (0.1684,) * 3),
+        ("retinamnist", (0.3984, 0.2447, 0.1558), (0.2983, 0.2005, 0.1507)),
+    ],
+)
+def test_what_is_published_was_normalized_with_the_numbers_of_the_papers_code(name, mean, std):
+    """The images themselves are not at hand everywhere; what a result was computed with is stored with it."""
+    stored = Store(paths.root() / "results").results(TrainingExperiment.kind)
+    ours = [r for r in stored if r.experiment.dataset == name and r.experiment.statistics == "original"]
+    assert len(ours) >= 2
+    for result in ours:
+        assert [round(v, 4) for v in result.provenance["data"]["mean"]] == list(mean)
+        assert [round(v, 4) for v in result.provenance["data"]["std"]] == list(std)

@@ -22,9 +22,10 @@ if TYPE_CHECKING:
     from pandas.io.formats.style import Styler
 
 DIGITS = {"mse": 4, "ssim": 2, "psnr": 2, "lpips": 2, "asr": 1, "loss": 4}
-DIGITS |= {"loss_at_truth": 4, "noise_correlation": 2, "stuck": 0}
+DIGITS |= {"loss_at_truth": 4, "noise_correlation": 2, "stuck": 0, "above_truth": 0}
 DIGITS |= {"accuracy": 2, "balanced_accuracy": 2, "auc": 3}
 HEADINGS = {
+    "above_truth": "above truth %",
     "asr": "ASR %",
     "loss_at_truth": "loss at the truth",
     "noise_correlation": "noise recovered (r)",
@@ -54,9 +55,10 @@ def attack_table(frame: "DataFrame", by: str | Sequence[str] = "label") -> "Data
         Columns `by`, attack, dataset, rounds, victims, seeds, ssim, ssim_std, ssim_low, ssim_high, psnr,
         psnr_std, mse, mse_std, lpips, lpips_std (NaN unless all results have it, see `scores.perceptual`),
         asr, asr_low, asr_high, loss, steps (medians), loss_at_truth (median: what the attack's loss is at the
-        true images and noise), stuck (percent of victims whose loss is above `STUCK` times that) and
-        noise_correlation (mean, of attacks that recover the noise), these three NaN where a stored result is
-        older than they are; matched, entries, parameters; ssim_text and asr_text, with their intervals.
+        true images and noise), above_truth and stuck (percent of victims whose loss is above that, and above
+        `STUCK` times that) and noise_correlation (mean, of attacks that recover the noise), these four NaN
+        where a stored result is older than they are; matched, entries, parameters; ssim_text and asr_text,
+        with their intervals.
 
     Raises:
         StoreError: If the frame has other rows than those of attacks, or none.
@@ -76,7 +78,7 @@ def attack_table(frame: "DataFrame", by: str | Sequence[str] = "label") -> "Data
         row |= {name: 100 * value for name, value in zip(("asr", "asr_low", "asr_high"), bounds, strict=True)}
         for name, middle in MIDDLES.items():
             row[name] = float(middle(victims[name].to_numpy(float))) if name in victims else np.nan
-        row["stuck"] = _stuck(victims)
+        row["above_truth"], row["stuck"] = _above_truth(victims, 1.0), _above_truth(victims, STUCK)
         row |= {name: common(images[found]) for name, found in SIZES.items()}
         for name, digits in {"ssim": 2, "asr": 0}.items():
             value, low, high = (row[f"{name}{end}"] for end in ("", "_low", "_high"))
@@ -85,12 +87,12 @@ def attack_table(frame: "DataFrame", by: str | Sequence[str] = "label") -> "Data
     return require("pandas", "metrics").DataFrame(rows)
 
 
-def _stuck(victims: "DataFrame") -> float:
+def _above_truth(victims: "DataFrame", times: float) -> float:
     if "loss_at_truth" not in victims:
         return np.nan
     if 0 in victims.groupby("key")["loss_at_truth"].count().tolist():  # older than that figure
         return np.nan
-    return 100 * float((victims["loss"] > STUCK * victims["loss_at_truth"]).mean())
+    return 100 * float((victims["loss"] > times * victims["loss_at_truth"]).mean())
 
 
 def means(frame: "DataFrame", values: Sequence[str], by: str | Sequence[str]) -> "DataFrame":
