@@ -304,10 +304,16 @@ scaled = (
     "each image min–max scaled" if scaling == "minmax" else "images as they are"
 )
 about = {
-    name: f"{victims * seeds} images from {dataset} on {seeds} models, {weights}, {steps:,} steps, {scaled}, profile {profile}"
-    for name, weights in {
-        "fresh": "fresh weights",
-        "trained": f"weights after {training_rounds} rounds",
+    name: f"{victims * seeds} images from {dataset} on {seeds} models, {weights}, {count}, {scaled}, profile {profile}"
+    for name, (weights, count) in {
+        "fresh": (
+            "fresh weights",
+            f"{steps:,} steps ({longer_by * steps:,} where longer)",
+        ),
+        "trained": (
+            f"weights after {training_rounds} rounds",
+            f"{steps:,} steps",
+        ),
     }.items()
 }
 tables.show(
@@ -377,12 +383,12 @@ Markdown(
 # - **Bottlenecks** fail on fresh weights as published, PRECODE at {glue:text}`found-precode` % and the CVB at {glue:text}`found-cvb` %, and so do two candidates: the floor under $\sigma$ ({glue:text}`found-floor-1` % with a floor of 1, {glue:text}`found-floor-4` % with 4) and the average over {glue:text}`draws` draws, as soon as all of them are searched for.
 #   One was not broken: with more numbers of noise than of gradient {glue:text}`found-many` % were found. Its accuracy is not known: that training
 #   was too slow here.
-# - **What was not broken** by anything tried: DP from $\sigma = 10^{-2}$ on, Laplace noise (with a deviation of {glue:text}`laplace-deviation`, {glue:text}`laplace-times` times that of the Gaussian noise above), compression to a hundredth.
-# - **In batches** steps count: of batches of {glue:text}`batch-small`, {glue:text}`short-small` % are found in {glue:text}`about-steps` steps and {glue:text}`long-small` % in {glue:text}`longer-steps`; of {glue:text}`batch-large`, {glue:text}`short-large` and {glue:text}`long-large` %. Of the longer searches {glue:text}`stuck-small` and {glue:text}`stuck-large` % are stuck: this is how far they came, not what a batch hides.
+# - **What was not broken** by anything tried: DP from $\sigma = 10^{-2}$ on, Laplace noise (with a deviation of {glue:text}`laplace-deviation`, {glue:text}`laplace-times` times that of the Gaussian noise above). Compression to a hundredth was, just: in {glue:text}`longer-steps` steps {glue:text}`long-hundredth` % are found, in {glue:text}`about-steps` none.
+# - **In batches** steps count: of batches of {glue:text}`batch-small`, {glue:text}`short-small` % are found in {glue:text}`about-steps` steps and {glue:text}`long-small` % in {glue:text}`longer-steps`; of {glue:text}`batch-large`, {glue:text}`short-large` and {glue:text}`long-large` %. Of the longer searches {glue:text}`above-small` and {glue:text}`above-large` % end above the truth's loss: this is how far they came, not what a batch hides.
 # - **Little** was found behind the CVB together with batches of {glue:text}`batch-small`, weak DP or compression to a tenth: alone these leave {glue:text}`range-alone` % and the CVB {glue:text}`found-cvb` %; together {glue:text}`range-together` %.
-#   (With the batches {glue:text}`stuck-together` % of the longer searches are stuck.) The CVB together with the average over draws is no such case, see above.
+#   (With the batches {glue:text}`above-together` % of the longer searches end above the truth's loss.) The CVB together with the average over draws is no such case, see above.
 #
-# "Not broken" means here that none of {glue:text}`tried` attacks of {glue:text}`about-steps` steps found one of {glue:text}`standing-images` images, with intervals that reach up to {glue:text}`high-dp` %. Under noise no search of the best attack is stuck, so that it is the noise, not the number of steps, that stopped it. The best attack was chosen on the same images that it is scored on, which favors it a little. The
+# "Not broken" means here that none of {glue:text}`tried` attacks found one of {glue:text}`standing-images` images, with intervals that reach up to {glue:text}`high-dp` %. Under the noise that was not broken every search of the best attack ended below the truth's loss, so that it is not steps that it lacks. Behind the bottleneck with more noise than gradient {glue:text}`above-many` % ended above it, and a longer search, which would take hours here, may find more. The best attack was chosen on the same images that it is scored on, which favors it a little. The
 # intervals count images of one batch as found or missed together.
 #
 # The mean SSIM of every attack on every protection, with {glue:text}`about-steps` steps (folded):
@@ -438,6 +444,8 @@ if longer.empty:
     print("No longer searches in this run.")
 
 # %% [markdown]
+# In the published run steps count in batches: {glue:text}`longer-by` times as many raise the mean SSIM by up to {glue:text}`longer-gain`. Under noise, with the CVB or without it, they change next to nothing, even where most searches still end above the truth's loss: so these searches do not want for steps, though a better one may find more.
+#
 # Whoever cannot try the attacks beforehand finds less:
 
 # %% tags=["hide-input"]
@@ -453,7 +461,7 @@ Markdown(
 
 # %% [markdown]
 # In the published run no attack is best everywhere, and nearly every one that was made for a protection wins there (not the one for entries sent on pruning, nor `joint, smoother` under DP with $\sigma = 10^{-1}$). An attacker who cannot try them out beforehand, and believes the nearest gradient, loses in several
-# cases, in batches of four, under compression to a tenth and under Gaussian noise most, but also under weak DP, behind PRECODE and with a floor of 4 under the bottleneck's $\sigma$. Under noise and compression this may be because the weakest prior comes nearest, which fits the disturbance and not the image. Where `joint` or the search for all draws
+# cases, in batches, under compression to a tenth and under Gaussian noise most, but also under weak DP, behind PRECODE and with a floor of 4 under the bottleneck's $\sigma$. Under noise and compression this may be because the weakest prior comes nearest, which fits the disturbance and not the image. Where `joint` or the search for all draws
 # is the best attack, behind the CVB as published, with a floor of 1 and with averaged noise, the choice costs nothing.
 #
 # What the best attack finds, under the protections of the first table that act on single images:
@@ -514,9 +522,9 @@ tables.show(
 
 # %% [markdown]
 # In the published run the order changes on weights that have seen {glue:text}`about-rounds` rounds, and the protection by weak DP collapses: $\sigma = 10^{-3}$ leaves {glue:text}`trained-dp-weak` % (with the same noise and clipping; perhaps because the gradients of trained weights are
-# longer, which is not measured here). Under DP with $\sigma = 10^{-2}$ none is found, but the mean SSIM rises from {glue:text}`ssim-dp` to {glue:text}`trained-ssim-dp`; what longer training does to it was not measured. Compression to a tenth is as open as before ({glue:text}`trained-tenth` %), to a hundredth it is not broken. Behind PRECODE {glue:text}`trained-precode` % are found, behind the CVB {glue:text}`trained-cvb` %, the latter with
+# longer, which is not measured here). Under DP with $\sigma = 10^{-2}$ none is found, but the mean SSIM rises from {glue:text}`ssim-dp` to {glue:text}`trained-ssim-dp`; what longer training does to it was not measured. Compression to a tenth is as open as before ({glue:text}`trained-tenth` %), to a hundredth nothing is found. Behind PRECODE {glue:text}`trained-precode` % are found, behind the CVB {glue:text}`trained-cvb` %, the latter with
 # noise that is drawn anew. The CVB with weak DP leaves {glue:text}`trained-cvb-dp` %, less than weak DP alone; it is less than the CVB alone, too: image by image the SSIM is {glue:text}`trained-less` lower (95 % interval over the images). With $\sigma$ held at 1 by the exact KL
-# term and the floor {glue:text}`trained-floor-1` % are found, where fresh weights gave {glue:text}`found-floor-1` %; the next section says at what price.
+# term and the floor {glue:text}`trained-floor-1` % are found, where fresh weights gave {glue:text}`found-floor-1` % ({glue:text}`above-trained-floor-1` % of these searches end above the truth's loss); the next section says at what price.
 #
 # ## What it costs
 #
@@ -788,7 +796,7 @@ glue("on-one", plots.picture(figure, alt), display=False)
 #   {glue:text}`one-gain-dp-strong` points. Gaussian noise of deviation 0.01, between the two weaker DPs (in such a batch {glue:text}`noise-alike-weak` and {glue:text}`noise-alike`), and compression to a tenth and to a hundredth leave {glue:text}`one-gaussian`, {glue:text}`one-tenth` and {glue:text}`one-hundredth` %, which their intervals do not tell apart from no protection. The intervals of what these cost contain 0.
 # - **The bottlenecks learn slowly at first.** The CVB changes the accuracy by {glue:text}`one-gain-cvb` points and leaves {glue:text}`one-cvb` %; PRECODE by {glue:text}`one-gain-precode` points, and leaves {glue:text}`one-precode` %: neither share is told apart from that without protection. The CVB with weak DP leaves {glue:text}`one-cvb-dp` %; its cost ({glue:text}`one-gain-cvb-dp` points) is not told apart from none. In batches of {glue:text}`local-batch`, after {glue:text}`about-rounds` rounds, they cost {glue:text}`lost-cvb` (CVB) and {glue:text}`lost-precode` (PRECODE) points above; where long trainings end stands in {doc}`11_ours_beside_theirs`.
 #
-# Three models tell only large differences of accuracy apart: the intervals are {glue:text}`one-narrowest` to {glue:text}`one-widest` points wide to each side, so that a cost of several points may hide in them. That the means lie above 0 for the weaker noises may be chance, or noise steadies a training in such small batches. Of the best attack's searches {glue:text}`one-stuck-none` % are stuck without protection and {glue:text}`one-stuck-cvb` % behind the CVB, so that more may be found there; under noise none is. An attack chosen on the other models' images finds as many in every row, so that
+# Three models tell only large differences of accuracy apart: the intervals are {glue:text}`one-narrowest` to {glue:text}`one-widest` points wide to each side, so that a cost of several points may hide in them. That the means lie above 0 for the weaker noises may be chance, or noise steadies a training in such small batches. Of the best attack's searches {glue:text}`one-above-none` % end above the truth's loss without protection, {glue:text}`one-above-cvb` % behind the CVB and {glue:text}`one-above-precode` % behind PRECODE, so that more may be found there; under DP {glue:text}`one-above-dp` % with $\sigma = 10^{-2}$ and {glue:text}`one-above-dp-weak` % with $10^{-3}$. An attack chosen on the other models' images finds as many in every row, so that
 # the column "best attack" flatters nobody here. After {glue:text}`alike-rounds` the accuracies are those of the beginning of a training.
 #
 # ## What to use, and what not to rely on
@@ -986,6 +994,24 @@ numbers |= {
     "about-models": f"{seeds}",
     "about-steps": f"{steps:,}",
     "longer-steps": f"{longer_by * steps:,}",
+    "longer-by": f"{longer_by}",
+    "longer-rows": "; ".join(k for k in setups if k in more_steps) or "none",
+    "longer-gain": f"{longer['gained'].max():.2f}" if len(longer) else "–",
+    **{
+        f"long-{name}": tables.quote(
+            longer, "asr_text", protection=(names | on_one_too).get(name, name)
+        )
+        for name in ("dp-weak", "dp", "gaussian", "hundredth", "cvb-dp")
+    },
+    "above-trained-floor-1": tables.quote(
+        after, "above_truth", 0, protection=names["floor-1"]
+    ),
+    **{
+        f"above-{name}": tables.quote(
+            fresh, "above_truth", 0, protection=(names | on_one_too)[name]
+        )
+        for name in ("dp-weak", "gaussian", "hundredth", "many")
+    },
     "about-rounds": f"{training_rounds}",
     "about-fresh": about["fresh"],
     "about-training": trained_as,
@@ -1001,7 +1027,7 @@ numbers |= {
         f"one-above-{name}": tables.quote(
             one, "above_truth", 0, protection=label
         )
-        for name, label in {"none": "none", "cvb": cvb}.items()
+        for name, label in (names | on_one_too).items()
     },
     "one-ssim-dp": tables.quote(one, "ssim", 2, protection=dp),
     "one-ssim-none": tables.quote(one, "ssim", 2, protection="none"),
@@ -1026,7 +1052,7 @@ for key, text in numbers.items():
 #
 # - Privacy is measured on single images on fresh weights and after {glue:text}`about-rounds` rounds, on batches of {glue:text}`batch-small` and {glue:text}`batch-large` on fresh weights, and on batches of {glue:text}`alike-batch` after {glue:text}`alike-rounds`; accuracy and time are of training in batches of {glue:text}`local-batch`. Only the table "on one protocol" says what one and the same protocol both hides and costs, in one batch size, early in a training.
 # - Costs are those of this training, of {glue:text}`about-rounds` rounds. Accuracies of long trainings, as far as they ran, stand in {doc}`11_ours_beside_theirs`.
-# - Batches above {glue:text}`batch-large` and networks larger than the CNN were not tried, and on single images no attack had thousands of steps. Stronger attacks can only move a line up; larger batches, larger networks and longer trainings may move lines down as well.
+# - Batches above {glue:text}`batch-large` and networks larger than the CNN were not tried, and on single images no attack had more than {glue:text}`longer-steps` steps. Stronger attacks can only move a line up; larger batches, larger networks and longer trainings may move lines down as well.
 # - An attack with a learned prior was not tried here. On MNIST, it gets more from noise of deviation 0.1 than from noise in place of a gradient, and behind the CVB with compression to a tenth, too ({doc}`15_generative_leakage`).
 # - The best attack is chosen on the images of the table. The intervals count single images, or batches, as independent, although those of one model share its weights. Where nothing is found in any batch, the interval counts batches only, and is wider than where one image is found.
 #
@@ -1038,7 +1064,7 @@ for key, text in numbers.items():
 #
 # Judge a protection by the best attack that knows it: PRECODE, the CVB and compression to a tenth looked safer under attacks that did not ({doc}`08_breaking_the_bottleneck`). Least was found
 #
-# - behind DP from $\sigma = 10^{-2}$ on, and behind compression to a hundredth;
+# - behind DP from $\sigma = 10^{-2}$ on, and behind compression to a hundredth ({glue:text}`long-hundredth` %);
 # - behind the CVB together with batches, weak DP or compression to a tenth ({glue:text}`range-together` % on fresh weights; with weak DP {glue:text}`trained-cvb-dp` % after {glue:text}`about-rounds` rounds).
 #
 # Each was measured on one small network, and none has a guarantee. In batches more steps find more. Measured on one protocol, DP with $\sigma = 10^{-2}$ left {glue:text}`one-dp` %, and the accuracy changed by {glue:text}`one-gain-dp` points; without a protection {glue:text}`one-none` % were found, and the bottlenecks cost {glue:text}`one-lost-cvb` and {glue:text}`one-lost-precode` points. Where a promise is needed, take a small $\varepsilon$ at its price ({doc}`05_attacks_and_defenses`) or aggregate securely.
