@@ -1,6 +1,7 @@
 """What the gradients say about the labels."""
 
 from contextlib import ExitStack
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -129,10 +130,8 @@ def _damped(bias: Tensor, batch: int) -> Tensor:
 
 def _bias_gradient(observation: Observation, name: str, weight: Tensor, own: Tensor, shift: Tensor) -> Tensor:
     """Return the gradient that a bias would have, V x K, where there is none or it is not shared."""
-    batch, classes, like = observation.batch_size, weight.shape[1], observation.like
-    rows = -(-PROBES // batch) * batch
-    stream = torch.Generator().manual_seed(SEED)
-    x = torch.randn(rows, *observation.input_shape, generator=stream, dtype=like.dtype).to(like.device)
+    batch, classes = observation.batch_size, weight.shape[1]
+    x = _dummies(observation, -(-PROBES // batch) * batch)
     dummy = linear_inputs(observation, x, seed=SEED)[0][name].double().mean(0)
     tiny = torch.finfo(dummy.dtype).tiny
     # the rows are b_c times one feature, near the dummies'
@@ -183,26 +182,54 @@ def label_accuracy(found: Tensor, truth: Tensor) -> Tensor:
     return torch.minimum(*counts).sum(1).double() / truth.shape[1]
 
 
-def linear_inputs(
-    observation: Observation, x: Tensor, seed: int | None = None
-) -> tuple[dict[str, Tensor], int]:
-    """Run the model on N x C x H x W, whole batches; return each linear layer's input, in that order, and K.
+class Pass(NamedTuple):
+    """What a forward pass shows: linear layers' last inputs and outputs, in the order run, and the logits."""
+
+    inputs: dict[str, Tensor]
+    outputs: dict[str, Tensor]
+    logits: Tensor
+
+
+def linear_layers(observation: Observation, x: Tensor, seed: int | None = None) -> Pass:
+    """Run the model on N x C x H x W, whole batches.
 
     The global random state stays what it was; a seed makes the bottlenecks' draws the same each time.
     """
-    seen: dict[str, Tensor] = {}
+    seen: dict[str, tuple[Tensor, Tensor]] = {}
     model = prepare(observation.model, observation.batch_size)
     with ExitStack() as scope, torch.no_grad():
         scope.enter_context(isolated(x.device, seed))
         for name, module in model.named_modules():
             if isinstance(module, nn.Linear):
 
-                def note(_module, inputs, name=name) -> None:
-                    seen[name] = inputs[0]
+                def note(_module, inputs, output, name=name) -> None:
+                    seen.pop(name, None)
+                    seen[name] = inputs[0], output.clone()  # what comes after may change it in place
 
-                scope.callback(module.register_forward_pre_hook(note).remove)
-        classes = forward(model, x).logits.shape[-1]
-    return seen, classes
+                scope.callback(module.register_forward_hook(note).remove)
+        logits = forward(model, x).logits
+    inputs, outputs = ({name: both[part] for name, both in seen.items()} for part in (0, 1))
+    return Pass(inputs, outputs, logits)
+
+
+def linear_inputs(
+    observation: Observation, x: Tensor, seed: int | None = None
+) -> tuple[dict[str, Tensor], int]:
+    """The same, but return each linear layer's input and K."""
+    found = linear_layers(observation, x, seed)
+    return found.inputs, found.logits.shape[-1]
+
+
+def class_count(observation: Observation) -> int:
+    """Return K, the number of the model's logits."""
+    return linear_inputs(observation, _dummies(observation, observation.batch_size))[1]
+
+
+def _dummies(observation: Observation, rows: int) -> Tensor:
+    """Draw dummy images, rows x C x H x W from N(0, 1), the same each time."""
+    like, stream = observation.like, torch.Generator().manual_seed(SEED)
+    shape = (rows, *observation.input_shape)
+    return torch.randn(shape, generator=stream, dtype=like.dtype).to(like.device)
 
 
 def told_by(observation: Observation) -> tuple[str, int]:
@@ -220,22 +247,36 @@ def told_by(observation: Observation) -> tuple[str, int]:
 
 
 def classifier(observation: Observation) -> tuple[str, int]:
-    """Return the name of the linear layer that runs last, and the number of classes.
+    """Return the name of the linear layer that gives the logits, and the number of classes.
+
+    Of several that do it is the one that runs last. Logits may be shifted, by one number an image, as
+    `log_softmax` does: that changes no gradient.
 
     Raises:
-        ParameterError: If there is no linear layer, it does not give the logits, or it is frozen.
+        ParameterError: If there is no linear layer, none gives the logits, or the one that does is frozen.
     """
-    probe = observation.like.new_ones(observation.batch_size, *observation.input_shape)
-    seen, classes = linear_inputs(observation, probe)
-    if not seen:
+    _, outputs, logits = linear_layers(observation, _dummies(observation, observation.batch_size))
+    if not outputs:
         raise ParameterError("Labels are read off a linear classifier, and this model has none: pass labels.")
-    name = list(seen)[-1]
+    found = [name for name, output in outputs.items() if _alike(output, logits)]
+    if not found:
+        raise ParameterError(
+            f"The last linear layer, {list(outputs)[-1]}, does not give this model's {logits.shape[-1]} "
+            "logits as they leave the model (not scaled, negated, averaged), and no other does: pass labels."
+        )
+    name = found[-1]
     if f"{name}.weight" not in observation.gradients:
         raise ParameterError(
             f"Labels are read off the gradient of {name}, which clients freeze and do not share: pass labels."
         )
-    if observation.gradients[f"{name}.weight"].shape[1] != classes:
-        raise ParameterError(
-            f"The last linear layer, {name}, does not give this model's {classes} logits: pass labels."
-        )
-    return name, classes
+    return name, logits.shape[-1]
+
+
+def _alike(output: Tensor, logits: Tensor) -> bool:
+    """Whether two tensors, N x K, are equal up to rounding and a number that is added to a row."""
+    if output.shape != logits.shape:
+        return False
+    eps = max(torch.finfo(t.dtype).eps for t in (output, logits))
+    centered, other = (t.double() - t.double().mean(1, keepdim=True) for t in (output, logits))
+    rounding = eps**0.5 * other.abs().max() + 10 * eps * logits.double().abs().max()
+    return bool((centered - other).abs().max() <= rounding)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gleak_lib.attacks.label_inference import classifier, infer
+from gleak_lib.attacks.label_inference import class_count, infer
 from gleak_lib.attacks.part import Part
 from gleak_lib.attacks.unknowns import Unknowns
 from gleak_lib.errors import ParameterError
@@ -64,7 +64,7 @@ class Optimized(Labels):
 
     def start(self, observation: Observation, generator: torch.Generator) -> Unknowns:
         like = observation.like
-        shape = (observation.victims, observation.batch_size, classifier(observation)[1])
+        shape = (observation.victims, observation.batch_size, class_count(observation))
         return {"label": torch.randn(shape, generator=generator, dtype=like.dtype, device=like.device)}
 
     def used(self, unknowns: Unknowns, before: Tensor) -> Tensor:
@@ -74,7 +74,7 @@ class Optimized(Labels):
         return unknowns["label"].argmax(-1)
 
     def unknowns_of(self, labels: Tensor, observation: Observation) -> Unknowns:
-        certain = torch.nn.functional.one_hot(labels, classifier(observation)[1])
+        certain = torch.nn.functional.one_hot(labels, class_count(observation))
         return {"label": CERTAIN * certain.to(observation.like)}
 
 

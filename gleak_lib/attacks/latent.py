@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from gleak_lib.attacks.attack import Attack
-from gleak_lib.attacks.label_inference import classifier
+from gleak_lib.attacks.label_inference import class_count
 from gleak_lib.attacks.match import Match
 from gleak_lib.attacks.optimizer import Adam
 from gleak_lib.attacks.part import NotNegative
@@ -55,10 +55,10 @@ class Latent(Variables):
     def start(self, observation: Observation, generator: torch.Generator) -> Unknowns:
         like, made = observation.like, self.generator
         check_generator(made, observation.input_shape, like)
-        if isinstance(made, ConditionalGenerator) and made.classes not in (0, classifier(observation)[1]):
+        if isinstance(made, ConditionalGenerator) and made.classes not in (0, class_count(observation)):
             raise ParameterError(
                 f"The generator is told one of {made.classes} classes, and the model has "
-                f"{classifier(observation)[1]}: take one that was trained on such images."
+                f"{class_count(observation)}: take one that was trained on such images."
             )
         shape = (observation.victims, observation.batch_size, made.latent_size)
         return {"z": torch.randn(shape, generator=generator, dtype=like.dtype, device=like.device)}

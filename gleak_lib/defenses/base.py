@@ -41,8 +41,9 @@ class Defense(Noun):
 
     Derive a frozen dataclass from it that defines `transform`, or `init` and `update` where a defense
     remembers something from step to step. Gradients carry a leading axis of independent updates (V x the
-    parameter's shape) and are transformed for each on its own. Calling a defense transforms once, from
-    a fresh state; training loops call `init` once and `update` at each step.
+    parameter's shape) and are transformed for each on its own. Return new tensors: those that were given must
+    not be changed in place. Calling a defense transforms once, from a fresh state; training loops call `init`
+    once and `update` at each step.
 
     Attributes:
         on: what it acts on in federated training: each local `step`'s gradient, or the `update` that a client
@@ -90,9 +91,17 @@ class Defense(Noun):
         Raises:
             GradientError: If there is no gradient, or the tensors are not V x shape with one V, or not
                 finite.
+            ParameterError: If the defense changed them in place.
         """
         check_rows(grads)
-        return self.update(grads, self.init(grads), generator)[0]
+        before, given = _versions(grads), dict(grads)  # whose entries a defense may replace
+        shared = self.update(given, self.init(given), generator)[0]
+        if _versions(grads) != before:
+            raise ParameterError(
+                f"{self} changes the gradients that it is given in place, and others hold them as well: "
+                "return new tensors, as g * 0.5 is and g.mul_(0.5) is not."
+            )
+        return shared
 
     def bind(self, batch: Batch) -> "Defense":
         """Return the defense of the gradients that were computed from `batch`, which is then `self.batch`.
@@ -160,6 +169,11 @@ class Defense(Noun):
 def updates(grads: Grads) -> int:
     """Return the number of independent updates, V."""
     return next(iter(grads.values())).shape[0]
+
+
+def _versions(grads: Grads) -> list[int]:
+    """Return how often each tensor was changed in place; those made in inference mode do not count it."""
+    return [0 if g.is_inference() else g._version for g in grads.values()]
 
 
 def check_rows(grads: Grads) -> None:

@@ -77,7 +77,8 @@ def encode(value: Any, *, full: bool = True, spelled: Spelled = SPELLED) -> Any:
         spelled: options of defenses to write always.
 
     Raises:
-        ParameterError: a value of another kind, or a number that is not finite.
+        ParameterError: a value of another kind, a number that is not finite, or an object with settings that
+            are no fields.
     """
     if value is None or isinstance(value, (bool, int, str)):
         return value
@@ -112,11 +113,29 @@ def _object(value: Any, full: bool, spelled: Spelled) -> dict[str, Any]:
             "frozen dataclasses marked with experiments.encoding.storable."
         )
     found = {"type": name}
-    for field in dataclasses.fields(value):
+    for field in _fields(type(value)):
         part = getattr(value, field.name)
         if field.compare and (full or part != field.default):
             found[field.name] = encode(part, full=full, spelled=spelled)
     return found
+
+
+@functools.cache
+def _fields(cls: type) -> tuple[dataclasses.Field[Any], ...]:
+    """Return the fields of a dataclass, by which two of its instances are told apart.
+
+    Raises:
+        ParameterError: If its constructor is of no dataclass: what that sets would be no part of the key, nor
+            of what `==` compares.
+    """
+    owner = next(base for base in cls.__mro__ if "__init__" in vars(base))
+    if "__dataclass_fields__" not in vars(owner):
+        raise ParameterError(
+            f"An experiment cannot hold a {cls.__name__}, since experiments are told apart by the fields of "
+            "dataclasses, and its constructor is of no dataclass: write it as a frozen dataclass, "
+            "@dataclass(frozen=True), with a field for each setting in place of __init__."
+        )
+    return dataclasses.fields(cls)
 
 
 def _type(name: str) -> type | None:
@@ -179,7 +198,7 @@ def mistyped(value: Any, *, deep: bool = True) -> str | None:
 @functools.cache
 def _hints(cls: type) -> dict[str, Any]:
     hints = get_type_hints(cls, localns=dict(TYPES))  # some are written as texts
-    return {field.name: hints[field.name] for field in dataclasses.fields(cls)}
+    return {field.name: hints[field.name] for field in _fields(cls)}
 
 
 def key(value: Any, spelled: Spelled = SPELLED) -> str:

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from gleak_lib.datasets.base import Pixels, Split
 from gleak_lib.errors import DataError, ParameterError, ShapeError
+from gleak_lib.pixels import rescaling
 
 
 class Images:
@@ -79,7 +80,7 @@ def _check(images: Tensor, labels: Tensor, what: str) -> None:
         if not (low >= 0 and high <= 1):
             raise ShapeError(
                 f"Images of the {what} must be in [0, 1] or uint8, got [{low:.3g}, {high:.3g}]: "
-                "undo the normalization (train applies mean and std itself)."
+                f"{rescaling(low, high, 'undo the normalization (train applies mean and std itself)')}."
             )
     elif images.dtype != torch.uint8:
         raise ShapeError(f"Images of the {what} must be uint8 or floats in [0, 1], got {images.dtype}.")

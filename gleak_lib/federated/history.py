@@ -16,7 +16,7 @@ MEASURES = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "test_ac
             "train_seconds", "eval_seconds")  # fmt: skip
 
 
-@dataclass
+@dataclass(repr=False)
 class History:
     """Measurements of every round, and the weights that an attack or a table needs.
 
@@ -74,6 +74,17 @@ class History:
     epsilon: list[float] | None = None
     delta: float | None = None
     method: str = "loop"
+
+    def __repr__(self) -> str:
+        """What there is; weights, indices and the measurements of every round would fill pages."""
+        if self.test_accuracy:
+            found = f"test accuracy {self.accuracy:.3g} after round {self.best_round}"
+        else:
+            found = f"no test accuracy, best round {self.best_round}"
+        return (
+            f"<History of a {type(self.model).__name__}: {self.rounds} rounds, {len(self.clients)} clients, "
+            f"{found}{', stopped early' if self.stopped_early else ''}>"
+        )
 
     @property
     def rounds(self) -> int:

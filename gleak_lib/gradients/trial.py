@@ -36,6 +36,12 @@ MIXED = (
     "itself."
 )
 
+CHANGING = (
+    "The model changes its buffers in a forward pass, and returns something else afterwards or mixes the "
+    "images of a batch (spectral normalization in training mode does, and running statistics of one's own "
+    "may), which no attack can repeat: call model.eval()."
+)
+
 
 class Trial(NamedTuple):
     """What a trial found.
@@ -95,11 +101,13 @@ def _moved(model: nn.Module) -> nn.Module:
 def _judge(model: nn.Module, x: Tensor, noise: list[Tensor], names: tuple[str, ...]) -> Trial:
     """Choose a path; the model may be changed by being run."""
     halves = (slice(0, len(x) // 2), slice(len(x) // 2, len(x)))
-    mixed = random = False
+    mixed = random = changing = False
     try:
         with torch.no_grad():
             given, before = x.clone(), states(x.device)
+            buffers = [b.clone() for b in model.buffers()]
             whole = paths.forward(model, given, noise)[:2]
+            changing = not all(map(torch.equal, buffers, model.buffers()))
             again = paths.forward(model, x.clone(), noise)[:2]
             random = not all(map(torch.equal, before, states(x.device))) or not _close(whole, again)
             if not random:
@@ -116,7 +124,7 @@ def _judge(model: nn.Module, x: Tensor, noise: list[Tensor], names: tuple[str, .
     if not torch.equal(given, x):
         return Trial(error=ParameterError(IN_PLACE))
     if random or mixed:
-        return Trial(error=ParameterError(RANDOM if random else MIXED))
+        return Trial(error=ParameterError(CHANGING if changing else RANDOM if random else MIXED))
     by_rule = paths.has_rules(model, names)
     if not bool(torch.isfinite(whole[0]).all()):
         return Trial("fast" if by_rule else "vmap", judged=False)  # such weights give no gradients to compare

@@ -129,6 +129,59 @@ def test_what_inference_refuses():
         infer(seen)
 
 
+class Heads(nn.Module):
+    """Two heads on the same features; `logits` makes the model's of theirs. The second runs last."""
+
+    def __init__(self, logits):
+        super().__init__()
+        torch.manual_seed(0)
+        self.body = nn.Sequential(nn.Flatten(), nn.Linear(48, 20), nn.Sigmoid())
+        self.head, self.aux, self.logits = nn.Linear(20, 6), nn.Linear(20, 6), logits
+
+    def forward(self, x):
+        features = self.body(x)
+        return self.logits(self.head(features), self.aux(features))
+
+
+SURE = {
+    "auxiliary head last": lambda z, aux: z,
+    "shifted": lambda z, aux: z - z.amax(1, keepdim=True),
+    "log-softmax": lambda z, aux: z.log_softmax(1),
+}
+UNSURE = {
+    "mean of two": lambda z, aux: (z + aux) / 2,
+    "difference": lambda z, aux: z - aux,
+    "scaled": lambda z, aux: 10 * z,
+    "scaled in place": lambda z, aux: z.mul_(10),
+    "negated": lambda z, aux: -z,
+    "permuted": lambda z, aux: z.flip(1),
+    "softmax": lambda z, aux: z.softmax(1),
+}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("name", SURE)
+def test_the_classifier_is_the_layer_that_gives_the_logits(name, dtype):
+    labels = torch.arange(6)
+    seen = observe(Heads(SURE[name]).to(dtype), torch.rand(6, 3, 4, 4), labels, share_labels=False)
+    assert torch.equal(infer(seen)[:, 0], labels)
+    together = observe(Heads(SURE[name]).to(dtype), torch.rand(1, 6, 3, 4, 4), labels[None])
+    assert label_accuracy(infer(together), labels[None]).item() > 0.8
+
+
+@pytest.mark.parametrize("name", UNSURE)
+def test_logits_that_no_layer_gives_are_refused(name):
+    model, images = Heads(UNSURE[name]), torch.rand(2, 3, 4, 4)
+    seen = observe(model, images, torch.tensor([0, 5]), share_labels=False)
+    with pytest.raises(ParameterError, match="layer, aux, does not give this model's 6 logits as they leave"):
+        infer(seen)
+    with pytest.raises(ParameterError, match="does not give .* pass labels"):
+        invert(seen, ATTACKS["ig"])
+    for attack in ("ig", "dlg"):  # known and optimized labels need no classifier
+        known = dataclasses.replace(seen, labels=torch.tensor([[0], [5]]))
+        assert invert(known, ATTACKS[attack].replace(max_steps=2)).images.shape == images.shape
+
+
 def test_attacks_take_known_labels_or_infer_them():
     model = models.build("cnn", num_classes=5, seed=0)
     images, labels = torch.rand(3, 3, 32, 32), torch.tensor([1, 4, 0])

@@ -198,6 +198,56 @@ class Momentum(Defense):
         return total, total
 
 
+@dataclass(frozen=True)
+class InPlace(Defense):
+    """What a defense must not do."""
+
+    how: str = "mul_"
+
+    def transform(self, grads, generator):
+        for g in grads.values():
+            if self.how == "assigned":
+                g[...] = 0.5 * g
+            else:
+                getattr(g, self.how)(0.5)
+        return grads
+
+
+@pytest.mark.parametrize("how", ["mul_", "add_", "assigned"])
+def test_a_defense_that_changes_gradients_in_place_is_refused(how, small):
+    message = "changes the gradients that it is given in place, .* return new tensors"
+    with pytest.raises(ParameterError, match=message):
+        InPlace(how)(grads())
+    with pytest.raises(ParameterError, match=message):
+        chain(InPlace(how), Clip())(grads())
+    model = small("cnn")
+    images, labels = torch.rand(2, *model.input_shape), torch.tensor([0, 1])
+    with pytest.raises(ParameterError, match=message):
+        observe(model, images, labels, defense=InPlace(how), share_perturbed=True)
+
+
+def test_a_defense_may_replace_entries_of_the_dict_that_it_is_given(small):
+    class Replacing(Defense):
+        def transform(self, grads, generator):
+            for name in grads:
+                grads[name] = 0.5 * grads[name]
+            return grads
+
+    given = grads()
+    assert torch.equal(Replacing()(given)["conv"], 0.5 * given["conv"])
+    assert torch.equal(given["conv"], grads()["conv"])
+    model = small("cnn")
+    images, labels = torch.rand(2, *model.input_shape), torch.tensor([0, 1])
+    seen = observe(model, images, labels, defense=Replacing(), share_perturbed=True)
+    assert all(torch.equal(told, seen.gradients[n] != 0) for n, told in seen.perturbed.items())
+
+
+def test_gradients_made_in_inference_mode_are_defended_too():
+    with torch.inference_mode():
+        given = grads()
+        assert torch.equal(Clip(4.0)(given)["conv"], Clip(4.0)(grads())["conv"])
+
+
 def test_a_chain_keeps_the_order_and_an_empty_one_changes_nothing():
     x = {"w": torch.tensor([[3.0]])}
     clip = Clip(4.0)

@@ -8,11 +8,12 @@ import sys
 
 import pytest
 
-from gleak_lib.attacks import ATTACKS, Attack
+from gleak_lib.attacks import ATTACKS, Attack, TotalVariation
+from gleak_lib.attacks.part import Part
 from gleak_lib.bottlenecks import CVB, PRECODE, Bottleneck
 from gleak_lib.defenses import DEFENSES, DP, Compression, Defense, Gaussian, chain
 from gleak_lib.errors import GleakError, ParameterError, StoreError
-from gleak_lib.experiments import AttackExperiment, TrainingExperiment, encoding, from_json
+from gleak_lib.experiments import AttackExperiment, Store, TrainingExperiment, encoding, from_json, run
 from gleak_lib.experiments.specs.on_weights import needed_trainings
 from gleak_lib.federated import Protocol
 
@@ -282,6 +283,67 @@ class Narrow(Bottleneck):
 
     def build(self, shape):
         return PRECODE(k=self.k).build(shape)
+
+
+class Noisy(Defense):
+    """Not as it should be: the deviation is no field, so that two of them are equal."""
+
+    def __init__(self, std=0.1):
+        self.std = std
+
+
+class NarrowBy(Narrow):
+    def __init__(self, width):
+        super().__init__(1)
+        self.width = width
+
+
+class Smooth(TotalVariation):
+    def __init__(self, power):
+        super().__init__(0.1)
+        self.power = power
+
+
+class Bare(Part):
+    """Derives from no dataclass at all."""
+
+    def __call__(self, images):
+        return images.flatten(1).sum(1)
+
+
+class Subclass(Halved):
+    """Without fields and constructor it is as good as the dataclass that it derives from."""
+
+
+@pytest.mark.parametrize(
+    ("name", "cell"),
+    [
+        ("Noisy", dataclasses.replace(ATTACK, defense=Noisy(1.0))),
+        ("Noisy", dataclasses.replace(TRAINING, defense=(Compression(), Noisy(1.0)))),
+        ("NarrowBy", dataclasses.replace(TRAINING, bottlenecks=NarrowBy(3))),
+        ("Smooth", AttackExperiment(TRAINING, attack=ATTACKS["ig"].replace(priors=(Smooth(3),)))),
+        ("Bare", AttackExperiment(TRAINING, attack=ATTACKS["ig"].replace(priors=(Bare(),)))),
+    ],
+    ids=["defense", "chain", "bottleneck", "prior", "no dataclass"],
+)
+def test_settings_that_are_no_fields_are_refused(name, cell, tmp_path):
+    message = f"cannot hold a {name}, .* write it as a frozen dataclass, @dataclass.frozen=True.*each setting"
+    for use in (encoding.encode, encoding.key, Store(tmp_path).get):
+        with pytest.raises(ParameterError, match=message):
+            use(cell)
+
+
+def test_a_subclass_without_fields_and_constructor_stands_in_cells():
+    cell = dataclasses.replace(ATTACK, defense=Subclass(2))
+    assert from_json(json.loads(json.dumps(encoding.encode(cell)))) == cell
+    assert cell.key != dataclasses.replace(ATTACK, defense=Halved(2)).key
+
+
+def test_a_sweep_over_settings_that_are_no_fields_runs_nothing(tmp_path):
+    cells = [dataclasses.replace(ATTACK, defense=Noisy(std)) for std in (1e-6, 10.0)]
+    with pytest.raises(ParameterError, match="write it as a frozen dataclass"):
+        run(cells, Store(tmp_path / "results", tmp_path / "cache"), device="cpu", progress=False)
+    assert not (tmp_path / "results").exists()
 
 
 def test_classes_from_outside_stand_in_cells():

@@ -105,6 +105,16 @@ def test_a_defense_is_bound_to_the_pass_that_gave_the_gradients(model, large):
     assert all(torch.equal(a, b) for a, b in zip(defended.parameters(), plain.parameters(), strict=True))
 
 
+@pytest.mark.parametrize("on", ["step", "update"])
+def test_a_defense_that_works_in_place_is_refused(model, large, on):
+    class InPlace(Defense):
+        def transform(self, grads, generator):
+            return {name: g.mul_(0.5) for name, g in grads.items()}
+
+    with pytest.raises(ParameterError, match="given in place.* return new tensors"):
+        train(model, large, defense=InPlace(on=on))
+
+
 def test_each_clients_epsilon(model, large):
     pytest.importorskip("opacus")
     protocol = PROTOCOL.replace(rounds=3, local_epochs=2, clients=3, clients_per_round=2)

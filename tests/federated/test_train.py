@@ -51,6 +51,16 @@ def test_it_learns_and_tells_what_happened(images, linear):
     assert accuracy == pytest.approx(history.accuracy) and loss < 1
 
 
+def test_a_history_prints_in_a_line(images, linear, small):
+    plain = train(linear, images, small, generator=gen())
+    best = f"best round {plain.best_round}"
+    assert repr(plain) == f"<History of a Sequential: 2 rounds, 3 clients, no test accuracy, {best}>"
+    tested = train(linear, images, small, generator=gen(), test=images)
+    tested.stopped_early = True
+    said = f"test accuracy {tested.accuracy:.3g} after round {tested.best_round}, stopped early>"
+    assert repr(tested).endswith(said) and len(repr(tested)) < 200
+
+
 def test_no_round_measures_the_fresh_weights(images, linear):
     history = train(linear, images, Protocol(rounds=0, clients=3), generator=gen(), test=images)
     assert history.rounds == 0 and len(history.test_accuracy) == 1
@@ -184,7 +194,8 @@ def refused(error, match, change, **options):
 @pytest.mark.parametrize(
     ("error", "match", "change", "options"),
     [
-        refused(ShapeError, r"in \[0, 1\] or uint8, got \[.*undo", lambda x, y: (x.float(), y)),
+        refused(ShapeError, r"in \[0, 1\] or uint8, got .*: divide them by 255", lambda x, y: (x.float(), y)),
+        refused(ShapeError, "undo the normalization .train applies", lambda x, y: (x / 100 - 1, y)),
         refused(ShapeError, r"got \[nan, nan\]", lambda x, y: (x.float() * torch.nan, y)),
         refused(ShapeError, "must be uint8 or floats .* torch.int64", lambda x, y: (x.long(), y)),
         refused(ShapeError, "must be N x C x H x W, got shape", lambda x, y: (x[:, 0], y)),

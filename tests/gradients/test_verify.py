@@ -211,6 +211,18 @@ class RunningMean(nn.BatchNorm2d):
         return x - 0.5 * x.mean((0, 2, 3), keepdim=True)
 
 
+class Counting(Net):
+    """Divides by the number of its passes."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("passes", torch.zeros(()))
+
+    def between(self, x):
+        self.passes += 1
+        return torch.tanh(x) / self.passes
+
+
 class InPlaceFirst(nn.Module):
     def forward(self, x):
         return x.mul_(2)
@@ -238,6 +250,11 @@ REFUSED = {
         lambda: nn.Sequential(RunningMean(3), Net()),
         "mixes the images of a batch",
     ),
+    "spectral normalization": (
+        lambda: nn.Sequential(nn.utils.parametrizations.spectral_norm(nn.Conv2d(3, 3, 3, padding=1)), Net()),
+        "changes its buffers in a forward pass.*spectral normalization.*call model.eval",
+    ),
+    "a counter": (Counting, "changes its buffers in a forward pass.*call model.eval"),
     "dropout": (between(lambda x: F.dropout(x, 0.5, training=True)), "draws random numbers"),
     "rare dropout": (between(lambda x: F.dropout(x, 1e-9, training=True)), "draws random numbers"),
     "rrelu": (between(lambda x: F.rrelu(x, training=True)), "draws random numbers"),

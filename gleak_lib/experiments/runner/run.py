@@ -49,6 +49,8 @@ def run(
     experiment that needs trained weights begins as soon as its own training has ended. A stored result that
     was computed on other images of the same name (as far as these are there to compare) is computed again.
     Each result is stored as it ends: an interruption, even `kill -9`, loses unfinished experiments only.
+    Results and trained weights do not notice an edit of a user's own code (a model, a defense, a part of an
+    attack): after one, pass a store with other folders, or delete the files made with the old code.
 
     Where none of `executor`, `workers` and `scheduler` is given, this process computes, one experiment at a
     time.
