@@ -388,7 +388,7 @@ Markdown(
 # - **Little** was found behind the CVB together with batches of {glue:text}`batch-small`, weak DP or compression to a tenth: alone these leave {glue:text}`range-alone` % and the CVB {glue:text}`found-cvb` %; together {glue:text}`range-together` %.
 #   (With the batches {glue:text}`above-together` % of the longer searches end above the truth's loss.) The CVB together with the average over draws is no such case, see above.
 #
-# "Not broken" means here that none of {glue:text}`tried` attacks found one of {glue:text}`standing-images` images, with intervals that reach up to {glue:text}`high-dp` %. Under the noise that was not broken every search of the best attack ended below the truth's loss, so that it is not steps that it lacks. Behind the bottleneck with more noise than gradient {glue:text}`above-many` % ended above it, and a longer search, which would take hours here, may find more. The best attack was chosen on the same images that it is scored on, which favors it a little. The
+# "Not broken" means here that none of {glue:text}`tried` attacks found one of {glue:text}`standing-images` images, with intervals that reach up to {glue:text}`high-dp` %. Under the noise that was not broken every search of the best attack ended below the truth's loss, so that it is not steps that it lacks. Behind the bottleneck with more noise than gradient {glue:text}`above-many` % ended above it, and a longer search, which was not run, may find more. The best attack was chosen on the same images that it is scored on, which favors it a little. The
 # intervals count images of one batch as found or missed together.
 #
 # The mean SSIM of every attack on every protection, with {glue:text}`about-steps` steps (folded):
