@@ -16,6 +16,7 @@ LAYERS = [
     {
         "errors",
         "extras",
+        "fingerprint",
         "fresh",
         "global_generator",
         "memory",

@@ -37,6 +37,7 @@ def gradient_distance(observation: Observation, attack: Inversion, found: Recons
 
     Raises:
         ParameterError: If the attack was given a noise that this observation does not grant.
+        GradientError: If the model has changed since it was observed.
     """
     noise, draws = _noise(observation, attack, found)
     plain = Attack("gradient distance", priors=(), noise=Given(samples=draws))

@@ -47,6 +47,7 @@ def loss_at_truth(
     Raises:
         ParameterError: If it is a closed form, which minimizes nothing.
         ShapeError: If images, labels or noise do not fit, or a pixel is NaN.
+        GradientError: If the model has changed since it was observed.
     """
     if not isinstance(attack, Attack):
         raise ParameterError(f"{attack.name!r} is a closed form: it has no loss to evaluate.")

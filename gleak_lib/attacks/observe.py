@@ -41,7 +41,9 @@ def observe(
 
     Args:
         model: the network with the server's weights, in the mode (train or eval) that clients use. They
-            share the gradients of the parameters that it trains (`requires_grad`), and no others.
+            share the gradients of the parameters that it trains (`requires_grad`), and no others. The
+            observation holds it, not a copy, and is of no use once it has changed: pass
+            copy.deepcopy(model) if you train it on.
         images: V x C x H x W, one image per victim, or V x B x C x H x W; pixels in [0, 1].
         labels: V or V x B class indices.
         defense: a gradient transformation (see `gleak_lib.defenses`) that every client applies, bound to
