@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from gleak_lib.errors import GradientError, ParameterError, ShapeError
 from gleak_lib.fingerprint import Fingerprint
+from gleak_lib.half_precision import refuse_half
 from gleak_lib.pixels import spread
 from gleak_lib.received import Received, by_name
 from gleak_lib.typed import typed
@@ -83,6 +84,9 @@ class Observation:
         loss: of each image, whose mean over the batch the clients differentiate; None is the cross-entropy.
         fingerprint: of the model; taken when the observation is made, and kept by `dataclasses.replace`,
             unless that puts another model in.
+
+    Raises:
+        ParameterError: If the model is in half precision.
     """
 
     model: nn.Module
@@ -102,6 +106,7 @@ class Observation:
     fingerprint: Fingerprint | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
+        refuse_half(self.model)
         if self.fingerprint is None or self.fingerprint.model is not self.model:
             object.__setattr__(self, "fingerprint", Fingerprint.of(self.model))
 
@@ -139,6 +144,7 @@ class Observation:
 
         Raises:
             GradientError: If names, number or shapes are not those of the model's parameters.
+            ParameterError: If the model is in half precision; gradients of any precision are brought to its.
             ShapeError: If the input shape is not C, H, W, there are not V x B labels, or pixel statistics
                 are for other than C channels.
         """
@@ -197,7 +203,7 @@ class Observation:
             options: as for `from_gradients`, which are needed there.
 
         Raises:
-            ParameterError: If `lr` is not positive, or `local_steps` below 1.
+            ParameterError: If `lr` is not positive, `local_steps` below 1, or the model in half precision.
             GradientError, ShapeError: As `from_gradients`.
         """
         if not 0 < lr < float("inf") or local_steps < 1:

@@ -17,6 +17,7 @@ LAYERS = [
         "errors",
         "extras",
         "fingerprint",
+        "half_precision",
         "fresh",
         "global_generator",
         "memory",

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from gleak_lib import attacks, defenses
-from gleak_lib.errors import ParameterError, ShapeError
+from gleak_lib.errors import GradientError, ParameterError, ShapeError
 from gleak_lib.types import Observation
 
 SHAPE = (1, 8, 8)
@@ -142,6 +142,36 @@ def test_a_loss_that_is_a_mean_already():
     seen = dataclasses.replace(attacks.observe(network(), IMAGES, LABELS), loss=F.cross_entropy)
     with pytest.raises(ShapeError, match="loss must return one value per image, .* got ..: make it"):
         attacks.invert(seen, attacks.ATTACKS["ig"])
+
+
+HALF = r"0.weight is {}, .* would fail, which is no protection.*to float32 \(model.float\(\)\)"
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])
+def test_half_precision_is_refused_and_float32_is_not(kind):
+    model, refusal = network().to(kind), HALF.format(str(kind).removeprefix("torch."))
+    grads = [torch.randn_like(p) for p in model.parameters()]
+    sizes = {"input_shape": SHAPE, "batch_size": 2, "labels": LABELS[0]}
+    doors = [
+        lambda: attacks.observe(model, IMAGES, LABELS),
+        lambda: Observation.from_gradients(model, grads, **sizes),
+        lambda: Observation.from_gradients(model, [g.float() for g in grads], **sizes),
+        lambda: Observation.from_weights(model, network().to(kind), lr=0.1, **sizes),
+        lambda: attacks.conditioning(model, IMAGES[:, 0], LABELS[:, 0]),
+    ]
+    for door in doors:
+        with pytest.raises(ParameterError, match=refusal):
+            door()
+    model.float()
+    seen = Observation.from_gradients(model, grads, **sizes)  # those that the clients sent
+    assert seen.like.dtype == torch.float32
+    found = attacks.invert(seen, IG)
+    assert found.images.dtype == torch.float32 and found.images.isfinite().all()
+    with pytest.raises(ParameterError, match=refusal):
+        dataclasses.replace(seen, model=copy.deepcopy(model).to(kind))
+    model.to(kind)
+    with pytest.raises(GradientError, match="is float32 on cpu, and the parameter"):
+        attacks.invert(seen, IG)
 
 
 def test_opacus_hooks():

@@ -12,6 +12,7 @@ from gleak_lib.attacks.statistics import batch_statistics
 from gleak_lib.bottlenecks import sample_noise
 from gleak_lib.defenses import Batch, Defense
 from gleak_lib.errors import ParameterError, ShapeError
+from gleak_lib.half_precision import refuse_half
 from gleak_lib.pixels import normalize, rescaling, spread
 from gleak_lib.typed import typed
 from gleak_lib.types import Loss, Observation
@@ -64,11 +65,12 @@ def observe(
     Raises:
         ShapeError: images or labels with wrong shapes or ranges, a model that returns other than N x K.
         ParameterError: statistics shared of a model that takes none, or one that the defense cannot protect;
-            a noise_scale that is negative or not finite; a model that trains nothing, or whose gradients are
-            not to be had (`gradients.path`).
+            a noise_scale that is negative or not finite; a model in half precision, one that trains nothing,
+            or whose gradients are not to be had (`gradients.path`).
         GradientError: gradients that are NaN or infinite.
     """
     check_scale(noise_scale)
+    refuse_half(model)
     batched = images.dim() == 5
     if images.dim() not in (4, 5):
         raise ShapeError(f"images must be V x C x H x W or V x B x C x H x W, got {tuple(images.shape)}.")
