@@ -40,6 +40,11 @@ def check(observation: Observation) -> None:
                     f"The gradient of {name} is {got}, and the parameter {expected}: bring them to one type "
                     "and device."
                 )
+            if gradient.is_inference() and not torch.is_inference_mode_enabled():
+                raise GradientError(
+                    f"The gradient of {name} was made in torch.inference_mode(), and nothing can be computed "
+                    "from it: make the observation outside of that, from clones."
+                )
         one.check_model()
         _check_images(one)
         check_labels(one)

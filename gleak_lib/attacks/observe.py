@@ -67,7 +67,7 @@ def observe(
         ParameterError: statistics shared of a model that takes none, or one that the defense cannot protect;
             a noise_scale that is negative or not finite; a model in half precision, one that trains nothing,
             or whose gradients are not to be had (`gradients.path`).
-        GradientError: gradients that are NaN or infinite.
+        GradientError: gradients that are NaN or infinite; `torch.inference_mode` is on.
     """
     check_scale(noise_scale)
     refuse_half(model)
@@ -103,7 +103,7 @@ def observe(
     names = engine.wanted(shared)
     reference = next(model.parameters())
     x = normalize(pixels.to(reference), mean_, std_).flatten(0, 1)
-    classes = classes.to(reference.device, torch.long)
+    classes = classes.to(reference.device, torch.long, copy=True)  # the caller's may be of inference_mode
     engine.path(shared, x, names)
     with torch.no_grad():
         logits = engine.forward(shared, x[:batch_size]).logits
@@ -143,7 +143,8 @@ def observe(
     raw = gradients
     if defense is not None:
         batch = Batch(model, x, classes, victims, noise, noise_scale, loss)
-        gradients = defense.bind(batch)(raw, generator=generator)
+        with torch.enable_grad():
+            gradients = defense.bind(batch)(raw, generator=generator)
     seen = Observation(
         model=model,
         gradients=gradients,
