@@ -23,7 +23,10 @@ Grads = dict[str, Tensor]
 """Gradients by parameter name; per-victim gradients carry a leading axis: V x the parameter's shape."""
 
 Loss = Callable[[Tensor, Tensor], Tensor]
-"""(logits N x K, labels N class indices or N x K probabilities) -> the loss of each image, N."""
+"""(logits N x K, labels N class indices or N x K probabilities) -> the loss of each image, N.
+
+Only attacks that optimize labels (`Optimized()`, as DLG does) pass probabilities, and differentiate by them.
+"""
 
 
 class ForwardPass(NamedTuple):

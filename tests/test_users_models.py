@@ -125,6 +125,41 @@ def test_a_loss_of_ones_own(loss):
         attacks.count_labels(received)
 
 
+def indices_only(logits, labels):
+    return F.nll_loss(logits.log_softmax(1), labels, reduction="none")
+
+
+def no_slope(logits, labels):
+    return F.cross_entropy(logits, labels if labels.dim() == 1 else labels.argmax(1), reduction="none")
+
+
+def of_entries(logits, labels):
+    return indices_only(logits, labels) if labels.dim() == 1 else (logits - labels).square()
+
+
+REFUSED = {
+    indices_only: "it fails: [^\n]+",
+    no_slope: "it has no derivative by them",
+    of_entries: r"it returns \(2, 3\) values instead of \(2,\)",
+}
+
+
+@pytest.mark.parametrize("loss", REFUSED)
+def test_a_loss_that_takes_class_indices_only(loss):
+    seen = attacks.observe(network(), IMAGES, LABELS, loss=loss)
+    dlg = attacks.ATTACKS["dlg"].replace(max_steps=2, inner_steps=2)
+    refusal = rf"optimizes labels, N x K .* the loss does not take them .{REFUSED[loss]}.: observe with one"
+    for door in (
+        lambda: attacks.invert(seen, dlg),
+        lambda: attacks.invert(attacks.join([attacks.observe(network(), IMAGES, LABELS), seen]), dlg),
+        lambda: attacks.loss_at_truth(seen, dlg, IMAGES, LABELS),
+    ):
+        with pytest.raises(ParameterError, match=refusal):
+            door()
+    for attack in (IG, dlg.replace(labels=attacks.Known())):
+        assert attacks.invert(seen, attack).images.isfinite().all()
+
+
 def test_defenses_that_compute_gradients_anew_know_the_loss():
     model = network()
     plain = attacks.observe(model, IMAGES, LABELS, loss=squares)

@@ -46,7 +46,8 @@ def loss_at_truth(
             samples x B as in `Reconstruction.noise`; of several updates one after the other.
 
     Raises:
-        ParameterError: If it is a closed form, which minimizes nothing.
+        ParameterError: If it is a closed form, which minimizes nothing, or optimizes labels that the loss
+            does not take.
         ShapeError: If images, labels or noise do not fit, or a pixel is NaN.
         GradientError: If the model has changed since it was observed.
     """

@@ -89,7 +89,7 @@ def invert(
             `torch.inference_mode`. Under `torch.no_grad` attacks work as ever.
         AttackError: If the loss was never finite for any victim; if for some, they get NaN and a warning.
         UnknownNameError, ParameterError: If a layer mask keeps nothing, or the observation lacks labels or
-            noise that the attack needs.
+            noise that the attack needs, or its loss does not take the labels that the attack optimizes.
     """
     if precision not in PRECISIONS:
         raise unknown("precision", precision, PRECISIONS)

@@ -60,7 +60,7 @@ def observe(
             only.
         noise_scale: what the bottlenecks' noise is multiplied with, at least 0; 0 is a client without noise.
         loss: of each image (reduction="none"), whose mean over the batch clients differentiate; None is the
-            cross-entropy.
+            cross-entropy. Attacks that optimize labels need one that takes N x K probabilities, too.
 
     Raises:
         ShapeError: images or labels with wrong shapes or ranges, a model that returns other than N x K.
