@@ -6,13 +6,15 @@ function takes or returns images; models see them normalized by a mean and a sta
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
-from gleak_lib.errors import ParameterError, ShapeError
+from gleak_lib.errors import GradientError, ParameterError, ShapeError
+from gleak_lib.fingerprint import Fingerprint
+from gleak_lib.half_precision import refuse_half
 from gleak_lib.pixels import spread
 from gleak_lib.received import Received, by_name
 from gleak_lib.typed import typed
@@ -21,7 +23,10 @@ Grads = dict[str, Tensor]
 """Gradients by parameter name; per-victim gradients carry a leading axis: V x the parameter's shape."""
 
 Loss = Callable[[Tensor, Tensor], Tensor]
-"""(logits N x K, labels N class indices or N x K probabilities) -> the loss of each image, N."""
+"""(logits N x K, labels N class indices or N x K probabilities) -> the loss of each image, N.
+
+Only attacks that optimize labels (`Optimized()`, as DLG does) pass probabilities, and differentiate by them.
+"""
 
 
 class ForwardPass(NamedTuple):
@@ -61,7 +66,8 @@ class Observation:
     It never holds the truth: no image, and labels only where the chapter grants them.
 
     Attributes:
-        model: the network with the weights that the server sent.
+        model: the network with the weights that the server sent; no copy. Attacks refuse it once parameters,
+            buffers or modes are others than when it was observed: who trains it on observes a copy.
         gradients: per-victim gradients, name -> V x the parameter's shape.
         input_shape: C, H, W of one image.
         batch_size: B, images in each victim's batch.
@@ -79,6 +85,11 @@ class Observation:
         perturbed: where the defense added noise, truth values V x shape, only where an oracle experiment
             grants it.
         loss: of each image, whose mean over the batch the clients differentiate; None is the cross-entropy.
+        fingerprint: of the model; taken when the observation is made, and kept by `dataclasses.replace`,
+            unless that puts another model in.
+
+    Raises:
+        ParameterError: If the model is in half precision.
     """
 
     model: nn.Module
@@ -95,6 +106,12 @@ class Observation:
     later: "tuple[Observation, ...]" = ()
     perturbed: Grads | None = None
     loss: Loss | None = None
+    fingerprint: Fingerprint | None = field(default=None, compare=False)
+
+    def __post_init__(self) -> None:
+        refuse_half(self.model)
+        if self.fingerprint is None or self.fingerprint.model is not self.model:
+            object.__setattr__(self, "fingerprint", Fingerprint.of(self.model))
 
     @classmethod
     @typed
@@ -118,7 +135,8 @@ class Observation:
         the rest fits (`attacks.check`).
 
         Args:
-            model: with the weights that the server sent, in the clients' mode (train or eval).
+            model: with the weights that the server sent, in the clients' mode (train or eval); a copy of it
+                (copy.deepcopy) if you go on to change it.
             gradients: tensors or arrays by parameter name, or in the order of `model.parameters()`; None for
                 a parameter that got no gradient. Of one update, or of V stacked along a first axis.
             input_shape: C, H, W of one image.
@@ -129,6 +147,7 @@ class Observation:
 
         Raises:
             GradientError: If names, number or shapes are not those of the model's parameters.
+            ParameterError: If the model is in half precision; gradients of any precision are brought to its.
             ShapeError: If the input shape is not C, H, W, there are not V x B labels, or pixel statistics
                 are for other than C channels.
         """
@@ -187,7 +206,7 @@ class Observation:
             options: as for `from_gradients`, which are needed there.
 
         Raises:
-            ParameterError: If `lr` is not positive, or `local_steps` below 1.
+            ParameterError: If `lr` is not positive, `local_steps` below 1, or the model in half precision.
             GradientError, ShapeError: As `from_gradients`.
         """
         if not 0 < lr < float("inf") or local_steps < 1:
@@ -198,6 +217,18 @@ class Observation:
         first = dict(before.named_parameters())
         grads = {name: (first[name].detach() - w) / (lr * local_steps) for name, w in later.items()}
         return cls.from_gradients(before, grads, **options)
+
+    def check_model(self) -> None:
+        """Refuse a model that is no longer what was observed; further updates are not looked at.
+
+        Raises:
+            GradientError: If it has changed.
+        """
+        if self.fingerprint is not None and (change := self.fingerprint.changed()):
+            raise GradientError(
+                f"The model has changed since it was observed ({change}), and these are gradients of what it "
+                "was: give observe or Observation a copy, copy.deepcopy(model), before you change it."
+            )
 
     def __repr__(self) -> str:
         """What there is, without the numbers: gradients would fill pages."""

@@ -16,6 +16,8 @@ LAYERS = [
     {
         "errors",
         "extras",
+        "fingerprint",
+        "half_precision",
         "fresh",
         "global_generator",
         "memory",

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from gleak_lib import attacks, defenses
-from gleak_lib.errors import ParameterError, ShapeError
+from gleak_lib.errors import GradientError, ParameterError, ShapeError
 from gleak_lib.types import Observation
 
 SHAPE = (1, 8, 8)
@@ -125,6 +125,41 @@ def test_a_loss_of_ones_own(loss):
         attacks.count_labels(received)
 
 
+def indices_only(logits, labels):
+    return F.nll_loss(logits.log_softmax(1), labels, reduction="none")
+
+
+def no_slope(logits, labels):
+    return F.cross_entropy(logits, labels if labels.dim() == 1 else labels.argmax(1), reduction="none")
+
+
+def of_entries(logits, labels):
+    return indices_only(logits, labels) if labels.dim() == 1 else (logits - labels).square()
+
+
+REFUSED = {
+    indices_only: "it fails: [^\n]+",
+    no_slope: "it has no derivative by them",
+    of_entries: r"it returns \(2, 3\) values instead of \(2,\)",
+}
+
+
+@pytest.mark.parametrize("loss", REFUSED)
+def test_a_loss_that_takes_class_indices_only(loss):
+    seen = attacks.observe(network(), IMAGES, LABELS, loss=loss)
+    dlg = attacks.ATTACKS["dlg"].replace(max_steps=2, inner_steps=2)
+    refusal = rf"optimizes labels, N x K .* the loss does not take them .{REFUSED[loss]}.: observe with one"
+    for door in (
+        lambda: attacks.invert(seen, dlg),
+        lambda: attacks.invert(attacks.join([attacks.observe(network(), IMAGES, LABELS), seen]), dlg),
+        lambda: attacks.loss_at_truth(seen, dlg, IMAGES, LABELS),
+    ):
+        with pytest.raises(ParameterError, match=refusal):
+            door()
+    for attack in (IG, dlg.replace(labels=attacks.Known())):
+        assert attacks.invert(seen, attack).images.isfinite().all()
+
+
 def test_defenses_that_compute_gradients_anew_know_the_loss():
     model = network()
     plain = attacks.observe(model, IMAGES, LABELS, loss=squares)
@@ -142,6 +177,36 @@ def test_a_loss_that_is_a_mean_already():
     seen = dataclasses.replace(attacks.observe(network(), IMAGES, LABELS), loss=F.cross_entropy)
     with pytest.raises(ShapeError, match="loss must return one value per image, .* got ..: make it"):
         attacks.invert(seen, attacks.ATTACKS["ig"])
+
+
+HALF = r"0.weight is {}, .* would fail, which is no protection.*to float32 \(model.float\(\)\)"
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])
+def test_half_precision_is_refused_and_float32_is_not(kind):
+    model, refusal = network().to(kind), HALF.format(str(kind).removeprefix("torch."))
+    grads = [torch.randn_like(p) for p in model.parameters()]
+    sizes = {"input_shape": SHAPE, "batch_size": 2, "labels": LABELS[0]}
+    doors = [
+        lambda: attacks.observe(model, IMAGES, LABELS),
+        lambda: Observation.from_gradients(model, grads, **sizes),
+        lambda: Observation.from_gradients(model, [g.float() for g in grads], **sizes),
+        lambda: Observation.from_weights(model, network().to(kind), lr=0.1, **sizes),
+        lambda: attacks.conditioning(model, IMAGES[:, 0], LABELS[:, 0]),
+    ]
+    for door in doors:
+        with pytest.raises(ParameterError, match=refusal):
+            door()
+    model.float()
+    seen = Observation.from_gradients(model, grads, **sizes)  # those that the clients sent
+    assert seen.like.dtype == torch.float32
+    found = attacks.invert(seen, IG)
+    assert found.images.dtype == torch.float32 and found.images.isfinite().all()
+    with pytest.raises(ParameterError, match=refusal):
+        dataclasses.replace(seen, model=copy.deepcopy(model).to(kind))
+    model.to(kind)
+    with pytest.raises(GradientError, match="is float32 on cpu, and the parameter"):
+        attacks.invert(seen, IG)
 
 
 def test_opacus_hooks():

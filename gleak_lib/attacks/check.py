@@ -25,7 +25,7 @@ def check(observation: Observation) -> None:
 
     Raises:
         GradientError: If gradients are not those of the model (names, shapes, type, device), not finite, or
-            zero for all victims.
+            zero for all victims; if the model has changed since it was observed.
         ShapeError: If the image shape, the batch size, labels, pixel statistics, noise or batch statistics do
             not fit, or the model does not run on such images.
         ParameterError: If further updates are of other victims, batches, labels or parameters.
@@ -40,6 +40,12 @@ def check(observation: Observation) -> None:
                     f"The gradient of {name} is {got}, and the parameter {expected}: bring them to one type "
                     "and device."
                 )
+            if gradient.is_inference() and not torch.is_inference_mode_enabled():
+                raise GradientError(
+                    f"The gradient of {name} was made in torch.inference_mode(), and nothing can be computed "
+                    "from it: make the observation outside of that, from clones."
+                )
+        one.check_model()
         _check_images(one)
         check_labels(one)
         _check_noise(one)
@@ -99,15 +105,19 @@ def join(observations: Sequence[Observation]) -> Observation:
     mean over the updates, and noise that is optimized is one draw an update.
 
     Args:
-        observations: as `observe` gives them, the same victims in the same order, of one architecture.
+        observations: as `observe` gives them, the same victims in the same order, of one architecture, each
+            with a model of its own if the weights differ (copy.deepcopy).
 
     Raises:
+        GradientError: If a model has changed since it was observed.
         ParameterError: If there is none, or their victims, batches, labels, shapes, parameters or statistics
             differ.
     """
     if not observations:
         raise ParameterError("There are no updates to join: pass at least one observation.")
     first, *others = (part for one in observations for part in (one, *one.later))
+    for one in (first, *others):
+        one.check_model()
     alike((first, *others))
     same_labels((first, *others))
     return dataclasses.replace(first, later=tuple(dataclasses.replace(one, later=()) for one in others))

@@ -37,6 +37,7 @@ def gradient_distance(observation: Observation, attack: Inversion, found: Recons
 
     Raises:
         ParameterError: If the attack was given a noise that this observation does not grant.
+        GradientError: If the model has changed since it was observed.
     """
     noise, draws = _noise(observation, attack, found)
     plain = Attack("gradient distance", priors=(), noise=Given(samples=draws))
@@ -50,7 +51,7 @@ def gradient_distance(observation: Observation, attack: Inversion, found: Recons
     problem = Problem.of(observation, labels.clamp_min(0), names, plain.match)
     step = max(1, ROWS // (draws * size))
     parts = []
-    with arithmetic("float32"):
+    with arithmetic("float32"), torch.enable_grad():
         for rows in (slice(start, start + step) for start in range(0, victims, step)):
             draw = take_noise(noise, rows, victims)
             parts.append(objective.loss(take(unknowns, rows), take(problem, rows), draw).detach())

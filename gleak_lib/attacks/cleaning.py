@@ -127,6 +127,7 @@ class CombineUpdates(Cleaning):
 
         Raises:
             ParameterError: If the updates are of different weights, or not of the same victims.
+            GradientError: If a model has changed since it was observed.
         """
         parts = (observation, *observation.later)
         alike(parts)
@@ -254,6 +255,8 @@ def _median(stack: Tensor) -> Tensor:
 
 
 def _same_weights(parts: Sequence[Observation]) -> None:
+    for one in parts:
+        one.check_model()
     first, *others = (dict(one.model.named_parameters()) for one in parts)
     for other in others:
         if not all(other[name] is p or torch.equal(other[name], p) for name, p in first.items()):

@@ -11,6 +11,7 @@ from gleak_lib import gradients as engine
 from gleak_lib.bottlenecks import sample_noise
 from gleak_lib.errors import GradientError, ParameterError, ShapeError
 from gleak_lib.gradients.factored import by_row
+from gleak_lib.half_precision import refuse_half
 from gleak_lib.models.layers import ACTIVATIONS
 from gleak_lib.pixels import normalize, spread
 from gleak_lib.typed import typed
@@ -37,6 +38,7 @@ class Conditioning:
     singular_values: Tensor | None = None
 
 
+@torch.enable_grad()
 @typed
 def conditioning(
     model: nn.Module,
@@ -66,8 +68,8 @@ def conditioning(
 
     Raises:
         ShapeError: If there is no image, or images and labels do not fit each other.
-        ParameterError: If `probes` is below 1.
-        GradientError: If a gradient is zero everywhere.
+        ParameterError: If `probes` is below 1, or the model in half precision.
+        GradientError: If a gradient is zero everywhere, or `torch.inference_mode` is on.
     """
     if images.dim() != 4 or not len(images) or labels.shape != images.shape[:1]:
         raise ShapeError(
@@ -76,6 +78,8 @@ def conditioning(
         )
     if probes is not None and probes < 1:
         raise ParameterError(f"probes must be at least 1, or None for all directions, got {probes}.")
+    refuse_half(model)
+    engine.refuse_inference()
     shared, like = engine.prepare(model, 1), next(model.parameters())
     center, width = spread(mean, images.shape[1], "mean"), spread(std, images.shape[1], "std")
     rows = []

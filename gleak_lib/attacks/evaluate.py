@@ -61,6 +61,7 @@ def evaluate(
         ShapeError: If truth and reconstruction differ in shape, the truth is not in [0, 1], the observation
             is another one, or labels are not its V x B class indices.
         AttackError: If the attack failed for a victim.
+        GradientError: If the attack is given, and the model has changed since it was observed.
         MissingDependencyError: If pandas is not installed, or scipy with several images per victim.
     """
     labels = observation.labels if labels is None else labels

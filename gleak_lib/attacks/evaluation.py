@@ -8,6 +8,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from gleak_lib.attacks.attack import Attack
@@ -45,8 +46,10 @@ def loss_at_truth(
             samples x B as in `Reconstruction.noise`; of several updates one after the other.
 
     Raises:
-        ParameterError: If it is a closed form, which minimizes nothing.
+        ParameterError: If it is a closed form, which minimizes nothing, or optimizes labels that the loss
+            does not take.
         ShapeError: If images, labels or noise do not fit, or a pixel is NaN.
+        GradientError: If the model has changed since it was observed.
     """
     if not isinstance(attack, Attack):
         raise ParameterError(f"{attack.name!r} is a closed form: it has no loss to evaluate.")
@@ -68,11 +71,11 @@ def loss_at_truth(
         raise ShapeError(f"noise must be {count} tensors with {rows} rows, got {given_rows}.")
     labels = labels.to(like.device).reshape(victims, batch)
     check_labels(dataclasses.replace(observation, labels=labels))
-    labels = labels.long()
+    labels = labels.to(torch.long, copy=True)  # the caller's may be of inference_mode
     unknowns = {"image": normalize(images.to(like), observation.mean, observation.std).reshape(shape)}
     unknowns |= attack.labels.unknowns_of(labels, observation)
     given = tuple(n.to(like) for n in noise)
-    with arithmetic("float32"):
+    with arithmetic("float32"), torch.enable_grad():
         unknowns = objective.with_noise(unknowns, labels, lambda: given)
         problem = Problem.of(observation, labels, names, attack.match)
         return objective.loss(unknowns, problem, given).detach()

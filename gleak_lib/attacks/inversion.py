@@ -85,13 +85,16 @@ def invert(
         The best iterate by the attack's own loss, never by the truth; see `Reconstruction`.
 
     Raises:
-        GradientError, ShapeError: If parts of the observation do not fit each other, see `check`.
+        GradientError, ShapeError: If parts of the observation do not fit each other, see `check`; in
+            `torch.inference_mode`. Under `torch.no_grad` attacks work as ever.
         AttackError: If the loss was never finite for any victim; if for some, they get NaN and a warning.
         UnknownNameError, ParameterError: If a layer mask keeps nothing, or the observation lacks labels or
-            noise that the attack needs.
+            noise that the attack needs, or its loss does not take the labels that the attack optimizes.
     """
     if precision not in PRECISIONS:
         raise unknown("precision", precision, PRECISIONS)
     check(observation)
     options = {"progress": progress, "compile": compile, "precision": precision, "callback": callback}
-    return finished(attack.run(observation, generator=generator, **options), attack.name)
+    with torch.enable_grad():
+        found = attack.run(observation, generator=generator, **options)
+    return finished(found, attack.name)

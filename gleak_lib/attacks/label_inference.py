@@ -237,7 +237,9 @@ def told_by(observation: Observation) -> tuple[str, int]:
 
     Raises:
         ParameterError: If there is no such layer, or the clients' loss is not the cross-entropy.
+        GradientError: If the model has changed since it was observed.
     """
+    observation.check_model()
     if observation.loss is not None:
         raise ParameterError(
             "Labels are read off the gradient of the cross-entropy, and these clients have a loss of their "

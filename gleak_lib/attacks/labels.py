@@ -18,6 +18,9 @@ CERTAIN = 100.0  # logit of a true label among soft ones
 class Labels(Part, abc.ABC):
     """The labels of an attack's dummies."""
 
+    def check(self, observation: Observation) -> None:
+        """Refuse an observation whose loss does not take such labels."""
+
     @abc.abstractmethod
     def before(self, observation: Observation) -> Tensor:
         """Return the labels that are there before the first step, V x B class indices; -1 for none."""
@@ -58,6 +61,36 @@ class Inferred(Labels):
 @dataclass(frozen=True)
 class Optimized(Labels):
     """Soft labels, optimized with the images from logits `label` drawn from N(0, 1) (Zhu et al. 2019)."""
+
+    def check(self, observation: Observation) -> None:
+        """Refuse a loss that takes class indices only, or has no derivative by probabilities.
+
+        Raises:
+            ParameterError: If it is such.
+        """
+        if observation.loss is None:
+            return
+        rows, classes = observation.batch_size, classifier(observation)[1]
+        soft = observation.like.new_full((rows, classes), 1 / classes, requires_grad=True)
+        why, slope = "", None
+        try:
+            with torch.enable_grad():
+                value = observation.loss(torch.zeros_like(soft), soft)
+            if value.requires_grad:
+                (slope,) = torch.autograd.grad(value.sum(), soft, allow_unused=True)
+        except Exception as error:  # whatever a stranger's code raises
+            why = f"it fails: {str(error).splitlines()[0] if str(error) else type(error).__name__}"
+        else:
+            if (got := tuple(value.shape)) != (rows,):
+                why = f"it returns {got} values instead of {(rows,)}"
+            elif slope is None:
+                why = "it has no derivative by them"
+        if why:
+            raise ParameterError(
+                f"The attack optimizes labels, N x K probabilities, and the loss does not take them ({why}): "
+                "observe with one that takes them as well as N class indices, as nn.CrossEntropyLoss does, "
+                "or take labels that are not optimized, attack.replace(labels=Known())."
+            )
 
     def before(self, observation: Observation) -> Tensor:
         return nothing(observation)

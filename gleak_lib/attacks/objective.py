@@ -67,6 +67,8 @@ class Objective:
     ) -> None:
         self.observation, self.attack, self.names = observation, attack, tuple(names)
         self.precision: Precision = precision
+        observation.check_model()
+        attack.labels.check(observation)
         rows = observation.batch_size * attack.noise.samples
         running = attack.match.statistics == "running"
         prepared = [

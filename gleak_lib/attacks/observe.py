@@ -12,6 +12,7 @@ from gleak_lib.attacks.statistics import batch_statistics
 from gleak_lib.bottlenecks import sample_noise
 from gleak_lib.defenses import Batch, Defense
 from gleak_lib.errors import ParameterError, ShapeError
+from gleak_lib.half_precision import refuse_half
 from gleak_lib.pixels import normalize, rescaling, spread
 from gleak_lib.typed import typed
 from gleak_lib.types import Loss, Observation
@@ -41,7 +42,9 @@ def observe(
 
     Args:
         model: the network with the server's weights, in the mode (train or eval) that clients use. They
-            share the gradients of the parameters that it trains (`requires_grad`), and no others.
+            share the gradients of the parameters that it trains (`requires_grad`), and no others. The
+            observation holds it, not a copy, and is of no use once it has changed: pass
+            copy.deepcopy(model) if you train it on.
         images: V x C x H x W, one image per victim, or V x B x C x H x W; pixels in [0, 1].
         labels: V or V x B class indices.
         defense: a gradient transformation (see `gleak_lib.defenses`) that every client applies, bound to
@@ -57,16 +60,17 @@ def observe(
             only.
         noise_scale: what the bottlenecks' noise is multiplied with, at least 0; 0 is a client without noise.
         loss: of each image (reduction="none"), whose mean over the batch clients differentiate; None is the
-            cross-entropy.
+            cross-entropy. Attacks that optimize labels need one that takes N x K probabilities, too.
 
     Raises:
         ShapeError: images or labels with wrong shapes or ranges, a model that returns other than N x K.
         ParameterError: statistics shared of a model that takes none, or one that the defense cannot protect;
-            a noise_scale that is negative or not finite; a model that trains nothing, or whose gradients are
-            not to be had (`gradients.path`).
-        GradientError: gradients that are NaN or infinite.
+            a noise_scale that is negative or not finite; a model in half precision, one that trains nothing,
+            or whose gradients are not to be had (`gradients.path`).
+        GradientError: gradients that are NaN or infinite; `torch.inference_mode` is on.
     """
     check_scale(noise_scale)
+    refuse_half(model)
     batched = images.dim() == 5
     if images.dim() not in (4, 5):
         raise ShapeError(f"images must be V x C x H x W or V x B x C x H x W, got {tuple(images.shape)}.")
@@ -99,7 +103,7 @@ def observe(
     names = engine.wanted(shared)
     reference = next(model.parameters())
     x = normalize(pixels.to(reference), mean_, std_).flatten(0, 1)
-    classes = classes.to(reference.device, torch.long)
+    classes = classes.to(reference.device, torch.long, copy=True)  # the caller's may be of inference_mode
     engine.path(shared, x, names)
     with torch.no_grad():
         logits = engine.forward(shared, x[:batch_size]).logits
@@ -139,7 +143,8 @@ def observe(
     raw = gradients
     if defense is not None:
         batch = Batch(model, x, classes, victims, noise, noise_scale, loss)
-        gradients = defense.bind(batch)(raw, generator=generator)
+        with torch.enable_grad():
+            gradients = defense.bind(batch)(raw, generator=generator)
     seen = Observation(
         model=model,
         gradients=gradients,

@@ -93,6 +93,7 @@ def find(observation: Observation) -> Embedding:
     Raises:
         ParameterError: If either is missing.
     """
+    engine.refuse_inference()
     like = observation.like
     count = like.new_empty(observation.input_shape, device="meta").numel()
     probe = torch.linspace(-1, 1, count).to(like).reshape(1, *observation.input_shape)

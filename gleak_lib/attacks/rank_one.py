@@ -55,6 +55,7 @@ def _search(
     observation: Observation, draws: int, labels: Tensor, generator: torch.Generator | None
 ) -> tuple[Tensor, Tensor]:
     """Return images V x D in the model's units, and their loss V."""
+    engine.refuse_inference()
     name, weight = first_weight(observation)
     unit = _singular_vector(weight)
     response = torch.einsum("vrd,vd->vr", weight, unit).abs()  # |g| times the image's length

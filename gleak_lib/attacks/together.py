@@ -56,7 +56,8 @@ def invert_together(
     if len(observations) > 1:
         _check(observations, attack)
     options = {"progress": progress, "compile": compile, "precision": precision}
-    found = engine.run(observations, attack, generators=generators, **options)
+    with torch.enable_grad():
+        found = engine.run(observations, attack, generators=generators, **options)
     return [finished(one, attack.name) for one in _parts(found, len(observations))]
 
 

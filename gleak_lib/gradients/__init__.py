@@ -13,7 +13,7 @@ from gleak_lib.gradients.per_victim import (
     wanted,
 )
 from gleak_lib.gradients.stacked import stack
-from gleak_lib.gradients.verify import path, trained
+from gleak_lib.gradients.verify import path, refuse_inference, trained
 
 __all__ = [
     "Method",
@@ -25,6 +25,7 @@ __all__ = [
     "path",
     "per_victim_gradients",
     "prepare",
+    "refuse_inference",
     "stack",
     "supports_fast",
     "trained",

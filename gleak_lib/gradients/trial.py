@@ -77,7 +77,7 @@ def tried(model: nn.Module, like: Tensor, names: tuple[str, ...]) -> Trial:
         to = like.new_empty(0, dtype=torch.float64) if exact else like
         return _judge(twin.double() if exact else twin, x.to(to), [n.to(to) for n in noise], names)
 
-    with isolated(like.device), torch.autocast(like.device.type, enabled=False):
+    with isolated(like.device), torch.autocast(like.device.type, enabled=False), torch.enable_grad():
         found = judged(exact=False)
         doubtful = bool(found.why) or isinstance(found.error, ParameterError)
         if not doubtful or like.dtype == torch.float64:

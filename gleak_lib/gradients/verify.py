@@ -79,8 +79,7 @@ def path(model: nn.Module, like: Tensor, names: Sequence[str]) -> Path:
         ShapeError: it does not run on such images.
         GradientError: `torch.inference_mode` is on.
     """
-    if torch.is_inference_mode_enabled():
-        raise GradientError("torch.inference_mode() is on, and nothing has gradients: use no_grad.")
+    refuse_inference()
     prepared = getattr(model, MARK, None)
     known = _KNOWN.setdefault(model, {}).setdefault(None, {}) if prepared is None else prepared.known
     key = (*like.shape[1:], like.dtype, like.device.type)
@@ -100,6 +99,19 @@ def path(model: nn.Module, like: Tensor, names: Sequence[str]) -> Path:
     if trial.judged:
         known[key, names] = trial.path
     return trial.path
+
+
+def refuse_inference() -> None:
+    """Refuse to work where nothing can be differentiated.
+
+    Raises:
+        GradientError: `torch.inference_mode` is on.
+    """
+    if torch.is_inference_mode_enabled():
+        raise GradientError(
+            "torch.inference_mode() is on, and nothing has gradients in it: leave it, or use "
+            "torch.no_grad(), under which attacks work."
+        )
 
 
 def _structure(model: nn.Module) -> Any:

@@ -1,5 +1,6 @@
 """Models whose code breaks what the fast path assumes: served by another path, or refused with a sentence."""
 
+import contextlib
 import copy
 import gc
 import warnings
@@ -13,7 +14,7 @@ from torch.nn import functional as F
 from gleak_lib import attacks, gradients, models
 from gleak_lib.bottlenecks import PRECODE
 from gleak_lib.errors import GradientError, ParameterError, ShapeError
-from gleak_lib.gradients import verify
+from gleak_lib.gradients import paths, verify
 
 SHAPE, CLASSES, VICTIMS = (3, 6, 6), 4, 3
 
@@ -334,6 +335,15 @@ def test_layer_norm_as_a_function_is_right_to_the_second_order():
     torch.testing.assert_close(found["auto"], found["loop"], rtol=1e-8, atol=1e-10)
 
 
+def test_the_second_order_counts_under_no_grad_too(monkeypatch):
+    """Of torch's own layer norm `vmap` gives wrong second derivatives; what is found is remembered."""
+    monkeypatch.setattr(paths, "ElementaryLayerNorms", contextlib.nullcontext)
+    for mode in (torch.enable_grad, torch.no_grad):
+        model = gradients.prepare(made(Functional), 1)
+        with mode(), pytest.warns(UserWarning, match="a plain loop.*second order"):
+            assert gradients.path(model, batch()[0], gradients.trained(model)) == "loop"
+
+
 @pytest.fixture
 def trials(monkeypatch):
     """How many trials there were."""
@@ -453,5 +463,5 @@ def test_images_that_a_model_does_not_accept():
 
 def test_inference_mode_is_refused():
     model, (x, labels) = gradients.prepare(made(Net), 1), batch()
-    with torch.inference_mode(), pytest.raises(GradientError, match="inference_mode.* is on"):
+    with torch.inference_mode(), pytest.raises(GradientError, match="is on.*leave it, or use torch.no_grad"):
         gradients.per_victim_gradients(model, x, labels, victims=VICTIMS)
