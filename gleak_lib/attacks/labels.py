@@ -70,7 +70,7 @@ class Optimized(Labels):
         """
         if observation.loss is None:
             return
-        rows, classes = observation.batch_size, classifier(observation)[1]
+        rows, classes = observation.batch_size, class_count(observation)
         soft = observation.like.new_full((rows, classes), 1 / classes, requires_grad=True)
         why, slope = "", None
         try:
