@@ -191,13 +191,15 @@ for (weights, label), tried in attackers.items():
 # Averaged noise meets one more attack, which searches for the noise of every draw:
 
 # %% tags=["experiment"]
-from gleak_lib.experiments import AttackExperiment
-
 for (_, label), tried in attackers.items():
     for part in setups[label].defense.parts:
         if isinstance(part, AverageNoise):
             every = joint.replace(noise_samples=part.draws)
             tried["all draws searched for"] = every
+
+# %% tags=["experiment"]
+from gleak_lib.experiments import AttackExperiment
+
 late = [parse(text).label for text in trained]
 patient = "layer by layer, longer"
 again = [patient, *(f"{name}, longer" for name in made_for)]
@@ -218,6 +220,11 @@ attacked = {
     for name, attack in tried.items()
     for i in range(seeds)
 }
+
+# %% [markdown]
+# With the trainings behind the accuracies, and the bytes:
+
+# %% tags=["experiment"]
 left_out = [parse(text).label for text in untrained]
 learned = {
     k: experiment for k, experiment in trainings.items() if k[0] not in left_out
