@@ -336,7 +336,7 @@ if len(rows := parity.shown(both)):
                 "ms": "ms a step, ours / theirs",
             },
             digits={"ssim": 3, "ssim_theirs": 3},
-            caption=f"The authors' attack beside ours on fresh weights: mean SSIM over the same victims, at least {parity.FEWEST} a row, min-max scaled, up to 20,000 steps with the released stop rule; the paired difference with its 95 % interval and the p of Wilcoxon's signed-rank test. A star: the machine had other work at the time, which slows both.",
+            caption=f"The authors' attack beside ours on fresh weights: mean SSIM over the same victims, at least {parity.FEWEST} a row, min-max scaled, up to 20,000 steps with the released stop rule; the paired difference with its 95 % interval and the p of Wilcoxon's signed-rank test. Milliseconds are of one thread, ours with {parity.FEWEST} victims at once, theirs with one at a time, in turns; a star: the machine had other work at the time, which slows both.",
         )
     )
 
@@ -358,7 +358,7 @@ if len(both) > done.sum():
         for row in both[~done & (both["victims"] > 0)].to_dict("records")
     ]
     lines += [
-        f"Fewer than {parity.FEWEST} victims so far: {'; '.join(begun) or 'none'}. Not begun: {(both['victims'] == 0).sum()} rows."
+        f"Fewer than {parity.FEWEST} victims so far: {'; '.join(begun) or 'none'}. The first 25 losses only: {(both['victims'] == 0).sum()} rows."
     ]
 Markdown("\n\n".join(lines))
 
